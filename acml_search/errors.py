@@ -1,0 +1,125 @@
+"""Every error a user can cause.
+
+    AcmlSearchError
+    ├── InvalidMolecule      a structure that cannot be read or standardised
+    ├── InvalidRecord        an observation that its modality cannot read
+    ├── UnknownModality      a modality nobody registered
+    ├── LibraryError         a library file that cannot be read
+    ├── IndexNotFound        no index where one was expected
+    ├── IndexCorrupt         an index file is missing, damaged or of another format
+    ├── SpaceMismatch        vectors of one space offered to another
+    ├── FilterError          a filter that cannot be applied
+    ├── CheckpointError      a model that cannot be loaded
+    └── ConfigError          a configuration or option that makes no sense
+
+Each message is one sentence that says what is wrong, where, and what to do. The command line prints it
+and exits with status 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class AcmlSearchError(Exception):
+    """Base class of every error raised on purpose."""
+
+
+class InvalidMolecule(AcmlSearchError):
+    """A structure that cannot be read or standardised.
+
+    `reason` is the plain cause; `smiles` the offending input (shortened) and `row` its data row, if known.
+    """
+
+    def __init__(self, reason: str, *, smiles: str | None = None, row: int | None = None) -> None:
+        self.reason = reason
+        self.smiles = smiles
+        self.row = row
+        where = "" if row is None else f"row {row}: "
+        shown = "" if smiles is None else f" ({shorten(smiles)!r})"
+        super().__init__(f"{where}{reason}{shown}")
+
+
+class InvalidRecord(AcmlSearchError):
+    """An observation that its modality cannot read."""
+
+    def __init__(self, reason: str, *, modality: str, row: int | None = None) -> None:
+        self.reason = reason
+        self.modality = modality
+        self.row = row
+        where = "" if row is None else f" in row {row}"
+        super().__init__(f"this {modality} record{where} cannot be used: {reason}")
+
+
+class UnknownModality(AcmlSearchError):
+    """A modality nobody registered; the message lists those there are."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = sorted(known)
+        super().__init__(f"there is no modality {name!r}; known are {', '.join(self.known) or 'none'}")
+
+
+class LibraryError(AcmlSearchError):
+    """A library file that cannot be read."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+
+class IndexNotFound(AcmlSearchError):
+    """No index where one was expected."""
+
+    def __init__(self, path: Path | str, reason: str = "there is no index here") -> None:
+        self.path = str(path)
+        super().__init__(f"{path}: {reason}; build one with `acml-search build-index --out {path}`")
+
+
+class IndexCorrupt(AcmlSearchError):
+    """A file of an index is missing, damaged or of a format this version does not read."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+
+class SpaceMismatch(AcmlSearchError):
+    """Vectors of one space were offered to another; both digests are named."""
+
+    def __init__(self, space: str, expected: str, found: str) -> None:
+        self.space = space
+        self.expected = expected
+        self.found = found
+        super().__init__(
+            f"the index holds vectors of space {space!r} with digest {expected[:12]}, the model makes {found[:12]}; "
+            "query with the model the index was built with, or build the index again"
+        )
+
+
+class FilterError(AcmlSearchError):
+    """A filter that cannot be applied."""
+
+
+class CheckpointError(AcmlSearchError):
+    """A model that cannot be loaded."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+
+class ConfigError(AcmlSearchError):
+    """A configuration or option that makes no sense."""
+
+
+def shorten(text: str, length: int = 80) -> str:
+    """`text`, cut in the middle to at most `length` characters, so that a message stays one line."""
+    if len(text) <= length:
+        return text
+    half = (length - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"

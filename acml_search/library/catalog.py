@@ -1,0 +1,198 @@
+"""The molecules of an index: filtered by SQL, fetched by key. The Parquet files are read in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from acml_search.errors import FilterError, IndexCorrupt, shorten
+from acml_search.library.arrow import int64s, take
+from acml_search.library.where import where_clause
+
+MEMORY_LIMIT = "512MB"
+
+
+class Catalog:
+    """`molecule_parts`: Parquet files as `library.store` writes them; together in ascending order of `key`.
+
+    May be used from several threads. Raises `IndexCorrupt` for a part that is missing or damaged.
+    """
+
+    def __init__(self, molecule_parts: Sequence[Path]) -> None:
+        self._paths = [Path(path).resolve() for path in molecule_parts]
+        if not self._paths:
+            raise ValueError("a catalog needs at least one part")
+        self._metadata = [_footer(path) for path in self._paths]
+        self._schema = _common_schema(self._paths, self._metadata)
+        self._groups = _row_groups(self._paths, self._metadata)
+        # The first key of every row group, by which a key finds its group.
+        self._first_keys = np.array([first for first, _, _ in self._groups], dtype=np.int64)
+        self._connection = self._connect()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def count(self) -> int:
+        """Number of molecules."""
+        return sum(int(metadata.num_rows) for metadata in self._metadata)
+
+    def columns(self) -> list[str]:
+        """Names that a filter may use: ours, then the metadata of the library."""
+        return list(self._schema.names)
+
+    def keys(
+        self,
+        where: str | None = None,
+        formula: str | None = None,
+        mass: float | None = None,
+        tol_da: float | None = None,
+    ) -> npt.NDArray[np.int64]:
+        """Keys of the molecules that pass all that is given, ascending, (n,) int64.
+
+        `where`: one SQL expression over `columns()`; `formula` in Hill order; `mass` and `tol_da` in Da, both
+        ends included. Raises `FilterError` when a filter is refused or cannot be applied.
+        """
+        clauses: list[str] = []
+        values: list[object] = []
+        cursor = self._connection.cursor()
+        try:
+            if where is not None:
+                clauses.append(where_clause(cursor, where))
+            if formula is not None:
+                clauses.append("formula = ?")
+                values.append(formula)
+            if mass is not None:
+                if tol_da is None or not tol_da >= 0:
+                    raise FilterError("a mass filter needs a tolerance of 0 Da or more")
+                clauses.append("exact_mass BETWEEN ? AND ?")
+                values += [mass - tol_da, mass + tol_da]
+            condition = " AND ".join(clauses) or "TRUE"
+            found = cursor.execute(f"SELECT key FROM molecules WHERE {condition}", values).fetchnumpy()
+        except duckdb.Error as error:
+            raise self._filter_error(where, error) from error
+        finally:
+            cursor.close()
+        return np.sort(np.asarray(found["key"], dtype=np.int64))
+
+    def rows(self, keys: Sequence[int] | npt.NDArray[np.int64]) -> pa.Table:
+        """The molecules with these keys, one row each in the order of `keys`; all columns.
+
+        Raises `KeyError` for a key that no molecule has.
+        """
+        wanted = np.asarray(keys, dtype=np.int64)
+        order = np.argsort(wanted, kind="stable")
+        ascending = wanted[order]
+        group_of = np.searchsorted(self._first_keys, ascending, side="right") - 1
+        found = [pa.Table.from_batches([], self._schema)]
+        for group in np.unique(group_of):
+            found.append(self._from_group(int(group), ascending[group_of == group]))
+        table = pa.concat_tables(found, promote_options="permissive")
+        back = np.empty(len(order), dtype=np.int64)
+        back[order] = np.arange(len(order))
+        return take(table, back).combine_chunks()
+
+    def _from_group(self, group: int, keys: npt.NDArray[np.int64]) -> pa.Table:
+        """Rows of one row group, for ascending keys."""
+        if group < 0:
+            raise KeyError(f"there is no molecule with key {keys[0]}")
+        _, part, within = self._groups[group]
+        path = self._paths[part]
+        try:
+            file = pq.ParquetFile(path, metadata=self._metadata[part], memory_map=True)
+            table = file.read_row_group(within, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise IndexCorrupt(path, f"this part of the index cannot be read: {_line(error)}") from error
+        there = int64s(table.column("key"))
+        at = np.searchsorted(there, keys)
+        missing = (at >= len(there)) | (there[np.minimum(at, len(there) - 1)] != keys)
+        if missing.any():
+            raise KeyError(f"there is no molecule with key {keys[missing][0]}")
+        return take(table, at)
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        """A database of nothing but the view `molecules`, that can reach no other file and no setting."""
+        connection = duckdb.connect(":memory:")
+        directories = sorted({str(path.parent) for path in self._paths})
+        same = all(metadata.schema.equals(self._metadata[0].schema) for metadata in self._metadata)
+        files = _sql_list([str(path) for path in self._paths])
+        for statement in (
+            f"SET memory_limit = '{MEMORY_LIMIT}'",
+            f"SET threads = {min(4, os.cpu_count() or 1)}",
+            "SET temp_directory = ''",
+            "SET parquet_metadata_cache = true",
+            "SET autoinstall_known_extensions = false",
+            "SET autoload_known_extensions = false",
+            f"SET allowed_directories = {_sql_list(directories)}",
+            "SET enable_external_access = false",
+            f"CREATE VIEW molecules AS SELECT * FROM read_parquet({files}, union_by_name = {not same})",
+            "SET lock_configuration = true",
+        ):
+            connection.execute(statement)
+        return connection
+
+    def _filter_error(self, where: str | None, error: duckdb.Error) -> FilterError:
+        shown = "" if where is None else f" {shorten(where)!r}"
+        columns = ", ".join(name if name.isidentifier() else f'"{name}"' for name in self.columns())
+        return FilterError(f"the filter{shown} cannot be applied: {_line(error)}; the columns are {columns}")
+
+
+def _footer(path: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise IndexCorrupt(path, f"this part of the index cannot be read: {_line(error)}") from error
+
+
+def _common_schema(paths: list[Path], footers: list[pq.FileMetaData]) -> pa.Schema:
+    """Columns of all parts. Parts that were added later may have columns of their own."""
+    schemas = [footer.schema.to_arrow_schema() for footer in footers]
+    for path, schema in zip(paths, schemas, strict=True):
+        if "key" not in schema.names:
+            raise IndexCorrupt(path, "this part of the index has no column 'key'")
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive").remove_metadata()
+    except pa.ArrowException as error:
+        raise IndexCorrupt(
+            paths[0].parent, f"the parts of the index do not fit together: {_line(error)}"
+        ) from error
+
+
+def _row_groups(paths: list[Path], footers: list[pq.FileMetaData]) -> list[tuple[int, int, int]]:
+    """(first key, part, row group within it) of every row group, by the statistics in the footers."""
+    groups: list[tuple[int, int, int]] = []
+    for part, footer in enumerate(footers):
+        column = footer.schema.names.index("key")
+        for group in range(footer.num_row_groups):
+            statistics: Any = footer.row_group(group).column(column).statistics
+            if footer.row_group(group).num_rows == 0:
+                continue
+            if statistics is None or not statistics.has_min_max:
+                raise IndexCorrupt(paths[part], "this part of the index has no statistics of its keys")
+            groups.append((int(statistics.min), part, group))
+    return sorted(groups)
+
+
+def _sql_list(texts: list[str]) -> str:
+    return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"
+
+
+def _line(error: Exception) -> str:
+    """The first line of a message, without the excerpt of the query that DuckDB adds."""
+    return str(error).strip().split("\n", 1)[0].strip()

@@ -1,0 +1,292 @@
+"""Reading and standardising structures."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rdkit import Chem
+
+from acml_search.chem.molecule import (
+    MAX_CHARACTERS,
+    MAX_HEAVY_ATOMS,
+    STANDARDISATION,
+    Molecule,
+    describe,
+    parse,
+    parse_block,
+)
+from acml_search.errors import InvalidMolecule
+
+# Real molecules of all kinds that standardisation touches, and that it leaves alone.
+STRUCTURES = [
+    "C",
+    "CC(=O)Oc1ccccc1C(=O)O",
+    "Cn1cnc2c1c(=O)n(C)c(=O)n2C",
+    "C[C@H](N)C(=O)O",
+    "C[C@@H]([NH3+])C(=O)[O-]",
+    "C/C=C/C(=O)O",
+    "C/C=C\\C(=O)[O-].[Na+]",
+    "[H]/N=C(\\C)CC",
+    "CC(C)Cc1ccc(cc1)C(C)C(=O)[O-].[K+]",
+    "C[N+](C)(C)CCO.[Cl-]",
+    "C[N+](C)(C)CC(=O)[O-]",
+    "OC(=O)C(O)C(O)C(=O)O.CN1C2CCC1CC(C2)O",
+    "[O-][N+](=O)c1ccc(cc1)[N+]([O-])=O",
+    "CN=[N+]=[N-]",
+    "[C-]#[N+]c1ccccc1",
+    "c1cc[n+]([O-])cc1",
+    "C[S+](C)[O-]",
+    "CS(=O)(=O)N",
+    "CC1(C)CCCC(C)(C)N1[O]",
+    "[N]=O",
+    "C[Si](C)(C)C",
+    "[2H]C([2H])([2H])O",
+    "[13CH4]",
+    "F[P-](F)(F)(F)(F)F.CCCCn1cc[n+](C)c1",
+    "Cl[Pt](Cl)(N)N",
+    "[NH3]->[Pt](Cl)(Cl)<-[NH3]",
+    "C[Hg]C",
+    "[Fe+2].c1cc[cH-]c1.c1cc[cH-]c1",
+    "O=C1c2ccccc2C(=O)N1C1CCC(=O)NC1=O",
+    "O=c1[nH]cnc2[nH]ccc12",
+    "OC[C@H]1O[C@@H](O)[C@H](O)[C@@H](O)[C@@H]1O",
+    "[CH3:1][CH2:2][OH:3]",
+    "[nH+]1ccccc1",
+    "CC.CC",
+    "OS(=O)(=O)O.CN",
+    "C1CC2CCC1CC2",
+    "OB(O)c1ccccc1",
+    "[Na+].[Cl-]",
+    "O.O.O",
+]
+
+
+def key_of(smiles: str) -> str:
+    return describe(*parse(smiles)).smiles
+
+
+def reason(smiles: object) -> str:
+    with pytest.raises(InvalidMolecule) as caught:
+        describe(*parse(smiles))  # type: ignore[arg-type]
+    return caught.value.reason
+
+
+def test_describe_gives_what_is_known_of_aspirin():
+    assert describe(*parse("O=C(C)Oc1ccccc1C(=O)O")) == Molecule(
+        "CC(=O)Oc1ccccc1C(=O)O", "BSYNRYMUTXBXSQ-UHFFFAOYSA-N", "C9H8O4", 180.042258736, None
+    )
+
+
+@pytest.mark.parametrize(
+    ("smiles", "kept", "removed"),
+    [
+        ("CC(=O)[O-].[Na+]", "CC(=O)O", "[Na+]"),
+        ("CN(C)C.Cl.O", "CN(C)C", "Cl.O"),
+        ("O.Cl.CN(C)C", "CN(C)C", "Cl.O"),
+        ("C[NH3+].[O-][Cl+3]([O-])([O-])[O-]", "CN", "[O-][Cl+3]([O-])([O-])[O-]"),
+        ("CC.CC", "CC", "CC"),
+        ("CC.CO", "CC", "CO"),
+        ("CCO", "CCO", None),
+        ("[H]C([H])([H])O[H]", "CO", None),
+        ("[CH3:7][OH:2]", "CO", None),
+        ("[H:3][O:1][H:2]", "O", None),
+        ("[NH3+]CC(=O)[O-]", "NCC(=O)O", None),
+        ("C[N+](C)(C)C", "C[N+](C)(C)C", None),
+        ("C[N+](=O)[O-]", "C[N+](=O)[O-]", None),
+        ("F[P-](F)(F)(F)(F)F.[Na+]", "F[P-](F)(F)(F)(F)F", "[Na+]"),
+        ("[2H]O[2H]", "[2H]O[2H]", None),
+        ("  CCO\t", "CCO", None),
+        ("CCO |$a;b;c$|", "CCO", None),
+    ],
+)
+def test_each_step_of_the_standardisation(smiles: str, kept: str, removed: str | None):
+    molecule = describe(*parse(smiles))
+    assert (molecule.smiles, molecule.removed) == (kept, removed)
+
+
+def test_stereo_is_kept():
+    assert key_of("C[C@H](N)C(=O)O") != key_of("C[C@@H](N)C(=O)O")
+    assert key_of("F/C=C/F") != key_of("F/C=C\\F")
+    assert key_of("[H]/N=C(/C)CC") != key_of("[H]/N=C(\\C)CC")
+
+
+def test_tautomers_meet_only_when_asked():
+    lactam, lactim = "O=c1cccc[nH]1", "Oc1ccccn1"
+    assert key_of(lactam) != key_of(lactim)
+    assert describe(*parse(lactam, tautomer=True)) == describe(*parse(lactim, tautomer=True))
+    assert "@" in describe(*parse("C[C@H](N)C(=O)O", tautomer=True)).smiles
+
+
+@pytest.mark.parametrize(
+    ("smiles", "formula"),
+    [
+        ("CC1(C)CCCC(C)(C)N1[O]", "C9H18NO"),
+        ("[CH3]", "CH3"),
+        ("[N]=O", "NO"),
+        ("[Fe]", "Fe"),
+        ("C[Hg]C", "C2H6Hg"),
+        ("[NH3]->[Pt](Cl)(Cl)<-[NH3]", "H6Cl2N2Pt"),
+        ("[Cu+2]", "Cu+2"),
+    ],
+)
+def test_radicals_and_metals_are_accepted(smiles: str, formula: str):
+    molecule = describe(*parse(smiles))
+    assert sorted(molecule.formula) == sorted(formula)
+    assert len(molecule.inchikey) == 27
+
+
+@pytest.mark.parametrize(
+    ("smiles", "words"),
+    [
+        ("", "is empty"),
+        ("  \n", "is empty"),
+        (None, "is missing"),
+        (3.5, "not text but of type float"),
+        (b"CCO", "not text but of type bytes"),
+        ("C1CC", "unclosed ring"),
+        ("C(C", "extra open parentheses near position 2"),
+        ("CCx", "syntax error near position 3"),
+        ("hello world", "text after the SMILES"),
+        ("CCO ethanol", "text after the SMILES"),
+        ("CC>>CO", "a reaction"),
+        ("CC(C)(C)(C)C", "impossible valence"),
+        ("c1cccc1", "no Kekulé structure"),
+        ("[H][H]", "no atoms heavier than hydrogen"),
+        ("[H+]", "no atoms heavier than hydrogen"),
+        ("*CC", "dummy atom"),
+        ("[1*]CC", "dummy atom"),
+        ("CCO.*", "dummy atom"),
+        ("C~C", "bond of unknown order"),
+        ("CCé", "'é' at position 3"),
+        ("C\u2212C", "at position 2"),
+        ("C\x00C", "at position 2"),
+        ("\udc80", "at position 1"),
+        ("C" * 10_000, "too long: 10,000 characters"),
+        ("C" * (MAX_HEAVY_ATOMS + 1), "too large: 1,001 heavy atoms"),
+        ("C:C", "no InChI"),
+    ],
+)
+def test_each_unusable_input_has_its_reason(smiles: object, words: str):
+    assert words in reason(smiles)
+
+
+def test_the_limits_themselves_are_accepted():
+    assert parse("C" * MAX_HEAVY_ATOMS)[0].GetNumAtoms() == MAX_HEAVY_ATOMS
+    padded = "C" + "(C)" * 2 + "C" * 3
+    assert parse(padded.ljust(MAX_CHARACTERS))[0].GetNumAtoms() == 6
+
+
+def test_an_error_shows_the_molecule_shortened():
+    with pytest.raises(InvalidMolecule) as caught:
+        parse("C" * 6_000)
+    assert caught.value.smiles == "C" * 6_000
+    assert len(str(caught.value)) < 200
+
+
+def test_a_hopeless_input_is_rejected_at_once():
+    start = time.perf_counter()
+    for text in ("C" * 100_000, "C1" * 2_000, "(" * 4_999, "[" * 4_999, "c1ccccc1" * 600):
+        with pytest.raises(InvalidMolecule):
+            parse(text)
+    assert time.perf_counter() - start < 5
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]):
+    for text in ("C1CC", "c1cccc1", "CC(C)(C)(C)C", "[H]", "C->[Fe]", "C:C", "[H+].C"):
+        try:
+            describe(*parse(text))
+        except InvalidMolecule:
+            continue
+    with pytest.raises(InvalidMolecule):
+        parse_block("junk")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_standardisation_names_its_version():
+    assert STANDARDISATION["version"] == 1
+    assert "stereo kept" in STANDARDISATION["steps"]  # type: ignore[operator]
+
+
+@given(st.sampled_from(STRUCTURES), st.booleans())
+@settings(deadline=None)
+def test_standardising_twice_changes_nothing(smiles: str, tautomer: bool):
+    once = describe(*parse(smiles, tautomer=tautomer))
+    twice = describe(*parse(once.smiles, tautomer=tautomer))
+    assert twice == once._replace(removed=None)
+
+
+@given(st.sampled_from(STRUCTURES), st.integers(0, 2**31 - 1))
+@settings(deadline=None, max_examples=50)
+def test_the_way_a_molecule_is_written_does_not_matter(smiles: str, seed: int):
+    again = Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(smiles), 1, randomSeed=seed)[0]
+    assert describe(*parse(again)) == describe(*parse(smiles))
+
+
+@given(st.lists(st.sampled_from(STRUCTURES), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=40)
+def test_the_order_of_fragments_does_not_matter(parts: list[str]):
+    assert describe(*parse(".".join(parts))) == describe(*parse(".".join(reversed(parts))))
+
+
+@given(st.one_of(st.text(max_size=40), st.text("CNOcn1234()[]=#@+-/\\.*:H%$~>|&", max_size=40)))
+@settings(deadline=None, max_examples=500)
+def test_any_text_is_a_molecule_or_a_clear_rejection(text: str):
+    try:
+        molecule = describe(*parse(text))
+    except InvalidMolecule as error:
+        message = str(error)
+    else:
+        message = ""
+        assert len(molecule.inchikey) == 27
+        assert key_of(molecule.smiles) == molecule.smiles
+    assert len(message.splitlines()) <= 1
+
+
+@given(
+    st.sampled_from([s for s in STRUCTURES if "->" not in s]), st.booleans(), st.sampled_from(["\n", "\r\n"])
+)
+@settings(deadline=None)
+def test_a_mol_block_is_the_same_as_its_smiles(smiles: str, v3000: bool, end: str):
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles(smiles), forceV3000=v3000)
+    record = (block + "> <name>\nvalue\n\n").replace("\n", end)
+    from_block, from_smiles = describe(*parse_block(record)), describe(*parse(smiles))
+    if "@" in smiles or "/" in smiles:  # this block has no coordinates, so no stereo
+        assert from_block.formula == from_smiles.formula
+    else:
+        assert from_block == from_smiles
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("M  END", "", "mol block"),
+        (" O ", " R#", "dummy atom"),
+        (" O ", " Q ", "dummy atom"),
+        (" O ", " Zz", "'Zz' not found"),
+        ("  2  1", "  9  1", "RDKit cannot read the mol block"),
+        ("  1  2  1", "  1  2  8", "bond of unknown order"),
+    ],
+)
+def test_each_unusable_mol_block_has_its_reason(old: str, new: str, words: str):
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles("CO"))
+    assert old in block
+    with pytest.raises(InvalidMolecule, match=words):
+        parse_block(block.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ("", "is empty"),
+        (None, "is missing"),
+        ("junk", "cannot read the mol block"),
+        ("\n\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n", "no atoms"),
+        ("\n\n\n" + "x" * 600_000, "too long"),
+    ],
+)
+def test_what_is_no_mol_block(block: object, words: str):
+    with pytest.raises(InvalidMolecule, match=words):
+        parse_block(block)  # type: ignore[arg-type]

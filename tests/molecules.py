@@ -1,0 +1,38 @@
+"""Structures that have caught engines out, for property-based tests."""
+
+from __future__ import annotations
+
+MOLECULES = [
+    "C",
+    "CCO",
+    "CC(=O)Oc1ccccc1C(=O)O",
+    "CN1C=NC2=C1C(=O)N(C(=O)N2C)C",
+    "c1ccc2[nH]ccc2c1",
+    "O=[N+]([O-])c1ccccc1",
+    "C[N+](C)(C)CCO",
+    "C[C@H](N)C(=O)O",
+    "C/C=C/C(=O)O",
+    "F/C=C\\F",
+    "C[C@H]1CC[C@@H](C)CC1",
+    "C[C@H](O)[C@@H](O)[C@H](C)O",
+    "OC[C@H]1O[C@@H](O)[C@H](O)[C@@H](O)[C@@H]1O",
+    "CC(C)(C)OC(=O)N[C@@H](Cc1ccccc1)C(=O)O",
+    "C1CC2CCC1CC2",
+    "C12C3C4C1C5C2C3C45",
+    "C1CCCCCCCCCCC1",
+    "CC1=C(C)C=CC=C1",
+    "O=c1cc[nH]cc1",
+    "S(=O)(=O)(N)c1ccc(N)cc1",
+    "CP(=O)(OC)OC",
+    "[2H]C([2H])([2H])O",
+    "CC#N",
+    "B(O)(O)c1ccccc1",
+    "C[Si](C)(C)C",
+    "CN(C)C(=N)N",
+    "C1=CC=C2C(=C1)C=CC3=CC=CC=C32",
+    "Clc1cc(Cl)c(Cl)cc1I",
+    "CCCCCCCCCCCCCCCC(=O)OCC",
+    "CC(/C=C/C=C(C)/C=C/C=C(C)/C=C/C1=C(C)CCCC1(C)C)=C\\CO",
+    "N[C@@H](CS)C(=O)N[C@@H](CO)C(=O)NCC(=O)O",
+    "C[C@@]12CCC[C@H]1[C@@H]1CC=C3C[C@@H](O)CC[C@]3(C)[C@H]1CC2",
+]
