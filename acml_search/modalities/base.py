@@ -1,0 +1,89 @@
+"""What a modality is, and the registry that finds them.
+
+A modality is one file in this package: it says how a record is read, how records are batched, what network
+reads the batch, and how an example is made. `register` files it under its name; nothing else is edited.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from acml_search.errors import ConfigError, UnknownModality
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_NOT_MODALITIES = {"base", "blocks"}
+_registry: dict[str, type[Modality]] = {}
+
+
+class Modality(ABC):
+    """One representation of a molecule: records in, batches for its tower out."""
+
+    name: ClassVar[str]
+    derived: ClassVar[bool] = False
+    """whether a record can be made from a structure alone (`derive`)"""
+
+    @abstractmethod
+    def read(self, record: Any) -> Any:
+        """Arrays of one record. Raises `InvalidRecord` when it cannot be used."""
+
+    @abstractmethod
+    def collate(self, items: Sequence[Any]) -> Any:
+        """NumPy batch of several `read` records."""
+
+    @abstractmethod
+    def tower(self, **hyper: Any) -> nn.Module:
+        """The unimodal encoder, rebuilt from its hyper-parameters: a `collate` batch -> (n, width) float32.
+
+        Its attribute `width` is the length of the vectors it gives. Torch is imported here, not above.
+        """
+
+    @abstractmethod
+    def example(self, rng: np.random.Generator) -> Any:
+        """A valid synthetic record."""
+
+    def derive(self, smiles: str, rng: np.random.Generator | None = None) -> Any:
+        """The record of a structure given as canonical SMILES; with `rng`, a randomly varied one."""
+        raise ConfigError(f"records of {self.name} are measured; they cannot be made from a structure")
+
+
+def register(name: str) -> Callable[[type[Modality]], type[Modality]]:
+    """Class decorator that files a modality under `name`. Raises `ConfigError` when the name is taken."""
+
+    def file(cls: type[Modality]) -> type[Modality]:
+        if name in _registry:
+            raise ConfigError(f"the modality name {name!r} is taken by {_registry[name].__qualname__}")
+        cls.name = name
+        _registry[name] = cls
+        return cls
+
+    return file
+
+
+def names() -> list[str]:
+    """Names of all modalities, sorted."""
+    _discover()
+    return sorted(_registry)
+
+
+def get(name: str) -> Modality:
+    """The modality called `name`. Raises `UnknownModality`, listing those there are."""
+    _discover()
+    if name not in _registry:
+        raise UnknownModality(name, _registry)
+    return _registry[name]()
+
+
+def _discover() -> None:
+    import acml_search.modalities as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name not in _NOT_MODALITIES:
+            importlib.import_module(f"{package.__name__}.{module.name}")

@@ -1,0 +1,47 @@
+"""Losses over a batch of pairs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ContrastiveLoss(nn.Module):
+    """Symmetric InfoNCE with a learned logit scale (Radford et al. 2021).
+
+    `forward(a, b, same)`: `a`, `b` (n, d) unit vectors, pair i against all others in the batch; `same` (n,)
+    int64, equal where two rows are the same molecule: those are no negatives. The scale is kept below 100.
+    """
+
+    def __init__(self, scale: float = 14.0) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+
+    @property
+    def scale(self) -> Tensor:
+        return self.log_scale.exp().clamp(max=100.0)
+
+    def forward(self, a: Tensor, b: Tensor, same: Tensor) -> Tensor:
+        logits = self.scale * a @ b.T
+        alike = (same[:, None] == same[None, :]).fill_diagonal_(False)
+        logits = logits.masked_fill(alike, -torch.inf)
+        truth = torch.arange(len(a))
+        return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
+
+
+def pair_recall(a: Tensor, b: Tensor, same: Tensor, block: int = 1024) -> float:
+    """Share of rows of `a` whose partner in `b` is strictly closer than every other molecule of `b`.
+
+    The whole of `b` is the pool; rows of the same molecule (`same` equal) do not compete; a tie is a miss.
+    """
+    hits = 0
+    for start in range(0, len(a), block):
+        scores = a[start : start + block] @ b.T
+        rows = torch.arange(len(scores))
+        truth = scores[rows, rows + start]
+        scores = scores.masked_fill(same[start : start + block, None] == same[None, :], -torch.inf)
+        hits += int((truth > scores.max(dim=1).values).sum())
+    return hits / len(a)

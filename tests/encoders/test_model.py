@@ -1,0 +1,126 @@
+"""Checkpoints rebuild themselves, refuse what is not theirs, and give a molecule one vector."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from molecules import MOLECULES
+from rdkit import Chem
+
+from acml_search.chem.molecule import parse
+from acml_search.encoders.card import list_models, read_card
+from acml_search.encoders.model import Model, load_model
+from acml_search.errors import CheckpointError, UnknownModality
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return load_model(tiny_model)
+
+
+@pytest.fixture
+def copy(tiny_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "copy"))
+
+
+def vector(model: Model, smiles: str) -> np.ndarray:
+    return model.encode_molecules([parse(smiles)[0]])["smiles"][0]
+
+
+def test_unit_vectors_of_the_promised_shape(model: Model) -> None:
+    out = model.encode_molecules([parse(s)[0] for s in MOLECULES])["smiles"]
+    assert out.shape == (len(MOLECULES), 32)
+    assert out.dtype == np.float32
+    assert np.allclose(np.linalg.norm(out, axis=1), 1, atol=1e-6)
+    records = model.encode_records("smiles", MOLECULES)
+    assert np.allclose(np.linalg.norm(records, axis=1), 1, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.sampled_from(MOLECULES), min_size=1, max_size=80),
+    st.integers(1, 10_000),
+    st.data(),
+)
+def test_one_molecule_one_vector(model: Model, batch: list[str], seed: int, data: st.DataObject) -> None:
+    """Whatever the SMILES form, the atom order, the neighbours in the batch and the batch's size."""
+    at = data.draw(st.integers(0, len(batch) - 1))
+    alone = vector(model, batch[at])
+    other = Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(batch[at]), 1, randomSeed=seed)[0]
+    together = [*batch[:at], other, *batch[at + 1 :]]
+    among = model.encode_molecules([parse(s)[0] for s in together])["smiles"][at]
+    assert np.abs(among - alone).max() < 1e-5
+
+
+def test_folding_normalisation_changes_nothing(tiny_model: Path, model: Model) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from acml_search.chem.graph import collate, featurise
+    from acml_search.encoders.model import DualEncoder
+    from acml_search.modalities.blocks import TensorBatch
+
+    card = read_card(tiny_model)
+    unfolded = DualEncoder(card.data["hyper"]).eval()
+    unfolded.load_state_dict(load_file(card.weights), strict=False)
+    graphs = [featurise(parse(s)[0]) for s in MOLECULES]
+    with torch.inference_mode():
+        expected = unfolded.graphs(TensorBatch.of(collate(graphs)))["smiles"].numpy()
+    assert np.abs(model.encode_graphs(graphs)["smiles"] - expected).max() < 1e-5
+
+
+def test_unknown_space_is_named(model: Model) -> None:
+    with pytest.raises(UnknownModality, match="known are smiles"):
+        model.encode_records("aroma", ["x"])
+
+
+def test_missing_model_lists_the_shipped() -> None:
+    with pytest.raises(CheckpointError, match="no such model; shipped are"):
+        read_card("nothing-of-the-kind")
+
+
+def test_damaged_weights_are_refused(copy: Path) -> None:
+    weights = copy / "model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    weights.write_bytes(raw)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_model(copy)
+
+
+def test_missing_weights_are_refused(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="missing"):
+        load_model(copy)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"format": 1}', '{"format": 99, "name": "x"}', "\udcff"]
+)
+def test_foreign_cards_are_refused(copy: Path, text: str) -> None:
+    (copy / "card.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(CheckpointError) as caught:
+        read_card(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_network_are_refused(copy: Path) -> None:
+    from acml_search.encoders.card import digest_of
+
+    card = json.loads((copy / "card.json").read_text())
+    card["hyper"]["trunk"]["layers"] = 6
+    card["digest"] = digest_of(copy / "model.safetensors", card["hyper"])
+    (copy / "card.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match=r"rebuilt|another network"):
+        load_model(copy)
+
+
+def test_every_shipped_model_loads() -> None:
+    for card in list_models():
+        assert load_model(card.name).card.digest == card.digest

@@ -1,0 +1,193 @@
+"""Training end to end at toy size: from a table of SMILES to a model that loads, and a run that resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rdkit import Chem
+
+from acml_search.encoders.model import load_model
+from acml_search.errors import ConfigError
+from acml_search.library.read import default_library, open_library
+from acml_search.training import align, pretrain
+from acml_search.training.batches import isomer_batches
+from acml_search.training.corpus import block_hash, open_corpus
+
+CORPUS = """
+[corpus]
+directory = "corpus"
+views = 2
+seed = 7
+source = [{ path = "library.parquet", limit = 900 }]
+exclude = [{ path = "library.parquet", where = "kept_aside" }]
+"""
+PRETRAIN = (
+    """
+root = "."
+out = "pretrained"
+modality = "smiles"
+seed = 7
+[tower]
+width = 16
+hidden = 16
+layers = 5
+[head]
+hidden = 32
+d = 16
+[training]
+epochs = 3
+epoch_size = 512
+batch = 64
+isomers = 4
+lr = 5e-3
+weight_decay = 1e-4
+fingerprint_weight = 1.0
+"""
+    + CORPUS
+)
+ALIGN = (
+    """
+root = "."
+out = "aligned"
+name = "toy"
+seed = 7
+[trunk]
+width = 16
+hidden = 16
+layers = 5
+[space.smiles]
+pretrained = "pretrained"
+views = 2
+head = { hidden = 32, d = 16 }
+[training]
+epochs = 4
+epoch_size = 512
+batch = 64
+isomers = 4
+lr = 5e-3
+weight_decay = 1e-4
+"""
+    + CORPUS
+)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    room = tmp_path_factory.mktemp("training")
+    smiles, blocks = [], []
+    for batch in open_library([default_library()[0]], limit=1_000).batches(1_000):
+        for row in batch:
+            mol = Chem.MolFromSmiles(row.text)
+            if mol is not None:
+                smiles.append(row.text)
+                blocks.append(Chem.MolToInchiKey(mol)[:14])
+    aside = [block_hash(b) % 7 == 0 for b in blocks]
+    pq.write_table(
+        pa.table({"smiles": smiles, "inchikey14": blocks, "kept_aside": aside}), room / "library.parquet"
+    )
+    (room / "pretrain.toml").write_text(PRETRAIN)
+    (room / "align.toml").write_text(ALIGN)
+    pretrain.run(room / "pretrain.toml")
+    return room
+
+
+def read_log(directory: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_corpus_leaves_out_what_is_kept_aside(room: Path) -> None:
+    corpus = open_corpus(room / "corpus")
+    table = pq.read_table(room / "library.parquet").to_pylist()
+    aside = {block_hash(row["inchikey14"]) for row in table if row["kept_aside"]}
+    assert aside
+    assert not aside & set(corpus.blocks.tolist())
+    report = json.loads((room / "corpus" / "corpus.json").read_text())["report"][0]
+    assert report["used"] == len(corpus)
+    assert report["excluded"] > 50
+
+
+def test_losses_fall_and_the_inner_part_is_found_better_than_by_chance(room: Path) -> None:
+    log = read_log(room / "pretrained")
+    assert len(log) == 3
+    assert log[-1]["contrastive"] < log[0]["contrastive"]
+    assert log[-1]["fingerprint"] < log[0]["fingerprint"]
+    assert log[-1]["inner_recall_at_1"] > 3 / log[-1]["inner_pool"]
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(room: Path) -> None:
+    """Stop after epoch 2 of 3, go on, and compare with the run that was never stopped."""
+
+    class Stopped(Exception):
+        pass
+
+    second = room / "again.toml"
+    second.write_text(PRETRAIN.replace('out = "pretrained"', 'out = "again"'))
+    evaluate = pretrain.PretrainTask.evaluate
+    calls = 0
+
+    def stop_in_epoch_two(self: pretrain.PretrainTask, model: object) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise Stopped
+        return evaluate(self, model)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrain.PretrainTask, "evaluate", stop_in_epoch_two)
+        with pytest.raises(Stopped):
+            pretrain.run(second)
+    assert len(read_log(room / "again")) == 1
+    pretrain.run(second)
+    whole = (room / "pretrained" / "encoder.safetensors").read_bytes()
+    assert (room / "again" / "encoder.safetensors").read_bytes() == whole
+
+
+def test_alignment_gives_a_model_that_loads_and_leaves_the_tower_frozen(room: Path) -> None:
+    from safetensors.torch import load_file
+
+    card = align.run(room / "align.toml")
+    log = read_log(room / "aligned")
+    assert log[-1]["smiles"] < log[0]["smiles"]
+    model = load_model(card.directory)
+    assert model.spaces["smiles"].d == 16
+    assert model.spaces["smiles"].scale == pytest.approx(log[-1]["smiles_scale"], abs=1e-3)
+    before = load_file(room / "pretrained" / "encoder.safetensors")
+    after = load_file(card.weights)
+    for name, value in before.items():
+        if name.startswith("encoder.") and "num_batches" not in name:
+            assert (after[f"towers.smiles.{name}"] == value).all(), name
+
+
+def test_another_corpus_in_the_same_folder_is_refused(room: Path) -> None:
+    other = room / "other.toml"
+    other.write_text(PRETRAIN.replace("views = 2", "views = 3"))
+    with pytest.raises(ConfigError, match="holds another corpus"):
+        pretrain.run(other)
+
+
+def test_configurations_that_cannot_be_followed_say_why(room: Path) -> None:
+    lacking = room / "lacking.toml"
+    lacking.write_text('root = "."\nout = "x"\n')
+    with pytest.raises(ConfigError, match="lacks seed, modality"):
+        pretrain.run(lacking)
+    with pytest.raises(ConfigError, match="no such configuration"):
+        align.run(room / "absent.toml")
+    broken = room / "broken.toml"
+    broken.write_text("root = ")
+    with pytest.raises(ConfigError, match="not TOML"):
+        align.run(broken)
+
+
+def test_isomer_batches_visit_each_row_once_and_keep_formulas_together() -> None:
+    formulas = np.repeat(np.arange(50), 20)
+    rows = np.arange(1000)
+    batches = list(isomer_batches(rows, formulas, 100, 10, np.random.default_rng(7)))
+    assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
+    for batch in batches:
+        runs = formulas[batch].reshape(-1, 10)
+        assert (runs == runs[:, :1]).all()
