@@ -1,0 +1,43 @@
+"""Search molecules by what was observed of them.
+
+    >>> import acml_search
+    >>> acml_search.build_index(["library.smi"], out="indexes/mine")        # doctest: +SKIP
+    >>> print(acml_search.open_index("indexes/mine").search(smiles="CCO"))  # doctest: +SKIP
+
+The names below are the public surface. Each is imported when first used, so that `import acml_search`
+itself brings in neither torch nor FAISS.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from acml_search.index.build import build_index
+    from acml_search.search import open_index
+    from acml_search.search.encode import encode
+    from acml_search.search.hits import Hits
+
+__version__ = "0.1.0"
+
+__all__ = ["Hits", "__version__", "build_index", "encode", "open_index"]
+
+_HOME = {
+    "Hits": "acml_search.search.hits",
+    "build_index": "acml_search.index.build",
+    "encode": "acml_search.search.encode",
+    "open_index": "acml_search.search",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # the next use finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

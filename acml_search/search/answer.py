@@ -1,0 +1,158 @@
+"""What a search returns: `Answer`, one `HitList` per side searched, and how they turn into rows and JSON."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.search.hits import Hits, table_to_pandas
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+MOLECULE_COLUMNS = ("key", "smiles", "inchikey", "formula", "exact_mass")
+OURS = ("modality", "side", "rank", "score", "probability", "why")
+
+
+@dataclass(frozen=True)
+class HitList:
+    """The hits of one query on one side of one space, best first.
+
+    modality: the space's name; side: "records" (which record would this molecule give) or "graph".
+    hits: `Hits` of shape (1, k).
+    probabilities: (n,) float64, the softmax of the logits over the shortlist: how far a hit stands out from
+    the others found, not a calibrated chance of being right.
+    scale: logit = scale x score. molecules: pyarrow Table of n rows, the hits' molecules in their order.
+    """
+
+    modality: str
+    side: str
+    hits: Hits
+    probabilities: npt.NDArray[np.float64]
+    scale: float
+    molecules: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.hits.counts[0])
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One dict per hit, keys in the order of the command line's JSON, then the library's own columns."""
+        extra = extra_columns(self.molecules.column_names)
+        for i, molecule in enumerate(self.molecules.to_pylist()):
+            score = float(self.hits.scores[0, i])
+            yield {
+                "rank": i + 1,
+                **{name: molecule[name] for name in MOLECULE_COLUMNS},
+                "score": round(score, 6),
+                "probability": float(f"{self.probabilities[i]:.4g}"),
+                "why": {"logits": {self.modality: round(self.scale * score, 4)}},
+                **{shown: molecule[name] for name, shown in extra.items()},
+            }
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "modality": self.modality,
+            "side": self.side,
+            "hits": [{name: plain(value) for name, value in row.items()} for row in self.rows()],
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one query. `print(answer)` shows a table.
+
+    query: what was asked and how it was understood (given and standardised SMILES, InChIKey, k, filter, ...).
+    lists: one `HitList` per side searched. seconds: where the time went.
+    notes: sentences a user should read, such as that fewer than k molecules were found.
+    """
+
+    query: dict[str, Any]
+    index: str
+    lists: list[HitList]
+    seconds: dict[str, float]
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document of `acml-search query --json`, in JSON's own types only."""
+        return {
+            "query": plain(self.query),
+            "index": self.index,
+            "lists": [hits.to_dict() for hits in self.lists],
+            "seconds": {name: round(value, 6) for name, value in self.seconds.items()},
+            "notes": list(self.notes),
+        }
+
+    def to_arrow(self) -> pa.Table:
+        """One row per hit of every list: modality, side, rank, the molecule, score, probability, metadata."""
+        import pyarrow as pa
+
+        tables = []
+        for hits in self.lists:
+            n = len(hits)
+            columns = {
+                "modality": pa.array([hits.modality] * n, pa.string()),
+                "side": pa.array([hits.side] * n, pa.string()),
+                "rank": pa.array(np.arange(1, n + 1, dtype=np.int64)),
+            }
+            columns |= {name: hits.molecules.column(name) for name in MOLECULE_COLUMNS}
+            columns["score"] = pa.array(hits.hits.scores[0, :n])
+            columns["probability"] = pa.array(hits.probabilities)
+            for name, shown in extra_columns(hits.molecules.column_names).items():
+                columns[shown] = hits.molecules.column(name)
+            tables.append(pa.table(columns))
+        return pa.concat_tables(tables)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`to_arrow` as a pandas DataFrame. Raises ConfigError when pandas is not installed."""
+        return table_to_pandas(self.to_arrow())
+
+    def __str__(self) -> str:
+        from acml_search.search.table import render
+
+        return render(self)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{hits.modality}/{hits.side}: {len(hits)} hits" for hits in self.lists)
+        return f"Answer({self.query.get('smiles')!r}, {counts})"
+
+
+def extra_columns(columns: list[str]) -> dict[str, str]:
+    """The library's own columns and their names in a hit: `input_` goes before one that would clash."""
+    names = {}
+    for column in columns:
+        if column not in MOLECULE_COLUMNS:
+            shown = column
+            while shown in OURS or (shown != column and shown in columns):
+                shown = f"input_{shown}"
+            names[column] = shown
+    return names
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's own types: NaN and infinity as null, bytes base64, dates ISO 8601, else text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return str(value)

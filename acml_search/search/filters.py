@@ -1,0 +1,126 @@
+"""What a hit must satisfy, decided before the search: SQL, molecular formula, neutral exact mass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.errors import FilterError
+from acml_search.search.formula import hill
+
+DEFAULT_PPM = 10.0
+
+
+class _Catalog(Protocol):
+    def keys(
+        self,
+        where: str | None = None,
+        formula: str | None = None,
+        mass: float | None = None,
+        tol_da: float | None = None,
+    ) -> npt.NDArray[np.int64]: ...
+
+    def count(self) -> int: ...
+
+
+class Conditions(TypedDict, total=False):
+    """The keywords of `Filters`, as the search methods take them."""
+
+    where: str | None
+    formula: str | None
+    mass: float | None
+    tol_ppm: float | None
+    tol_da: float | None
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Conditions on the molecules of an index; a molecule must meet all that are given.
+
+    where: one SQL expression over the columns of `molecules`, such as `exact_mass < 300 AND vendor = 'X'`.
+    formula: a molecular formula in any order; brought to Hill order here.
+    mass: neutral exact mass in Da, within `tol_ppm` (parts per million of `mass`; 10 when neither is given)
+    or within `tol_da` (Da), ends included.
+
+    Raises FilterError for an empty expression, a formula that is none, a mass or tolerance that is not a
+    positive number, both tolerances at once, or a tolerance without a mass.
+    """
+
+    where: str | None = None
+    formula: str | None = None
+    mass: float | None = None
+    tol_ppm: float | None = None
+    tol_da: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.where is not None and not self.where.strip():
+            raise FilterError(
+                'the SQL condition is empty; write one like "exact_mass < 300", or leave it out'
+            )
+        if self.formula is not None:
+            object.__setattr__(self, "formula", hill(self.formula))
+        if self.mass is None:
+            if self.tol_ppm is not None or self.tol_da is not None:
+                raise FilterError(
+                    "a mass tolerance was given without a mass; give the neutral exact mass in Da too"
+                )
+            return
+        if self.tol_ppm is not None and self.tol_da is not None:
+            raise FilterError("two mass tolerances were given; give one, in ppm or in Da")
+        _check("the mass", self.mass, "Da", zero=False)
+        if self.tol_da is None:
+            object.__setattr__(self, "tol_ppm", DEFAULT_PPM if self.tol_ppm is None else self.tol_ppm)
+            _check("the mass tolerance", self.tol_ppm, "ppm", zero=True)
+        else:
+            _check("the mass tolerance", self.tol_da, "Da", zero=True)
+
+    def __bool__(self) -> bool:
+        return self.where is not None or self.formula is not None or self.mass is not None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the mass window in Da, or None without a mass."""
+        if self.mass is None:
+            return None
+        if self.tol_da is not None:
+            return self.tol_da
+        return self.mass * (self.tol_ppm or 0.0) * 1e-6
+
+    def keys(self, catalog: _Catalog) -> npt.NDArray[np.int64] | None:
+        """The keys that pass, (n,) int64 ascending; None when there is no condition.
+
+        Raises FilterError when nothing passes, or when the catalogue refuses the SQL.
+        """
+        if not self:
+            return None
+        keys = catalog.keys(where=self.where, formula=self.formula, mass=self.mass, tol_da=self.half_width)
+        if len(keys) == 0:
+            raise FilterError(
+                f"none of the {catalog.count():,} molecules of the index passes the filter {self}; loosen it"
+            )
+        return keys
+
+    def to_dict(self) -> dict[str, Any]:
+        """The conditions that were given, as they are applied."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def __str__(self) -> str:
+        parts = []
+        if self.where is not None:
+            parts.append(self.where)
+        if self.formula is not None:
+            parts.append(f"formula {self.formula}")
+        if self.mass is not None:
+            width = f"{self.tol_da:g} Da" if self.tol_da is not None else f"{self.tol_ppm:g} ppm"
+            parts.append(f"mass {self.mass:.10g} ± {width}")
+        return " and ".join(parts) or "(none)"
+
+
+def _check(what: str, value: float | None, unit: str, *, zero: bool) -> None:
+    if value is None or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        least = "zero or more" if zero else "more than zero"
+        raise FilterError(f"{what} is {value}; give a number of {unit} that is {least}")

@@ -1,0 +1,148 @@
+"""`Index`: an index directory that can be asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Unpack, overload
+
+import numpy as np
+
+from acml_search.errors import ConfigError, InvalidMolecule
+from acml_search.index.opened import IndexDirectory
+from acml_search.search.answer import Answer
+from acml_search.search.engine import Engine, Plan, Query, Side
+from acml_search.search.filters import Conditions, Filters
+
+MOST = 10_000  # largest k
+
+
+class Index:
+    """An opened index. Reading only; use as a context manager, or call `close`.
+
+    path: the index directory. model: name or directory of the checkpoint that encodes queries; by default the
+    one the index was built with. It is loaded when a query first needs it.
+
+    Raises IndexNotFound or IndexCorrupt when there is no usable index at `path`.
+    """
+
+    def __init__(self, path: Path | str, *, model: Path | str | None = None) -> None:
+        self.path = Path(path)
+        self._directory = IndexDirectory(self.path)
+        self._engine = Engine(self._directory, model or self._directory.model)
+
+    @property
+    def spaces(self) -> list[str]:
+        """The names of the index's spaces, one per modality of its model."""
+        return list(self._directory.spaces)
+
+    def search(
+        self, smiles: str, *, k: int = 10, modality: str | None = None, **conditions: Unpack[Conditions]
+    ) -> Answer:
+        """The k best hits for one molecule: on the record side of every modality that has one (or of
+        `modality` alone), and last, as similarity, on the graph side.
+
+        conditions: `where`, `formula`, `mass`, `tol_ppm`, `tol_da`, see `Filters`. They hold before the
+        search, so k hits come back whenever k molecules pass.
+        Raises InvalidMolecule, FilterError, ConfigError (k or modality) or SpaceMismatch (another model).
+        """
+        (answer,) = self.search_queries(
+            [Query(smiles)], k=k, filters=Filters(**conditions), modality=modality
+        )
+        if isinstance(answer, InvalidMolecule):
+            raise answer
+        return answer
+
+    @overload
+    def search_batch(
+        self,
+        smiles: Iterable[str],
+        *,
+        k: int = ...,
+        modality: str | None = ...,
+        on_error: Literal["raise"] = ...,
+        **conditions: Unpack[Conditions],
+    ) -> list[Answer]: ...
+
+    @overload
+    def search_batch(
+        self,
+        smiles: Iterable[str],
+        *,
+        k: int = ...,
+        modality: str | None = ...,
+        on_error: Literal["keep"],
+        **conditions: Unpack[Conditions],
+    ) -> list[Answer | InvalidMolecule]: ...
+
+    def search_batch(
+        self,
+        smiles: Iterable[str],
+        *,
+        k: int = 10,
+        modality: str | None = None,
+        on_error: Literal["raise", "keep"] = "raise",
+        **conditions: Unpack[Conditions],
+    ) -> Sequence[Answer | InvalidMolecule]:
+        """`search` for many molecules under one set of conditions; answers in the order of `smiles`.
+
+        A molecule that cannot be read raises InvalidMolecule naming its row (0-based); with on_error="keep"
+        the error stands in its place instead.
+        """
+        queries = (Query(text, row=row) for row, text in enumerate(smiles))
+        filters = Filters(**conditions)
+        answers: list[Answer | InvalidMolecule] = []
+        for answer in self.search_queries(queries, k=k, filters=filters, modality=modality):
+            if on_error == "raise" and isinstance(answer, InvalidMolecule):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def search_queries(
+        self,
+        queries: Iterable[Query],
+        *,
+        k: int = 10,
+        filters: Filters | None = None,
+        modality: str | None = None,
+    ) -> Iterator[Answer | InvalidMolecule]:
+        """Answers as they are found, in the order of `queries`, in constant memory; a query that cannot be
+        read gives its error. What is wrong with the options is raised at once, before the first answer."""
+        if not isinstance(k, int | np.integer) or not 1 <= k <= MOST:
+            raise ConfigError(f"k is {k}; ask for 1 to {MOST:,} hits")
+        filters = filters or Filters()
+        sides = self._sides(modality)
+        started = time.perf_counter()
+        keys = filters.keys(self._directory.catalog)
+        plan = Plan(int(k), filters, keys, sides, time.perf_counter() - started)
+        return self._engine.answers(iter(queries), plan)
+
+    def close(self) -> None:
+        """Close the catalogue; the index cannot be searched afterwards."""
+        self._directory.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._directory.counts["molecules"]
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r}, {len(self):,} molecules, spaces: {', '.join(self.spaces)})"
+
+    def _sides(self, modality: str | None) -> list[Side]:
+        spaces = self.spaces
+        if modality is not None and modality not in spaces:
+            raise ConfigError(
+                f"{self.path}: this index has no space {modality!r}; it has {', '.join(spaces)}"
+            )
+        asked = spaces if modality is None else [modality]
+        records = [Side(name, "records") for name in asked if self._directory.has_side(name, "records")]
+        # one list of similar molecules is enough: all spaces share the trunk, so their graph sides say much
+        # the same
+        likeness = "smiles" if "smiles" in asked else asked[0]
+        return [*records, Side(likeness, "graph")]

@@ -1,0 +1,179 @@
+"""`acml-search query`: what it prints where, and how it ends."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rdkit import Chem
+from typer.testing import CliRunner
+
+import acml_search
+from acml_search.cli import app
+
+LIBRARY = [*("C" * n + "O" for n in range(1, 20)), "CC(=O)Oc1ccccc1C(=O)O", "Cc1ccccc1"]
+
+
+@pytest.fixture(scope="module")
+def index(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("cli")
+    library = folder / "library.csv"
+    lines = ["smiles,vendor", *(f"{smiles},v{i % 3}" for i, smiles in enumerate(LIBRARY))]
+    library.write_text("\n".join(lines), encoding="utf-8")
+    acml_search.build_index([library], out=folder / "index", model=str(tiny_model), workers=1)
+    return str(folder / "index")
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["query", *arguments])
+
+
+def test_json_is_one_document_on_stdout(index: str) -> None:
+    result = run(index, "--smiles", "OCC", "-k", "3", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    document = json.loads(result.stdout)
+    assert document["index"] == index
+    assert document["query"]["smiles"] == "OCC"
+    assert [(hits["modality"], hits["side"]) for hits in document["lists"]] == [
+        ("smiles", "records"),
+        ("smiles", "graph"),
+    ]
+    hit = document["lists"][1]["hits"][0]
+    assert list(hit)[:9] == [
+        "rank", "key", "smiles", "inchikey", "formula", "exact_mass", "score", "probability", "why",
+    ]  # fmt: skip
+    assert (hit["rank"], hit["smiles"], hit["vendor"]) == (1, "CCO", "v1")
+    assert document["seconds"]["total"] > 0
+    assert run(index, "--smiles", "OCC", "-k", "3", "--format", "json").stdout.count(
+        "\n"
+    ) == result.stdout.count("\n")
+
+
+def test_the_table_is_the_default(index: str) -> None:
+    result = run(index, "--smiles", "OCC", "-k", "2")
+    assert result.exit_code == 0
+    assert "smiles · graph · similar molecules" in result.stdout
+    assert "CCO" in result.stdout
+
+
+def test_fewer_hits_are_said_on_stderr(index: str) -> None:
+    result = run(index, "--smiles", "OCC", "-k", "5", "--formula", "C3H8O", "--json")
+    assert result.exit_code == 0
+    assert "1 of the 5 hits asked for; molecules that pass the filter: 1" in result.stderr
+    assert len(json.loads(result.stdout)["lists"][0]["hits"]) == 1
+
+
+def test_filters(index: str) -> None:
+    where = run(index, "--smiles", "OCC", "-k", "3", "--where", "vendor = 'v2'", "--format", "csv")
+    rows = list(csv.DictReader(where.stdout.splitlines()))
+    assert [row["vendor"] for row in rows] == ["v2"] * 6
+    mass = run(index, "--smiles", "OCC", "--mass", "180.0423", "--tol-da", "0.01", "--format", "csv")
+    assert {row["formula"] for row in csv.DictReader(mass.stdout.splitlines())} == {"C9H8O4"}
+
+
+def test_out_takes_its_format_from_the_ending(index: str, tmp_path: Path) -> None:
+    for name, opens in (
+        ("hits.json", "{"),
+        ("hits.csv", "modality,side"),
+        ("hits.sdf", ""),
+        ("hits.txt", "query"),
+    ):
+        result = run(index, "--smiles", "OCC", "-k", "2", "--out", str(tmp_path / name))
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith(opens)
+    assert len(list(Chem.SDMolSupplier(str(tmp_path / "hits.sdf")))) == 4
+    assert len(list(tmp_path.iterdir())) == 4  # no part files left behind
+
+
+def test_a_failed_query_leaves_an_older_output_alone(index: str, tmp_path: Path) -> None:
+    out = tmp_path / "hits.json"
+    out.write_text("older")
+    assert run(index, "--smiles", "C1CC", "--out", str(out)).exit_code == 1
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
+
+
+def test_batch_writes_a_line_per_query(index: str, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.smi"
+    queries.write_text("CCO a\nC1CC b\nCCCO c\n")
+    result = run(index, "--batch", str(queries), "-k", "2")
+    assert result.exit_code == 0
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert ["error" in line for line in lines] == [False, True, False]
+    assert "3 queries; 1 could not be read" in result.stderr
+
+
+def test_a_batch_without_a_good_query_fails(index: str, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.smi"
+    queries.write_text("C1CC b\n")
+    result = run(index, "--batch", str(queries))
+    assert result.exit_code == 1
+    assert "error" in json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--smiles", "C1CC"], "C1CC"),
+        (["--smiles", ""], "empty"),
+        (["--smiles", "CCO", "--formula", "Xx"], "no element"),
+        (["--smiles", "CCO", "--formula", "U"], "none of the 21 molecules"),
+        (["--smiles", "CCO", "--mass", "nan"], "the mass"),
+        (["--smiles", "CCO", "--where", "true; DROP TABLE molecules"], "SQL"),
+        (["--smiles", "CCO", "--modality", "image"], "no space 'image'"),
+        (["--batch", "nowhere.smi"], "nowhere.smi"),
+        (["--smiles", "CCO", "-k", "100000"], "10,000"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_exit_1(index: str, arguments: list[str], says: str) -> None:
+    result = run(index, *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert says in result.stderr
+    assert result.stderr.startswith("acml-search: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_no_index_says_how_to_build_one(tmp_path: Path) -> None:
+    result = run(str(tmp_path / "nowhere"), "--smiles", "CCO")
+    assert result.exit_code == 1
+    assert "acml-search build-index" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--smiles or --batch"),
+        (["--smiles", "C", "--batch", "x.smi"], "--smiles or --batch"),
+        (["--smiles", "C", "--format", "html"], "html is not offered yet"),
+        (["--smiles", "C", "--format", "xml"], "not one of table, json, csv, sdf"),
+        (["--smiles", "C", "--format", "csv", "--json"], "contradict"),
+        (["--batch", "x.smi", "--format", "csv"], "lines of JSON"),
+        (["--smiles", "C", "--tol-ppm", "5"], "needs --mass"),
+        (["--smiles", "C", "--mass", "5", "--tol-ppm", "5", "--tol-da", "1"], "one tolerance"),
+        (["--smiles", "C", "-k", "0"], "-k"),
+        (["--smiles", "C", "--mass", "much"], "--mass"),
+        (["--smiles", "C", "--out", "no/such/folder/x.csv"], "a folder that exists"),
+        (["--smiles", "C", "--nonsense"], "--nonsense"),
+    ],
+)
+def test_wrong_usage_is_exit_2(arguments: list[str], says: str) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert says in " ".join(result.stderr.split())
+
+
+def test_help_shows_examples() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert 'acml-search query --smiles "' in result.stdout
+
+
+def test_a_reader_that_stops_early_sees_no_traceback(index: str) -> None:
+    command = (
+        f"{sys.executable} -c 'from acml_search.cli import main; main()' query {index} --smiles OCC --json"
+    )
+    done = subprocess.run(f"{command} | head -c 1", shell=True, capture_output=True, text=True, check=False)
+    assert done.stdout == "{"
+    assert "Traceback" not in done.stderr

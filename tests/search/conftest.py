@@ -1,0 +1,79 @@
+"""A hand-made answer for the tests of writers and tables."""
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import acml_search
+from acml_search.search.answer import Answer, HitList
+from acml_search.search.hits import Hits
+
+ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
+STEREO = "C[C@H](N)C(=O)O"
+
+
+def molecules() -> pa.Table:
+    return pa.table(
+        {
+            "key": pa.array([12, 3], pa.int64()),
+            "smiles": [ASPIRIN, STEREO],
+            "inchikey": ["BSYNRYMUTXBXSQ-UHFFFAOYSA-N", "QNAYBMKLOCPYGJ-REOHCLBHSA-N"],
+            "formula": ["C9H8O4", "C3H7NO2"],
+            "exact_mass": [180.0422587, 89.0476785],
+            "source_row": pa.array([12, 3], pa.int64()),
+            "name": ["aspirin\x1b[31m\nline", None],
+            "score": [1.5, float("nan")],  # the user's own, which clashes with ours
+            "price": [Decimal("9.90"), None],
+            "seen": [date(2024, 2, 1), None],
+            "tags": [["a", "b"], None],
+        }
+    )
+
+
+@pytest.fixture
+def answer() -> Answer:
+    records = HitList(
+        "smiles", "records", Hits([[12, 3, -1]], [[0.75, 0.5, 0]]), np.array([0.9, 0.1]), 10.0, molecules()
+    )
+    graph = HitList(
+        "smiles", "graph", Hits([[-1, -1, -1]], [[0, 0, 0]]), np.array([]), 10.0, molecules().slice(0, 0)
+    )
+    query = {
+        "smiles": "OC(=O)c1ccccc1OC(C)=O",
+        "standardised": ASPIRIN,
+        "formula": "C9H8O4",
+        "exact_mass": 180.0422587,
+        "k": 3,
+        "filter": {"where": "exact_mass < 300"},
+        "passed": 2,
+    }
+    return Answer(query, "indexes/x", [records, graph], {"total": 0.0123456789}, ["2 of 3"])
+
+
+LIBRARY = [
+    *(f"{'C' * n}{end}" for n in range(1, 9) for end in ("O", "N", "C(=O)O", "S")),
+    "Cc1ccccc1",
+    "CC(=O)Oc1ccccc1C(=O)O",
+    "CC(=O)Nc1ccc(O)cc1",
+    "CN1C=NC2=C1C(=O)N(C(=O)N2C)C",
+    "C[C@H](N)C(=O)O",
+    "C[C@@H](N)C(=O)O",
+    "C[N+](C)(C)CCO.[Cl-]",
+]
+BAD = ["not-a-smiles", "C1CC"]
+
+
+@pytest.fixture(scope="session")
+def small_index(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of LIBRARY, built for real with an untrained model; it has a record side and metadata."""
+    folder = tmp_path_factory.mktemp("small")
+    library = folder / "library.csv"
+    lines = ["smiles,name,price,score"]
+    lines += [f"{smiles},m{i},{i * 1.5},{i}" for i, smiles in enumerate([*LIBRARY, *BAD])]
+    library.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    acml_search.build_index([library], out=folder / "index", model=str(tiny_model), workers=1)
+    return folder / "index"
