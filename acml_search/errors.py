@@ -95,8 +95,8 @@ class SpaceMismatch(AcmlSearchError):
         self.expected = expected
         self.found = found
         super().__init__(
-            f"the index holds vectors of space {space!r} with digest {expected[:12]}, the model makes {found[:12]}; "
-            "query with the model the index was built with, or build the index again"
+            f"the index holds vectors of space {space!r} with digest {expected[:12]}, the model makes "
+            f"{found[:12]}; query with the model the index was built with, or build the index again"
         )
 
 

@@ -1,0 +1,23 @@
+"""The command line: one small file per command, put together here."""
+
+from acml_search.cli import bench, train
+from acml_search.cli.add import add
+from acml_search.cli.app import app, main
+from acml_search.cli.build_index import build_index
+from acml_search.cli.embed import embed
+from acml_search.cli.info import info
+from acml_search.cli.models import models
+from acml_search.cli.query import query
+from acml_search.cli.verify import verify
+
+app.command("build-index")(build_index)
+app.command()(query)
+app.command()(add)
+app.command()(info)
+app.command()(verify)
+app.command()(embed)
+app.command()(models)
+app.add_typer(bench.app, name="bench")
+app.add_typer(train.app, name="train")
+
+__all__ = ["app", "main"]

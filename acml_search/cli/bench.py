@@ -1,0 +1,152 @@
+"""`acml-search bench recall | throughput`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from acml_search.cli.options import Model, SmilesColumn, Workers
+from acml_search.cli.output import columns
+
+app = typer.Typer(no_args_is_help=True, help="Measure: retrieval quality and speed.")
+
+Out = Annotated[Path, typer.Option(help="JSON file to write.")]
+
+
+@app.command()
+def recall(
+    modality: Annotated[str, typer.Option(help="What is observed, such as smiles.")],
+    queries: Annotated[Path, typer.Option(help="File of the queries: structures and their observations.")],
+    out: Out,
+    library: Annotated[
+        list[Path] | None, typer.Option(help="More molecules for the pool; further files may follow it.")
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="", hidden=True)] = None,
+    direction: Annotated[
+        str, typer.Option(help="to-molecule: observations rank molecules. to-record: molecules rank records.")
+    ] = "to-molecule",
+    formula_filter: Annotated[
+        bool, typer.Option("--formula-filter", help="Rank only among molecules of the truth's formula.")
+    ] = False,
+    mass_filter_da: Annotated[
+        float | None,
+        typer.Option(min=0, help="Rank only within this distance (Da) of the neutral exact mass."),
+    ] = None,
+    mass_filter_ppm: Annotated[
+        float | None, typer.Option(min=0, help="The same, in ppm of that mass.")
+    ] = None,
+    rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Re-rank the shortlist.")] = False,
+    model: Model = "acml-base",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Ask only this many queries, chosen at random; the pool stays.")
+    ] = None,
+    pool: Annotated[
+        int | None, typer.Option(min=1, help="Pool of this many molecules, filled at random from the rest.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Use only queries whose column `split` says this.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    workers: Workers = None,
+    smiles_column: SmilesColumn = None,
+) -> None:
+    """How often is the true molecule (or record) among the first, in a stated pool? Ties lose, failures miss.
+
+    \b
+    acml-search bench recall --modality smiles --queries mine.parquet --library zinc.smi --out recall.json
+    """
+    from acml_search.evaluation.recall import RecallOptions, measure_recall
+
+    result = measure_recall(
+        RecallOptions(
+            modality=modality,
+            queries=queries,
+            out=out,
+            library=(*(library or ()), *(more or ())),
+            direction=direction,
+            formula_filter=formula_filter,
+            mass_filter_da=mass_filter_da,
+            mass_filter_ppm=mass_filter_ppm,
+            rerank=rerank,
+            model=model,
+            limit=limit,
+            pool=pool,
+            split=split,
+            seed=seed,
+            workers=workers,
+            smiles_column=smiles_column,
+        )
+    )
+    typer.echo(_recall_table(result))
+
+
+@app.command()
+def throughput(
+    out: Out,
+    n: Annotated[int, typer.Option("--n", min=1, help="Molecules per round, a seeded choice.")] = 10_000,
+    library: Annotated[
+        list[Path] | None, typer.Option(help="Real SMILES. Default: RDKit's own molecules.")
+    ] = None,
+    model: Model = "acml-base",
+    workers: Workers = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Every pipeline is timed this often, in turns.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of molecules.")] = 0,
+    smiles_column: SmilesColumn = None,
+) -> None:
+    """How fast are SMILES embedded, against RDKit's parsing alone and a plain PyG pipeline, in the same run?
+
+    \b
+    acml-search bench throughput --out throughput.json
+    """
+    from acml_search.evaluation.throughput import ThroughputOptions, measure_throughput
+
+    result = measure_throughput(
+        ThroughputOptions(
+            out=out,
+            n=n,
+            library=tuple(library or ()),
+            model=model,
+            workers=workers,
+            rounds=rounds,
+            seed=seed,
+            smiles_column=smiles_column,
+        )
+    )
+    typer.echo(_throughput_table(result))
+
+
+def _recall_table(result: dict[str, Any]) -> str:
+    filtered = f", {result['filter']}" if result["filter"] else ""
+    head = (
+        f"{result['modality']} {result['direction']}: {result['n_queries']:,} queries "
+        f"({result['n_failed']:,} failed), pool of {result['n_pool']:,}{filtered}"
+    )
+    scores = {f"recall@{k}": (value, k) for k, value in result["recall"].items()} | {
+        "mrr": (result["mrr"], "mrr")
+    }
+    rows: list[tuple[object, ...]] = [("", "value", "95 % interval", "chance")]
+    for name, (value, key) in scores.items():
+        low, high = result["ci95"][key]
+        rows.append((name, f"{value:.4f}", f"{low:.4f} to {high:.4f}", f"{result['chance'][key]:.2g}"))
+    return f"{head}\n{columns(rows)}"
+
+
+def _throughput_table(result: dict[str, Any]) -> str:
+    rows: list[tuple[object, ...]] = [("pipeline", "molecules/s", "lowest to highest of the rounds")]
+    for name, (low, high) in result["spread"].items():
+        rows.append((name, round(result[f"{name}_per_second"]), f"{low:,.0f} to {high:,.0f}"))
+    stages: list[tuple[object, ...]] = [("stage", "µs/molecule", "share of end to end")]
+    for name, stage in result["stages"].items():
+        share = "" if stage["share"] is None else f"{stage['share']:.0%}"
+        stages.append((name, f"{stage['microseconds']:.1f}", share))
+    head = f"{result['n']:,} molecules, {result['workers']} workers, {result['rounds']} rounds"
+    ratio = f"end to end is {result['ratio_to_parse']:.2f} x parse_only"
+    if result["ratio_to_pyg"] is None:
+        ratio += "; PyG was not measured: pip install 'acml-search[bench]'"
+    else:
+        ratio += (
+            f", {result['ratio_to_pyg']:.1f} x pyg, {result['ratio_to_pyg_in_workers']:.1f} x pyg_in_workers"
+        )
+    return f"{head}\n{columns(rows)}\n{ratio}\n\n{columns(stages)}"

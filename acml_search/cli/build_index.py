@@ -1,0 +1,60 @@
+"""`acml-search build-index`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acml_search.cli import options
+from acml_search.cli.output import names, print_report
+
+
+def build_index(
+    library: Annotated[
+        list[Path] | None,
+        typer.Argument(help=f"{options.FILES} None: RDKit's own molecules.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the index.")] = Path("indexes/default"),
+    modalities: Annotated[
+        str, typer.Option(help="Record sides to derive from the structures, with commas between.")
+    ] = "smiles",
+    model: options.Model = "acml-base",
+    factory: Annotated[
+        str, typer.Option(help="auto (chosen by count), flat, or any FAISS factory string.")
+    ] = "auto",
+    workers: options.Workers = None,
+    shard_size: options.ShardSize = 10_000,
+    limit: options.Limit = None,
+    smiles_column: options.SmilesColumn = None,
+    tautomer: options.Tautomer = False,
+    engine: Annotated[
+        str, typer.Option(help="What runs the shards: local, the processes of this machine.")
+    ] = "local",
+    restart: options.Restart = False,
+    json: options.Json = False,
+) -> None:
+    """Embed a library and index it. The same command again goes on where it stopped.
+
+    \b
+    acml-search build-index
+    acml-search build-index screening.csv.gz --out indexes/screening --workers 2
+    """
+    from acml_search.index.build import build_index as build
+
+    report = build(
+        library or None,
+        out,
+        modalities=names(modalities),
+        model=model,
+        factory=factory,
+        workers=workers,
+        shard_size=shard_size,
+        limit=limit,
+        smiles_column=smiles_column,
+        tautomer=tautomer,
+        engine=engine,
+        restart=restart,
+    )
+    print_report(report.to_dict(), json)

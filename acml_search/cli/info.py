@@ -1,0 +1,78 @@
+"""`acml-search info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from acml_search.cli import options
+from acml_search.cli.output import columns, print_json
+
+if TYPE_CHECKING:
+    from acml_search.index.manifest import Manifest
+
+COUNTS = {
+    "rows": "rows read",
+    "molecules": "molecules",
+    "duplicates": "duplicates",
+    "rejected": "rejected",
+    "no_record": "without a record",
+}
+
+
+def info(index: options.Index = Path("indexes/default"), json: options.Json = False) -> None:
+    """Say what an index holds and what it was made of and with.
+
+    \b
+    acml-search info
+    acml-search info indexes/screening --json
+    """
+    from acml_search.index.manifest import read_manifest
+    from acml_search.index.opened import check_sizes
+
+    manifest = read_manifest(index)
+    check_sizes(index, manifest)
+    if json:
+        print_json(_document(index, manifest))
+    else:
+        typer.echo(_text(index, manifest))
+
+
+def _document(index: Path, manifest: Manifest) -> dict[str, Any]:
+    spaces = {
+        name: {"digest": space.digest, "d": space.d, "scale": space.scale, "sides": space.sides}
+        for name, space in manifest.spaces.items()
+    }
+    return {
+        "index": str(index),
+        "kind": manifest.kind,
+        "format_version": manifest.format_version,
+        **manifest.counts,
+        "bytes": sum(entry["bytes"] for entry in manifest.files.values()),
+        "spaces": spaces,
+        "model": manifest.model,
+        "library": manifest.library,
+        "options": manifest.options,
+        "standardisation": manifest.standardisation,
+        "created_by": manifest.created_by,
+    }
+
+
+def _text(index: Path, manifest: Manifest) -> str:
+    counts = ", ".join(f"{manifest.counts[name]:,} {words}" for name, words in COUNTS.items())
+    size = sum(entry["bytes"] for entry in manifest.files.values()) / 1e6
+    sides: list[tuple[object, ...]] = [("space", "side", "vectors", "d", "factory")]
+    for name, space in manifest.spaces.items():
+        for side, about in space.sides.items():
+            sides.append((name, side, about["n"], space.d, about.get("factory") or "none (embeddings only)"))
+    lines = [
+        f"{index}: {counts}; {size:,.1f} MB",
+        f"model: {manifest.model['name']}, digest {manifest.model['digest'][:12]}",
+        *(f"library: {source['path']}" for source in manifest.library),
+        "made by: " + ", ".join(f"{name} {version}" for name, version in manifest.created_by.items()),
+        "",
+        columns(sides),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,28 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FILES = "Files .smi, .csv, .tsv, .sdf, .parquet, each also .gz."
+
+Index = Annotated[Path, typer.Argument(help="Folder of the index.")]
+IndexModel = Annotated[
+    str | None,
+    typer.Option(help="Where the index's model is now. Default: where it was.", metavar="NAME|DIR"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first rows of the library.")]
+Model = Annotated[str, typer.Option(help="Name or folder of a checkpoint; see `acml-search models`.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Throw away what is in the folder and begin again.")]
+ShardSize = Annotated[int, typer.Option(min=1, help="Input rows per shard, the unit of resuming.")]
+SmilesColumn = Annotated[
+    str | None, typer.Option(help="Column that holds the SMILES. Default: the one named smiles.")
+]
+Tautomer = Annotated[
+    bool, typer.Option("--tautomer", help="Replace every molecule by its canonical tautomer (slow).")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")]

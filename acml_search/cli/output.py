@@ -1,0 +1,52 @@
+"""What commands print: one JSON document, or aligned columns. Data goes to stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+
+def print_json(document: Any) -> None:
+    """One JSON document and nothing else."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def columns(rows: Sequence[Sequence[object]]) -> str:
+    """Rows of cells as lines with aligned columns; numbers to the right."""
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+    lines = []
+    for row, texts in zip(rows, cells, strict=True):
+        aligned = [
+            text.rjust(width) if isinstance(cell, int | float) else text.ljust(width)
+            for cell, text, width in zip(row, texts, widths, strict=True)
+        ]
+        lines.append("  ".join(aligned).rstrip())
+    return "\n".join(lines)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`"smiles, image"` -> `("smiles", "image")`."""
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
+
+
+def print_report(report: dict[str, Any], as_json: bool) -> None:
+    """What was built: JSON, or a line for the molecules and one per space."""
+    if as_json:
+        print_json(report)
+        return
+    place = report["index"]
+    counts = ", ".join(f"{report[what]:,} {what}" for what in ("molecules", "duplicates", "rejected"))
+    already = " (complete already, nothing to do)" if report.get("complete") else ""
+    lines = [f"{place}: {counts}{already}"]
+    for name, space in report["spaces"].items():
+        line = f"  {name}: {space['graph']:,} graph vectors, {space['records']:,} records"
+        if space["factory"]:
+            line += f", {space['factory']}, {space['bytes_per_vector']:g} bytes per vector"
+        lines.append(line)
+    if report["rejected"]:
+        lines.append(f"  rejected rows and why: {place}/rejects.parquet")
+    typer.echo("\n".join(lines))

@@ -1,0 +1,67 @@
+"""Benchmark results on disk: one JSON document, and the per-query records it was computed from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from acml_search.evaluation.retrieval import Asked
+from acml_search.evaluation.structures import Pool
+
+_COLUMNS: dict[str, pa.DataType] = {
+    "row": pa.int64(),
+    "molecule": pa.string(),
+    "smiles": pa.string(),
+    "formula": pa.string(),
+    "exact_mass": pa.float64(),
+    "rank": pa.int64(),
+    "score": pa.float64(),
+    "n_candidates": pa.int64(),
+    "best_other_smiles": pa.string(),
+    "best_other_score": pa.float64(),
+    "error": pa.string(),
+}
+PER_QUERY = pa.schema(_COLUMNS)
+
+
+def write_per_query(asked: Sequence[Asked], pool: Pool, path: Path) -> None:
+    """One row per query; a failed query has no rank but an error, a query that has no rival no best_other."""
+    rows = []
+    for one in asked:
+        known = one.query.structure
+        ranked = np.isfinite(one.rank)
+        rival = ranked and one.best_other >= 0
+        rows.append(
+            {
+                "row": one.query.row,
+                "molecule": known.block if known else None,
+                "smiles": known.smiles if known else None,
+                "formula": known.formula if known else None,
+                "exact_mass": known.mass if known else None,
+                "rank": int(one.rank) if ranked else None,
+                "score": one.score if ranked else None,
+                "n_candidates": one.n_candidates,
+                "best_other_smiles": pool.structures[one.best_other].smiles if rival else None,
+                "best_other_score": one.best_other_score if rival else None,
+                "error": one.error,
+            }
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    pq.write_table(pa.Table.from_pylist(rows, schema=PER_QUERY), partial, compression="zstd")
+    os.replace(partial, path)
+
+
+def write_json(result: dict[str, Any], path: Path) -> None:
+    """Write `result`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)

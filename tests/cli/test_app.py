@@ -1,0 +1,85 @@
+"""How the program leaves: exit status, and what stands on stdout and stderr."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import acml_search
+from acml_search.cli import app
+from acml_search.cli.app import _Group
+from acml_search.errors import LibraryError
+
+runner = CliRunner()
+
+COMMANDS = ["build-index", "query", "add", "info", "verify", "embed", "models"]
+GROUPS = {"bench": ["recall", "throughput"], "train": ["pretrain", "align"]}
+PATHS = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUPS.items() for name in names]
+
+
+def program(error: BaseException) -> typer.Typer:
+    """A program of the same kind with commands that fail in one way."""
+    found = typer.Typer(cls=_Group)
+
+    def fail() -> None:
+        raise error
+
+    for name in ("build-index", "query"):
+        found.command(name)(fail)
+    return found
+
+
+def test_version() -> None:
+    done = runner.invoke(app, ["--version"])
+    assert (done.exit_code, done.output) == (0, f"acml-search {acml_search.__version__}\n")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_every_command_has_help_with_an_example(path) -> None:
+    done = runner.invoke(app, [*path, "--help"])
+    assert done.exit_code == 0
+    assert f"\n  acml-search {' '.join(path)}" in done.output
+
+
+def test_no_command_is_missing_here() -> None:
+    names = [info.name or info.callback.__name__ for info in app.registered_commands]
+    assert sorted(names) == sorted(COMMANDS)
+    assert sorted(group.name for group in app.registered_groups) == sorted(GROUPS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["build-index", "--nonsense"], ["bench", "recall"], ["build-index", "--workers", "0"]],
+)
+def test_wrong_usage_is_2(arguments) -> None:
+    done = runner.invoke(app, arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: ")
+
+
+def test_an_error_is_one_sentence_on_stderr_and_1() -> None:
+    done = runner.invoke(program(LibraryError("mine.smi", "there is no such file")), ["query"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "acml-search: mine.smi: there is no such file\n"
+
+
+def test_a_full_disk_or_a_forbidden_folder_is_a_sentence_too() -> None:
+    done = runner.invoke(program(PermissionError(13, "Permission denied", "/indexes")), ["query"])
+    assert (done.exit_code, done.stderr) == (1, "acml-search: /indexes: Permission denied\n")
+
+
+def test_an_interrupted_build_says_that_the_same_command_goes_on() -> None:
+    done = runner.invoke(program(KeyboardInterrupt()), ["build-index"])
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert done.stderr == "acml-search: interrupted; the same command goes on where this one stopped\n"
+
+
+def test_an_interrupted_query_promises_nothing() -> None:
+    done = runner.invoke(program(KeyboardInterrupt()), ["query"])
+    assert (done.exit_code, done.stderr) == (130, "acml-search: interrupted\n")
+
+
+def test_our_own_mistakes_keep_their_traceback() -> None:
+    done = runner.invoke(program(ZeroDivisionError("ours")), ["query"])
+    assert isinstance(done.exception, ZeroDivisionError)
