@@ -1,0 +1,55 @@
+# make demo   environment, index of RDKit's own molecules, one query
+# make test   environment with development tools, all tests
+#
+# Both work in a fresh clone with nothing but Python >= 3.11. Other Python:  make test PYTHON=python3.12
+# torch without CUDA, by uv:
+#   make demo INSTALL="uv pip install --python .venv/bin/python --torch-backend cpu"
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL ?= $(BIN)/python -m pip install --disable-pip-version-check --quiet
+WANTED = pyproject.toml constraints.txt
+INDEX ?= indexes/default
+MOLECULE ?= CC(=O)Nc1ccc(O)cc1
+
+.PHONY: help demo test lint clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+demo: $(VENV)/.installed
+	@echo "==> 2/3 index: RDKit's own molecules into $(INDEX) (a second time there is nothing to do)"
+	$(BIN)/acml-search build-index --out $(INDEX)
+	@echo "==> 3/3 query: what is like paracetamol?"
+	$(BIN)/acml-search query $(INDEX) --smiles "$(MOLECULE)" -k 5
+
+test: $(VENV)/.installed-dev
+	@echo "==> 2/2 tests"
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# an environment with a pip that knows dependency groups
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "acml-search needs Python 3.11 or newer; name one with PYTHON=python3.12" >&2; exit 1; }
+	@echo "==> environment in $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt pip
+
+$(VENV)/.installed: $(WANTED) | $(BIN)/python
+	@echo "==> 1/3 install acml-search and what it needs, pinned by constraints.txt"
+	$(INSTALL) --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(WANTED) | $(BIN)/python
+	@echo "==> 1/2 install acml-search, what it needs and the development tools, pinned by constraints.txt"
+	$(INSTALL) --constraint constraints.txt --editable . --group dev
+	@touch $@ $(VENV)/.installed
