@@ -1,0 +1,167 @@
+"""`build_index` and `embed_library`: a library in, an index directory out; resumable, atomic, repeatable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from acml_search import modalities as known_modalities
+from acml_search.encoders.card import DEFAULT_MODEL, ModelCard, read_card
+from acml_search.errors import ConfigError
+from acml_search.index.factory import make, resolve
+from acml_search.index.files import digest_of
+from acml_search.index.manifest import FORMAT_VERSION
+from acml_search.index.work import BuildReport, Plan
+from acml_search.library.read import default_library, open_library
+
+__all__ = ["BuildReport", "build_index", "embed_library"]
+
+SHARD_SIZE = 10_000
+Paths = Path | str | Iterable[Path | str] | None
+
+
+def build_index(
+    libraries: Paths = None,
+    out: Path | str = "indexes/default",
+    *,
+    modalities: Sequence[str] = ("smiles",),
+    model: Path | str = DEFAULT_MODEL,
+    factory: str = "auto",
+    workers: int | None = None,
+    shard_size: int = SHARD_SIZE,
+    limit: int | None = None,
+    smiles_column: str | None = None,
+    tautomer: bool = False,
+    engine: str = "local",
+    restart: bool = False,
+) -> BuildReport:
+    """Embed a library and index it at `out`; None: the molecules that come with RDKit.
+
+    The graph side of every space of the model is made, and the record side of `modalities`. `factory` is auto
+    (chosen by count), flat (exact) or any FAISS factory string. The same call again resumes at the first
+    missing shard, or does nothing when the index is complete. `restart` begins again; an index that is there
+    stays until the new one is complete. Equal input gives equal bytes (all but `build.json`), whatever
+    `workers` and however often interrupted.
+
+    Raises ConfigError for options that make no sense or another input in the same folder, LibraryError,
+    CheckpointError, and AcmlSearchError when no molecule is usable or a worker dies.
+    """
+    if engine != "local":
+        raise ConfigError(
+            f"the engine {engine!r} is not in this version; use `local`, which uses every core here"
+        )
+    return _make(
+        libraries,
+        Path(out),
+        "index",
+        modalities,
+        model,
+        factory,
+        workers,
+        shard_size,
+        limit,
+        smiles_column,
+        tautomer,
+        restart,
+    )
+
+
+def embed_library(
+    libraries: Paths,
+    out: Path | str,
+    *,
+    modalities: Sequence[str] = (),
+    model: Path | str = DEFAULT_MODEL,
+    workers: int | None = None,
+    shard_size: int = SHARD_SIZE,
+    limit: int | None = None,
+    smiles_column: str | None = None,
+    tautomer: bool = False,
+    restart: bool = False,
+) -> BuildReport:
+    """Embed a library to Parquet files alone, in the layout of an index without its FAISS part; as
+    `build_index`.
+    """
+    return _make(
+        libraries,
+        Path(out),
+        "embeddings",
+        modalities,
+        model,
+        "none",
+        workers,
+        shard_size,
+        limit,
+        smiles_column,
+        tautomer,
+        restart,
+    )
+
+
+def _make(
+    libraries: Paths,
+    out: Path,
+    kind: str,
+    modalities: Sequence[str],
+    model: Path | str,
+    factory: str,
+    workers: int | None,
+    shard_size: int,
+    limit: int | None,
+    smiles_column: str | None,
+    tautomer: bool,
+    restart: bool,
+) -> BuildReport:
+    card = read_card(model)
+    sides = sides_of(card, modalities)
+    if kind == "index":
+        for space in card.spaces.values():
+            make(
+                resolve(factory, 1, space.d)[0], space.d
+            )  # what FAISS refuses is refused before hours of embedding
+    library = open_library(
+        default_library() if libraries is None else libraries, smiles_column=smiles_column, limit=limit
+    )
+    options = {"modalities": sorted(set(modalities)), "factory": factory, "tautomer": tautomer}
+    job = digest_of(
+        {"format": FORMAT_VERSION, "kind": kind, "library": library.digest(), "model": card.digest, **options}
+    )
+    plan = Plan(
+        kind=kind,
+        out=out,
+        library=library,
+        card=card,
+        source=model_source(model, card),
+        sides=sides,
+        options={**options, "shard_size": shard_size, "limit": limit, "smiles_column": smiles_column},
+        job=job,
+        workers=workers,
+        restart=restart,
+    )
+    return plan.settle()
+
+
+def sides_of(card: ModelCard, modalities: Sequence[str]) -> list[tuple[str, str]]:
+    """The sides to make: graph of every space, records of `modalities`. Raises ConfigError or
+    UnknownModality.
+    """
+    for name in modalities:
+        if not known_modalities.get(name).derived:
+            raise ConfigError(
+                f"records of {name} cannot be made from structures; leave it out of --modalities"
+            )
+        if name not in card.spaces:
+            raise ConfigError(
+                f"the model {card.name} has no space for {name}; it has {', '.join(sorted(card.spaces))}"
+            )
+    records = [(name, "records") for name in sorted(set(modalities))]
+    return sorted([(name, "graph") for name in card.spaces] + records)
+
+
+def model_source(model: Path | str, card: ModelCard) -> str:
+    """How to find the model again: its name when it came with the package, else its directory."""
+    return (
+        card.name
+        if str(model) == card.name and not (Path(model) / "card.json").exists()
+        else str(card.directory.resolve())
+    )

@@ -1,0 +1,218 @@
+"""A shard: some rows of a library, embedded by one pure function of the rows and the job."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from acml_search import modalities
+from acml_search.errors import InvalidRecord
+from acml_search.index import parts
+from acml_search.index.files import flush, sha256, write_vectors
+from acml_search.library.prepare import Accepted, Rejected, prepare
+from acml_search.library.read import Row
+from acml_search.library.store import molecules_table, rejects_table, write_parquet
+
+if TYPE_CHECKING:
+    from acml_search.encoders.model import Model
+    from acml_search.modalities.base import Modality
+
+CHUNK = 2_048  # molecules encoded at once: bounds a worker's memory, whatever the size of a shard
+DONE = "done.json"
+_NO_RECORD_COLUMNS: dict[str, pa.DataType] = {
+    "key": pa.int64(),
+    "modality": pa.string(),
+    "reason": pa.string(),
+}
+NO_RECORD = pa.schema(_NO_RECORD_COLUMNS)
+
+Vectors = npt.NDArray[np.float16]
+Keys = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """All that decides a shard besides its rows. `modalities`: the record sides to make.
+
+    first_row is added to row numbers, for a library that is added to an index. metadata_types: of the whole
+    library.
+    """
+
+    model: str
+    modalities: tuple[str, ...]
+    tautomer: bool = False
+    first_row: int = 0
+    metadata_types: Mapping[str, pa.DataType] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """Tables of one shard, duplicates still in. `embeddings`: (space, side) -> keys (n,), vectors (n, d)
+    float16.
+    """
+
+    rows: int
+    molecules: pa.Table
+    rejects: pa.Table
+    no_record: pa.Table
+    embeddings: dict[tuple[str, str], tuple[Keys, Vectors]]
+
+
+def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) -> ShardResult:
+    """Standardise, describe and embed `rows`. The same rows and job give the same result, in any process.
+
+    A molecule for which the network gives no finite vector is rejected; a record that cannot be made is
+    listed. Raises CheckpointError when the model cannot be loaded.
+    """
+    model = model or _model(job.model)
+    prepared = prepare(rows, tautomer=job.tautomer)
+    graphs = _encode_graphs(model, prepared.accepted)
+    finite: npt.NDArray[np.bool_] = np.ones(len(prepared.accepted), bool)
+    for vectors in graphs.values():
+        finite &= np.isfinite(vectors).all(axis=1)
+    accepted = [
+        _moved(item, job.first_row) for item, good in zip(prepared.accepted, finite, strict=True) if good
+    ]
+    rejected = [item._replace(row=item.row + job.first_row) for item in prepared.rejected]
+    rejected += [
+        Rejected(
+            item.row + job.first_row, item.molecule.smiles[:500], "the graph tower gives it no finite vector"
+        )
+        for item, good in zip(prepared.accepted, finite, strict=True)
+        if not good
+    ]
+    keys = np.array([item.row for item in accepted], np.int64)
+    embeddings = {(space, "graph"): (keys, vectors[finite]) for space, vectors in graphs.items()}
+    failed: list[tuple[int, str, str]] = []
+    for name in job.modalities:
+        made, vectors = _encode_records(model, name, accepted, failed)
+        embeddings[name, "records"] = (made, vectors)
+    return ShardResult(
+        rows=len(rows),
+        molecules=molecules_table(accepted, job.metadata_types),
+        rejects=rejects_table(sorted(rejected)),
+        no_record=pa.Table.from_pylist(
+            [dict(zip(NO_RECORD.names, item, strict=True)) for item in failed], schema=NO_RECORD
+        ),
+        embeddings=embeddings,
+    )
+
+
+def write_shard(result: ShardResult, folder: Path) -> None:
+    """Write a shard's files and, last, its marker with counts and checksums; the folder appears whole or not
+    at all.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    write_parquet(result.molecules, temporary / "molecules.parquet")
+    write_parquet(result.rejects, temporary / "rejects.parquet")
+    write_parquet(result.no_record, temporary / "no_record.parquet")
+    for (space, side), (keys, vectors) in sorted(result.embeddings.items()):
+        write_vectors(parts.table(keys, vectors), temporary / f"{space}.{side}.parquet")
+    marker = {
+        "rows": result.rows,
+        "molecules": result.molecules.num_rows,
+        "rejected": result.rejects.num_rows,
+        "files": {
+            path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
+            for path in sorted(temporary.iterdir())
+        },
+    }
+    (temporary / DONE).write_text(json.dumps(marker, indent=1, sort_keys=True), encoding="utf-8")
+    flush(temporary / DONE)
+    flush(temporary)
+    os.replace(temporary, folder)
+    flush(folder.parent)
+
+
+def read_marker(folder: Path) -> dict[str, Any] | None:
+    """The marker of a finished shard; None when it is unfinished, or a file of it is missing or cut short."""
+    try:
+        marker = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        sizes = {name: (folder / name).stat().st_size for name in marker["files"]}
+    except (OSError, ValueError):
+        return None
+    if any(sizes[name] != entry["bytes"] for name, entry in marker["files"].items()):
+        return None
+    return dict(marker)
+
+
+def _encode_graphs(model: Model, accepted: Sequence[Accepted]) -> dict[str, Vectors]:
+    chunks: dict[str, list[Vectors]] = {
+        name: [np.empty((0, space.d), np.float16)] for name, space in model.card.spaces.items()
+    }
+    for start in range(0, len(accepted), CHUNK):
+        encoded = model.encode_molecules([item.mol for item in accepted[start : start + CHUNK]])
+        for name, vectors in encoded.items():
+            chunks[name].append(vectors.astype(np.float16))
+    return {name: np.concatenate(vectors) for name, vectors in chunks.items()}
+
+
+def _encode_records(
+    model: Model, name: str, accepted: Sequence[Accepted], failed: list[tuple[int, str, str]]
+) -> tuple[Keys, Vectors]:
+    """Keys and vectors of the records made of `accepted`; what could not be made is appended to `failed`."""
+    modality = modalities.get(name)
+    keys: list[Keys] = [np.empty(0, np.int64)]
+    found: list[Vectors] = [np.empty((0, model.card.spaces[name].d), np.float16)]
+    for start in range(0, len(accepted), CHUNK):
+        chunk = accepted[start : start + CHUNK]
+        made, records, bad = _derive(modality, chunk)
+        failed += [(row, name, reason) for row, reason in bad]
+        if not made:
+            continue
+        vectors = model.encode_records(name, records).astype(np.float16)
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        failed += [
+            (row, name, "its tower gives it no finite vector")
+            for row, good in zip(made, finite, strict=True)
+            if not good
+        ]
+        keys.append(np.array(made, np.int64)[finite])
+        found.append(vectors[finite])
+    return np.concatenate(keys), np.concatenate(found)
+
+
+def _derive(
+    modality: Modality, chunk: Sequence[Accepted]
+) -> tuple[list[int], list[Any], list[tuple[int, str]]]:
+    """Rows and records of the molecules of which one can be made and read; rows and reasons of the rest."""
+    made: list[int] = []
+    records: list[Any] = []
+    bad: list[tuple[int, str]] = []
+    for item in chunk:
+        try:
+            record = modality.derive(item.molecule.smiles)
+            modality.read(record)
+        except InvalidRecord as error:
+            bad.append((item.row, error.reason))
+        else:
+            made.append(item.row)
+            records.append(record)
+    return made, records, bad
+
+
+def _moved(item: Accepted, by: int) -> Accepted:
+    return item._replace(row=item.row + by)
+
+
+@lru_cache(maxsize=1)
+def _model(name: str) -> Model:
+    """The model, loaded once per process, with one torch thread: processes share the cores, not threads."""
+    import torch
+
+    from acml_search.encoders.model import load_model
+
+    torch.set_num_threads(1)
+    return load_model(name)

@@ -1,0 +1,131 @@
+"""Which FAISS index suits how many vectors, and how far a search in it must look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.errors import ConfigError
+
+EXACT = "SQfp16"  # half precision, scanned whole: what is stored is what is compared
+EXACT_BELOW = 200_000
+TRAIN_PER_LIST = 40  # FAISS warns below 39 training vectors a list
+TRAIN_AT_LEAST = 10_000
+SHORTLIST_AT_LEAST = 100
+
+
+def choose_factory(n: int, d: int) -> tuple[str, str]:
+    """The FAISS factory string for `n` vectors of `d` dimensions, and the reason in a sentence.
+
+    Below `EXACT_BELOW` an exact scan takes milliseconds. Above, inverted lists of 8-bit codes narrow the
+    search to a shortlist that is scored again from the stored half-precision vectors. The number of lists
+    goes up in powers of two, about 1.5 sqrt(n): more lists would make a search faster by little and training
+    slower by much.
+    """
+    if n < EXACT_BELOW:
+        return EXACT, f"{n:,} vectors: below {EXACT_BELOW:,} an exact scan is fast enough"
+    lists = 2 ** round(np.log2(1.5 * np.sqrt(n)))
+    return f"IVF{lists},SQ8", (
+        f"{n:,} vectors of {d} dimensions: {lists:,} inverted lists of 8-bit codes give a shortlist, "
+        "which is scored again exactly"
+    )
+
+
+def resolve(factory: str, n: int, d: int) -> tuple[str, str]:
+    """`auto` and `flat` as FAISS strings, anything else as it is; with the reason."""
+    if factory == "auto":
+        return choose_factory(n, d)
+    if factory == "flat":
+        return EXACT, "an exact scan was asked for"
+    return factory, "asked for"
+
+
+def make(factory: str, d: int) -> Any:
+    """An empty, untrained FAISS index for inner products. Raises ConfigError for a string FAISS does not
+    accept.
+    """
+    try:
+        index = faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"FAISS cannot make an index {factory!r} for {d} dimensions: {_last(error)}"
+        ) from error
+    if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
+        raise ConfigError(f"leave IDMap out of the factory {factory!r}; keys are kept beside the FAISS index")
+    return index
+
+
+def train(index: Any, factory: str, xt: npt.NDArray[np.float32]) -> None:
+    """Train on `xt` (nt, d). Raises ConfigError when FAISS cannot, such as more lists than vectors."""
+    ivf = inverted_lists(index)
+    if ivf is not None:
+        ivf.cp.max_points_per_centroid = TRAIN_PER_LIST
+    for owner in (ivf, getattr(ivf, "pq", None), getattr(index, "pq", None)):
+        if owner is not None:
+            owner.cp.min_points_per_centroid = 1  # a small library is the user's choice, not worth a warning
+    try:
+        index.train(xt)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"FAISS cannot train {factory!r} on {len(xt):,} vectors: {_last(error)}; "
+            "use `auto` or a smaller index"
+        ) from error
+
+
+def add(index: Any, factory: str, xb: npt.NDArray[np.float32]) -> None:
+    """Add `xb` (nb, d). Raises ConfigError for an index that cannot grow in steps."""
+    try:
+        index.add(xb)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"FAISS cannot add part by part to {factory!r}: {_last(error)}; use another"
+        ) from error
+
+
+def training_size(index: Any, n: int) -> int:
+    """How many of `n` vectors to train on."""
+    ivf = inverted_lists(index)
+    wanted = TRAIN_AT_LEAST if ivf is None else max(TRAIN_AT_LEAST, TRAIN_PER_LIST * ivf.nlist)
+    return min(n, wanted)
+
+
+def inverted_lists(index: Any) -> Any | None:
+    """The IVF inside `index`, also behind a transform or refinement, or None."""
+    return faiss.try_extract_index_ivf(index)
+
+
+def is_exact(index: Any) -> bool:
+    """Whether `index` scans half-precision vectors whole: then it is its own exact store."""
+    return isinstance(index, faiss.IndexScalarQuantizer) and index.sq.qtype == faiss.ScalarQuantizer.QT_fp16
+
+
+def shortlist_factor(index: Any, d: int) -> int:
+    """How many candidates per wanted hit are scored exactly: few for codes of 8 bits a dimension, many below
+    that.
+    """
+    try:
+        code = index.sa_code_size()
+    except RuntimeError:  # graphs such as HNSW have no code of their own
+        storage = getattr(index, "storage", None)
+        code = faiss.downcast_index(storage).sa_code_size() if storage is not None else d
+    return 4 if code >= d else 20
+
+
+def bytes_per_vector(file_bytes: int, n: int) -> float:
+    """Bytes of FAISS files per vector, to one decimal."""
+    return round(file_bytes / max(n, 1), 1)
+
+
+def _last(error: RuntimeError) -> str:
+    """FAISS's own words without its source position."""
+    text = str(error)
+    return (
+        text.rsplit("failed: ", 1)[-1]
+        .rsplit(": Error: ", 1)[-1]
+        .split(".cpp:", 1)[-1]
+        .split(": ", 1)[-1]
+        .strip()
+    )

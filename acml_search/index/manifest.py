@@ -1,0 +1,98 @@
+"""The manifest: what an index holds, what it was made of and with, and a checksum of every file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from acml_search.errors import IndexCorrupt, IndexNotFound
+from acml_search.index.files import read_sealed, sha256, write_sealed
+
+FORMAT_VERSION = 1
+NAME = "manifest.json"
+BUILD = "build.json"
+"""When and how long: kept apart, so that two builds of one input differ in no other file."""
+
+
+@dataclass(frozen=True)
+class SpaceInfo:
+    """A space as the index holds it. `sides` has `graph` and, where records were made, `records`.
+
+    Each side: n, and for an index also factory, reason, bytes_per_vector, nprobe, recall_at_10 and the like.
+    """
+
+    digest: str
+    d: int
+    scale: float
+    sides: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """kind: "index", or "embeddings" for Parquet files alone. counts: rows, molecules, rejected, duplicates,
+    records that could not be made (`no_record`). job: digest of the input and options; `added`: of what was
+    added later."""
+
+    kind: str
+    job: str
+    added: list[str]
+    created_by: dict[str, str]
+    standardisation: dict[str, Any]
+    options: dict[str, Any]
+    model: dict[str, str]
+    spaces: dict[str, SpaceInfo]
+    library: list[dict[str, Any]]
+    counts: dict[str, int]
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """relative path -> sha256, bytes"""
+    format_version: int = FORMAT_VERSION
+
+    def parts(self, folder: str) -> list[str]:
+        """Relative paths of the files below `folder` ("molecules", "embeddings/smiles/graph"), in order."""
+        return sorted(name for name in self.files if name.startswith(f"{folder}/"))
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`; it goes last, so that its presence says that the index is complete."""
+    write_sealed(directory / NAME, asdict(manifest))
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of an index directory.
+
+    Raises IndexNotFound when there is none, IndexCorrupt when it is damaged or written by a later version.
+    """
+    path = directory / NAME
+    if not path.is_file():
+        raise IndexNotFound(directory)
+    document = read_sealed(path)
+    found = document.get("format_version")
+    if found != FORMAT_VERSION:
+        raise IndexCorrupt(
+            path,
+            f"index format {found} is not one this version reads ({FORMAT_VERSION}); "
+            "upgrade acml-search or build the index again",
+        )
+    try:
+        spaces = {name: SpaceInfo(**space) for name, space in document.pop("spaces").items()}
+        return Manifest(spaces=spaces, **document)
+    except (TypeError, KeyError) as error:
+        raise IndexCorrupt(path, f"the manifest lacks or has an unknown field ({error})") from error
+
+
+def file_entry(path: Path, checksum: str | None = None) -> dict[str, Any]:
+    """sha256 (computed unless known) and bytes of a file, as the manifest lists them."""
+    return {"sha256": checksum or sha256(path), "bytes": path.stat().st_size}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the software that decides what is in an index."""
+    found = {}
+    for name in ("acml-search", "rdkit", "faiss-cpu", "numpy", "torch", "pyarrow", "duckdb"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found

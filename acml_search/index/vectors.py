@@ -1,0 +1,272 @@
+"""`VectorIndex`: one side of one space, searched by FAISS and scored exactly.
+
+On disk, next to one another:
+
+    NAME.faiss      the FAISS index; ids are positions 0..n-1
+    NAME.keys.npy   (n,) int64, ascending: the molecule's key at each position
+    NAME.fp16.npy   (n, d) float16, the stored vectors; left out when the FAISS index itself holds just these
+    NAME.json       n, d, factory, reason, how to search, recall measured at build time
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.errors import ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.index import factory as factories
+from acml_search.index.calibrate import Calibration, calibrate
+from acml_search.index.exact import SPARE, ExactStore, Floats, NpyWriter, Positions
+from acml_search.index.factory import choose_factory
+from acml_search.index.parts import count, read_vectors, width
+
+__all__ = ["VectorIndex", "choose_factory"]
+
+SCAN_EXACTLY = 10_000  # filtered positions scanned from the store: under 10 ms, and exact
+FILTERABLE = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFPQ)
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Details:
+    """What `NAME.json` holds: how an index was made and how it is searched."""
+
+    n: int
+    d: int
+    factory: str
+    reason: str
+    bytes_per_vector: float
+    nprobe: int | None
+    ef_search: int | None
+    shortlist_factor: int
+    recall_at_10: float | None
+
+    @classmethod
+    def read(cls, path: Path) -> Details:
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise IndexNotFound(path, "there is no vector index here") from None
+        except (ValueError, TypeError) as error:
+            raise IndexCorrupt(path, f"the details of the vector index cannot be read ({error})") from error
+
+
+class VectorIndex:
+    """Nearest vectors of one side of one space, by inner product of unit vectors."""
+
+    def __init__(self, index: Any, store: ExactStore, keys: npt.NDArray[np.int64], details: Details) -> None:
+        self._index, self._store, self._details = index, store, details
+        self._ivf = factories.inverted_lists(index)
+        self.keys = keys
+        """(n,) int64 ascending; a position is a place in this array."""
+        if self._ivf is not None and details.nprobe is not None:
+            self._ivf.nprobe = details.nprobe
+        if details.ef_search is not None:
+            index.hnsw.efSearch = details.ef_search
+
+    @property
+    def n(self) -> int:
+        return self._details.n
+
+    @property
+    def d(self) -> int:
+        return self._details.d
+
+    @property
+    def details(self) -> Details:
+        return self._details
+
+    def __repr__(self) -> str:
+        return f"VectorIndex(n={self.n}, d={self.d}, factory={self._details.factory!r})"
+
+    @classmethod
+    def build(
+        cls, path: Path, parts: Sequence[Path], factory: str = "auto", queries: Floats | None = None
+    ) -> Details:
+        """Build the index at `path` (without ending) from Parquet `parts` (`key` int64, `vector` float16[d]).
+
+        Trains on a sample and adds part by part; keys must ascend over the parts. `queries` (nq, d) float32
+        are typical queries, such as the other side's vectors; how many lists a search visits is measured with
+        them (without: with a sample of the vectors themselves).
+
+        Raises ConfigError for a factory that FAISS refuses.
+        """
+        n, d = count(parts), width(parts)
+        text, reason = factories.resolve(factory, n, d)
+        index = factories.make(text, d)
+        keys_path, store_path = Path(f"{path}.keys.npy"), Path(f"{path}.fp16.npy")
+        _write_store(parts, keys_path, store_path, (n, d))
+        store = ExactStore.open(store_path, mapped=False)
+        xt = store.sample(factories.training_size(index, n), SEED)
+        factories.train(index, text, xt)
+        queries = xt[:256].copy() if queries is None else queries
+        del xt
+        for _, block in store.blocks():
+            factories.add(index, text, block)
+        exact = factories.is_exact(index)
+        found = Calibration() if exact else calibrate(index, store, queries)
+        del store
+        if exact:
+            store_path.unlink()  # the FAISS index holds the same bits
+        faiss.write_index(index, f"{path}.faiss")
+        files = [Path(f"{path}.faiss"), keys_path, *([] if exact else [store_path])]
+        details = Details(
+            n=n,
+            d=d,
+            factory=text,
+            reason=reason,
+            bytes_per_vector=factories.bytes_per_vector(sum(file.stat().st_size for file in files), n),
+            nprobe=found.nprobe,
+            ef_search=found.ef_search,
+            shortlist_factor=1 if exact else factories.shortlist_factor(index, d),
+            recall_at_10=found.recall_at_10,
+        )
+        Path(f"{path}.json").write_text(json.dumps(asdict(details), indent=1) + "\n", encoding="utf-8")
+        return details
+
+    @classmethod
+    def open(cls, path: Path) -> VectorIndex:
+        """Open the index at `path` (without ending), memory-mapped. Raises IndexNotFound or IndexCorrupt."""
+        details = Details.read(Path(f"{path}.json"))
+        index = _read_faiss(Path(f"{path}.faiss"), details.factory)
+        keys_path = Path(f"{path}.keys.npy")
+        try:
+            keys = np.load(keys_path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise IndexCorrupt(
+                keys_path, f"the keys cannot be read ({error}); build the index again"
+            ) from error
+        store = _own_store(index) if factories.is_exact(index) else ExactStore.open(Path(f"{path}.fp16.npy"))
+        for what, found in (("FAISS", index.ntotal), ("keys", len(keys)), ("stored vectors", store.n)):
+            if found != details.n:
+                raise IndexCorrupt(path, f"{details.n:,} vectors were indexed, but {what} holds {found:,}")
+        if store.d != details.d or index.d != details.d:
+            raise IndexCorrupt(path, f"vectors have {store.d} dimensions, {details.d} were indexed")
+        return cls(index, store, keys, details)
+
+    def positions_of(self, keys: npt.NDArray[np.int64]) -> Positions:
+        """The positions of `keys` (ascending), ascending; keys without a vector on this side are skipped."""
+        left = np.searchsorted(self.keys, keys, side="left")
+        right = np.searchsorted(self.keys, keys, side="right")
+        if np.all(right - left <= 1):
+            return left[right > left].astype(np.int64)
+        return np.concatenate([np.arange(a, b) for a, b in zip(left, right, strict=True)]).astype(np.int64)
+
+    def stored(self, positions: Positions) -> Floats:
+        """(m, d) float32: the stored vectors at `positions`."""
+        return self._store.take(np.asarray(positions, np.int64))
+
+    def search(
+        self, xq: Floats, k: int, positions: Positions | None = None
+    ) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """The k best of each query `xq` (nq, d) float32 unit vectors, among `positions` only if given.
+
+        Returns D (nq, k) float32 inner products, best first and ties by key, and I (nq, k) int64 keys. Where
+        there are fewer than k, I is -1 and D is -inf. Filtered, a query gets k hits whenever k positions
+        pass.
+        """
+        xq = np.ascontiguousarray(xq, np.float32)
+        if xq.ndim != 2 or xq.shape[1] != self.d:
+            raise ConfigError(f"queries have the shape {xq.shape}; this index takes (nq, {self.d})")
+        if k < 1:
+            raise ConfigError(f"k is {k}; ask for at least one hit")
+        if positions is not None:
+            positions = np.asarray(positions, np.int64)
+            if np.any(positions[1:] <= positions[:-1]):
+                positions = np.unique(positions)
+        D = np.full((len(xq), k), -np.inf, np.float32)
+        I = np.full((len(xq), k), -1, np.int64)  # noqa: E741 (FAISS's own names)
+        for row, (scores, at) in enumerate(self._search(xq, k, positions)):
+            D[row, : len(scores)] = scores
+            I[row, : len(at)] = self.keys[at]
+        return D, I
+
+    def _search(self, xq: Floats, k: int, positions: Positions | None) -> list[tuple[Floats, Positions]]:
+        if positions is None:
+            found = self._shortlist(xq, k, None, self.n)
+        elif len(positions) <= SCAN_EXACTLY or not isinstance(
+            self._index, (*FILTERABLE, faiss.IndexScalarQuantizer)
+        ):
+            return self._store.search(xq, k, positions)
+        else:
+            found = self._shortlist(xq, k, self._parameters(positions), len(positions))
+        results = [self._store.rank(q, at[at >= 0], k) for q, at in zip(xq, found, strict=True)]
+        # Inverted lists may hold fewer than k that pass: what is missing is found by an exact scan.
+        passing = self.n if positions is None else len(positions)
+        short = [row for row, (_, at) in enumerate(results) if len(at) < min(k, passing)]
+        for row, exact in zip(
+            short, self._store.search(xq[short], k, positions) if short else [], strict=True
+        ):
+            results[row] = exact
+        return results
+
+    def _shortlist(self, xq: Floats, k: int, parameters: Any, passing: int) -> Positions:
+        """Candidate positions (nq, m), -1 where there are fewer."""
+        if factories.is_exact(self._index):
+            wanted = k + SPARE
+        else:
+            wanted = max(factories.SHORTLIST_AT_LEAST, k * self._details.shortlist_factor)
+        return self._index.search(xq, min(wanted, passing), params=parameters)[1]
+
+    def _parameters(self, positions: Positions) -> Any:
+        """FAISS parameters that let only `positions` through: the fewer, the more lists."""
+        passes = np.zeros(self.n, bool)
+        passes[positions] = True
+        bits = np.packbits(passes, bitorder="little")
+        selector = faiss.IDSelectorBitmap(bits)
+        if self._ivf is None:
+            return faiss.SearchParameters(sel=selector)
+        # Twice as many vectors that pass are compared as without a filter: it may want what lies far from
+        # the query. The others cost a bit test each.
+        lists = math.ceil(2 * self._ivf.nprobe * self.n / len(positions))
+        return faiss.SearchParametersIVF(sel=selector, nprobe=min(self._ivf.nlist, lists))
+
+
+def _write_store(parts: Sequence[Path], keys_path: Path, store_path: Path, shape: tuple[int, int]) -> None:
+    """The keys and vectors of `parts` as .npy files. Raises IndexCorrupt when keys do not ascend."""
+    last = -1
+    with (
+        NpyWriter(keys_path, np.int64, shape[:1]) as keys_out,
+        NpyWriter(store_path, np.float16, shape) as out,
+    ):
+        for keys, vectors in read_vectors(parts):
+            if len(keys) and (keys[0] < last or np.any(np.diff(keys) < 0)):
+                raise IndexCorrupt(
+                    keys_path, "the keys of the embeddings do not ascend; build the index again"
+                )
+            last = int(keys[-1]) if len(keys) else last
+            keys_out.append(keys)
+            out.append(vectors)
+
+
+def _read_faiss(path: Path, factory: str) -> Any:
+    if not path.is_file():
+        raise IndexCorrupt(path, "the FAISS index is missing; build the index again")
+    # Inverted lists have a mapping of their own; everything else is mapped, where it can be, by the other
+    # flag.
+    flag = faiss.IO_FLAG_MMAP if "IVF" in factory else faiss.IO_FLAG_MMAP_IFC
+    try:
+        index = faiss.read_index(str(path), flag)
+    except (RuntimeError, MemoryError) as error:
+        raise IndexCorrupt(path, "FAISS cannot read it; build the index again") from error
+    inside = factories.inverted_lists(index)
+    lists = None if inside is None else faiss.downcast_InvertedLists(inside.invlists)
+    if isinstance(lists, faiss.OnDiskInvertedLists):
+        lists.prefetch_nthread = 0  # threads that read ahead cost more than they bring for one query
+    return index
+
+
+def _own_store(index: Any) -> ExactStore:
+    """The codes of a half-precision index, seen as (n, d) float16; they live as long as `index`."""
+    raw = (
+        faiss.rev_swig_ptr(index.codes.data(), index.codes.size()) if index.ntotal else np.empty(0, np.uint8)
+    )
+    return ExactStore(raw.view(np.float16).reshape(index.ntotal, index.d))

@@ -1,0 +1,287 @@
+"""Libraries to index directories: complete, repeatable, resumable, and refusing what makes no sense."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from acml_search.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound, UnknownModality
+from acml_search.index.add import add_library
+from acml_search.index.build import build_index, embed_library
+from acml_search.index.manifest import BUILD, read_manifest
+from acml_search.index.opened import IndexDirectory
+from acml_search.index.verify import verify
+
+BAD = ["CC(C)(C)(C)C", "not a molecule", "*CC", "C1CC"]
+
+
+def alkanes_and_friends() -> list[str]:
+    """70 distinct molecules, 6 of them again in another way of writing, and 4 that are none."""
+    tails = ["C" * n for n in range(1, 36)]
+    rows = [f"{tail}O" for tail in tails] + [f"{tail}N" for tail in tails]
+    rows[20:20] = BAD[:2]
+    rows += ["OC", "OCC", "NCC", "CCN.Cl", "[CH3:1]O", "[NH3+]CCC", *BAD[2:]]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("library") / "small.csv"
+    lines = [f"{smiles},{row},{row / 4},id-{row}" for row, smiles in enumerate(alkanes_and_friends())]
+    path.write_text("smiles,number,quarter,name\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(library: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of `library`, by two processes in shards of 9 rows."""
+    out = tmp_path_factory.mktemp("built") / "index"
+    report = build_index(library, out, model=tiny_model, workers=2, shard_size=9).to_dict()
+    assert not report["complete"]
+    return out
+
+
+def contents(index: Path) -> dict[str, bytes]:
+    """Every file but the one with the times."""
+    return {
+        path.relative_to(index).as_posix(): path.read_bytes()
+        for path in index.rglob("*")
+        if path.is_file() and path.name != BUILD
+    }
+
+
+def test_every_row_is_accounted_for(built: Path, library: Path) -> None:
+    counts = read_manifest(built).counts
+    assert counts == {"rows": 80, "molecules": 70, "rejected": 4, "duplicates": 6, "no_record": 0}
+    rows = alkanes_and_friends()
+    rejects = pq.read_table(built / "rejects.parquet")
+    assert [rows[row] for row in rejects.column("source_row").to_pylist()] == BAD
+    assert all(rejects.column("reason").to_pylist())
+    duplicates = pq.read_table(built / "duplicates.parquet").to_pylist()
+    assert [rows[item["source_row"]] for item in duplicates] == rows[72:78]
+    assert [rows[item["key"]] for item in duplicates] == ["CO", "CCO", "CCN", "CCN", "CO", "CCCN"]
+
+
+def test_molecules_and_vectors_share_their_keys(built: Path) -> None:
+    with IndexDirectory(built) as index:
+        molecules = pq.ParquetDataset(index.files("molecules")).read()
+        assert molecules.column("key").to_pylist() == index.keys.tolist()
+        assert molecules.column("source_row").to_pylist() == index.keys.tolist()
+        assert molecules.column("number").to_pylist() == index.keys.tolist()
+        assert molecules.column("quarter").to_pylist() == (index.keys / 4).tolist()
+        assert molecules.column("name").to_pylist() == [f"id-{key}" for key in index.keys]
+        for side in ("graph", "records"):
+            vectors = index.vectors("smiles", side)
+            assert np.array_equal(vectors.keys, index.keys)
+            parts = pq.ParquetDataset(index.files(f"embeddings/smiles/{side}")).read()
+            assert parts.column("key").to_pylist() == index.keys.tolist()
+            assert str(parts.schema.field("vector").type) == "fixed_size_list<element: halffloat>[32]"
+            np.testing.assert_allclose(np.linalg.norm(vectors.stored(np.arange(70)), axis=1), 1, atol=2e-3)
+
+
+def test_stored_vectors_are_what_the_model_gives(built: Path, tiny_model: Path) -> None:
+    from acml_search.chem.molecule import parse
+    from acml_search.encoders.model import load_model
+
+    with IndexDirectory(built) as index:
+        smiles = pq.ParquetDataset(index.files("molecules")).read().column("smiles").to_pylist()
+        model = load_model(tiny_model)
+        graphs = model.encode_molecules([parse(text)[0] for text in smiles])["smiles"]
+        np.testing.assert_allclose(index.vectors("smiles").stored(np.arange(70)), graphs, atol=1e-3)
+        records = model.encode_records("smiles", smiles)
+        np.testing.assert_allclose(
+            index.vectors("smiles", "records").stored(np.arange(70)), records, atol=1e-3
+        )
+
+
+def test_a_sound_index_verifies(built: Path) -> None:
+    assert verify(built) == []
+
+
+def test_the_same_command_again_does_nothing(built: Path, library: Path, tiny_model: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in built.rglob("*")}
+    report = build_index(library, built, model=tiny_model, workers=1, shard_size=500).to_dict()
+    assert report["complete"]
+    assert report["molecules"] == 70
+    assert before == {path: path.stat().st_mtime_ns for path in built.rglob("*")}
+    assert [path.name for path in built.parent.iterdir()] == ["index"]
+
+
+def test_another_input_in_the_same_folder_is_refused(built: Path, library: Path, tiny_model: Path) -> None:
+    before = contents(built)
+    for other in ({"limit": 5}, {"factory": "flat"}, {"tautomer": True}, {"modalities": ()}):
+        with pytest.raises(ConfigError, match="--restart"):
+            build_index(library, built, model=tiny_model, **other)
+    assert contents(built) == before
+
+
+KILLED_AT = {
+    "the second shard": "shards/000001",
+    "the merge": "index/molecules",
+    "the indexing": "index/faiss",
+}
+
+
+@pytest.mark.parametrize("stage", KILLED_AT)
+def test_killed_at_any_time_it_resumes_to_the_same_bytes(
+    stage: str, built: Path, library: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out, work = tmp_path / "index", tmp_path / "index.building"
+    code = (
+        "from acml_search.index.build import build_index\n"
+        f"build_index({str(library)!r}, {str(out)!r}, model={str(tiny_model)!r}, workers=1, shard_size=9)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 120
+    while not (work / KILLED_AT[stage]).exists():
+        assert process.poll() is None, "it finished before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)  # the worker has to notice by itself
+    process.wait()
+    assert not out.exists()
+    first = (work / "shards" / "000000" / "done.json").stat().st_mtime_ns
+    made: list[int] = []
+    from acml_search.index import work as work_module
+
+    original = work_module.embed_all
+
+    def watched(*args: object, **options: object) -> list[Path]:
+        made.append((work / "shards" / "000000" / "done.json").stat().st_mtime_ns)
+        shards = original(*args, **options)  # type: ignore[arg-type]
+        made.append((work / "shards" / "000000" / "done.json").stat().st_mtime_ns)
+        return shards
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work_module, "embed_all", watched)
+        report = build_index(library, out, model=tiny_model, workers=1, shard_size=9)
+    assert made == [first, first]  # the shard was not made again
+    assert not report.complete
+    assert contents(out) == contents(built)
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_a_half_written_shard_is_made_again(
+    built: Path, library: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Other leftovers than a kill makes: a power cut may leave a marker beside a file that is cut short."""
+    out = tmp_path / "index"
+    with pytest.MonkeyPatch.context() as patch:
+        from acml_search.index import finalise
+
+        def stop(*args: object, **options: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(finalise, "merge_shards", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build_index(library, out, model=tiny_model, workers=2, shard_size=9)
+    cut = tmp_path / "index.building" / "shards" / "000003" / "smiles.graph.parquet"
+    cut.write_bytes(cut.read_bytes()[:100])
+    with pytest.raises(ConfigError, match="unfinished build"):
+        build_index(library, out, model=tiny_model, workers=2, shard_size=10)
+    build_index(library, out, model=tiny_model, workers=2, shard_size=9)
+    assert contents(out) == contents(built)
+
+
+def test_restart_replaces_an_index_but_nothing_else(library: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    for restart in (False, True):
+        with pytest.raises(ConfigError, match="no index"):
+            build_index(library, out, model=tiny_model, limit=4, restart=restart)
+    assert (out / "thesis.tex").read_text() == "years of work"
+    (out / "thesis.tex").unlink()
+    build_index(library, out, model=tiny_model, workers=1, limit=4, modalities=())
+    with IndexDirectory(out) as index:
+        assert not index.has_side("smiles", "records")
+        with pytest.raises(ConfigError, match="graph"):
+            index.vectors("smiles", "records")
+    (out / "manifest.json").write_text("{}")
+    with pytest.raises(IndexCorrupt):
+        build_index(library, out, model=tiny_model, workers=1, limit=4)
+    build_index(library, out, model=tiny_model, workers=1, limit=6, factory="IVF2,SQ8", restart=True)
+    assert verify(out) == []
+    assert read_manifest(out).counts["rows"] == 6
+
+
+def test_nothing_usable_names_the_reasons(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bad.smi"
+    path.write_text("\n".join(BAD) + "\n")
+    with pytest.raises(AcmlSearchError, match=r"none of the 4 rows .*rejects\.parquet"):
+        build_index(path, tmp_path / "index", model=tiny_model, workers=1)
+    assert pq.read_table(tmp_path / "index.building" / "rejects.parquet").num_rows == 4
+    assert not (tmp_path / "index").exists()
+
+
+def test_senseless_options_are_refused_before_any_work(
+    library: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "index"
+    for wrong in ({"workers": 0}, {"shard_size": 0}, {"engine": "ray"}, {"factory": "nonsense"}):
+        with pytest.raises(ConfigError):
+            build_index(library, out, model=tiny_model, **wrong)
+    with pytest.raises(UnknownModality):
+        build_index(library, out, model=tiny_model, modalities=("smell",))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_builds_of_one_folder_do_not_mix(library: Path, tiny_model: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    with (tmp_path / ".index.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(AcmlSearchError, match="another process"):
+            build_index(library, tmp_path / "index", model=tiny_model)
+
+
+def test_added_molecules_go_on_after_the_last_row(library: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out, more = tmp_path / "index", tmp_path / "more.csv"
+    build_index(library, out, model=tiny_model, workers=1, shard_size=30)
+    before = read_manifest(out).counts
+    more.write_text("smiles,number,colour\nCO,1,red\nc1ccccc1,2.5,blue\nnonsense,3,green\n")
+    report = add_library(out, more, workers=1)
+    assert report.manifest.counts == {
+        "rows": before["rows"] + 3,
+        "molecules": 71,
+        "rejected": before["rejected"] + 1,
+        "duplicates": before["duplicates"] + 1,
+        "no_record": 0,
+    }
+    assert verify(out) == []
+    with IndexDirectory(out) as index:
+        rows = pq.ParquetDataset(index.files("molecules")).read().to_pylist()
+        assert {name: rows[-1][name] for name in ("key", "smiles", "number", "colour")} == {
+            "key": 81,
+            "smiles": "c1ccccc1",
+            "number": 2.5,
+            "colour": "blue",
+        }
+        assert rows[0]["colour"] is None
+        assert (
+            index.vectors("smiles", "records").search(
+                index.vectors("smiles", "records").stored(np.array([70])), 1
+            )[1]
+            == 81
+        )
+    assert pq.read_table(out / "duplicates.parquet").to_pylist()[-1]["source_row"] == 80
+    assert add_library(out, more, workers=1).complete
+    assert read_manifest(out).counts["rows"] == before["rows"] + 3
+
+
+def test_embeddings_alone_are_no_index(library: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "vectors"
+    report = embed_library(library, out, model=tiny_model, workers=1).to_dict()
+    assert report["spaces"]["smiles"]["graph"] == 70
+    assert not (out / "faiss").exists()
+    assert verify(out) == []
+    assert embed_library(library, out, model=tiny_model, workers=1).complete
+    with pytest.raises(IndexNotFound, match="embeddings only"):
+        IndexDirectory(out)

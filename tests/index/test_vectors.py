@@ -1,0 +1,234 @@
+"""VectorIndex against a brute-force NumPy oracle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from acml_search.errors import ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.index import vectors as vectors_module
+from acml_search.index.files import write_vectors
+from acml_search.index.parts import table
+from acml_search.index.vectors import VectorIndex, choose_factory
+
+TOLERANCE = 1e-6
+Halves = npt.NDArray[np.float16]
+Keys = npt.NDArray[np.int64]
+
+
+def unit(rng: np.random.Generator, n: int, d: int) -> npt.NDArray[np.float32]:
+    x = rng.standard_normal((n, d)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def write(folder: Path, keys: Keys, xb: Halves, part: int = 700) -> list[Path]:
+    paths = []
+    for number, start in enumerate(range(0, len(keys), part)):
+        paths.append(folder / f"part-{number:05d}.parquet")
+        write_vectors(table(keys[start : start + part], xb[start : start + part]), paths[-1])
+    return paths
+
+
+def oracle(xq: npt.NDArray[np.float32], xb: Halves, keys: Keys, k: int) -> list[list[tuple[float, int]]]:
+    """The k best (score, key) of each query, best first, ties by key."""
+    scores = xq.astype(np.float64) @ xb.astype(np.float64).T
+    rows = []
+    for row in scores:
+        order = np.lexsort((keys, -np.round(row, 7)))[:k]
+        rows.append([(float(row[at]), int(keys[at])) for at in order])
+    return rows
+
+
+def assert_same_hits(
+    D: npt.NDArray[np.float32],
+    found: Keys,
+    xq: npt.NDArray[np.float32],
+    xb: Halves,
+    keys: Keys,
+    k: int,
+) -> None:
+    """Scores equal place by place; keys equal as sets, among hits clearly better than the last place."""
+    for q, d_row, i_row, wanted in zip(xq, D, found, oracle(xq, xb, keys, k), strict=True):
+        n = len(wanted)
+        assert np.all(i_row[n:] == -1)
+        assert np.all(np.isneginf(d_row[n:]))
+        scores = np.array([score for score, _ in wanted])
+        np.testing.assert_allclose(d_row[:n], scores, atol=TOLERANCE)
+        sure = scores > scores[-1] + 2 * TOLERANCE if n == k else np.ones(n, bool)
+        assert {key for (_, key), good in zip(wanted, sure, strict=True) if good} <= set(i_row[:n].tolist())
+        assert len(set(i_row[:n].tolist())) == n
+        own = {int(key): at for at, key in enumerate(keys)}
+        again = [float(xb[own[int(key)]].astype(np.float64) @ q) for key in i_row[:n]]
+        np.testing.assert_allclose(d_row[:n], again, atol=TOLERANCE)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    n=st.integers(1, 400),
+    d=st.sampled_from([4, 16, 33]),
+    k=st.integers(1, 60),
+    share=st.one_of(st.none(), st.floats(0, 1)),
+    repeats=st.integers(0, 40),
+    seed=st.integers(0, 2**31),
+)
+def test_exact_index_equals_brute_force(
+    tmp_path_factory: pytest.TempPathFactory,
+    n: int,
+    d: int,
+    k: int,
+    share: float | None,
+    repeats: int,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    xb = unit(rng, n, d).astype(np.float16)
+    xb[rng.integers(0, n, repeats)] = xb[0]  # equal vectors: ties
+    keys = np.sort(rng.choice(5 * n, n, replace=False)).astype(np.int64)
+    folder = tmp_path_factory.mktemp("exact")
+    VectorIndex.build(folder / "v", write(folder, keys, xb), "auto")
+    index = VectorIndex.open(folder / "v")
+    xq = np.concatenate([unit(rng, 2, d), xb[:1].astype(np.float32)])
+    if share is None:
+        D, found = index.search(xq, k)
+        assert_same_hits(D, found, xq, xb, keys, k)
+        return
+    passing = keys[rng.random(n) < share]
+    D, found = index.search(xq, k, index.positions_of(passing))
+    here = np.isin(keys, passing)
+    if len(passing) == 0:
+        assert np.all(found == -1)
+        return
+    assert_same_hits(D, found, xq, xb[here], keys[here], k)
+
+
+@pytest.fixture(scope="module")
+def clustered() -> tuple[Keys, Halves, npt.NDArray[np.float32]]:
+    """3,000 vectors in 60 clusters, and 20 queries near them."""
+    rng = np.random.default_rng(3)
+    centres = unit(rng, 60, 32)
+
+    def near(n: int, spread: float) -> npt.NDArray[np.float32]:
+        x = centres[rng.integers(0, 60, n)] + spread * unit(rng, n, 32)
+        return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+    return np.arange(10, 9_010, 3, dtype=np.int64), near(3_000, 0.6).astype(np.float16), near(20, 0.6)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    ["flat", "Flat", "IVF32,SQ8", "IVF32,Flat", "IVF16,PQ16x4", "HNSW16", "OPQ8,IVF16,PQ8x4", "SQ8"],
+)
+def test_any_factory_keeps_recall_and_gives_exact_scores(
+    tmp_path: Path, clustered: tuple[Keys, Halves, npt.NDArray[np.float32]], factory: str
+) -> None:
+    keys, xb, xq = clustered
+    details = VectorIndex.build(tmp_path / "v", write(tmp_path, keys, xb), factory)
+    index = VectorIndex.open(tmp_path / "v")
+    D, found = index.search(xq, 10)
+    wanted = np.sort(xq @ xb.astype(np.float32).T, axis=1)[:, ::-1][:, :10]
+    assert (wanted[:, -1:] - TOLERANCE <= D).mean() >= 0.9
+    assert details.recall_at_10 is None or details.recall_at_10 >= 0.9
+    stored = index.stored(np.searchsorted(keys, found[0]))
+    np.testing.assert_allclose(D[0], stored @ xq[0], atol=TOLERANCE)
+    assert np.all(D[:, :-1] >= D[:, 1:])
+    _, own_keys = index.search(index.stored(np.arange(0, 3_000, 300)), 1)
+    assert np.array_equal(own_keys[:, 0], keys[::300])
+
+
+@pytest.mark.parametrize("factory", ["flat", "IVF32,SQ8", "HNSW16"])
+@pytest.mark.parametrize("passing", [0, 5, 60, 500, 2_999])
+def test_filter_gives_k_hits_whenever_k_pass(
+    tmp_path: Path,
+    clustered: tuple[Keys, Halves, npt.NDArray[np.float32]],
+    monkeypatch: pytest.MonkeyPatch,
+    factory: str,
+    passing: int,
+) -> None:
+    # The lists are searched under the filter too, however few vectors there are.
+    monkeypatch.setattr(vectors_module, "SCAN_EXACTLY", 50)
+    keys, xb, xq = clustered
+    VectorIndex.build(tmp_path / "v", write(tmp_path, keys, xb), factory)
+    index = VectorIndex.open(tmp_path / "v")
+    # The positions farthest from the first query: near lists hold none of them.
+    allowed = np.sort(np.argsort(xb.astype(np.float32) @ xq[0])[:passing])
+    D, found = index.search(xq, 20, allowed)
+    assert np.array_equal((found >= 0).sum(axis=1), np.full(len(xq), min(20, passing)))
+    assert np.isin(found[found >= 0], keys[allowed]).all()
+    if passing:
+        wanted = np.sort(xq @ xb[allowed].astype(np.float32).T, axis=1)[:, ::-1][:, : min(20, passing)]
+        assert (wanted[:, -1:] - TOLERANCE <= D[:, : wanted.shape[1]]).mean() >= 0.9
+
+
+def test_a_score_does_not_depend_on_the_other_queries(
+    tmp_path: Path, clustered: tuple[Keys, Halves, npt.NDArray[np.float32]]
+) -> None:
+    keys, xb, xq = clustered
+    VectorIndex.build(tmp_path / "v", write(tmp_path, keys, xb), "IVF32,SQ8")
+    index = VectorIndex.open(tmp_path / "v")
+    D, found = index.search(xq, 10)
+    for row, q in enumerate(xq):
+        alone, alone_keys = index.search(q[None], 10)
+        assert np.array_equal(alone[0], D[row])
+        assert np.array_equal(alone_keys[0], found[row])
+
+
+def test_several_records_of_one_molecule_keep_their_key(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    keys = np.array([3, 3, 3, 8, 9, 9], np.int64)
+    VectorIndex.build(tmp_path / "v", write(tmp_path, keys, unit(rng, 6, 8).astype(np.float16)))
+    index = VectorIndex.open(tmp_path / "v")
+    assert index.positions_of(np.array([3, 4, 9])).tolist() == [0, 1, 2, 4, 5]
+    assert index.positions_of(np.array([8])).tolist() == [3]
+
+
+def test_choice_of_factory_says_why() -> None:
+    assert choose_factory(199_999, 256)[0] == "SQfp16"
+    factory, reason = choose_factory(1_900_000, 256)
+    assert factory == "IVF2048,SQ8"
+    assert "1,900,000" in reason
+
+
+@pytest.mark.parametrize("factory", ["nonsense", "PQ7", "IVF9000,SQ8", "IDMap,Flat"])
+def test_what_faiss_refuses_is_a_config_error(tmp_path: Path, factory: str) -> None:
+    rng = np.random.default_rng(0)
+    parts = write(tmp_path, np.arange(300), unit(rng, 300, 16).astype(np.float16))
+    with pytest.raises(ConfigError, match=factory):
+        VectorIndex.build(tmp_path / "v", parts, factory)
+
+
+def test_wrong_queries_are_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    VectorIndex.build(tmp_path / "v", write(tmp_path, np.arange(9), unit(rng, 9, 16).astype(np.float16)))
+    index = VectorIndex.open(tmp_path / "v")
+    with pytest.raises(ConfigError, match=r"\(nq, 16\)"):
+        index.search(unit(rng, 2, 8), 3)
+    with pytest.raises(ConfigError, match="k is 0"):
+        index.search(unit(rng, 2, 16), 0)
+
+
+def test_keys_out_of_order_are_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    parts = write(tmp_path, np.array([1, 5, 4]), unit(rng, 3, 16).astype(np.float16))
+    with pytest.raises(IndexCorrupt, match="ascend"):
+        VectorIndex.build(tmp_path / "v", parts)
+
+
+def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(IndexNotFound):
+        VectorIndex.open(tmp_path / "v")
+    rng = np.random.default_rng(0)
+    VectorIndex.build(
+        tmp_path / "v", write(tmp_path, np.arange(99), unit(rng, 99, 16).astype(np.float16)), "SQ8"
+    )
+    for name in ("v.faiss", "v.keys.npy", "v.fp16.npy"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(IndexCorrupt, match=name):
+            VectorIndex.open(tmp_path / "v")
+        (tmp_path / name).write_bytes(whole)
+    assert VectorIndex.open(tmp_path / "v").n == 99
