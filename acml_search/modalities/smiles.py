@@ -36,13 +36,14 @@ SYMBOL_COLUMNS: dict[str, int] = {
     "isotope": 2,
     "chirality": 2,  # an @ is written
 }
-# Link codes: as written (nothing, -, =, #, :, / or \, $), + 7 for a ring closure.
-_BOND_SYMBOLS = {"-": 1, "=": 2, "#": 3, ":": 4, "/": 5, "\\": 5, "$": 6}
+# Link codes: as written (nothing, -, =, #, :, / or \, anything else), + 7 for a ring closure. RDKit writes
+# dative bonds as arrows.
+_BOND_SYMBOLS = {"-": 1, "=": 2, "#": 3, ":": 4, "/": 5, "\\": 5, "$": 6, "->": 6, "<-": 6, "~": 6}
 _CLOSURE = 7
 N_LINK_CODES = 2 * _CLOSURE
 
 _TOKEN = re.compile(
-    r"(?P<atom>\[[^\[\]]*\]|Br|Cl|[BCNOPSFIbcnops])|(?P<ring>%\d\d|\d)|(?P<other>[-=#:/\\$().])"
+    r"(?P<atom>\[[^\[\]]*\]|Br|Cl|[BCNOPSFIbcnops])|(?P<ring>%\d\d|\d)|(?P<other>->|<-|[-=#:/\\$~().])"
 )
 _BRACKET = re.compile(
     r"\[(?P<isotope>\d+)?(?P<symbol>[A-Z][a-z]?|[a-z][a-z]?)(?P<chirality>@(?:@|[A-Z]{2}\d+)?)?"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from acml_search import modalities
 from acml_search.chem.graph import collate
 from acml_search.encoders.card import ModelCard
 from acml_search.encoders.model import DualEncoder, Tower, save_model
-from acml_search.errors import ConfigError
+from acml_search.errors import ConfigError, InvalidRecord
 from acml_search.modalities.blocks import TensorBatch
 from acml_search.progress import progress
 from acml_search.training.config import TrainingConfig, read_config
@@ -34,9 +35,12 @@ _CHUNK = 4_096
 
 @dataclass
 class FrozenSpace:
-    """One modality's frozen side: features (rows, views, width) float16 for the corpus rows `rows`."""
+    """One modality's frozen side: features (len(rows), views, width) float16 for the corpus rows `rows`, of
+    which those at `readable` may be used.
+    """
 
     rows: np.ndarray
+    readable: np.ndarray
     features: np.ndarray
 
 
@@ -60,9 +64,10 @@ class AlignTask(Task[Aligner]):
         self.corpus = corpus
         self.model = model
         self.frozen = frozen
-        rows = next(iter(frozen.values())).rows
-        self.at = np.full(len(corpus), -1)
-        self.at[rows] = np.arange(len(rows))
+        self.at = {name: np.full(len(corpus), -1) for name in frozen}
+        for name, space in frozen.items():
+            self.at[name][space.rows[space.readable]] = space.readable
+        rows = np.flatnonzero(np.logical_and.reduce([at >= 0 for at in self.at.values()]))
         self.rows = rows[~corpus.inner[rows]]
         self.inner = rows[corpus.inner[rows]][:10_000]
         self.formulas = corpus.formulas
@@ -104,7 +109,7 @@ class AlignTask(Task[Aligner]):
         return out
 
     def _features(self, name: str, rows: np.ndarray, views: np.ndarray) -> Tensor:
-        return torch.from_numpy(self.frozen[name].features[self.at[rows], views].astype(np.float32))
+        return torch.from_numpy(self.frozen[name].features[self.at[name][rows], views].astype(np.float32))
 
     def _batch(self, rows: np.ndarray) -> TensorBatch:
         return TensorBatch.of(collate([self.corpus.graph(int(i)) for i in rows]))
@@ -164,37 +169,57 @@ def _pretrained(config: TrainingConfig, space: dict[str, Any]) -> dict[str, Any]
 def _frozen_features(
     config: TrainingConfig, corpus: Corpus, name: str, tower: Tower, space: dict[str, Any]
 ) -> FrozenSpace:
-    """Features of the chosen rows, computed once per encoder and kept beside the run."""
-    rng = np.random.default_rng([config.seed, 1])
-    chosen = rng.permutation(len(corpus))[: space.get("molecules", len(corpus))]
-    rows = np.sort(chosen)
+    """Features of the chosen rows, computed once per encoder and kept beside the run; an interrupted
+    computation goes on. Molecules with a record that the modality cannot read are left out.
+    """
+    chosen = np.random.default_rng([config.seed, 1]).permutation(len(corpus))
+    rows = np.sort(chosen[: space.get("molecules", len(corpus))])
     views = int(space["views"])
-    encoder_file = config.root / space["pretrained"] / "encoder.safetensors"
     stamp = {
-        "encoder": encoder_file.stat().st_mtime_ns,
+        "encoder": sha256(
+            (config.root / space["pretrained"] / "encoder.safetensors").read_bytes()
+        ).hexdigest(),
         "rows": len(rows),
         "views": views,
         "seed": config.seed,
     }
     path = config.out / f"features-{name}.npy"
     note = path.with_suffix(".json")
-    if note.exists() and json.loads(note.read_text()) == stamp:
-        return FrozenSpace(rows, np.load(path, mmap_mode="r"))
+    state = json.loads(note.read_text()) if note.exists() and path.exists() else {}
+    done, unread = (state["done"], state["unread"]) if state.get("of") == stamp else (0, [])
     config.out.mkdir(parents=True, exist_ok=True)
-    note.unlink(missing_ok=True)
-    modality = modalities.get(name)
     shape = (len(rows), views, tower.width)
-    features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    for start in progress(range(0, len(rows), _CHUNK), desc=f"features of {name}", unit="chunk"):
+    mode: Any = "r+" if done else "w+"
+    features = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)
+    for start in progress(range(done, len(rows), _CHUNK), desc=f"features of {name}", unit="chunk"):
+        part = rows[start : start + _CHUNK]
         for view in range(views):
-            part = rows[start : start + _CHUNK]
-            items = [modality.read(corpus.view(int(i), view)) for i in part]
-            for at in range(0, len(items), 64):
-                batch = TensorBatch.of(modality.collate(items[at : at + 64]))
-                features[start + at : start + at + 64, view] = tower.encoder(batch).numpy()
-    features.flush()
-    note.write_text(json.dumps(stamp))
-    return FrozenSpace(rows, np.load(path, mmap_mode="r"))
+            features[start : start + _CHUNK, view], failed = _read_and_encode(name, tower, corpus, part, view)
+            unread += [start + i for i in failed]
+        features.flush()
+        note.write_text(json.dumps({"of": stamp, "done": start + len(part), "unread": unread}))
+    readable = np.ones(len(rows), bool)
+    readable[unread] = False
+    return FrozenSpace(rows, np.flatnonzero(readable), np.load(path, mmap_mode="r"))
+
+
+def _read_and_encode(
+    name: str, tower: Tower, corpus: Corpus, rows: np.ndarray, view: int
+) -> tuple[np.ndarray, list[int]]:
+    """Features (n, width) float16 of one view of some rows, zeros for those whose places come second."""
+    modality = modalities.get(name)
+    out = np.zeros((len(rows), tower.width), np.float16)
+    items, places, failed = [], [], []
+    for place, row in enumerate(rows):
+        try:
+            items.append(modality.read(corpus.view(int(row), view)))
+            places.append(place)
+        except InvalidRecord:
+            failed.append(place)
+    for at in range(0, len(items), 64):
+        batch = TensorBatch.of(modality.collate(items[at : at + 64]))
+        out[places[at : at + 64]] = tower.encoder(batch).numpy()
+    return out, failed
 
 
 def _commit(root: Path) -> str:

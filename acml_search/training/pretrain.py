@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search import modalities
+from acml_search.errors import InvalidRecord
 from acml_search.modalities.blocks import Projection, TensorBatch, width_of
 from acml_search.training.config import read_config
 from acml_search.training.corpus import BITS, Corpus
@@ -54,8 +55,11 @@ class PretrainTask(Task[Pretrainer]):
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         model = self.model
         drawn = np.argsort(rng.random((len(rows), self.corpus.n_views)), axis=1)[:, :2]
+        items = [self._items(rows, drawn[:, view]) for view in (0, 1)]
+        both = [i for i, pair in enumerate(zip(*items, strict=True)) if None not in pair]
+        rows = rows[both]
         # Both views in one batch, so that normalisation sees them together.
-        pooled = model.encoder(self._batch(np.concatenate([rows, rows]), drawn.T.ravel()))
+        pooled = model.encoder(self._collate([side[i] for side in items for i in both]))
         vectors = model.projection(pooled)
         same = torch.from_numpy(self.corpus.blocks[rows])
         target = torch.from_numpy(self.corpus.bits(rows)).repeat(2, 1)
@@ -68,21 +72,31 @@ class PretrainTask(Task[Pretrainer]):
 
     @torch.inference_mode()
     def evaluate(self, model: Pretrainer) -> dict[str, float]:
-        a, b = (self._vectors(model, view) for view in (0, 1))
-        same = torch.from_numpy(self.corpus.blocks[self.inner])
-        return {"inner_recall_at_1": pair_recall(a, b, same), "inner_pool": float(len(self.inner))}
+        items = [self._items(self.inner, np.full(len(self.inner), view)) for view in (0, 1)]
+        both = [i for i, pair in enumerate(zip(*items, strict=True)) if None not in pair]
+        a, b = (self._vectors(model, [side[i] for i in both]) for side in items)
+        same = torch.from_numpy(self.corpus.blocks[self.inner[both]])
+        return {"inner_recall_at_1": pair_recall(a, b, same), "inner_pool": float(len(both))}
 
-    def _vectors(self, model: Pretrainer, view: int) -> Tensor:
-        parts = []
-        for start in range(0, len(self.inner), 256):
-            rows = self.inner[start : start + 256]
-            batch = self._batch(rows, np.full(len(rows), view))
-            parts.append(model.projection(model.encoder(batch)))
+    def _vectors(self, model: Pretrainer, items: list[Any]) -> Tensor:
+        parts = [
+            model.projection(model.encoder(self._collate(items[at : at + 256])))
+            for at in range(0, len(items), 256)
+        ]
         return torch.cat(parts)
 
-    def _batch(self, rows: np.ndarray, views: np.ndarray) -> TensorBatch:
-        texts = [self.corpus.view(int(i), int(v)) for i, v in zip(rows, views, strict=True)]
-        return TensorBatch.of(self.modality.collate([self.modality.read(t) for t in texts]))
+    def _items(self, rows: np.ndarray, views: np.ndarray) -> list[Any]:
+        """What the modality reads of one view of each row, None where it cannot."""
+        items: list[Any] = []
+        for row, view in zip(rows, views, strict=True):
+            try:
+                items.append(self.modality.read(self.corpus.view(int(row), int(view))))
+            except InvalidRecord:
+                items.append(None)
+        return items
+
+    def _collate(self, items: list[Any]) -> TensorBatch:
+        return TensorBatch.of(self.modality.collate(items))
 
 
 def run(path: Path | str) -> Path:

@@ -30,6 +30,12 @@ def test_bracket_atoms_are_read_as_written() -> None:
     assert SMILES.read("[O-2:3]").atoms[0].tolist() == [8, 0, 1, 0, 2, 0, 0]
 
 
+def test_dative_bonds_as_rdkit_writes_them() -> None:
+    graph = SMILES.read("C[N]1(C)->[Fe]<-N1")
+    linked = {(int(s), int(t)): int(b) for s, t, b in zip(*graph.edges, graph.bonds, strict=True)}
+    assert (linked[1, 3], linked[3, 4], linked[1, 4]) == (6, 6, 7)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

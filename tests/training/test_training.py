@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from rdkit import Chem
 
+from acml_search import modalities
 from acml_search.encoders.model import load_model
-from acml_search.errors import ConfigError
+from acml_search.errors import ConfigError, InvalidRecord
 from acml_search.library.read import default_library, open_library
 from acml_search.training import align, pretrain
 from acml_search.training.batches import isomer_batches
@@ -161,6 +162,26 @@ def test_alignment_gives_a_model_that_loads_and_leaves_the_tower_frozen(room: Pa
     for name, value in before.items():
         if name.startswith("encoder.") and "num_batches" not in name:
             assert (after[f"towers.smiles.{name}"] == value).all(), name
+
+
+def test_a_record_that_cannot_be_read_costs_one_molecule(room: Path) -> None:
+    """Neither pretraining nor the frozen features stop at it."""
+    read = modalities.get("smiles").read
+    refused = open_corpus(room / "corpus").view(3, 0)
+
+    def refuse(self: object, record: str) -> object:
+        if record == refused:
+            raise InvalidRecord("it is refused on purpose", modality="smiles")
+        return read(record)
+
+    (room / "refused.toml").write_text(PRETRAIN.replace('out = "pretrained"', 'out = "pre-refused"'))
+    text = ALIGN.replace('out = "aligned"', 'out = "refused"').replace("epochs = 4", "epochs = 1")
+    (room / "refused-align.toml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(modalities.get("smiles")), "read", refuse)
+        pretrain.run(room / "refused.toml")
+        align.run(room / "refused-align.toml")
+    assert json.loads((room / "refused" / "features-smiles.json").read_text())["unread"] == [3]
 
 
 def test_another_corpus_in_the_same_folder_is_refused(room: Path) -> None:
