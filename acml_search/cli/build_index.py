@@ -30,7 +30,7 @@ def build_index(
     smiles_column: options.SmilesColumn = None,
     tautomer: options.Tautomer = False,
     engine: Annotated[
-        str, typer.Option(help="What runs the shards: local, the processes of this machine.")
+        str, typer.Option(help="What makes the shards: local (processes of this machine) or ray (a cluster).")
     ] = "local",
     restart: options.Restart = False,
     json: options.Json = False,

@@ -37,19 +37,16 @@ def build_index(
 ) -> BuildReport:
     """Embed a library and index it at `out`; None: the molecules that come with RDKit.
 
-    The graph side of every space of the model is made, and the record side of `modalities`. `factory` is auto
-    (chosen by count), flat (exact) or any FAISS factory string. The same call again resumes at the first
-    missing shard, or does nothing when the index is complete. `restart` begins again; an index that is there
-    stays until the new one is complete. Equal input gives equal bytes (all but `build.json`), whatever
-    `workers` and however often interrupted.
+    The graph side of every space of the model is made, and the record side of `modalities`. `factory` is
+    auto (chosen by count), flat (exact) or any FAISS factory string. `engine` is local (processes of this
+    machine) or ray (a cluster; `out` must be on a file system that its nodes share). The same call again
+    resumes at the first missing shard, or does nothing when the index is complete. `restart` begins again;
+    an index that is there stays until the new one is complete. Equal input gives equal bytes (all but
+    `build.json`), whatever `workers` and however often interrupted.
 
     Raises ConfigError for options that make no sense or another input in the same folder, LibraryError,
     CheckpointError, and AcmlSearchError when no molecule is usable or a worker dies.
     """
-    if engine != "local":
-        raise ConfigError(
-            f"the engine {engine!r} is not in this version; use `local`, which uses every core here"
-        )
     return _make(
         libraries,
         Path(out),
@@ -63,6 +60,7 @@ def build_index(
         smiles_column,
         tautomer,
         restart,
+        engine,
     )
 
 
@@ -111,6 +109,7 @@ def _make(
     smiles_column: str | None,
     tautomer: bool,
     restart: bool,
+    engine: str = "local",
 ) -> BuildReport:
     card = read_card(model)
     sides = sides_of(card, modalities)
@@ -137,6 +136,7 @@ def _make(
         job=job,
         workers=workers,
         restart=restart,
+        engine=engine,
     )
     return plan.settle()
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from acml_search.index.manifest import (
     versions,
     write_manifest,
 )
-from acml_search.index.pool import embed_all, usable_cores
+from acml_search.index.pool import check_engine, embed_all, open_pool
 from acml_search.library.read import Library
 
 
@@ -79,9 +79,11 @@ class Plan:
     job: str
     workers: int | None
     restart: bool
+    engine: str = "local"
     base: finalise.Base | None = None
 
     def __post_init__(self) -> None:
+        check_engine(self.engine)
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"{self.workers} workers were asked for; at least one is needed")
         if self.options["shard_size"] < 1:
@@ -188,8 +190,8 @@ class Plan:
             first_row=self.first_row,
             metadata_types=self.library.metadata_types,
         )
-        workers = self.workers or usable_cores()
-        shards = embed_all(self.library, job, self.work / "shards", self.options["shard_size"], workers)
+        with closing(open_pool(self.engine, job, self.workers)) as pool:
+            shards = embed_all(self.library, pool, self.work / "shards", self.options["shard_size"])
         clock.lap("embed")
         new = self.work / "index"
         finalise.clear(new)

@@ -22,7 +22,7 @@ def take(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
 def int64s(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """The values of an int64 column without nulls, (n,)."""
     chunks = [
-        np.frombuffer(cast("pa.Buffer", chunk.buffers()[1]), np.int64, len(chunk), chunk.offset * 8)
+        np.frombuffer(cast("bytes", chunk.buffers()[1]), np.int64, len(chunk), chunk.offset * 8)
         for chunk in column.chunks
         if len(chunk)
     ]

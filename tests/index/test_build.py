@@ -225,7 +225,7 @@ def test_senseless_options_are_refused_before_any_work(
     library: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "index"
-    for wrong in ({"workers": 0}, {"shard_size": 0}, {"engine": "ray"}, {"factory": "nonsense"}):
+    for wrong in ({"workers": 0}, {"shard_size": 0}, {"engine": "spark"}, {"factory": "nonsense"}):
         with pytest.raises(ConfigError):
             build_index(library, out, model=tiny_model, **wrong)
     with pytest.raises(UnknownModality):
