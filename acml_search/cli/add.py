@@ -13,7 +13,7 @@ from acml_search.cli.output import print_report
 
 def add(
     index: options.Index,
-    library: Annotated[list[Path], typer.Argument(help=options.FILES)],
+    library: Annotated[list[Path], typer.Argument(help=options.FILES, readable=False)],
     workers: options.Workers = None,
     shard_size: options.ShardSize = 10_000,
     limit: options.Limit = None,

@@ -36,9 +36,11 @@ class _Group(TyperGroup):
             then = "; the same command goes on where this one stopped" if resumes else ""
             raise _stop(f"interrupted{then}", 128 + signal.SIGINT) from error
         except OSError as error:
-            if error.filename is None or isinstance(error, BrokenPipeError):
-                raise
-            raise _stop(f"{error.filename}: {error.strerror}") from error
+            if isinstance(error, BrokenPipeError):
+                raise  # the reader, such as `head`, has enough; Typer ends in silence
+            what = error.strerror or str(error)
+            where = error.filename or "reading or writing failed"  # streams and Arrow do not name the file
+            raise _stop(f"{where}: {what}") from error
 
 
 def _stop(sentence: str, status: int = 1) -> typer.Exit:

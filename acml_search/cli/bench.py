@@ -12,18 +12,21 @@ from acml_search.cli.output import columns
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval quality and speed.")
 
-Out = Annotated[Path, typer.Option(help="JSON file to write.")]
+Out = Annotated[Path, typer.Option(help="JSON file to write.", readable=False)]
 
 
 @app.command()
 def recall(
     modality: Annotated[str, typer.Option(help="What is observed, such as smiles.")],
-    queries: Annotated[Path, typer.Option(help="File of the queries: structures and their observations.")],
+    queries: Annotated[
+        Path, typer.Option(help="File of the queries: structures and their observations.", readable=False)
+    ],
     out: Out,
     library: Annotated[
-        list[Path] | None, typer.Option(help="More molecules for the pool; further files may follow it.")
+        list[Path] | None,
+        typer.Option(help="More molecules for the pool; further files may follow it.", readable=False),
     ] = None,
-    more: Annotated[list[Path] | None, typer.Argument(metavar="", hidden=True)] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="LIBRARY", hidden=True, readable=False)] = None,
     direction: Annotated[
         str, typer.Option(help="to-molecule: observations rank molecules. to-record: molecules rank records.")
     ] = "to-molecule",
@@ -87,7 +90,7 @@ def throughput(
     out: Out,
     n: Annotated[int, typer.Option("--n", min=1, help="Molecules per round, a seeded choice.")] = 10_000,
     library: Annotated[
-        list[Path] | None, typer.Option(help="Real SMILES. Default: RDKit's own molecules.")
+        list[Path] | None, typer.Option(help="Real SMILES. Default: RDKit's own molecules.", readable=False)
     ] = None,
     model: Model = "acml-base",
     workers: Workers = 2,

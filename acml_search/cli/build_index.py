@@ -14,7 +14,9 @@ from acml_search.cli.output import names, print_report
 def build_index(
     library: Annotated[
         list[Path] | None,
-        typer.Argument(help=f"{options.FILES} None: RDKit's own molecules.", show_default=False),
+        typer.Argument(
+            help=f"{options.FILES} None: RDKit's own molecules.", show_default=False, readable=False
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the index.")] = Path("indexes/default"),
     modalities: Annotated[

@@ -12,7 +12,7 @@ from acml_search.cli.output import names, print_report
 
 
 def embed(
-    library: Annotated[list[Path], typer.Argument(help=options.FILES)],
+    library: Annotated[list[Path], typer.Argument(help=options.FILES, readable=False)],
     out: Annotated[Path, typer.Option(help="Folder for the Parquet files.")],
     modalities: Annotated[
         str, typer.Option(help="Record sides to derive as well, with commas between. Default: none.")

@@ -9,7 +9,7 @@ import typer
 
 FILES = "Files .smi, .csv, .tsv, .sdf, .parquet, each also .gz."
 
-Index = Annotated[Path, typer.Argument(help="Folder of the index.")]
+Index = Annotated[Path, typer.Argument(help="Folder of the index.", readable=False)]
 IndexModel = Annotated[
     str | None,
     typer.Option(help="Where the index's model is now. Default: where it was.", metavar="NAME|DIR"),

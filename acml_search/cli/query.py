@@ -20,17 +20,16 @@ _ENDINGS = {".json": "json", ".csv": "csv", ".sdf": "sdf"}
 
 
 def query(
-    index: Annotated[Path, typer.Argument(help="Index directory.", show_default=True)] = Path(
-        "indexes/default"
-    ),
+    index: Annotated[Path, typer.Argument(help="Index directory.", readable=False)] = Path("indexes/default"),
     smiles: Annotated[str | None, typer.Option(help="A molecule to search for.", metavar="TEXT")] = None,
     batch: Annotated[
         Path | None,
         typer.Option(
-            help="A file of molecules (.smi, .csv, .sdf, .parquet, ...): one JSON line of hits each."
+            help="A file of molecules (.smi, .csv, .sdf, .parquet, ...): one JSON line of hits each.",
+            readable=False,
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Hits per list.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="Hits per list.")] = 10,
     where: Annotated[
         str | None,
         typer.Option(metavar="SQL", help='Condition on the library\'s columns: "exact_mass < 300".'),
@@ -53,7 +52,9 @@ def query(
         ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of to stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write here instead of to stdout.", readable=False)
+    ] = None,
 ) -> None:
     """Search an index with a molecule.
 
@@ -146,14 +147,22 @@ def _format(given: str | None, json_: bool, out: Path | None, *, lines: bool) ->
 
 @contextmanager
 def _opened(out: Path | None) -> Iterator[TextIO]:
-    """stdout, or `out`, which appears only when all was written to it."""
+    """stdout, or `out`, which appears only when all was written to it.
+
+    What is there and is no ordinary file (/dev/null, a pipe) is written to; renaming would replace it.
+    """
     if out is None:
         yield sys.stdout
         return
-    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
+    if out.exists() and not out.is_file():
+        with out.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        return
+    target = out.resolve()  # of a link, what it points to
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with partial.open("w", encoding="utf-8", newline="") as stream:
             yield stream
-        partial.replace(out)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

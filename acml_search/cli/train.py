@@ -10,7 +10,10 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Train a model from a TOML file; resumable, seeded.")
 
 Config = Annotated[
-    Path, typer.Argument(help="TOML file; those of the shipped weights are in acml_search/training/configs.")
+    Path,
+    typer.Argument(
+        help="TOML file; those of the shipped weights are in acml_search/training/configs.", readable=False
+    ),
 ]
 
 

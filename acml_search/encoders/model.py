@@ -93,21 +93,24 @@ class Model:
                 out[name][start : start + len(vectors)] = vectors.numpy()
         return out
 
-    @torch.inference_mode()
     def encode_records(self, modality: str, records: Sequence[Any]) -> np.ndarray:
         """Record side: (n, d) float32 unit vectors.
 
-        Raises `UnknownModality` when the model has no such space, `InvalidRecord` for a record it cannot
+        Raises `UnknownModality` when the model has no such space, `InvalidRecord` for a record that cannot be
         read.
         """
+        reader = modalities.get(modality)
+        return self.encode_items(modality, [reader.read(record) for record in records])
+
+    @torch.inference_mode()
+    def encode_items(self, modality: str, items: Sequence[Any]) -> np.ndarray:
+        """As `encode_records`, of what the modality's `read` gave."""
         if modality not in self.spaces:
             raise UnknownModality(modality, self.spaces)
-        reader = modalities.get(modality)
-        tower = self.network.tower(modality)
-        out = np.empty((len(records), self.spaces[modality].d), np.float32)
-        for start in range(0, len(records), BATCH):
-            items = [reader.read(record) for record in records[start : start + BATCH]]
-            vectors = tower(TensorBatch.of(reader.collate(items)))
+        reader, tower = modalities.get(modality), self.network.tower(modality)
+        out = np.empty((len(items), self.spaces[modality].d), np.float32)
+        for start in range(0, len(items), BATCH):
+            vectors = tower(TensorBatch.of(reader.collate(items[start : start + BATCH])))
             out[start : start + len(vectors)] = vectors.numpy()
         return out
 

@@ -18,7 +18,7 @@ from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError
 from acml_search.evaluation import metrics
 from acml_search.evaluation.ranking import Candidates, Every, MassWithin, SameFormula
-from acml_search.evaluation.report import write_json, write_per_query
+from acml_search.evaluation.report import check_out, write_json, write_per_query
 from acml_search.evaluation.retrieval import SIDES, Asked, Clock, rank_queries
 from acml_search.evaluation.structures import Pool, Query, choose, read_pool, read_queries
 from acml_search.evaluation.workers import Workers
@@ -61,6 +61,7 @@ class RecallOptions:
             raise ConfigError("give --mass-filter-da or --mass-filter-ppm, not both")
         if self.rerank and kind.derived:
             raise ConfigError(f"--rerank: there is nothing to re-rank by for {self.modality!r}")
+        check_out(self.out)
 
     def filter_name(self) -> str | None:
         """The filter in words, for the result."""
@@ -81,6 +82,11 @@ def measure_recall(options: RecallOptions) -> dict[str, Any]:
             options.queries, workers, split=options.split, smiles_column=options.smiles_column
         )
         chosen = choose(queries, options.limit, options.seed)
+        if all(query.structure is None for query in chosen):
+            raise ConfigError(
+                f"{options.queries}: none of the {len(chosen):,} queries can be read; row {chosen[0].row}: "
+                f"{chosen[0].error}"
+            )
         pool = read_pool(
             chosen,
             queries,

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from acml_search.errors import ConfigError
 from acml_search.evaluation.retrieval import Asked
 from acml_search.evaluation.structures import Pool
 
@@ -29,6 +30,15 @@ _COLUMNS: dict[str, pa.DataType] = {
     "error": pa.string(),
 }
 PER_QUERY = pa.schema(_COLUMNS)
+
+
+def check_out(path: Path) -> None:
+    """Raises ConfigError when the result could not be written to `path`: before the measuring, not after."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is no file that can be written; name a file with --out")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path}: the folder may not be written to; choose another --out")
 
 
 def write_per_query(asked: Sequence[Asked], pool: Pool, path: Path) -> None:
@@ -53,7 +63,6 @@ def write_per_query(asked: Sequence[Asked], pool: Pool, path: Path) -> None:
                 "error": one.error,
             }
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     pq.write_table(pa.Table.from_pylist(rows, schema=PER_QUERY), partial, compression="zstd")
     os.replace(partial, path)
@@ -61,7 +70,6 @@ def write_per_query(asked: Sequence[Asked], pool: Pool, path: Path) -> None:
 
 def write_json(result: dict[str, Any], path: Path) -> None:
     """Write `result`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, path)

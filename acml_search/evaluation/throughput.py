@@ -22,7 +22,7 @@ from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError, InvalidMolecule
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.baselines import pyg
-from acml_search.evaluation.report import write_json
+from acml_search.evaluation.report import check_out, write_json
 from acml_search.evaluation.stages import time_stages
 from acml_search.evaluation.structures import LibraryRows
 from acml_search.evaluation.workers import Workers, chunks
@@ -84,6 +84,7 @@ def _pyg_pipeline() -> pyg.PygPipeline:
 def measure_throughput(options: ThroughputOptions) -> dict[str, Any]:
     """Run the benchmark, write OUT.json and return what it says; `pyg*` are null without torch-geometric."""
     card = read_card(options.model)
+    check_out(options.out)
     with Workers(options.workers, model=options.model) as workers:
         texts = usable_texts(options, workers)
         parts = list(chunks(texts, CHUNK))

@@ -168,11 +168,11 @@ def _encode_records(
     found: list[Vectors] = [np.empty((0, model.card.spaces[name].d), np.float16)]
     for start in range(0, len(accepted), CHUNK):
         chunk = accepted[start : start + CHUNK]
-        made, records, bad = _derive(modality, chunk)
+        made, items, bad = _derive(modality, chunk)
         failed += [(row, name, reason) for row, reason in bad]
         if not made:
             continue
-        vectors = model.encode_records(name, records).astype(np.float16)
+        vectors = model.encode_items(name, items).astype(np.float16)
         finite = np.asarray(np.isfinite(vectors).all(axis=1))
         failed += [
             (row, name, "its tower gives it no finite vector")
@@ -187,20 +187,17 @@ def _encode_records(
 def _derive(
     modality: Modality, chunk: Sequence[Accepted]
 ) -> tuple[list[int], list[Any], list[tuple[int, str]]]:
-    """Rows and records of the molecules of which one can be made and read; rows and reasons of the rest."""
+    """Rows and records, as read, of the molecules of which one can be made; rows and reasons of the rest."""
     made: list[int] = []
-    records: list[Any] = []
+    items: list[Any] = []
     bad: list[tuple[int, str]] = []
     for item in chunk:
         try:
-            record = modality.derive(item.molecule.smiles)
-            modality.read(record)
+            items.append(modality.read(modality.derive(item.molecule.smiles)))
+            made.append(item.row)
         except InvalidRecord as error:
             bad.append((item.row, error.reason))
-        else:
-            made.append(item.row)
-            records.append(record)
-    return made, records, bad
+    return made, items, bad
 
 
 def _moved(item: Accepted, by: int) -> Accepted:

@@ -149,7 +149,7 @@ class Catalog:
 
     def _filter_error(self, where: str | None, error: duckdb.Error) -> FilterError:
         shown = "" if where is None else f" {shorten(where)!r}"
-        columns = ", ".join(name if name.isidentifier() else f'"{name}"' for name in self.columns())
+        columns = ", ".join(_quoted(name) for name in self.columns())
         return FilterError(f"the filter{shown} cannot be applied: {_line(error)}; the columns are {columns}")
 
 
@@ -187,6 +187,11 @@ def _row_groups(paths: list[Path], footers: list[pq.FileMetaData]) -> list[tuple
                 raise IndexCorrupt(paths[part], "this part of the index has no statistics of its keys")
             groups.append((int(statistics.min), part, group))
     return sorted(groups)
+
+
+def _quoted(name: str) -> str:
+    """A column's name as SQL takes it."""
+    return name if name.isidentifier() else '"' + name.replace('"', '""') + '"'
 
 
 def _sql_list(texts: list[str]) -> str:

@@ -59,12 +59,16 @@ def where_clause(connection: duckdb.DuckDBPyConnection, where: str) -> str:
         raise FilterError(f"the filter has {n}; put long lists of molecules into a library of their own")
     clause = f"(\n{where}\n)"  # on its own lines, so that a comment cannot swallow the bracket
     try:
-        found, expected = _tree(connection, clause), _tree(connection, "TRUE")
+        found, expected = _tree(connection, where, clause), _tree(connection, where, "TRUE")
     except RecursionError as error:
         raise FilterError(f"the filter {shorten(where)!r} is nested too deeply") from error
     expression = found.pop("where_clause", None)
     expected.pop("where_clause", None)
     if _without_places(found) != _without_places(expected):
+        raise _refused(where, "it is more than one expression")
+    # A bracket of the user's must not close ours: `a) OR (b` would let a molecule pass other filters by.
+    bare = _tree(connection, where, f"\n{where}\n").get("where_clause")
+    if _without_places(bare) != _without_places(expression):
         raise _refused(where, "it is more than one expression")
     for node in _nodes(expression):
         if node.get("class") in _REFUSED_CLASSES:
@@ -77,17 +81,18 @@ def where_clause(connection: duckdb.DuckDBPyConnection, where: str) -> str:
     return clause
 
 
-def _tree(connection: duckdb.DuckDBPyConnection, clause: str) -> dict[str, object]:
-    """DuckDB's parse of one SELECT with this WHERE, or a FilterError with the parser's message."""
+def _tree(connection: duckdb.DuckDBPyConnection, where: str, clause: str) -> dict[str, object]:
+    """DuckDB's parse of one SELECT with `clause`, made of `where`, behind WHERE; or a FilterError with the
+    parser's message."""
     query = f"SELECT key FROM molecules WHERE {clause}"
     row = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
     parsed: dict[str, Any] = json.loads(row[0]) if row is not None else {"error": True}
     if parsed["error"]:
         message = " ".join(str(parsed.get("error_message", "no reason given")).split())
-        raise _refused(clause[2:-2], f"SQL cannot read it: {message}")
+        raise _refused(where, f"SQL cannot read it: {message}")
     statements = parsed["statements"]
     if len(statements) != 1:
-        raise _refused(clause[2:-2], "it is more than one statement")
+        raise _refused(where, "it is more than one statement")
     return dict(statements[0]["node"])
 
 

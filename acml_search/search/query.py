@@ -9,6 +9,7 @@ from typing import Literal, Unpack, overload
 
 import numpy as np
 
+from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError, InvalidMolecule
 from acml_search.index.opened import IndexDirectory
 from acml_search.search.answer import Answer
@@ -24,12 +25,15 @@ class Index:
     path: the index directory. model: name or directory of the checkpoint that encodes queries; by default the
     one the index was built with. It is loaded when a query first needs it.
 
-    Raises IndexNotFound or IndexCorrupt when there is no usable index at `path`.
+    Raises IndexNotFound or IndexCorrupt when there is no usable index at `path`, CheckpointError or
+    SpaceMismatch when `model` is none or not the index's.
     """
 
     def __init__(self, path: Path | str, *, model: Path | str | None = None) -> None:
         self.path = Path(path)
         self._directory = IndexDirectory(self.path)
+        if model is not None:  # a wrong one is refused also where stored vectors would do
+            self._directory.check_spaces({n: space.digest for n, space in read_card(model).spaces.items()})
         self._engine = Engine(self._directory, model or self._directory.model)
 
     @property

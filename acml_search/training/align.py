@@ -47,10 +47,10 @@ class FrozenSpace:
 class Aligner(nn.Module):
     """The whole model, and a loss with its own scale per space."""
 
-    def __init__(self, hyper: dict[str, Any]) -> None:
+    def __init__(self, hyper: dict[str, Any], closeness: float = 0.0) -> None:
         super().__init__()
         self.network = DualEncoder(hyper)
-        self.losses = nn.ModuleDict({name: ContrastiveLoss() for name in hyper["spaces"]})
+        self.losses = nn.ModuleDict({name: ContrastiveLoss(closeness=closeness) for name in hyper["spaces"]})
 
     def contrast(self, name: str) -> ContrastiveLoss:
         """The loss of one space."""
@@ -60,7 +60,13 @@ class Aligner(nn.Module):
 class AlignTask(Task[Aligner]):
     """Every batch meets every space whose records the corpus can derive."""
 
-    def __init__(self, corpus: Corpus, model: Aligner, frozen: dict[str, FrozenSpace]) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        model: Aligner,
+        frozen: dict[str, FrozenSpace],
+        repeat: dict[str, int] | None = None,
+    ) -> None:
         self.corpus = corpus
         self.model = model
         self.frozen = frozen
@@ -68,7 +74,9 @@ class AlignTask(Task[Aligner]):
         for name, space in frozen.items():
             self.at[name][space.rows[space.readable]] = space.readable
         rows = np.flatnonzero(np.logical_and.reduce([at >= 0 for at in self.at.values()]))
-        self.rows = rows[~corpus.inner[rows]]
+        # Small, chemically diverse sources are visited more often than their size says.
+        times = np.array([(repeat or {}).get(source, 1) for source in corpus.sources])
+        self.rows = np.repeat(rows, times[rows])[~np.repeat(corpus.inner[rows], times[rows])]
         self.inner = rows[corpus.inner[rows]][:10_000]
         self.formulas = corpus.formulas
 
@@ -132,15 +140,16 @@ def run(path: Path | str) -> ModelCard:
             "encoder": pretrained["tower"],
             "projection": pretrained["head"],
         }
-    model = Aligner(hyper)
+    training = config.data["training"]
+    model = Aligner(hyper, training.get("closeness", 0.0))
     frozen = {}
     for name, space in config.data["space"].items():
         tower = model.network.tower(name)
         tower.load_state_dict(load_file(config.root / space["pretrained"] / "encoder.safetensors"))
         tower.encoder.requires_grad_(False).eval()
         frozen[name] = _frozen_features(config, corpus, name, tower, space)
-    task = AlignTask(corpus, model, frozen)
-    averaged = train(task, config.data["training"], config.seed, config.out)
+    task = AlignTask(corpus, model, frozen, training.get("repeat", {}))
+    averaged = train(task, training, config.seed, config.out)
     scales = {name: averaged.contrast(name).scale.item() for name in frozen}
     log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     about = {

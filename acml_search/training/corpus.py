@@ -58,6 +58,8 @@ class Corpus:
     """(n,) int32, equal for equal formulas"""
     inner: np.ndarray
     """(n,) bool"""
+    sources: list[str]
+    """the file each molecule came from"""
     fingerprints: np.ndarray
     atoms: np.ndarray
     edges: np.ndarray
@@ -97,6 +99,7 @@ def open_corpus(directory: Path) -> Corpus:
         blocks=blocks,
         formulas=table["formula"].combine_chunks().dictionary_encode().indices.to_numpy(),
         inner=table["inner"].to_numpy(),
+        sources=[str(source) for source in table["source"].to_pylist()],
         fingerprints=np.load(directory / "fingerprints.npy", mmap_mode="r"),
         atoms=graphs["atoms"],
         edges=graphs["edges"],

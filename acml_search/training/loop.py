@@ -103,13 +103,11 @@ def _epoch(
     sums: dict[str, float] = {}
     task.to_training()
     size, batch = settings["epoch_size"], settings["batch"]
-    # A slice that starts elsewhere each epoch: epochs need not be whole passes over a large corpus.
-    visit = rng.choice(task.rows, size=min(size, len(task.rows)), replace=False)
     n = size // batch
     bar = progress(total=n, desc=f"epoch {seed[1] + 1}/{settings['epochs']}", unit="batch")
     done = 0
     while done < n:
-        for rows in isomer_batches(visit, task.formulas, batch, settings["isomers"], rng):
+        for rows in isomer_batches(task.rows, task.formulas, batch, settings["isomers"], rng):
             if done == n:
                 break
             rate = _one_cycle(step, steps) * settings["lr"]

@@ -14,10 +14,14 @@ class ContrastiveLoss(nn.Module):
 
     `forward(a, b, same)`: `a`, `b` (n, d) unit vectors, pair i against all others in the batch; `same` (n,)
     int64, equal where two rows are the same molecule: those are no negatives. The scale is kept below 100.
+
+    `closeness` weighs a further term, the mean of 1 - cosine of the pairs (alignment, Wang and Isola 2020):
+    once a batch's negatives are told apart, InfoNCE has nothing left to teach, and this goes on.
     """
 
-    def __init__(self, scale: float = 14.0) -> None:
+    def __init__(self, scale: float = 14.0, closeness: float = 0.0) -> None:
         super().__init__()
+        self.closeness = closeness
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     @property
@@ -29,7 +33,8 @@ class ContrastiveLoss(nn.Module):
         alike = (same[:, None] == same[None, :]).fill_diagonal_(False)
         logits = logits.masked_fill(alike, -torch.inf)
         truth = torch.arange(len(a))
-        return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
+        contrast = (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
+        return contrast + self.closeness * (1 - (a * b).sum(dim=1)).mean()
 
 
 def pair_recall(a: Tensor, b: Tensor, same: Tensor, block: int = 1024) -> float:

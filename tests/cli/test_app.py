@@ -69,6 +69,12 @@ def test_a_full_disk_or_a_forbidden_folder_is_a_sentence_too() -> None:
     assert (done.exit_code, done.stderr) == (1, "acml-search: /indexes: Permission denied\n")
 
 
+def test_an_error_of_the_system_without_a_file_is_a_sentence_too() -> None:
+    done = runner.invoke(program(OSError(28, "No space left on device")), ["query"])
+    expected = "acml-search: reading or writing failed: No space left on device\n"
+    assert (done.exit_code, done.stderr) == (1, expected)
+
+
 def test_an_interrupted_build_says_that_the_same_command_goes_on() -> None:
     done = runner.invoke(program(KeyboardInterrupt()), ["build-index"])
     assert (done.exit_code, done.stdout) == (130, "")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 import acml_search
 from acml_search.cli import app
+from acml_search.search.query import MOST
 
 LIBRARY = [*("C" * n + "O" for n in range(1, 20)), "CC(=O)Oc1ccccc1C(=O)O", "Cc1ccccc1"]
 
@@ -95,6 +97,41 @@ def test_a_failed_query_leaves_an_older_output_alone(index: str, tmp_path: Path)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
 
 
+def test_a_pipe_is_written_to_and_not_replaced(index: str, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run(index, "--smiles", "CCO", "-k", "1", "--json", "--out", str(pipe)).exit_code == 0
+        assert json.loads(os.read(reader, 1 << 16))["query"]["smiles"] == "CCO"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_followed_and_not_replaced(index: str, tmp_path: Path) -> None:
+    link, target = tmp_path / "link.json", tmp_path / "target.json"
+    link.symlink_to(target)
+    assert run(index, "--smiles", "CCO", "-k", "1", "--out", str(link)).exit_code == 0
+    assert link.is_symlink()
+    assert json.loads(target.read_text())["query"]["smiles"] == "CCO"
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="a device of Linux")
+def test_a_full_disk_behind_stdout_is_a_sentence(index: str) -> None:
+    command = [sys.executable, "-c", "from acml_search.cli import main; main()", "query", index]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, "--smiles", "CCO", "-k", "20"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "acml-search: reading or writing failed: No space left on device\n"
+
+
 def test_batch_writes_a_line_per_query(index: str, tmp_path: Path) -> None:
     queries = tmp_path / "queries.smi"
     queries.write_text("CCO a\nC1CC b\nCCCO c\n")
@@ -124,7 +161,8 @@ def test_a_batch_without_a_good_query_fails(index: str, tmp_path: Path) -> None:
         (["--smiles", "CCO", "--where", "true; DROP TABLE molecules"], "SQL"),
         (["--smiles", "CCO", "--modality", "image"], "no space 'image'"),
         (["--batch", "nowhere.smi"], "nowhere.smi"),
-        (["--smiles", "CCO", "-k", "100000"], "10,000"),
+        (["--smiles", "CCO", "--where", "false) OR (true"], "SQL"),
+        (["--smiles", "CCO", "--model", "nonsense"], "no such model"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_exit_1(index: str, arguments: list[str], says: str) -> None:
@@ -153,6 +191,7 @@ def test_no_index_says_how_to_build_one(tmp_path: Path) -> None:
         (["--smiles", "C", "--tol-ppm", "5"], "needs --mass"),
         (["--smiles", "C", "--mass", "5", "--tol-ppm", "5", "--tol-da", "1"], "one tolerance"),
         (["--smiles", "C", "-k", "0"], "-k"),
+        (["--smiles", "C", "-k", str(MOST + 1)], f"less than or equal to {MOST}"),
         (["--smiles", "C", "--mass", "much"], "--mass"),
         (["--smiles", "C", "--out", "no/such/folder/x.csv"], "a folder that exists"),
         (["--smiles", "C", "--nonsense"], "--nonsense"),

@@ -63,6 +63,19 @@ def test_the_result_has_what_the_contract_says(files, tiny_model) -> None:
     assert result["seconds_per_query"] > 0
 
 
+def test_queries_that_all_fail_are_no_measurement(files, tiny_model) -> None:
+    (files / "bad.smi").write_text("C1CC\nXX\n")
+    with pytest.raises(ConfigError, match=r"bad\.smi: none of the 2 queries can be read; row 0: .*ring"):
+        measure(files, tiny_model, queries=files / "bad.smi")
+
+
+def test_a_folder_or_device_as_output_is_refused_before_measuring(files, tiny_model) -> None:
+    for out in (files, Path("/dev/null")):
+        with pytest.raises(ConfigError, match="no file that can be written"):
+            measure(files, tiny_model, out=out, queries=files / "queries.parquet")
+    assert not Path("/dev/null").is_file()
+
+
 def test_ranks_are_those_of_a_whole_score_matrix(files, tiny_model) -> None:
     result = measure(files, tiny_model)
     stored = pq.read_table(files / result["per_query"]).to_pylist()

@@ -119,6 +119,7 @@ def test_a_key_that_is_not_there(catalog: Catalog, key: int):
         ("true) LIMIT (1", "more than one expression"),
         ("true) GROUP BY (key", "more than one expression"),
         ("true) ORDER BY (key", "more than one expression"),
+        ("false) OR (true", "SQL cannot read it"),
         ("key IN (SELECT key FROM molecules)", "a subquery"),
         ("EXISTS (FROM read_text('pyproject.toml'))", "a subquery"),
         ("EXISTS (FROM 'pyproject.toml')", "a subquery"),
@@ -190,6 +191,15 @@ def test_parts_added_later_may_have_other_columns(tmp_path: Path):
             {"price": None, "extra": "y"},
             {"price": 1.0, "extra": None},
         ]
+
+
+def test_columns_are_named_as_sql_takes_them(tmp_path: Path):
+    odd = table(0, 2).append_column('say "hi"', pa.array(["x", "y"]))
+    write_parquet(odd, tmp_path / "a.parquet")
+    with Catalog([tmp_path / "a.parquet"]) as catalog:
+        with pytest.raises(FilterError, match='"say ""hi"""'):
+            catalog.keys(where="nope = 1")
+        assert catalog.keys(where='"say ""hi""" = \'y\'').tolist() == [2]
 
 
 def test_damaged_parts_are_named(tmp_path: Path):

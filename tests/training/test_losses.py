@@ -17,6 +17,12 @@ def test_loss_by_hand() -> None:
     assert float(loss.detach()) == pytest.approx(math.log(math.e + 2) - 1, abs=1e-6)
 
 
+def test_closeness_adds_the_mean_distance_of_the_pairs() -> None:
+    a, b = EYE, torch.stack([EYE[0], EYE[1], EYE[0]])  # the third pair is at a right angle
+    plain, closer = (ContrastiveLoss(scale=1.0, closeness=c)(a, b, torch.arange(3)) for c in (0.0, 6.0))
+    assert float((closer - plain).detach()) == pytest.approx(2.0, abs=1e-6)
+
+
 def test_the_same_molecule_is_no_negative() -> None:
     same = torch.tensor([5, 5, 6])
     loss = ContrastiveLoss(scale=1.0)(EYE, EYE, same)
