@@ -28,7 +28,7 @@ from acml_search.index.manifest import (
     versions,
     write_manifest,
 )
-from acml_search.index.pool import check_engine, embed_all, open_pool
+from acml_search.index.shards import check_engine, embed_all, open_pool
 from acml_search.library.read import Library
 
 
@@ -108,12 +108,15 @@ class Plan:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         path = self.out.with_name(f".{self.out.name}.lock")
         with path.open("w") as lock:
+            busy = AcmlSearchError(f"{self.out} is being built by another process; wait for it, or end it")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise AcmlSearchError(
-                    f"{self.out} is being built by another process; wait for it, or end it"
-                ) from error
+                # The holder removes the file before it lets go: a lock on a removed file keeps nobody out.
+                held = os.path.exists(path) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
+            except (BlockingIOError, FileNotFoundError) as error:
+                raise busy from error
+            if not held:
+                raise busy
             try:
                 yield
             finally:

@@ -3,7 +3,7 @@
 A corpus is a directory:
 
     molecules.parquet     smiles, inchikey14, formula, source, inner (kept for choices), views (random SMILES)
-    graphs.npz            all graph arrays end to end, with offsets
+    graphs/*.npy          all graph arrays end to end, with offsets
     fingerprints.npy      (n, bits / 8) uint8, Morgan bits of radius 2, packed
     corpus.json           sources with counts, what was left out and why, versions
 

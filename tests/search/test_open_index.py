@@ -20,6 +20,7 @@ from acml_search.errors import (
     InvalidMolecule,
     SpaceMismatch,
 )
+from acml_search.index.opened import IndexDirectory
 from acml_search.search.batch import run_batch
 from acml_search.search.query import MOST, Index
 
@@ -217,15 +218,15 @@ def test_another_model_is_refused(small_index: Path, tiny_model: Path, tmp_path:
     save_model(
         tmp_path / "other", "other", other.network, other.card.data["hyper"], {"smiles": 14.0}, {"data": ""}
     )
-    with (
-        acml_search.open_index(small_index, model=tmp_path / "other") as opened,
-        pytest.raises(SpaceMismatch, match="'smiles'"),
-    ):
-        opened.search(OUTSIDER)
+    with pytest.raises(SpaceMismatch, match="'smiles'"):  # at once, not only for who is no member
+        acml_search.open_index(small_index, model=tmp_path / "other")
+    with pytest.raises(CheckpointError, match="nonsense"):
+        acml_search.open_index(small_index, model="nonsense")
 
 
-def test_a_model_that_is_gone_is_named(small_index: Path) -> None:
-    with acml_search.open_index(small_index, model="gone") as opened:
+def test_a_model_that_is_gone_is_named(small_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IndexDirectory, "model", "gone")
+    with acml_search.open_index(small_index) as opened:
         assert len(opened.search("CCO", k=1).lists) == 2  # stored vectors need no model
         with pytest.raises(CheckpointError, match="gone"):
             opened.search(OUTSIDER)
