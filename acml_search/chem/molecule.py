@@ -23,6 +23,13 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import inchi, rdinchi, rdMolDescriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
+from acml_search.chem.reasons import (
+    first_message,
+    foreign_character,
+    one_line,
+    refuse_text_after,
+    why_unreadable,
+)
 from acml_search.errors import InvalidMolecule
 
 MAX_CHARACTERS = 5_000
@@ -85,22 +92,22 @@ def parse(smiles: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | None]
             smiles=text,
         )
     if not (text.isascii() and text.isprintable()):
-        raise InvalidMolecule(_foreign_character(text), smiles=text)
+        raise InvalidMolecule(foreign_character(text), smiles=text)
     block = rdBase.BlockLogs()
     try:
         mol = Chem.MolFromSmiles(text)
         if mol is None:
-            raise InvalidMolecule(_why_unreadable(text), smiles=text)
+            raise InvalidMolecule(why_unreadable(text), smiles=text)
         if not tautomer and not _has_work(text):
             if len(text) > MAX_HEAVY_ATOMS:
                 _check_size(mol)
             return mol, None
-        _refuse_text_after(text)
+        refuse_text_after(text)
         return _standardise(mol, tautomer)
     except InvalidMolecule as error:
         raise InvalidMolecule(error.reason, smiles=text) from None
     except (ValueError, RuntimeError) as error:  # RDKit's own exceptions derive from these
-        raise InvalidMolecule(f"RDKit cannot process it: {_one_line(str(error))}", smiles=text) from error
+        raise InvalidMolecule(f"RDKit cannot process it: {one_line(str(error))}", smiles=text) from error
     finally:
         del block
 
@@ -118,10 +125,10 @@ def parse_block(block: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | 
         with rdBase.BlockLogs(), rdBase.CaptureErrorLog() as log:
             mol = Chem.MolFromMolBlock(head + end + "\n")
             if mol is None:
-                raise InvalidMolecule(f"RDKit cannot read the mol block: {_first_message(log.messages)}")
+                raise InvalidMolecule(f"RDKit cannot read the mol block: {first_message(log.messages)}")
             return _standardise(mol, tautomer)
     except (ValueError, RuntimeError) as error:
-        raise InvalidMolecule(f"RDKit cannot process it: {_one_line(str(error))}") from error
+        raise InvalidMolecule(f"RDKit cannot process it: {one_line(str(error))}") from error
 
 
 def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
@@ -137,7 +144,7 @@ def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
             # A sum over atoms in another order differs in its last digits; atomic masses have nine.
             mass = round(rdMolDescriptors.CalcExactMolWt(mol), 9)
     except (ValueError, RuntimeError) as error:
-        raise InvalidMolecule(f"RDKit cannot describe it: {_one_line(str(error))}") from error
+        raise InvalidMolecule(f"RDKit cannot describe it: {one_line(str(error))}") from error
     if len(smiles) > MAX_CHARACTERS:
         raise InvalidMolecule(
             f"its canonical SMILES is too long: {len(smiles):,} characters, {MAX_CHARACTERS:,} is the limit",
@@ -248,55 +255,6 @@ def _without_dative_bonds(mol: Chem.Mol) -> Chem.Mol:
         if bond.GetBondType() == Chem.BondType.DATIVE:
             editable.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
     return editable.GetMol()
-
-
-def _why_unreadable(text: str) -> str:
-    """Only called after a failure, so the cost of parsing again does not matter."""
-    if ">>" in text:
-        return "this is a reaction, not a molecule"
-    _refuse_text_after(text)
-    with rdBase.CaptureErrorLog() as log:
-        Chem.MolFromSmiles(text)
-        raw: Chem.Mol | None = Chem.MolFromSmiles(text, sanitize=False)
-    message = _first_message(log.messages)
-    if raw is None:
-        place = re.search(r"around (position \d+)", log.messages)
-        # RDKit repeats the text; the error shows it already.
-        message = re.sub(r" (for input|while parsing): .*", "", message)
-        return f"RDKit cannot read this as a SMILES: {message}" + (f" near {place[1]}" if place else "")
-    if "valence" in message.lower():
-        return f"an atom has an impossible valence: {message}"
-    if "kekul" in message.lower() or "aromatic" in message.lower():
-        return f"an aromatic ring has no Kekulé structure: {message}"
-    return f"RDKit reads it but cannot make sense of it: {message}"
-
-
-def _refuse_text_after(text: str) -> None:
-    parts = text.split(None, 1)
-    if len(parts) == 2 and not (parts[1].startswith("|") and "|" in parts[1][1:]):
-        raise InvalidMolecule("there is text after the SMILES, which should stand alone")
-
-
-def _first_message(messages: str) -> str:
-    for line in messages.splitlines():
-        message = re.sub(r"^\[[\d:]+\] ?", "", line).strip()
-        message = message.removeprefix("SMILES Parse Error: ")
-        # RDKit heads some messages with a line of stars and the kind of violation.
-        if message and not message.startswith("*") and not message.endswith(" Violation"):
-            return _one_line(message)
-    return "it is incomplete, or not of this format"
-
-
-def _one_line(message: str) -> str:
-    text = " ".join(message.split())
-    return text if len(text) <= 160 else text[:159] + "…"
-
-
-def _foreign_character(text: str) -> str:
-    for place, character in enumerate(text, start=1):
-        if not (character.isascii() and character.isprintable()):
-            return f"it holds a character that no SMILES has: {character!r} at position {place}"
-    raise AssertionError("called for clean text")  # pragma: no cover
 
 
 def _text(value: object, what: str) -> str:

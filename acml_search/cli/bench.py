@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from acml_search.cli.options import Model, SmilesColumn, Workers
-from acml_search.cli.output import columns
+from acml_search.cli.output import columns, command_line
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval quality and speed.")
 
@@ -80,6 +80,7 @@ def recall(
             seed=seed,
             workers=workers,
             smiles_column=smiles_column,
+            command=command_line(),
         )
     )
     typer.echo(_recall_table(result))
@@ -115,6 +116,7 @@ def throughput(
             rounds=rounds,
             seed=seed,
             smiles_column=smiles_column,
+            command=command_line(),
         )
     )
     typer.echo(_throughput_table(result))

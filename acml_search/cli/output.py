@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,3 +52,8 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
     if report["rejected"]:
         lines.append(f"  rejected rows and why: {place}/rejects.parquet")
     typer.echo("\n".join(lines))
+
+
+def command_line() -> str:
+    """This very command as a shell would take it, so that a result says how it was made."""
+    return shlex.join(["acml-search", *sys.argv[1:]])

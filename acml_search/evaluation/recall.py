@@ -47,6 +47,8 @@ class RecallOptions:
     seed: int = 0
     workers: int | None = None
     smiles_column: str | None = None
+    command: str | None = None
+    """the command line that asked, for the result"""
 
     def check(self) -> None:
         """Raises UnknownModality, CheckpointError or ConfigError for options that make no sense."""
@@ -173,4 +175,5 @@ def _result(
         "seed": options.seed,
         "limit": options.limit,
         "split": options.split,
+        "command": options.command,
     }

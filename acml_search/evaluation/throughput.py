@@ -49,6 +49,8 @@ class ThroughputOptions:
     rounds: int = 5
     seed: int = 0
     smiles_column: str | None = None
+    command: str | None = None
+    """the command line that asked, for the result"""
 
 
 def parse_only(texts: list[str]) -> int:
@@ -197,6 +199,7 @@ def _result(
         "model": options.model,
         "model_digest": digest,
         "seed": options.seed,
+        "command": options.command,
         "versions": _versions(),
     }
 

@@ -145,6 +145,8 @@ def sides_of(card: ModelCard, modalities: Sequence[str]) -> list[tuple[str, str]
     """The sides to make: graph of every space, records of `modalities`. Raises ConfigError or
     UnknownModality.
     """
+    if isinstance(modalities, str):
+        raise ConfigError(f"modalities is a list of names; write [{modalities!r}]")
     for name in modalities:
         if not known_modalities.get(name).derived:
             raise ConfigError(

@@ -182,6 +182,8 @@ def _nothing_left(shards: Sequence[Path], rows: int, scratch: Path) -> AcmlSearc
         for batch in file.iter_batches(columns=["reason"]):
             reasons.update(str(reason) for reason in batch.column("reason").to_pylist())
     common = "; ".join(f"{reason} ({n:,} rows)" for reason, n in reasons.most_common(3))
+    if not rows:
+        return AcmlSearchError("the library has no rows, so there is nothing to index")
     return AcmlSearchError(f"none of the {rows:,} rows holds a usable molecule: {common}; see {path}")
 
 

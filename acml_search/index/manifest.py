@@ -66,6 +66,8 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / NAME
     if not path.is_file():
+        if directory.is_dir():
+            raise IndexNotFound(directory, f"this folder has no {NAME}, so it is no complete index")
         raise IndexNotFound(directory)
     document = read_sealed(path)
     found = document.get("format_version")

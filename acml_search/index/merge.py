@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape  # DuckDB takes * ? [ in a path for a pattern
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def find_duplicates(
             with pq.ParquetWriter(path, DUPLICATES, compression="zstd") as writer:
                 if known is not None:
                     writer.write_table(pq.read_table(known).cast(DUPLICATES))
-                found = db.execute(_DUPLICATES, {"files": [str(path) for path in molecules]})
+                found = db.execute(_DUPLICATES, {"files": [escape(str(path)) for path in molecules]})
                 while batch := found.fetchmany(100_000):
                     columns = [list(column) for column in zip(*batch, strict=True)]
                     table = pa.table(dict(zip(DUPLICATES.names, columns, strict=True)), schema=DUPLICATES)
@@ -125,7 +126,7 @@ def _number_type(db: duckdb.DuckDBPyConnection, name: str, paths: Sequence[Path]
             bool_and(regexp_full_match({quoted}, $number))
         FROM read_parquet($files) WHERE {quoted} <> ''
         """,
-        {"whole": WHOLE, "number": NUMBER, "files": [str(path) for path in paths]},
+        {"whole": WHOLE, "number": NUMBER, "files": [escape(str(path)) for path in paths]},
     ).fetchone()
     assert row is not None
     values, whole, number = row

@@ -214,7 +214,10 @@ class VectorIndex:
             wanted = k + SPARE
         else:
             wanted = max(factories.SHORTLIST_AT_LEAST, k * self._details.shortlist_factor)
-        return self._index.search(xq, min(wanted, passing), params=parameters)[1]
+        found = self._index.search(xq, min(wanted, passing), params=parameters)[1]
+        if found.max(initial=-1) >= self.n:
+            raise IndexCorrupt("faiss", "the FAISS index is damaged; run `acml-search verify` on the index")
+        return found
 
     def _parameters(self, positions: Positions) -> Any:
         """FAISS parameters that let only `positions` through: the fewer, the more lists."""

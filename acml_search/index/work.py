@@ -84,6 +84,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_engine(self.engine)
+        if self.out.name in ("", ".."):  # the work goes on beside it, under its name
+            raise ConfigError(f"the folder {str(self.out)!r} has no name; give it one, such as indexes/mine")
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"{self.workers} workers were asked for; at least one is needed")
         if self.options["shard_size"] < 1:

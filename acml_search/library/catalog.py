@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -129,9 +130,10 @@ class Catalog:
     def _connect(self) -> duckdb.DuckDBPyConnection:
         """A database of nothing but the view `molecules`, that can reach no other file and no setting."""
         connection = duckdb.connect(":memory:")
-        directories = sorted({str(path.parent) for path in self._paths})
+        # DuckDB takes * ? [ in a path for a pattern, which would find the files of other indexes.
+        directories = sorted({name for p in self._paths for name in (str(p.parent), escape(str(p.parent)))})
         same = all(metadata.schema.equals(self._metadata[0].schema) for metadata in self._metadata)
-        files = _sql_list([str(path) for path in self._paths])
+        files = _sql_list([escape(str(path)) for path in self._paths])
         for statement in (
             f"SET memory_limit = '{MEMORY_LIMIT}'",
             f"SET threads = {min(4, os.cpu_count() or 1)}",

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from acml_search.errors import LibraryError
 
-RESERVED = ("key", "smiles", "inchikey", "formula", "exact_mass", "source_row", "removed")
-"""Our columns of the molecules table. A column of the input with such a name becomes `input_<name>`."""
+_OURS = ("key", "smiles", "inchikey", "formula", "exact_mass", "source_row", "removed")
+_OF_A_HIT = ("modality", "side", "rank", "score", "probability", "why")
+RESERVED = (*_OURS, *_OF_A_HIT)
+"""Our columns of the molecules table and of a hit. A column of the input with such a name becomes
+`input_<name>`, so that a filter calls it what the hits call it."""
 
 USUAL_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "can_smiles", "smiles_string", "smi")
 """Names under which a SMILES column is found without being asked for; the first that exists is taken."""

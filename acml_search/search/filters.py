@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any, Protocol, TypedDict
 
 import numpy as np
@@ -57,6 +58,9 @@ class Filters:
     tol_da: float | None = None
 
     def __post_init__(self) -> None:
+        for name, text in (("the SQL condition", self.where), ("the formula", self.formula)):
+            if text is not None and not isinstance(text, str):
+                raise FilterError(f"{name} is {text!r}; give text")
         if self.where is not None and not self.where.strip():
             raise FilterError(
                 'the SQL condition is empty; write one like "exact_mass < 300", or leave it out'
@@ -71,12 +75,11 @@ class Filters:
             return
         if self.tol_ppm is not None and self.tol_da is not None:
             raise FilterError("two mass tolerances were given; give one, in ppm or in Da")
-        _check("the mass", self.mass, "Da", zero=False)
-        if self.tol_da is None:
-            object.__setattr__(self, "tol_ppm", DEFAULT_PPM if self.tol_ppm is None else self.tol_ppm)
-            _check("the mass tolerance", self.tol_ppm, "ppm", zero=True)
-        else:
-            _check("the mass tolerance", self.tol_da, "Da", zero=True)
+        object.__setattr__(self, "mass", _number("the mass", self.mass, "Da", zero=False))
+        name, unit, value = ("tol_da", "Da", self.tol_da)
+        if value is None:
+            name, unit, value = ("tol_ppm", "ppm", DEFAULT_PPM if self.tol_ppm is None else self.tol_ppm)
+        object.__setattr__(self, name, _number("the mass tolerance", value, unit, zero=True))
 
     def __bool__(self) -> bool:
         return self.where is not None or self.formula is not None or self.mass is not None
@@ -120,7 +123,9 @@ class Filters:
         return " and ".join(parts) or "(none)"
 
 
-def _check(what: str, value: float | None, unit: str, *, zero: bool) -> None:
-    if value is None or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+def _number(what: str, value: Any, unit: str, *, zero: bool) -> float:
+    """`value` as a float (DuckDB takes none of NumPy's). Raises FilterError when it is no such number."""
+    if not isinstance(value, Real) or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         least = "zero or more" if zero else "more than zero"
         raise FilterError(f"{what} is {value}; give a number of {unit} that is {least}")
+    return float(value)

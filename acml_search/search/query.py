@@ -92,8 +92,12 @@ class Index:
         """`search` for many molecules under one set of conditions; answers in the order of `smiles`.
 
         A molecule that cannot be read raises InvalidMolecule naming its row (0-based); with on_error="keep"
-        the error stands in its place instead.
+        the error stands in its place instead. Raises ConfigError for one SMILES in place of a list.
         """
+        if isinstance(smiles, str):
+            raise ConfigError("search_batch takes a list of SMILES; write search(smiles) for one")
+        if on_error not in ("raise", "keep"):
+            raise ConfigError(f"on_error is {on_error!r}; it is 'raise' or 'keep'")
         queries = (Query(text, row=row) for row, text in enumerate(smiles))
         filters = Filters(**conditions)
         answers: list[Answer | InvalidMolecule] = []
@@ -123,7 +127,7 @@ class Index:
         return self._engine.answers(iter(queries), plan)
 
     def close(self) -> None:
-        """Close the catalogue; the index cannot be searched afterwards."""
+        """Let go of the catalogue and the mapped files; a search afterwards opens them again."""
         self._directory.close()
 
     def __enter__(self) -> Index:

@@ -225,9 +225,17 @@ def test_senseless_options_are_refused_before_any_work(
     library: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "index"
-    for wrong in ({"workers": 0}, {"shard_size": 0}, {"engine": "spark"}, {"factory": "nonsense"}):
+    for wrong in (
+        {"workers": 0},
+        {"shard_size": 0},
+        {"engine": "spark"},
+        {"factory": "nonsense"},
+        {"modalities": "smiles"},
+        {"out": "."},
+        {"out": "/"},
+    ):
         with pytest.raises(ConfigError):
-            build_index(library, out, model=tiny_model, **wrong)
+            build_index(library, **{"out": out, "model": tiny_model, **wrong})
     with pytest.raises(UnknownModality):
         build_index(library, out, model=tiny_model, modalities=("smell",))
     assert list(tmp_path.iterdir()) == []

@@ -41,8 +41,10 @@ def test_every_changed_byte_of_a_sealed_document_is_noticed(tmp_path: Path) -> N
 
 
 def test_no_manifest_is_no_index(tmp_path: Path) -> None:
-    with pytest.raises(IndexNotFound, match="build-index"):
+    with pytest.raises(IndexNotFound, match=r"no manifest\.json.*build-index"):
         read_manifest(tmp_path)
+    with pytest.raises(IndexNotFound, match=r"no index here.*build-index"):
+        read_manifest(tmp_path / "nowhere")
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:

@@ -103,6 +103,16 @@ def test_files_that_disagree_meet_in_the_wider_type(tmp_path: Path) -> None:
     ]
 
 
+def test_a_star_in_a_path_is_no_pattern(tmp_path: Path) -> None:
+    for folder in ("a*b", "aXb"):
+        (tmp_path / folder).mkdir()
+    file = molecules(tmp_path / "a*b" / "m.parquet", [0, 2], ["A", "B"], x=["1", "2"])
+    molecules(tmp_path / "aXb" / "m.parquet", [1], ["A"], x=["text"])
+    found = find_duplicates([file], None, tmp_path / "scratch", tmp_path / "duplicates.parquet")
+    assert found.tolist() == []
+    assert column_types([file], [True], tmp_path / "scratch").field("x").type == pa.int64()
+
+
 def test_quotes_in_a_column_name_are_no_sql(tmp_path: Path) -> None:
     file = molecules(tmp_path / "a.parquet", [0], ["A"], **{'a"; DROP TABLE x; --': ["1"]})
     schema = column_types([file], [True], tmp_path / "scratch")

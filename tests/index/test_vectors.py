@@ -232,3 +232,15 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
             VectorIndex.open(tmp_path / "v")
         (tmp_path / name).write_bytes(whole)
     assert VectorIndex.open(tmp_path / "v").n == 99
+
+
+def test_a_damaged_id_in_an_inverted_list_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    parts = write(tmp_path, np.arange(99), unit(rng, 99, 16).astype(np.float16))
+    VectorIndex.build(tmp_path / "v", parts, "IVF1,SQ8")
+    path = tmp_path / "v.faiss"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0x40  # the last byte of the last id
+    path.write_bytes(bytes(content))
+    with pytest.raises(IndexCorrupt, match="verify"):
+        VectorIndex.open(tmp_path / "v").search(unit(rng, 1, 16), 99)

@@ -202,6 +202,14 @@ def test_columns_are_named_as_sql_takes_them(tmp_path: Path):
         assert catalog.keys(where='"say ""hi""" = \'y\'').tolist() == [2]
 
 
+def test_a_pattern_in_a_path_finds_no_other_files(tmp_path: Path):
+    for folder, first in (("a*b", 0), ("aXb", 5), ("a[X]b", 9)):
+        write_parquet(table(first, first + 2), tmp_path / folder / "a.parquet")
+    for folder, key in (("a*b", 0), ("a[X]b", 18)):
+        with Catalog([tmp_path / folder / "a.parquet"]) as catalog:
+            assert catalog.keys(where="key >= 0").tolist() == [key, key + 2]
+
+
 def test_damaged_parts_are_named(tmp_path: Path):
     path = tmp_path / "a.parquet"
     with pytest.raises(IndexCorrupt, match=r"a\.parquet"):

@@ -17,6 +17,7 @@ from acml_search.library.columns import RESERVED, safe_names
 from acml_search.library.formats import endings
 from acml_search.library.formats.base import Source, register
 from acml_search.library.formats.delimited import Delimited
+from acml_search.library.prepare import prepare
 from acml_search.library.read import Row, open_library
 
 
@@ -130,8 +131,8 @@ def test_smiles_column_by_name(tmp_path: Path):
 
 
 def test_names_that_are_ours_or_taken_are_changed(tmp_path: Path):
-    (row,) = rows_of(tmp_path / "a.csv", "smiles,Key,formula,x,X,,x\nC,1,2,3,4,5,6\n")
-    assert list(row.metadata) == ["input_Key", "input_formula", "x", "X_2", "column_5", "x_3"]
+    (row,) = rows_of(tmp_path / "a.csv", "smiles,Key,Score,x,X,,x\nC,1,2,3,4,5,6\n")
+    assert list(row.metadata) == ["input_Key", "input_Score", "x", "X_2", "column_5", "x_3"]
 
 
 @given(st.lists(st.one_of(st.text(max_size=5), st.sampled_from([*RESERVED, "x", "X", "x_2", "KEY"]))))
@@ -237,6 +238,17 @@ def test_every_format_refuses_empty_and_binary_files(tmp_path: Path, ending: str
 )
 def test_refused_files(tmp_path: Path, name: str, content: str | bytes, words: str):
     assert words in refusal(tmp_path / name, content)
+
+
+@pytest.mark.parametrize("ending", [".smi", ".csv"])
+def test_a_stray_zero_byte_spoils_its_row_only(tmp_path: Path, ending: str):
+    separator = " " if ending == ".smi" else ","
+    lines = ["smiles,name", *(f"{'C' * n}O,n{n}" for n in range(1, 30)), "C\x00C,bad", "CCN,good"]
+    rows = rows_of(tmp_path / f"a{ending}", "\n".join(lines).replace(",", separator))
+    prepared = prepare(rows)
+    assert len(prepared.accepted) == 30
+    assert [item.row for item in prepared.rejected] == [29]
+    assert "'\\x00' at position 2" in prepared.rejected[0].reason
 
 
 def test_an_ending_belongs_to_one_format():

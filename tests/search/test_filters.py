@@ -67,6 +67,10 @@ def test_nothing_passing_is_said_with_the_filter_and_the_count() -> None:
     [
         ({"where": "  "}, "empty"),
         ({"formula": "Xx"}, "no element"),
+        ({"where": 5}, "give text"),
+        ({"formula": 5}, "give text"),
+        ({"mass": "46"}, "a number of Da"),
+        ({"mass": 100.0, "tol_ppm": "5"}, "a number of ppm"),
         ({"mass": 0.0}, "more than zero"),
         ({"mass": -5.0}, "more than zero"),
         ({"mass": math.nan}, "more than zero"),

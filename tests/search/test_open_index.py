@@ -199,6 +199,14 @@ def test_a_batch_file_gives_a_line_per_query(index: Index, tmp_path: Path) -> No
     assert lines[0]["lists"][1]["hits"][0]["smiles"] == "CCO"
 
 
+def test_a_batch_is_a_list_and_on_error_is_known(index: Index) -> None:
+    with pytest.raises(ConfigError, match="a list of SMILES"):
+        index.search_batch("CCO")
+    with pytest.raises(ConfigError, match="'skip'"):
+        index.search_batch(["CCO"], on_error="skip")
+    assert index.search("CCO", mass=np.float32(46.0419), tol_da=0.01).query["passed"] == 1
+
+
 def test_a_batch_file_may_be_parquet(index: Index, small_index: Path, tmp_path: Path) -> None:
     part = sorted((small_index / "molecules").glob("*.parquet"))[0]
     queries = tmp_path / "queries.parquet"
