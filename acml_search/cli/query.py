@@ -40,6 +40,9 @@ def query(
         float | None, typer.Option(help="Tolerance of --mass in ppm (10 when none is given).")
     ] = None,
     tol_da: Annotated[float | None, typer.Option(help="Tolerance of --mass in Da.")] = None,
+    rerank: Annotated[
+        bool, typer.Option("--rerank/--no-rerank", help="Re-rank the shortlist (not for molecules).")
+    ] = False,
     modality: Annotated[str | None, typer.Option(metavar="M", help="Search this modality alone.")] = None,
     model: Annotated[
         str | None,
@@ -74,6 +77,8 @@ def query(
         raise typer.BadParameter("give one tolerance, in ppm or in Da", param_hint="'--tol-ppm' / '--tol-da'")
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise typer.BadParameter(f"{out} must name a file in a folder that exists", param_hint="'--out'")
+    if rerank:
+        raise typer.BadParameter("there is nothing to re-rank a molecule's hits by", param_hint="'--rerank'")
     wanted = _format(format_, json_, out, lines=batch is not None)
 
     from acml_search.search import open_index

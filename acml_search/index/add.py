@@ -57,6 +57,7 @@ def add_library(
         sides=sides,
         options={**manifest.options, "shard_size": shard_size},
         job=job,
+        shards=job,
         workers=workers,
         restart=restart,
         base=Base(Path(index), manifest),

@@ -122,9 +122,15 @@ def _make(
         default_library() if libraries is None else libraries, smiles_column=smiles_column, limit=limit
     )
     options = {"modalities": sorted(set(modalities)), "factory": factory, "tautomer": tautomer}
-    job = digest_of(
-        {"format": FORMAT_VERSION, "kind": kind, "library": library.digest(), "model": card.digest, **options}
-    )
+    embedding = {
+        "format": FORMAT_VERSION,
+        "library": library.digest(),
+        "model": card.digest,
+        "modalities": options["modalities"],
+        "tautomer": tautomer,
+    }
+    # What FAISS refuses after hours of embedding must not cost the embedding: the shards stay good.
+    shards, job = digest_of(embedding), digest_of({**embedding, "kind": kind, "factory": factory})
     plan = Plan(
         kind=kind,
         out=out,
@@ -134,6 +140,7 @@ def _make(
         sides=sides,
         options={**options, "shard_size": shard_size, "limit": limit, "smiles_column": smiles_column},
         job=job,
+        shards=shards,
         workers=workers,
         restart=restart,
         engine=engine,

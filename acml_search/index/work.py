@@ -77,6 +77,9 @@ class Plan:
     sides: list[tuple[str, str]]
     options: dict[str, Any]
     job: str
+    """digest of all that decides the result"""
+    shards: str
+    """digest of all that decides the shards: the result's without the factory"""
     workers: int | None
     restart: bool
     engine: str = "local"
@@ -133,7 +136,7 @@ class Plan:
         state = finalise.read_json(self.work / "job.json") or {}
         if not state:
             return {}
-        ours = {"job": self.job, "shard_size": self.options["shard_size"]}
+        ours = {"job": self.shards, "shard_size": self.options["shard_size"]}
         if any(state.get(name) != value for name, value in ours.items()):
             raise ConfigError(
                 f"{self.work} holds an unfinished build of another input or other options; repeat that "
@@ -178,7 +181,7 @@ class Plan:
             self.discard()  # the index grew since: these shards have the numbers of other rows
         self.work.mkdir(parents=True, exist_ok=True)
         state = {
-            "job": self.job,
+            "job": self.shards,
             "shard_size": self.options["shard_size"],
             "first_row": self.first_row,
             "created_by": versions(),

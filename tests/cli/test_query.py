@@ -216,3 +216,10 @@ def test_a_reader_that_stops_early_sees_no_traceback(index: str) -> None:
     done = subprocess.run(f"{command} | head -c 1", shell=True, capture_output=True, text=True, check=False)
     assert done.stdout == "{"
     assert "Traceback" not in done.stderr
+
+
+def test_no_rerank_is_accepted_and_rerank_has_nothing_to_do(index: str) -> None:
+    assert run(index, "--smiles", "OCC", "--no-rerank").exit_code == 0
+    refused = run(index, "--smiles", "OCC", "--rerank")
+    assert refused.exit_code == 2
+    assert "nothing to re-rank" in refused.stderr

@@ -17,6 +17,7 @@ from acml_search.index.add import add_library
 from acml_search.index.build import build_index, embed_library
 from acml_search.index.manifest import BUILD, read_manifest
 from acml_search.index.opened import IndexDirectory
+from acml_search.index.pool import LocalPool
 from acml_search.index.verify import verify
 
 BAD = ["CC(C)(C)(C)C", "not a molecule", "*CC", "C1CC"]
@@ -37,6 +38,22 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [f"{smiles},{row},{row / 4},id-{row}" for row, smiles in enumerate(alkanes_and_friends())]
     path.write_text("smiles,number,quarter,name\n" + "\n".join(lines) + "\n")
     return path
+
+
+def test_a_factory_that_fails_late_does_not_cost_the_embedding(
+    library: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "index"
+    with pytest.raises(AcmlSearchError, match="PQ16"):  # needs more vectors to train on than there are
+        build_index(library, out, model=tiny_model, factory="PQ16", workers=1)
+
+    def made_again(*given: object) -> None:
+        raise AssertionError("a shard was made again")
+
+    monkeypatch.setattr(LocalPool, "submit", made_again)
+    report = build_index(library, out, model=tiny_model, factory="flat", workers=1)
+    assert report.to_dict()["molecules"] == 70
+    assert verify(out) == []
 
 
 @pytest.fixture(scope="module")
