@@ -64,8 +64,7 @@ def embed_all(library: Library, pool: Pool, folder: Path, shard_size: int) -> li
         for number, rows in enumerate(library.batches(shard_size)):
             shards.append(folder / f"{number:06d}")
             read += len(rows)
-            if library.total is None and library.fraction() > 0:
-                bar.total = int(read / library.fraction())
+            bar.total = library.expected(read)
             if read_marker(shards[-1]) is not None:
                 _skip(bar, len(rows))
                 continue

@@ -111,6 +111,16 @@ class Library:
         """How much of the bytes the latest iteration has read, 0 to 1. A limit is not known in bytes."""
         return min(1.0, self._meter.done / self.n_bytes)
 
+    def expected(self, read: int) -> int | None:
+        """How many rows there will be, judged by the bytes that `read` rows took; None while nobody knows."""
+        if self.total is not None:
+            return self.total
+        fraction = self.fraction()
+        if fraction == 0:
+            return self._limit
+        judged = int(read / fraction)
+        return judged if self._limit is None else min(judged, self._limit)
+
     @cached_property
     def _files(self) -> list[tuple[str, int, str]]:
         found = []

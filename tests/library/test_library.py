@@ -229,3 +229,14 @@ def test_csv_reads_back_what_was_written(
     assert [(row.metadata["b"], row.metadata["c"]) for row in rows] == [
         (b or None, c or None) for b, c in values
     ]
+
+
+def test_the_expected_number_of_rows_keeps_to_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "many.smi"
+    path.write_text("CCO ethanol\n" * 1_000)
+    whole, limited = open_library([path]), open_library([path], limit=300)
+    assert (whole.expected(0), limited.expected(0)) == (None, 300)
+    assert sum(len(rows) for rows in whole.batches(100)) == 1_000
+    assert sum(len(rows) for rows in limited.batches(100)) == 300
+    assert whole.expected(1_000) == 1_000
+    assert limited.expected(300) == 300
