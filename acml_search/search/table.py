@@ -88,6 +88,8 @@ def _columns(hits: HitList, width: int) -> tuple[list[_Column], list[str]]:
         if name in MOLECULE_COLUMNS or name in OURS or name in _HIDDEN:
             continue
         values = [row[name] for row in rows]
+        if all(value is None for value in values):
+            continue  # it says nothing of these hits
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         new = _Column(
             _cut(_clean(name), _WIDEST), [_cut(_clean(value), _WIDEST) for value in values], numbers

@@ -5,11 +5,13 @@ import io
 import json
 import re
 import unicodedata
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rdkit import Chem
 
@@ -134,6 +136,14 @@ def test_nothing_of_a_library_reaches_the_terminal_as_a_control_character(answer
     text = render(answer, width=200)
     assert "\x1b" not in text
     assert "aspirin�[31m�line" in text
+
+
+def test_a_column_without_a_value_takes_no_room(answer: Answer) -> None:
+    hits = answer.lists[0]
+    silent = hits.molecules.append_column("silence", pa.nulls(len(hits), pa.string()))
+    shown = render(replace(answer, lists=[replace(hits, molecules=silent)]), width=200, colour=False)
+    assert "silence" not in shown
+    assert "silence" in replace(hits, molecules=silent).to_dict()["hits"][0]
 
 
 def test_colour_only_adds_codes(answer: Answer) -> None:
