@@ -73,8 +73,8 @@ class GraphBatch(NamedTuple):
     """(b + 1,) int64, first atom of each molecule, then N"""
 
 
-def featurise(mol: Chem.Mol) -> MolGraph:
-    """Graph arrays of a sanitised molecule without explicit hydrogens."""
+def featurise(mol: Chem.Mol, *, stereo: bool = True) -> MolGraph:
+    """Graph arrays of a sanitised molecule without explicit hydrogens; not `stereo`: as if drawn flat."""
     codes = rdMolDescriptors.GetConnectivityInvariants(mol)
     n = len(codes)
     atoms = np.zeros((n, len(ATOM_COLUMNS)), np.uint8)
@@ -105,6 +105,8 @@ def featurise(mol: Chem.Mol) -> MolGraph:
         in_ring = np.zeros(n * n, np.uint8)
         in_ring[pairs] = _RING
         bonds += in_ring[target * n + source]
+    if not stereo:
+        return MolGraph(atoms, np.array([source, target], np.int32), bonds)
     chiral = mol.GetAtomsMatchingQuery(_CHIRAL)
     if len(chiral):
         rdCIPLabeler.AssignCIPLabels(mol)

@@ -40,7 +40,8 @@ class Tower(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """All modules of a model, rebuilt from its hyper-parameters.
+    """All modules of a model, rebuilt from its hyper-parameters. A further one, `reads_stereo`, says whether
+    configuration is part of the graphs (it is, unless that is false).
 
     `hyper`: `trunk` (width, hidden, layers) and `spaces`: name -> `head` (hidden, d), `encoder`,
     `projection`.
@@ -81,7 +82,11 @@ class Model:
 
         `mols` are standardised molecules as `chem.molecule.parse` gives them.
         """
-        return self.encode_graphs([featurise(mol) for mol in mols])
+        return self.encode_graphs([self.featurise(mol) for mol in mols])
+
+    def featurise(self, mol: Chem.Mol) -> MolGraph:
+        """The graph arrays that this model reads: with or without configuration."""
+        return featurise(mol, stereo=self.card.data["hyper"].get("reads_stereo", True))
 
     @torch.inference_mode()
     def encode_graphs(self, graphs: Sequence[MolGraph]) -> dict[str, np.ndarray]:

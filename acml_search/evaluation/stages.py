@@ -22,13 +22,13 @@ def time_stages(texts: list[str]) -> dict[str, dict[str, Any]]:
     from rdkit import Chem
 
     from acml_search.chem import molecule
-    from acml_search.chem.graph import MolGraph, collate, featurise
+    from acml_search.chem.graph import MolGraph, collate
 
     def standardised() -> list[Chem.Mol]:
         return [molecule.parse(text)[0] for text in texts]
 
     def graphs() -> list[MolGraph]:
-        return [featurise(mol) for mol in standardised()]
+        return [model.featurise(mol) for mol in standardised()]
 
     def nothing() -> None:
         return None
@@ -41,7 +41,7 @@ def time_stages(texts: list[str]) -> dict[str, dict[str, Any]]:
     n = len(texts)
     parse = _time(nothing, lambda _: [Chem.MolFromSmiles(text) for text in texts], n)
     prepare = _time(nothing, lambda _: standardised(), n)
-    featurising = _time(standardised, lambda mols: [featurise(mol) for mol in mols], n)
+    featurising = _time(standardised, lambda mols: [model.featurise(mol) for mol in mols], n)
     collating = _time(graphs, collate_all, n)
     encoding = _time(graphs, model.encode_graphs, n)
     spelling = _time(standardised, lambda mols: [Chem.MolToSmiles(mol) for mol in mols], n)

@@ -4,8 +4,8 @@ A SMILES is a depth-first walk with back references. The reader resolves branche
 with a stack, so that each atom symbol is linked to the symbols it is bonded to; everything else
 (aromaticity, hydrogens, rings, functional groups) the tower has to learn from the symbols as they are
 written. No chemistry toolkit takes part: the reader knows the grammar of OpenSMILES, not molecules.
-Configuration marks (`@`, `@@`, `/`, `\\`) are read as present or absent only, because which one is written
-depends on the order of the walk.
+Configuration (`@`, `@@`, `/`, `\\`) is not read: `[C@@H]` reads as `C`. Which mark is written depends on the
+order of the walk, so it tells nothing alone, and half of all files leave it out.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ SYMBOL_COLUMNS: dict[str, int] = {
     "hydrogens": 6,  # as written in brackets, 5 = 5 or more
     "charge": 9,  # + 4, clipped to -4..4
     "isotope": 2,
-    "chirality": 2,  # an @ is written
+    "chirality": 2,  # always 0: the shipped tower was pretrained with a column for marks
 }
-# Link codes: as written (nothing, -, =, #, :, / or \, anything else), + 7 for a ring closure. RDKit writes
+# Link codes: as written (nothing, -, =, #, :, unused, anything else), + 7 for a ring closure. RDKit writes
 # dative bonds as arrows.
-_BOND_SYMBOLS = {"-": 1, "=": 2, "#": 3, ":": 4, "/": 5, "\\": 5, "$": 6, "->": 6, "<-": 6, "~": 6}
+_BOND_SYMBOLS = {"-": 1, "=": 2, "#": 3, ":": 4, "/": 0, "\\": 0, "$": 6, "->": 6, "<-": 6, "~": 6}
 _CLOSURE = 7
 N_LINK_CODES = 2 * _CLOSURE
 
@@ -50,6 +50,18 @@ _BRACKET = re.compile(
     r"(?P<h>H(?P<nh>\d*))?(?P<charge>\+\d+|-\d+|\++|-+)?(?::\d+)?\]"
 )
 _ELEMENTS = {Chem.GetPeriodicTable().GetElementSymbol(z): z for z in range(1, 119)}
+_ORGANIC = {
+    "B",
+    "C",
+    "N",
+    "O",
+    "P",
+    "S",
+    "F",
+    "Cl",
+    "Br",
+    "I",
+}  # written without brackets where nothing is odd
 _symbol_rows: dict[str, tuple[int, ...]] = {}  # symbol as written -> its columns; few hundred in practice
 
 
@@ -146,32 +158,35 @@ def _link(text: str) -> MolGraph:
 
 def _read_symbol(token: str) -> tuple[int, ...]:
     """Columns of an atom symbol, entered into the memo."""
-    isotope = hydrogens = charge = chirality = 0
-    symbol = token
+    isotope = hydrogens = charge = 0
+    symbol, bracket = token, False
     if token[0] == "[":
         match = _BRACKET.fullmatch(token)
         if match is None:
             raise _broken(f"{token} is not a bracket atom", token)
         symbol = match["symbol"]
         isotope = int(match["isotope"] is not None)
-        chirality = int(match["chirality"] is not None)
         if match["h"]:
             hydrogens = int(match["nh"] or 1)
         written = match["charge"] or ""
         if written:
             sign = 1 if written[0] == "+" else -1
             charge = sign * (int(written[1:]) if written[1:].isdigit() else len(written))
+        # Brackets that only a configuration mark asked for are left out with it.
+        bracket = not (match["chirality"] and symbol in _ORGANIC and not isotope and not charge)
+        if not bracket:
+            hydrogens = 0
     element = _ELEMENTS.get(symbol.capitalize())
     if element is None:
         raise _broken(f"{token} is not an element", token)
     row = (
         element,
         int(symbol[0].islower()),
-        int(token[0] == "["),
+        int(bracket),
         min(hydrogens, 5),
         min(max(charge, -4), 4) + 4,
         isotope,
-        chirality,
+        0,
     )
     if len(_symbol_rows) < 100_000:  # a stranger's file cannot fill the memory with symbols
         _symbol_rows[token] = row

@@ -116,7 +116,11 @@ def run(path: Path | str) -> ModelCard:
     corpus = config.corpus()
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
-    hyper: dict[str, Any] = {"trunk": config.data["trunk"], "spaces": {}}
+    hyper: dict[str, Any] = {
+        "trunk": config.data["trunk"],
+        "spaces": {},
+        "reads_stereo": config.data.get("reads_stereo", True),
+    }
     for name, space in config.data["space"].items():
         pretrained = _pretrained(config, space)
         hyper["spaces"][name] = {

@@ -60,6 +60,15 @@ def test_enantiomers_differ_and_so_do_ring_cis_trans() -> None:
 
 
 @pytest.mark.parametrize("smiles", MOLECULES)
+def test_without_stereo_a_molecule_is_as_if_drawn_flat(smiles: str) -> None:
+    mol = parse(smiles)[0]
+    flat = Chem.Mol(mol)
+    Chem.RemoveStereochemistry(flat)
+    for a, b in zip(featurise(mol, stereo=False), featurise(flat), strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
 def test_codes_stay_in_their_columns(smiles: str) -> None:
     graph = graph_of(smiles)
     assert (graph.atoms < np.array(list(ATOM_COLUMNS.values()))).all()

@@ -14,7 +14,7 @@ from molecules import MOLECULES
 from rdkit import Chem
 
 from acml_search.chem.molecule import parse
-from acml_search.encoders.card import list_models, read_card
+from acml_search.encoders.card import digest_of, list_models, read_card
 from acml_search.encoders.model import Model, load_model
 from acml_search.errors import CheckpointError, UnknownModality
 
@@ -111,14 +111,25 @@ def test_foreign_cards_are_refused(copy: Path, text: str) -> None:
 
 
 def test_weights_of_another_network_are_refused(copy: Path) -> None:
-    from acml_search.encoders.card import digest_of
-
     card = json.loads((copy / "card.json").read_text())
     card["hyper"]["trunk"]["layers"] = 6
     card["digest"] = digest_of(copy / "model.safetensors", card["hyper"])
     (copy / "card.json").write_text(json.dumps(card))
     with pytest.raises(CheckpointError, match=r"rebuilt|another network"):
         load_model(copy)
+
+
+def test_a_model_may_leave_configuration_out(copy: Path) -> None:
+    pair = ("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O")
+    drawn = [vector(load_model(copy), smiles) for smiles in pair]
+    card = json.loads((copy / "card.json").read_text())
+    card["hyper"]["reads_stereo"] = False
+    card["digest"] = digest_of(copy / "model.safetensors", card["hyper"])
+    (copy / "card.json").write_text(json.dumps(card))
+    flat = [vector(load_model(copy), smiles) for smiles in (*pair, "CC(N)C(=O)O")]
+    assert np.abs(drawn[0] - drawn[1]).max() > 1e-4
+    assert np.abs(flat[0] - flat[1]).max() < 1e-6
+    assert np.abs(flat[0] - flat[2]).max() < 1e-5
 
 
 def test_every_shipped_model_loads() -> None:

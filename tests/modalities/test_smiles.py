@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,9 +26,20 @@ def test_branches_and_closures_by_hand() -> None:
 def test_bracket_atoms_are_read_as_written() -> None:
     #                          element, aromatic, bracket, hydrogens, charge + 4, isotope, chirality
     assert SMILES.read("[NH4+]").atoms.tolist() == [[7, 0, 1, 4, 5, 0, 0]]
-    assert SMILES.read("[13C@@H](F)(Cl)Br").atoms[0].tolist() == [6, 0, 1, 1, 4, 1, 1]
+    assert SMILES.read("[13C@@H](F)(Cl)Br").atoms[0].tolist() == [6, 0, 1, 1, 4, 1, 0]
+    assert SMILES.read("[C@@H](F)(Cl)Br").atoms[0].tolist() == [6, 0, 0, 0, 4, 0, 0]
     assert SMILES.read("c1cc[nH]c1").atoms[3].tolist() == [7, 1, 1, 1, 4, 0, 0]
     assert SMILES.read("[O-2:3]").atoms[0].tolist() == [8, 0, 1, 0, 2, 0, 0]
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+def test_configuration_is_not_read(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    text = Chem.MolToSmiles(mol, canonical=False)
+    Chem.RemoveStereochemistry(mol)
+    flat = Chem.MolToSmiles(mol, canonical=False)
+    for a, b in zip(SMILES.read(text), SMILES.read(flat), strict=True):
+        assert np.array_equal(a, b)
 
 
 def test_dative_bonds_as_rdkit_writes_them() -> None:
