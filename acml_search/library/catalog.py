@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from glob import escape
 from pathlib import Path
@@ -20,6 +21,7 @@ from acml_search.library.arrow import int64s, take
 from acml_search.library.where import where_clause
 
 MEMORY_LIMIT = "512MB"
+OPEN_FILES = 256  # per thread
 
 
 class Catalog:
@@ -37,6 +39,7 @@ class Catalog:
         self._groups = _row_groups(self._paths, self._metadata)
         # The first key of every row group, by which a key finds its group.
         self._first_keys = np.array([first for first, _, _ in self._groups], dtype=np.int64)
+        self._open = threading.local()
         self._connection = self._connect()
 
     def __enter__(self) -> Catalog:
@@ -116,8 +119,7 @@ class Catalog:
         _, part, within = self._groups[group]
         path = self._paths[part]
         try:
-            file = pq.ParquetFile(path, metadata=self._metadata[part], memory_map=True)
-            table = file.read_row_group(within, use_threads=False)
+            table = self._file(part).read_row_group(within, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise IndexCorrupt(path, f"this part of the index cannot be read: {_line(error)}") from error
         there = int64s(table.column("key"))
@@ -126,6 +128,15 @@ class Catalog:
         if missing.any():
             raise KeyError(f"there is no molecule with key {keys[missing][0]}")
         return take(table, at)
+
+    def _file(self, part: int) -> pq.ParquetFile:
+        """An open part. Opening costs as much as reading a row group; each thread keeps some open."""
+        files: dict[int, pq.ParquetFile] = self._open.__dict__.setdefault("files", {})
+        if part not in files:
+            if len(files) >= OPEN_FILES:
+                files.pop(next(iter(files))).close()
+            files[part] = pq.ParquetFile(self._paths[part], metadata=self._metadata[part], memory_map=True)
+        return files[part]
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         """A database of nothing but the view `molecules`, that can reach no other file and no setting."""
