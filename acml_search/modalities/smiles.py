@@ -5,7 +5,7 @@ with a stack, so that each atom symbol is linked to the symbols it is bonded to;
 (aromaticity, hydrogens, rings, functional groups) the tower has to learn from the symbols as they are
 written. No chemistry toolkit takes part: the reader knows the grammar of OpenSMILES, not molecules.
 Configuration (`@`, `@@`, `/`, `\\`) is not read: `[C@@H]` reads as `C`. Which mark is written depends on the
-order of the walk, so it tells nothing alone, and half of all files leave it out.
+order of the walk, so it tells nothing alone, and many files leave it out.
 """
 
 from __future__ import annotations
