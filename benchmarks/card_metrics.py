@@ -1,49 +1,38 @@
-"""Put benchmark results into a model's card, each with the command that made it.
+"""Put benchmark results into a model's card, each with the command that made it, and calibrate its scales.
 
-    python benchmarks/card_metrics.py acml_search/encoders/weights/acml-base results/recall-*.json
+    python benchmarks/card_metrics.py acml_search/encoders/weights/acml-base benchmarks/results/acml-base
 
-Refuses a result of another model. The card's digest does not change: it covers what vectors depend on.
+Takes folders of `acml-search bench suite` and JSON files of `bench recall` and `bench isomers`; refuses a
+result of another model. The card's digest does not change: it covers what vectors depend on, not the scales.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
+import sys
 from pathlib import Path
 
-from acml_search.encoders.card import read_card
-
-KEPT = (
-    "modality",
-    "direction",
-    "n_queries",
-    "n_failed",
-    "n_pool",
-    "filter",
-    "recall",
-    "mrr",
-    "ci95",
-    "chance",
-)
+from acml_search.errors import AcmlSearchError
+from acml_search.evaluation.cards import fill_card
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("model", type=Path, help="the model's folder")
+    parser.add_argument("results", type=Path, nargs="+", help="folders of suites, JSON files of benchmarks")
     options = parser.parse_args()
-    card = read_card(options.model)
-    metrics = []
-    for path in options.results:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if result["model_digest"] != card.digest:
-            raise SystemExit(f"{path} was measured with another model; measure again")
-        metrics.append(
-            {**{key: result[key] for key in KEPT}, "seed": result["seed"], "command": result["command"]}
-        )
-    document = {**card.data, "metrics": metrics}
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    (card.directory / "card.json").write_text(text, encoding="utf-8")
+    try:
+        card = fill_card(options.model, options.results, command=shlex.join(["python", *sys.argv]))
+    except AcmlSearchError as error:
+        raise SystemExit(str(error)) from error
+    for name, space in card.spaces.items():
+        print(f"{name}: scale {space.scale:.3f}")
+    print(
+        f"{len(card.data['metrics'])} measurements, {len(card.data['recall_by_class'])} classes of molecules"
+    )
+    for sentence in card.data["known_failures_by_class"]:
+        print(sentence)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,14 @@ def featurise(mol: Chem.Mol, *, stereo: bool = True) -> MolGraph:
     return MolGraph(atoms, np.array([source, target], np.int32), bonds)
 
 
+def flatten(graph: MolGraph) -> MolGraph:
+    """The graph without configuration: what `featurise(mol, stereo=False)` gives."""
+    atoms = graph.atoms.copy()
+    atoms[:, 6] = 0
+    code = graph.bonds % _RING
+    return MolGraph(atoms, graph.edges, np.where(code > 4, graph.bonds - code + 2, graph.bonds))
+
+
 def _add_geometry(
     mol: Chem.Mol, degree: np.ndarray, target: np.ndarray, source: np.ndarray, bonds: np.ndarray
 ) -> None:

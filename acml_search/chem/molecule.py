@@ -56,6 +56,7 @@ STANDARDISATION: dict[str, object] = {
 _signs = frozenset(".+*:~|> \t")
 _brackets = re.compile(r"-\d*\]|\[\d*H|\[#").search
 # The usual ways to write a nitro group: charges that standardisation leaves alone.
+_BY_NUMBER = re.compile(r"\[\d*#")
 _NITRO = ("[N+](=O)[O-]", "[N+]([O-])=O", "[O-][N+](=O)", "O=[N+]([O-])")
 
 
@@ -161,6 +162,8 @@ def _has_work(text: str) -> bool:
     """Could standardisation change what RDKit read from `text`? Cheap, and True in doubt."""
     if "[" not in text:
         return not _signs.isdisjoint(text)
+    if "#" in text and _BY_NUMBER.search(text):  # [#1] is hydrogen in disguise
+        return True
     for nitro in _NITRO:
         text = text.replace(nitro, "N")
     return not _signs.isdisjoint(text) or _brackets(text) is not None

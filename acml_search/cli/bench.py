@@ -1,4 +1,4 @@
-"""`acml-search bench recall | throughput`."""
+"""`acml-search bench recall | isomers | suite | throughput`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,38 @@ from acml_search.cli.output import columns, command_line
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval quality and speed.")
 
 Out = Annotated[Path, typer.Option(help="JSON file to write.", readable=False)]
+Modality = Annotated[str, typer.Option(help="What is observed, such as smiles.")]
+Queries = Annotated[
+    Path, typer.Option(help="File of the queries: structures and their observations.", readable=False)
+]
+Library = Annotated[
+    list[Path] | None,
+    typer.Option(help="More molecules for the pool; further files may follow it.", readable=False),
+]
+More = Annotated[list[Path] | None, typer.Argument(metavar="LIBRARY", hidden=True, readable=False)]
+Rerank = Annotated[bool, typer.Option("--rerank/--no-rerank", help="Re-rank the shortlist.")]
+LimitQueries = Annotated[
+    int | None, typer.Option(min=1, help="Ask only this many queries, chosen at random; the pool stays.")
+]
+Split = Annotated[
+    str | None, typer.Option(help="Ask only the queries whose column `split` says this; the pool stays.")
+]
+Where = Annotated[
+    str | None, typer.Option(help="Ask only the queries that fulfil this SQL condition on their columns.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
+Cache = Annotated[
+    Path | None, typer.Option(help="Folder where structures, once read, are kept.", readable=False)
+]
 
 
 @app.command()
 def recall(
-    modality: Annotated[str, typer.Option(help="What is observed, such as smiles.")],
-    queries: Annotated[
-        Path, typer.Option(help="File of the queries: structures and their observations.", readable=False)
-    ],
+    modality: Modality,
+    queries: Queries,
     out: Out,
-    library: Annotated[
-        list[Path] | None,
-        typer.Option(help="More molecules for the pool; further files may follow it.", readable=False),
-    ] = None,
-    more: Annotated[list[Path] | None, typer.Argument(metavar="LIBRARY", hidden=True, readable=False)] = None,
+    library: Library = None,
+    more: More = None,
     direction: Annotated[
         str, typer.Option(help="to-molecule: observations rank molecules. to-record: molecules rank records.")
     ] = "to-molecule",
@@ -40,20 +58,18 @@ def recall(
     mass_filter_ppm: Annotated[
         float | None, typer.Option(min=0, help="The same, in ppm of that mass.")
     ] = None,
-    rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Re-rank the shortlist.")] = False,
+    rerank: Rerank = False,
     model: Model = "acml-base",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Ask only this many queries, chosen at random; the pool stays.")
-    ] = None,
+    limit: LimitQueries = None,
     pool: Annotated[
         int | None, typer.Option(min=1, help="Pool of this many molecules, filled at random from the rest.")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Use only queries whose column `split` says this.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    split: Split = None,
+    where: Where = None,
+    seed: Seed = 0,
     workers: Workers = None,
     smiles_column: SmilesColumn = None,
+    cache: Cache = None,
 ) -> None:
     """How often is the true molecule (or record) among the first, in a stated pool? Ties lose, failures miss.
 
@@ -77,13 +93,98 @@ def recall(
             limit=limit,
             pool=pool,
             split=split,
+            where=where,
             seed=seed,
             workers=workers,
             smiles_column=smiles_column,
+            cache=cache,
             command=command_line(),
         )
     )
     typer.echo(_recall_table(result))
+
+
+@app.command()
+def isomers(
+    modality: Modality,
+    queries: Queries,
+    out: Out,
+    library: Library = None,
+    more: More = None,
+    rerank: Rerank = False,
+    model: Model = "acml-base",
+    limit: LimitQueries = None,
+    split: Split = None,
+    where: Where = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    smiles_column: SmilesColumn = None,
+    cache: Cache = None,
+) -> None:
+    """How often is the true molecule strictly first among all molecules of its formula in the pool?
+
+    \b
+    acml-search bench isomers --modality smiles --queries mine.parquet --library zinc.smi --out isomers.json
+    """
+    from acml_search.evaluation.isomers import measure_isomers
+    from acml_search.evaluation.recall import RetrievalOptions
+
+    result = measure_isomers(
+        RetrievalOptions(
+            modality=modality,
+            queries=queries,
+            out=out,
+            library=(*(library or ()), *(more or ())),
+            rerank=rerank,
+            model=model,
+            limit=limit,
+            split=split,
+            where=where,
+            seed=seed,
+            workers=workers,
+            smiles_column=smiles_column,
+            cache=cache,
+            command=command_line(),
+        )
+    )
+    typer.echo(_isomer_table(result))
+
+
+@app.command()
+def suite(
+    questions: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="The questions.", readable=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the results.", readable=False)],
+    model: Model = "acml-base",
+    only: Annotated[list[str] | None, typer.Option(help="Ask only this question; may be repeated.")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder where structures and vectors are kept for other questions and runs. "
+            "Default: `cache` beside OUT.",
+            readable=False,
+        ),
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Ask many questions of one model, in all its spaces, from one embedding pass.
+
+    \b
+    acml-search bench suite benchmarks/spaces.toml --model acml-base --out benchmarks/results/acml-base
+    """
+    from acml_search.evaluation.suite_run import PAGE, SuiteOptions, measure_suite
+
+    measure_suite(
+        SuiteOptions(
+            suite=questions,
+            out=out,
+            model=model,
+            cache=cache,
+            only=tuple(only or ()),
+            workers=workers,
+            command=command_line(),
+        )
+    )
+    typer.echo((out / PAGE).read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()
@@ -98,6 +199,10 @@ def throughput(
     rounds: Annotated[int, typer.Option(min=1, help="Every pipeline is timed this often, in turns.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of molecules.")] = 0,
     smiles_column: SmilesColumn = None,
+    one_space: Annotated[
+        str | None,
+        typer.Option(help="Space that is timed alone, against all in one pass. Default: smiles."),
+    ] = None,
 ) -> None:
     """How fast are SMILES embedded, against RDKit's parsing alone and a plain PyG pipeline, in the same run?
 
@@ -116,6 +221,7 @@ def throughput(
             rounds=rounds,
             seed=seed,
             smiles_column=smiles_column,
+            one_space=one_space,
             command=command_line(),
         )
     )
@@ -138,6 +244,21 @@ def _recall_table(result: dict[str, Any]) -> str:
     return f"{head}\n{columns(rows)}"
 
 
+def _isomer_table(result: dict[str, Any]) -> str:
+    size = result["group_size"]
+    head = (
+        f"{result['modality']}: {result['n_queries']:,} queries ({result['n_failed']:,} failed) in "
+        f"{result['n_groups']:,} formulas, groups of {size['median']:g} (median) to {size['max']:,} molecules"
+    )
+    rows: list[tuple[object, ...]] = [("", "value", "95 % interval", "chance")]
+    for name, prefix in (("accuracy", ""), ("mrr", "mrr_")):
+        low, high = result[f"{prefix}ci95"]
+        rows.append(
+            (name, f"{result[name]:.4f}", f"{low:.4f} to {high:.4f}", f"{result[f'{prefix}chance']:.2g}")
+        )
+    return f"{head}\n{columns(rows)}"
+
+
 def _throughput_table(result: dict[str, Any]) -> str:
     rows: list[tuple[object, ...]] = [("pipeline", "molecules/s", "lowest to highest of the rounds")]
     for name, (low, high) in result["spread"].items():
@@ -154,4 +275,8 @@ def _throughput_table(result: dict[str, Any]) -> str:
         ratio += (
             f", {result['ratio_to_pyg']:.1f} x pyg, {result['ratio_to_pyg_in_workers']:.1f} x pyg_in_workers"
         )
+    if result["ratio_to_one_space"] is not None:
+        n = len(result["spaces"])
+        alone = result["one_space"]
+        ratio += f"; {n} spaces in one pass run at {result['ratio_to_one_space']:.2f} x {alone} alone"
     return f"{head}\n{columns(rows)}\n{ratio}\n\n{columns(stages)}"

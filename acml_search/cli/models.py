@@ -31,3 +31,5 @@ def models(json: options.Json = False) -> None:
         for space in card.spaces.values():
             rows.append((card.name, card.digest[:12], space.name, space.d, f"{space.scale:.2f}"))
     typer.echo(columns(rows))
+    for card in cards:
+        typer.echo(f"{card.name}: {card.licence}")

@@ -7,16 +7,36 @@ from typing import Annotated
 
 import typer
 
+
+def say_licence(model: str | None) -> str | None:
+    """A model whose weights are not for commercial use says so, on stderr, whenever it is named."""
+    if model not in (None, "acml-base"):
+        from acml_search.encoders.card import read_card
+
+        restriction = read_card(model).restriction
+        if restriction:
+            typer.echo(f"acml-search: {restriction}", err=True)
+    return model
+
+
 FILES = "Files .smi, .csv, .tsv, .sdf, .parquet, each also .gz."
 
 Index = Annotated[Path, typer.Argument(help="Folder of the index.", readable=False)]
 IndexModel = Annotated[
     str | None,
-    typer.Option(help="Where the index's model is now. Default: where it was.", metavar="NAME|DIR"),
+    typer.Option(
+        help="Where the index's model is now. Default: where it was.",
+        metavar="NAME|DIR",
+        callback=say_licence,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first rows of the library.")]
-Model = Annotated[str, typer.Option(help="Name or folder of a checkpoint; see `acml-search models`.")]
+
+Model = Annotated[
+    str,
+    typer.Option(help="Name or folder of a checkpoint; see `acml-search models`.", callback=say_licence),
+]
 Restart = Annotated[bool, typer.Option("--restart", help="Throw away what is in the folder and begin again.")]
 ShardSize = Annotated[int, typer.Option(min=1, help="Input rows per shard, the unit of resuming.")]
 SmilesColumn = Annotated[

@@ -19,12 +19,12 @@ Config = Annotated[
 
 @app.command()
 def pretrain(config: Config) -> None:
-    """Pretrain the encoder of one modality by itself.
+    """Pretrain what a model is aligned from: the encoder of a modality, or the shift predictor.
 
     \b
-    acml-search train pretrain pretrain_smiles.toml
+    acml-search train pretrain acml_search/training/configs/smiles-pretrain.toml
     """
-    from acml_search.training.pretrain import run
+    from acml_search.training.methods import pretrain as run
 
     run(config)
 
@@ -34,8 +34,8 @@ def align(config: Config) -> None:
     """Align the graph encoder to the frozen encoders of the modalities.
 
     \b
-    acml-search train align align_smiles.toml
+    acml-search train align acml_search/training/configs/acml-base.toml
     """
-    from acml_search.training.align import run
+    from acml_search.training.spaces import run
 
     run(config)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,8 +45,29 @@ class ModelCard:
     data: dict[str, Any]
 
     @property
+    def licence(self) -> str:
+        """Licence of the weights, as the card gives it."""
+        return str(self.data.get("licence", "not stated"))
+
+    @property
+    def restriction(self) -> str | None:
+        """What the licence forbids, as a sentence; None when it has no non-commercial clause."""
+        if not re.search(r"\bBY-NC", self.licence):
+            return None
+        return f"{self.name}: not for commercial use; {self.licence}"
+
+    @property
     def weights(self) -> Path:
         return self.directory / "model.safetensors"
+
+
+def missing_space(card: ModelCard, modality: str) -> str:
+    """The sentence for a modality that a model does not have: what it has, and which shipped model does."""
+    text = f"the model {card.name} has no space for {modality}; it has {', '.join(sorted(card.spaces))}"
+    others = [other for other in list_models() if modality in other.spaces and other.name != card.name]
+    for other in others:
+        text += f". The model {other.name} has it (--model {other.name}; licence: {other.licence})"
+    return text
 
 
 def list_models() -> list[ModelCard]:

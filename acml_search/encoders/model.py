@@ -17,9 +17,17 @@ from torch import Tensor, nn
 
 from acml_search import modalities
 from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise
-from acml_search.encoders.card import CARD_FORMAT, DEFAULT_MODEL, ModelCard, Space, digest_of, read_card
-from acml_search.errors import CheckpointError, UnknownModality
-from acml_search.modalities.blocks import GraphNet, Projection, TensorBatch, width_of
+from acml_search.encoders.card import (
+    CARD_FORMAT,
+    DEFAULT_MODEL,
+    ModelCard,
+    Space,
+    digest_of,
+    missing_space,
+    read_card,
+)
+from acml_search.errors import CheckpointError, ConfigError
+from acml_search.modalities.blocks import GraphNet, Projection, TensorBatch, tensors, width_of
 
 # Small batches stay in the processor's cache: measured fastest at 32 to 128 molecules.
 BATCH = 64
@@ -30,11 +38,12 @@ class Tower(nn.Module):
 
     def __init__(self, modality: str, encoder: dict[str, Any], projection: dict[str, Any]) -> None:
         super().__init__()
+        self.modality = modality
         self.encoder = modalities.get(modality).tower(**encoder)
         self.width = width_of(self.encoder)
         self.projection = Projection(self.width, **projection)
 
-    def forward(self, batch: TensorBatch) -> Tensor:
+    def forward(self, batch: Any) -> Tensor:
         vectors: Tensor = self.projection(self.encoder(batch))
         return vectors
 
@@ -43,8 +52,7 @@ class DualEncoder(nn.Module):
     """All modules of a model, rebuilt from its hyper-parameters. A further one, `reads_stereo`, says whether
     configuration is part of the graphs (it is, unless that is false).
 
-    `hyper`: `trunk` (width, hidden, layers) and `spaces`: name -> `head` (hidden, d), `encoder`,
-    `projection`.
+    `hyper`: `trunk` (width, hidden, layers) and `spaces`: name -> `head`, `encoder`, `projection`.
     """
 
     def __init__(self, hyper: dict[str, Any]) -> None:
@@ -53,17 +61,21 @@ class DualEncoder(nn.Module):
         self.heads = nn.ModuleDict()
         self.towers = nn.ModuleDict()
         for name, space in hyper["spaces"].items():
-            self.heads[name] = Projection(self.trunk.width, **space["head"])
             self.towers[name] = Tower(name, space["encoder"], space["projection"])
+            self.heads[name] = modalities.get(name).head(self.trunk, self.tower(name), **space["head"])
 
     def tower(self, name: str) -> Tower:
         """The tower of one space."""
         return cast("Tower", self.towers[name])
 
-    def graphs(self, batch: TensorBatch) -> dict[str, Tensor]:
-        """Graph side: one pass of the trunk, (b, d) unit vectors per space."""
-        pooled = self.trunk(batch)
-        return {name: head(pooled) for name, head in self.heads.items()}
+    def graphs(self, batch: TensorBatch, spaces: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Graph side: one pass of the trunk, (b, d) unit vectors per space (all of them unless named)."""
+        states = self.trunk.node_states(batch)
+        pooled = self.trunk.pool(states, batch)
+        return {
+            name: self.heads[name](states, pooled, batch, self.tower(name))
+            for name in (self.heads if spaces is None else spaces)
+        }
 
 
 class Model:
@@ -89,19 +101,22 @@ class Model:
         return featurise(mol, stereo=self.card.data["hyper"].get("reads_stereo", True))
 
     @torch.inference_mode()
-    def encode_graphs(self, graphs: Sequence[MolGraph]) -> dict[str, np.ndarray]:
-        """As `encode_molecules`, from graph arrays."""
-        out = {name: np.empty((len(graphs), space.d), np.float32) for name, space in self.spaces.items()}
+    def encode_graphs(
+        self, graphs: Sequence[MolGraph], spaces: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """As `encode_molecules`, from graph arrays; `spaces`: those wanted, instead of all."""
+        wanted = list(self.spaces if spaces is None else spaces)
+        out = {name: np.empty((len(graphs), self.spaces[name].d), np.float32) for name in wanted}
         for start in range(0, len(graphs), BATCH):
             batch = TensorBatch.of(collate(graphs[start : start + BATCH]))
-            for name, vectors in self.network.graphs(batch).items():
+            for name, vectors in self.network.graphs(batch, wanted).items():
                 out[name][start : start + len(vectors)] = vectors.numpy()
         return out
 
     def encode_records(self, modality: str, records: Sequence[Any]) -> np.ndarray:
         """Record side: (n, d) float32 unit vectors.
 
-        Raises `UnknownModality` when the model has no such space, `InvalidRecord` for a record that cannot be
+        Raises `ConfigError` when the model has no such space, `InvalidRecord` for a record that cannot be
         read.
         """
         reader = modalities.get(modality)
@@ -111,11 +126,11 @@ class Model:
     def encode_items(self, modality: str, items: Sequence[Any]) -> np.ndarray:
         """As `encode_records`, of what the modality's `read` gave."""
         if modality not in self.spaces:
-            raise UnknownModality(modality, self.spaces)
+            raise ConfigError(missing_space(self.card, modality))
         reader, tower = modalities.get(modality), self.network.tower(modality)
         out = np.empty((len(items), self.spaces[modality].d), np.float32)
         for start in range(0, len(items), BATCH):
-            vectors = tower(TensorBatch.of(reader.collate(items[start : start + BATCH])))
+            vectors = tower(tensors(reader.collate(items[start : start + BATCH])))
             out[start : start + len(vectors)] = vectors.numpy()
         return out
 
@@ -157,11 +172,18 @@ def save_model(
     hyper: dict[str, Any],
     scales: dict[str, float],
     about: dict[str, Any],
+    *,
+    half: bool = False,
 ) -> ModelCard:
-    """Write `model.safetensors` and `card.json`; `about` is everything a card says in words and figures."""
+    """Write `model.safetensors` and `card.json`; `about` is everything a card says in words and figures.
+
+    `half`: keep the weights as float16, half the size; they are computed with as float32 all the same.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     counters = _counters(network)
     weights = {k: v.detach().contiguous() for k, v in network.state_dict().items() if k not in counters}
+    if half:
+        weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
     temporary = directory / "model.safetensors.writing"
     save_file(weights, temporary)
     os.replace(temporary, directory / "model.safetensors")

@@ -7,20 +7,22 @@ the InChIKey, so stereoisomers are one molecule. See `metrics` for ties, failure
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from acml_search.encoders.card import read_card
+from acml_search.encoders.card import ModelCard, missing_space, read_card
 from acml_search.errors import ConfigError
 from acml_search.evaluation import metrics
+from acml_search.evaluation.described import KnownStructures, described_file
+from acml_search.evaluation.queries import QueryFile, read_queries
 from acml_search.evaluation.ranking import Candidates, Every, MassWithin, SameFormula
 from acml_search.evaluation.report import check_out, write_json, write_per_query
 from acml_search.evaluation.retrieval import SIDES, Asked, Clock, rank_queries
-from acml_search.evaluation.structures import Pool, Query, choose, read_pool, read_queries
+from acml_search.evaluation.structures import LibraryStructures, Pool, Query, choose, make_pool
 from acml_search.evaluation.workers import Workers
 from acml_search.modalities import get
 
@@ -28,51 +30,85 @@ TIE_RULE = "a tie is a miss: a candidate within tie_tolerance of the truth's sco
 
 
 @dataclass(frozen=True)
-class RecallOptions:
-    """What is measured; the names are those of the command line."""
+class RetrievalOptions:
+    """What `recall` and `isomers` have in common; the names are those of the command line."""
 
     modality: str
     queries: Path
     out: Path
     library: Sequence[Path] = ()
-    direction: str = "to-molecule"
-    formula_filter: bool = False
-    mass_filter_da: float | None = None
-    mass_filter_ppm: float | None = None
     rerank: bool = False
     model: str = "acml-base"
     limit: int | None = None
-    pool: int | None = None
     split: str | None = None
+    where: str | None = None
     seed: int = 0
     workers: int | None = None
     smiles_column: str | None = None
+    cache: Path | None = None
     command: str | None = None
     """the command line that asked, for the result"""
 
     def check(self) -> None:
         """Raises UnknownModality, CheckpointError or ConfigError for options that make no sense."""
         kind = get(self.modality)
-        spaces = read_card(self.model).spaces
-        if self.modality not in spaces:
-            there = ", ".join(sorted(spaces))
-            raise ConfigError(f"model {self.model} has no space for {self.modality!r}; it has {there}")
+        check_space(read_card(self.model), self.modality)
+        if self.rerank:
+            reason = (
+                f"there is nothing to re-rank by for {self.modality!r}"
+                if kind.derived
+                else "re-ranking is not part of this version; measure without it"
+            )
+            raise ConfigError(f"--rerank: {reason}")
+        check_out(self.out)
+
+    def read(self, workers: Workers) -> tuple[QueryFile, list[Query]]:
+        """The queries' file and those of its rows that ask. Raises ConfigError where none can be read."""
+        file = read_queries(self.queries, workers, smiles_column=self.smiles_column, cache=self.cache)
+        file.check_columns(self.modality)
+        chosen = choose(file.select(split=self.split, where=self.where), self.limit, self.seed)
+        if all(query.structure is None for query in chosen):
+            raise ConfigError(
+                f"{self.queries}: none of the {len(chosen):,} queries can be read; row {chosen[0].row}: "
+                f"{chosen[0].error}"
+            )
+        return file, chosen
+
+    def pool_of(
+        self, chosen: Sequence[Query], file: QueryFile, workers: Workers, size: int | None = None
+    ) -> Pool:
+        """The molecules of the queries' file, whether they ask or not, and of the libraries."""
+        library = LibraryStructures(self.library, workers, self.smiles_column)
+        if self.cache is not None:
+            kept = [described_file(path, workers, self.cache, self.smiles_column) for path in self.library]
+            library = KnownStructures([one for rows in kept for one in rows])
+        return make_pool(chosen, file.queries, library, size=size, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class RecallOptions(RetrievalOptions):
+    """What `bench recall` measures."""
+
+    direction: str = "to-molecule"
+    formula_filter: bool = False
+    mass_filter_da: float | None = None
+    mass_filter_ppm: float | None = None
+    pool: int | None = None
+
+    def check(self) -> None:
         if self.direction not in SIDES:
             raise ConfigError(f"--direction {self.direction} is not one of {', '.join(SIDES)}")
         if self.mass_filter_da is not None and self.mass_filter_ppm is not None:
             raise ConfigError("give --mass-filter-da or --mass-filter-ppm, not both")
-        if self.rerank and kind.derived:
-            raise ConfigError(f"--rerank: there is nothing to re-rank by for {self.modality!r}")
-        check_out(self.out)
+        super().check()
+
+    def filters(self, pool: Pool) -> Every:
+        """The conditions asked for, over the molecules of `pool`."""
+        return filters_of(pool, formula=self.formula_filter, da=self.mass_filter_da, ppm=self.mass_filter_ppm)
 
     def filter_name(self) -> str | None:
         """The filter in words, for the result."""
-        parts = ["same formula"] if self.formula_filter else []
-        if self.mass_filter_da is not None:
-            parts.append(f"neutral exact mass within {self.mass_filter_da:g} Da")
-        if self.mass_filter_ppm is not None:
-            parts.append(f"neutral exact mass within {self.mass_filter_ppm:g} ppm")
-        return " and ".join(parts) or None
+        return filter_name(self.formula_filter, self.mass_filter_da, self.mass_filter_ppm)
 
 
 def measure_recall(options: RecallOptions) -> dict[str, Any]:
@@ -80,42 +116,41 @@ def measure_recall(options: RecallOptions) -> dict[str, Any]:
     options.check()
     clock = Clock()
     with Workers(options.workers, model=options.model) as workers:
-        queries = read_queries(
-            options.queries, workers, split=options.split, smiles_column=options.smiles_column
-        )
-        chosen = choose(queries, options.limit, options.seed)
-        if all(query.structure is None for query in chosen):
-            raise ConfigError(
-                f"{options.queries}: none of the {len(chosen):,} queries can be read; row {chosen[0].row}: "
-                f"{chosen[0].error}"
-            )
-        pool = read_pool(
-            chosen,
-            queries,
-            options.library,
-            workers,
-            size=options.pool,
-            seed=options.seed,
-            smiles_column=options.smiles_column,
-        )
-        asked = _asked(chosen, pool, once=options.direction == "to-record")
+        file, chosen = options.read(workers)
+        pool = options.pool_of(chosen, file, workers, options.pool)
+        asked = asked_of(chosen, pool, once=options.direction == "to-record")
         clock.lap("read")
         n_lost = rank_queries(
             asked,
-            queries,
+            file.queries,
             pool,
             modality=options.modality,
             derived=get(options.modality).derived,
             direction=options.direction,
-            filters=_filters(pool, options),
+            filters=options.filters(pool),
             workers=workers,
             seed=options.seed,
             clock=clock,
         )
     per_query = options.out.with_suffix(".queries.parquet")
     write_per_query(asked, pool, per_query)
-    result = _result(asked, pool, options, clock.seconds)
-    result |= {
+    result = {
+        **recall_result(
+            asked,
+            len(pool),
+            modality=options.modality,
+            direction=options.direction,
+            filtered=options.filter_name(),
+            card=read_card(options.model),
+            model=options.model,
+            seed=options.seed,
+        ),
+        "seconds_per_query": (clock.seconds["embed queries"] + clock.seconds.get("rank", 0.0)) / len(asked),
+        "seconds": clock.seconds,
+        "limit": options.limit,
+        "split": options.split,
+        "where": options.where,
+        "command": options.command,
         "n_pool_unreadable": pool.n_unreadable + n_lost,
         "workers": workers.n,
         "per_query": per_query.name,
@@ -124,7 +159,13 @@ def measure_recall(options: RecallOptions) -> dict[str, Any]:
     return result
 
 
-def _asked(chosen: Sequence[Query], pool: Pool, *, once: bool) -> list[Asked]:
+def check_space(card: ModelCard, modality: str) -> None:
+    """Raises ConfigError when the model has no space for `modality`."""
+    if modality not in card.spaces:
+        raise ConfigError(missing_space(card, modality))
+
+
+def asked_of(chosen: Sequence[Query], pool: Pool, *, once: bool) -> list[Asked]:
     """The queries with their truth's position; with `once`, a molecule asks once however many rows it has."""
     positions = pool.positions()
     asked: list[Asked] = []
@@ -139,41 +180,66 @@ def _asked(chosen: Sequence[Query], pool: Pool, *, once: bool) -> list[Asked]:
     return asked
 
 
-def _filters(pool: Pool, options: RecallOptions) -> Every:
+def filters_of(pool: Pool, *, formula: bool, da: float | None = None, ppm: float | None = None) -> Every:
+    """Conditions on the candidates: the truth's formula, its mass within `da` (Da) or `ppm`."""
     conditions: list[Candidates] = []
-    if options.formula_filter:
+    if formula:
         conditions.append(SameFormula(pool.formula_codes()))
-    if options.mass_filter_da is not None or options.mass_filter_ppm is not None:
-        conditions.append(MassWithin(pool.masses(), da=options.mass_filter_da, ppm=options.mass_filter_ppm))
+    if da is not None or ppm is not None:
+        conditions.append(MassWithin(pool.masses(), da=da, ppm=ppm))
     return Every(tuple(conditions))
 
 
-def _result(
-    asked: Sequence[Asked], pool: Pool, options: RecallOptions, seconds: dict[str, float]
+def filter_name(formula: bool, da: float | None = None, ppm: float | None = None) -> str | None:
+    """The filter in words; None where every molecule is a candidate."""
+    parts = ["same formula"] if formula else []
+    if da is not None:
+        parts.append(f"neutral exact mass within {da:g} Da")
+    if ppm is not None:
+        parts.append(f"neutral exact mass within {ppm:g} ppm")
+    return " and ".join(parts) or None
+
+
+def molecules_of(asked: Sequence[Asked]) -> list[int]:
+    """A label per query, equal for queries of one molecule, as averages want it.
+
+    A query that could not be read is a molecule of its own: its miss weighs as much as any other.
+    """
+    return [one.truth if one.truth >= 0 else -1 - i for i, one in enumerate(asked)]
+
+
+def recall_result(
+    asked: Sequence[Asked],
+    n_pool: int,
+    *,
+    modality: str,
+    direction: str,
+    filtered: str | None,
+    card: ModelCard,
+    model: str,
+    seed: int,
+    ks: Sequence[int] = metrics.KS,
 ) -> dict[str, Any]:
-    ranks = [one.rank for one in asked]
-    # a query that could not be read is a molecule of its own: its miss weighs as much as any other
-    molecules = [one.truth if one.truth >= 0 else -1 - i for i, one in enumerate(asked)]
-    n_candidates = [one.n_candidates if one.truth >= 0 else len(pool) for one in asked]
+    """What a ranking says, in the layout of the result files, without times and how it was asked."""
+    molecules = molecules_of(asked)
+    n_candidates = [one.n_candidates if one.truth >= 0 else n_pool for one in asked]
+    summary: Mapping[str, object] = metrics.summarise(
+        [one.rank for one in asked], molecules, n_candidates, ks=ks, seed=seed
+    )
     return {
-        "modality": options.modality,
-        "direction": options.direction,
+        "modality": modality,
+        "direction": direction,
         "n_queries": len(asked),
         "n_molecules": len(set(molecules)),
-        "n_pool": len(pool),
+        "n_pool": n_pool,
         "n_failed": sum(one.error is not None for one in asked),
-        **metrics.summarise(ranks, molecules, n_candidates, seed=options.seed),
-        "seconds_per_query": (seconds["embed queries"] + seconds.get("rank", 0.0)) / len(asked),
-        "seconds": seconds,
-        "model": options.model,
-        "model_digest": read_card(options.model).digest,
-        "filter": options.filter_name(),
+        **summary,
+        "model": model,
+        "model_digest": card.digest,
+        "filter": filtered,
         "candidates_per_query": {"median": float(np.median(n_candidates)), "max": int(max(n_candidates))},
-        "rerank": options.rerank,
+        "rerank": False,
         "tie_rule": TIE_RULE,
         "tie_tolerance": metrics.TIE_TOLERANCE,
-        "seed": options.seed,
-        "limit": options.limit,
-        "split": options.split,
-        "command": options.command,
+        "seed": seed,
     }

@@ -25,18 +25,18 @@ def record_of(
     """The record that stands for a molecule, ready for `Model.encode_records`.
 
     `smiles` is canonical, `molecule` its InChIKey block, `metadata` the row's columns (recorded modalities).
-    A derived record depends on `seed` and the molecule, nothing else, and differs from the standard one
-    unless the molecule has no other (methane is always "C"). Raises InvalidRecord where there is none.
+    A derived record depends on `seed` and the molecule, nothing else. A spelling differs from the canonical
+    one unless the molecule has no other (methane is always "C"); a picture is drawn in a style that training
+    did not use, so it is no other's copy. Raises InvalidRecord where there is none.
     """
     kind = get(modality)
     if not kind.derived:
         return metadata
-    standard = kind.derive(smiles)
     digest = hashlib.sha256(molecule.encode()).digest()
     rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
-    record = standard
-    for _ in range(TRIES):
+    record = kind.derive(smiles, rng)
+    tries = 1
+    while isinstance(record, str) and tries < TRIES and record == kind.derive(smiles):
         record = kind.derive(smiles, rng)
-        if not np.array_equal(record, standard):
-            break
+        tries += 1
     return record

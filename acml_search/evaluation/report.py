@@ -27,6 +27,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "n_candidates": pa.int64(),
     "best_other_smiles": pa.string(),
     "best_other_score": pa.float64(),
+    "nearest_training": pa.float64(),
     "error": pa.string(),
 }
 PER_QUERY = pa.schema(_COLUMNS)
@@ -41,10 +42,15 @@ def check_out(path: Path) -> None:
         raise ConfigError(f"{path}: the folder may not be written to; choose another --out")
 
 
-def write_per_query(asked: Sequence[Asked], pool: Pool, path: Path) -> None:
-    """One row per query; a failed query has no rank but an error, a query that has no rival no best_other."""
+def write_per_query(
+    asked: Sequence[Asked], pool: Pool, path: Path, *, nearest: Sequence[float | None] | None = None
+) -> None:
+    """One row per query; a failed query has no rank but an error, a query that has no rival no best_other.
+
+    `nearest`: each query's similarity to the nearest training molecule, where that was worked out.
+    """
     rows = []
-    for one in asked:
+    for one, similarity in zip(asked, nearest or [None] * len(asked), strict=True):
         known = one.query.structure
         ranked = np.isfinite(one.rank)
         rival = ranked and one.best_other >= 0
@@ -60,6 +66,7 @@ def write_per_query(asked: Sequence[Asked], pool: Pool, path: Path) -> None:
                 "n_candidates": one.n_candidates,
                 "best_other_smiles": pool.structures[one.best_other].smiles if rival else None,
                 "best_other_score": one.best_other_score if rival else None,
+                "nearest_training": similarity,
                 "error": one.error,
             }
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -68,25 +68,29 @@ def rank_queries(
     workers: Workers,
     seed: int,
     clock: Clock,
+    keep: npt.NDArray[np.bool_] | None = None,
 ) -> int:
     """Fill in rank, scores and number of candidates of `asked`; returns how many pool molecules failed.
 
     `queries`: all rows of the queries' file: their records are the pool's when a recorded modality (not
-    `derived`) is ranked.
+    `derived`) is ranked. `keep` (n_pool,): only these are embedded, where the filters let no other pass.
     """
     ours, theirs = SIDES[direction]
     readable = [one for one in asked if one.truth >= 0]
-    sources = [_source(one.query, ours, derived) for one in readable]
-    vectors = _query_vectors(readable, embed(ours, modality, chunks(sources, BLOCK), workers, seed))
+    sources = [source_of(one.query, ours, derived) for one in readable]
+    vectors = query_vectors(readable, embed(ours, modality, chunks(sources, BLOCK), workers, seed))
     clock.lap("embed queries")
 
-    blocks = list(_candidate_blocks(theirs, derived, queries, pool))
+    blocks = list(candidate_blocks(theirs, derived, queries, pool))
+    if keep is not None:
+        blocks = [(at, sources) for at, sources in (_only(keep, *block) for block in blocks) if len(at)]
     embedded = embed(theirs, modality, (sources for _, sources in blocks), workers, seed)
-    truths = _Truths(vectors, np.array([one.truth for one in readable], dtype=np.int64))
+    truths = Truths(vectors, np.array([one.truth for one in readable], dtype=np.int64))
     ranker = Ranker(vectors, truths.scores, truths.positions, filters)
     held: list[tuple[Ints, Vectors]] = []
     n_failed = 0
-    with progress(total=len(pool), desc="ranking", unit="mol") as bar:
+    total = len(pool) if keep is None else int(keep.sum())
+    with progress(total=total, desc="ranking", unit="mol") as bar:
         for (positions, _), block in zip(blocks, embedded, strict=True):
             clock.lap("embed pool")
             good = np.logical_and.reduce(np.isfinite(block.vectors), axis=1)
@@ -102,31 +106,34 @@ def rank_queries(
             clock.lap("rank")
         for held_positions, held_vectors in held:  # only where the last truths have no record
             ranker.add(held_vectors, held_positions)
-    _tell(readable, ranker)
+    tell(readable, ranker)
     return n_failed
 
 
-class _Truths:
-    """The inner product of each query with its truth, the best one if there are several records."""
+class Truths:
+    """The inner product of each query with its truth, the best one if there are several records.
+
+    `scores` (nq,) float64, minus infinity until the truth was seen; `last`: the last truth's pool position.
+    """
 
     def __init__(self, queries: Vectors, positions: Ints) -> None:
         self.scores = np.full(len(queries), -np.inf)
         self.positions = positions
         self.last = int(positions.max(initial=-1))
         self._queries = queries
-        self._asking: dict[int, list[int]] = {}
-        for i, position in enumerate(positions.tolist()):
-            self._asking.setdefault(position, []).append(i)
+        self._order = np.argsort(positions, kind="stable")
+        self._sorted = positions[self._order]
 
     def see(self, positions: Ints, vectors: Vectors) -> None:
         """Take notice of a block: pool positions (nb,) and vectors (nb, d)."""
-        for position, vector in zip(positions.tolist(), vectors, strict=True):
-            asking = self._asking.get(position)
-            if asking is not None:
-                self.scores[asking] = np.maximum(self.scores[asking], self._queries[asking] @ vector)
+        low = np.searchsorted(self._sorted, positions, side="left")
+        high = np.searchsorted(self._sorted, positions, side="right")
+        for i in np.flatnonzero(high > low).tolist():
+            asking = self._order[low[i] : high[i]]
+            self.scores[asking] = np.maximum(self.scores[asking], self._queries[asking] @ vectors[i])
 
 
-def _query_vectors(readable: Sequence[Asked], blocks: Iterable[Block]) -> Vectors:
+def query_vectors(readable: Sequence[Asked], blocks: Iterable[Block]) -> Vectors:
     """The queries' vectors (nq, d); a failed one is zeros and has its reason in `error`."""
     found = list(blocks)
     errors = [error for block in found for error in block.errors]
@@ -136,14 +143,14 @@ def _query_vectors(readable: Sequence[Asked], blocks: Iterable[Block]) -> Vector
     return np.nan_to_num(vectors, copy=False)
 
 
-def _source(query: Query, side: str, derived: bool) -> Source:
+def source_of(query: Query, side: str, derived: bool) -> Source:
     """What a readable query's vector is made of."""
     if query.structure is None:
         raise ValueError(f"row {query.row} has no structure")
     return Source(query.structure, None if derived or side == "graph" else query.metadata)
 
 
-def _candidate_blocks(
+def candidate_blocks(
     side: str, derived: bool, queries: Sequence[Query], pool: Pool
 ) -> Iterator[tuple[Ints, list[Source]]]:
     """(pool positions, sources) of the candidates by position; a molecule's records never in two blocks."""
@@ -152,7 +159,7 @@ def _candidate_blocks(
     else:
         position = pool.positions()
         readable = [(query, query.structure) for query in queries if query.structure is not None]
-        candidates = [(position[known.block], _source(query, side, derived)) for query, known in readable]
+        candidates = [(position[known.block], source_of(query, side, derived)) for query, known in readable]
         candidates.sort(key=itemgetter(0))
     block: list[tuple[int, Source]] = []
     for candidate in candidates:
@@ -168,7 +175,13 @@ def _columns(block: list[tuple[int, Source]]) -> tuple[Ints, list[Source]]:
     return np.array([position for position, _ in block], dtype=np.int64), [source for _, source in block]
 
 
-def _tell(readable: Sequence[Asked], ranker: Ranker) -> None:
+def _only(keep: npt.NDArray[np.bool_], positions: Ints, sources: list[Source]) -> tuple[Ints, list[Source]]:
+    kept = np.flatnonzero(keep[positions])
+    return positions[kept], [sources[i] for i in kept.tolist()]
+
+
+def tell(readable: Sequence[Asked], ranker: Ranker) -> None:
+    """Write what the ranker counted to the queries, which are in its order; those that failed stay misses."""
     found: list[tuple[Any, ...]] = list(
         zip(
             ranker.ranks.tolist(),
@@ -186,3 +199,10 @@ def _tell(readable: Sequence[Asked], ranker: Ranker) -> None:
         if one.error is None:
             one.rank, one.score = float(rank), score
             one.best_other, one.best_other_score = best, best_score
+
+
+def answered_by(asked: Sequence[Asked], ranker: Ranker) -> list[Asked]:
+    """Copies of the queries with what the ranker counted."""
+    copies = [replace(one) for one in asked]
+    tell([one for one in copies if one.truth >= 0], ranker)
+    return copies

@@ -16,6 +16,9 @@ from acml_search.progress import progress
 
 CHUNK = 500
 
+Text = tuple[str, str, str | None]
+"""text, kind ("smiles" or "molblock") and error of a library's row"""
+
 
 class Structure(NamedTuple):
     """One molecule: `block` is the first block of the InChIKey (14 letters: connectivity), `mass` in Da."""
@@ -26,6 +29,10 @@ class Structure(NamedTuple):
     mass: float
 
 
+Described = Structure | str
+"""a row's structure, or the reason why it has none"""
+
+
 class Query(NamedTuple):
     """One row of the queries' file. `structure` is None when it could not be read; `error` says why."""
 
@@ -33,6 +40,8 @@ class Query(NamedTuple):
     structure: Structure | None
     metadata: Mapping[str, Any]
     error: str | None
+    text: str = ""
+    """the SMILES or mol block as the file has it"""
 
 
 @dataclass(frozen=True)
@@ -59,11 +68,11 @@ class Pool:
         return np.array([codes.setdefault(s.formula, len(codes)) for s in self.structures], dtype=np.int64)
 
 
-def describe(rows: list[tuple[str, str, str | None]]) -> list[Structure | str]:
-    """Task: (text, kind, error) of library rows -> each one's structure, or the reason why there is none."""
+def describe(rows: list[Text]) -> list[Described]:
+    """Task: library rows -> each one's structure, or the reason why there is none."""
     from acml_search.chem import molecule
 
-    found: list[Structure | str] = []
+    found: list[Described] = []
     for text, kind, error in rows:
         if error is not None:
             found.append(error)
@@ -78,32 +87,13 @@ def describe(rows: list[tuple[str, str, str | None]]) -> list[Structure | str]:
     return found
 
 
-def read_queries(
-    path: Path, workers: Workers, *, split: str | None = None, smiles_column: str | None = None
-) -> list[Query]:
-    """Every row of a file in any library format; with `split`, those whose column `split` says so.
-
-    Raises LibraryError for a file that cannot be read and ConfigError where nothing is left.
-    """
-    from acml_search.library.read import open_library
-
-    library = open_library([path], smiles_column=smiles_column)
-    if split is not None and "split" not in library.metadata_columns:
-        there = ", ".join(library.metadata_columns) or "none"
-        raise ConfigError(
-            f"{path}: --split {split} needs a column named split; further columns here: {there}"
-        )
-    batches = library.batches(CHUNK)
-    rows = [row for batch in batches for row in batch if split in (None, row.metadata.get("split"))]
-    if not rows:
-        where = "" if split is None else f" whose split is {split!r}"
-        raise ConfigError(f"{path}: there are no queries{where}")
-    texts = [(row.text, row.kind, row.error) for row in rows]
-    queries = []
-    for row, found in zip(rows, _structures(texts, workers, "queries"), strict=True):
-        known, error = (None, found) if isinstance(found, str) else (found, None)
-        queries.append(Query(row.row, known, row.metadata, error))
-    return queries
+def describe_rows(rows: Iterable[Text], workers: Workers, what: str) -> Iterator[Described]:
+    """The structures of rows, in their order, worked out in the workers; `what` names them in the bar."""
+    total = len(rows) if isinstance(rows, list) else None
+    with progress(total=total, desc=what, unit="mol") as bar:
+        for part in workers.map(describe, chunks(rows, CHUNK)):
+            yield from part
+            bar.update(len(part))
 
 
 def choose(queries: Sequence[Query], limit: int | None, seed: int) -> list[Query]:
@@ -113,17 +103,62 @@ def choose(queries: Sequence[Query], limit: int | None, seed: int) -> list[Query
     return [queries[i] for i in np.sort(np.random.default_rng(seed).permutation(len(queries))[:limit])]
 
 
-def read_pool(
+class LibraryRows:
+    """The rows of the libraries, streamed; numbered from 0 over all files."""
+
+    def __init__(self, libraries: Sequence[Path], smiles_column: str | None = None) -> None:
+        from acml_search.library.read import open_library
+
+        self._library = open_library(list(libraries), smiles_column=smiles_column) if libraries else None
+
+    def all(self) -> Iterator[Text]:
+        """Every row."""
+        if self._library is not None:
+            for batch in self._library.batches(CHUNK):
+                for row in batch:
+                    yield row.text, row.kind, row.error
+
+    def count(self) -> int:
+        """How many rows there are."""
+        if self._library is None:
+            return 0
+        return self._library.total or sum(1 for _ in self.all())
+
+    def rows(self, numbers: set[int]) -> dict[int, Text]:
+        """The rows of those numbers."""
+        return {number: row for number, row in enumerate(self.all()) if number in numbers}
+
+
+class LibraryStructures:
+    """The structures of the libraries' rows, worked out as they are asked for."""
+
+    def __init__(self, libraries: Sequence[Path], workers: Workers, smiles_column: str | None = None) -> None:
+        self._rows = LibraryRows(libraries, smiles_column)
+        self._workers = workers
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return self._rows.count()
+
+    def all(self) -> Iterator[Described]:
+        """Those of every row."""
+        return describe_rows(self._rows.all(), self._workers, "pool")
+
+    def some(self, numbers: Sequence[int]) -> dict[int, Described]:
+        """Those of the rows of these numbers."""
+        drawn = self._rows.rows(set(numbers))
+        return dict(zip(drawn, describe_rows(list(drawn.values()), self._workers, "pool"), strict=True))
+
+
+def make_pool(
     asked: Sequence[Query],
     queries: Sequence[Query],
-    libraries: Sequence[Path],
-    workers: Workers,
+    library: LibraryStructures,
     *,
     size: int | None = None,
     seed: int = 0,
-    smiles_column: str | None = None,
 ) -> Pool:
-    """The distinct molecules of all `queries` and `libraries`, those of the `asked` first.
+    """The distinct molecules of all `queries` and of the `library`, those of the `asked` first.
 
     `size`: a pool of that many: those asked for, filled by a seeded random choice of all other rows. Raises
     ConfigError when the pool cannot have that size.
@@ -137,19 +172,17 @@ def read_pool(
             f"a pool of {size} cannot hold the {n_asked} molecules asked for; ask for fewer: --limit"
         )
     known = [query.structure for query in queries if query.structure is not None]
-    source = LibraryRows(libraries, smiles_column)
     if size is None:
         pool.take(known)
-        pool.take(_structures(source.all(), workers, "pool"))
+        pool.take(library.all())
         return Pool(pool.structures, pool.n_unreadable)
-    order = np.random.default_rng(seed).permutation(len(known) + source.count())
+    order = np.random.default_rng(seed).permutation(len(known) + library.count())
     while len(pool.structures) < size and len(order):
         # a few more than needed, since some are unreadable or known already; what is over is not taken
         n = int(1.05 * (size - len(pool.structures))) + 100
-        part, order = order[:n], order[n:]
-        drawn = source.rows({int(i) - len(known) for i in part if i >= len(known)})
-        found = dict(zip(drawn, _structures(list(drawn.values()), workers, "pool"), strict=True))
-        pool.take((known[i] if i < len(known) else found[i - len(known)] for i in part.tolist()), size)
+        part, order = order[:n].tolist(), order[n:]
+        found = library.some([i - len(known) for i in part if i >= len(known)])
+        pool.take((known[i] if i < len(known) else found[i - len(known)] for i in part), size)
     if len(pool.structures) < size:
         raise ConfigError(
             f"the files hold {len(pool.structures)} distinct molecules, too few for a pool of {size}"
@@ -166,7 +199,7 @@ class _Distinct:
         self._blocks: set[str] = set()
         self._formulas: dict[str, str] = {}
 
-    def take(self, found: Iterable[Structure | str], size: int | None = None) -> None:
+    def take(self, found: Iterable[Described], size: int | None = None) -> None:
         for one in found:
             if size is not None and len(self.structures) >= size:
                 return
@@ -176,36 +209,3 @@ class _Distinct:
                 self._blocks.add(one.block)
                 formula = self._formulas.setdefault(one.formula, one.formula)  # one string for all isomers
                 self.structures.append(one._replace(formula=formula))
-
-
-class LibraryRows:
-    """The rows of the libraries, streamed; numbered from 0 over all files."""
-
-    def __init__(self, libraries: Sequence[Path], smiles_column: str | None) -> None:
-        from acml_search.library.read import open_library
-
-        self._library = open_library(list(libraries), smiles_column=smiles_column) if libraries else None
-
-    def all(self) -> Iterator[tuple[str, str, str | None]]:
-        if self._library is not None:
-            for batch in self._library.batches(CHUNK):
-                for row in batch:
-                    yield row.text, row.kind, row.error
-
-    def count(self) -> int:
-        if self._library is None:
-            return 0
-        return self._library.total or sum(1 for _ in self.all())
-
-    def rows(self, numbers: set[int]) -> dict[int, tuple[str, str, str | None]]:
-        return {number: row for number, row in enumerate(self.all()) if number in numbers}
-
-
-def _structures(
-    rows: Iterable[tuple[str, str, str | None]], workers: Workers, what: str
-) -> Iterator[Structure | str]:
-    total = len(rows) if isinstance(rows, list) else None
-    with progress(total=total, desc=what, unit="mol") as bar:
-        for part in workers.map(describe, chunks(rows, CHUNK)):
-            yield from part
-            bar.update(len(part))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from acml_search import modalities as known_modalities
-from acml_search.encoders.card import DEFAULT_MODEL, ModelCard, read_card
+from acml_search.encoders.card import DEFAULT_MODEL, ModelCard, missing_space, read_card
 from acml_search.errors import ConfigError
 from acml_search.index.factory import make, resolve
 from acml_search.index.files import digest_of
@@ -160,9 +160,7 @@ def sides_of(card: ModelCard, modalities: Sequence[str]) -> list[tuple[str, str]
                 f"records of {name} cannot be made from structures; leave it out of --modalities"
             )
         if name not in card.spaces:
-            raise ConfigError(
-                f"the model {card.name} has no space for {name}; it has {', '.join(sorted(card.spaces))}"
-            )
+            raise ConfigError(missing_space(card, name))
     records = [(name, "records") for name in sorted(set(modalities))]
     return sorted([(name, "graph") for name in card.spaces] + records)
 

@@ -52,6 +52,11 @@ class IndexDirectory:
         return self.manifest.model["source"]
 
     @property
+    def restriction(self) -> str | None:
+        """What the licence of the index's model forbids, as a sentence; None when it forbids nothing."""
+        return self.manifest.model.get("restriction")
+
+    @property
     def tautomer(self) -> bool:
         """Whether the molecules were turned into canonical tautomers; a query must be, then, too."""
         return bool(self.manifest.options["tautomer"])

@@ -250,7 +250,12 @@ class Plan:
             created_by=versions(),
             standardisation=STANDARDISATION,
             options=before.options if before else self.options,
-            model={"name": self.card.name, "source": self.source, "digest": self.card.digest},
+            model={
+                "name": self.card.name,
+                "source": self.source,
+                "digest": self.card.digest,
+                **({"restriction": self.card.restriction} if self.card.restriction else {}),
+            },
             spaces=spaces,
             library=[*(before.library if before else []), *self.library.describe()],
             counts=merged.counts,

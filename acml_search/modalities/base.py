@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from acml_search.errors import ConfigError, UnknownModality
 if TYPE_CHECKING:
     from torch import nn
 
-_NOT_MODALITIES = {"base", "blocks"}
+_NOT_MODALITIES = {"base", "blocks", "shift_list"}
 _registry: dict[str, type[Modality]] = {}
 
 
@@ -29,10 +30,20 @@ class Modality(ABC):
     name: ClassVar[str]
     derived: ClassVar[bool] = False
     """whether a record can be made from a structure alone (`derive`)"""
+    columns: ClassVar[tuple[str, ...]] = ()
+    """columns of a row that its record is read from; none where it is derived"""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """further columns that are used where they are there"""
+    toy: ClassVar[dict[str, Any]] = {"width": 16, "hidden": 16, "layers": 2}
+    """hyper-parameters of the smallest tower, for tests"""
 
     @abstractmethod
     def read(self, record: Any) -> Any:
         """Arrays of one record. Raises `InvalidRecord` when it cannot be used."""
+
+    def augment(self, item: Any, rng: np.random.Generator) -> Any:
+        """A variation of what `read` gave, as another measurement might be; used in training only."""
+        return item
 
     @abstractmethod
     def collate(self, items: Sequence[Any]) -> Any:
@@ -40,10 +51,21 @@ class Modality(ABC):
 
     @abstractmethod
     def tower(self, **hyper: Any) -> nn.Module:
-        """The unimodal encoder, rebuilt from its hyper-parameters: a `collate` batch -> (n, width) float32.
+        """The unimodal encoder, rebuilt from its hyper-parameters: `blocks.tensors` of a `collate` batch ->
+        (n, width) float32.
 
         Its attribute `width` is the length of the vectors it gives. Torch is imported here, not above.
         """
+
+    def head(self, trunk: nn.Module, tower: nn.Module, **hyper: Any) -> nn.Module:
+        """The graph side of the space, rebuilt from its hyper-parameters.
+
+        `forward(states, pooled, batch, tower)`: the trunk's node states by layer, each (N, width), its pooled
+        vectors (b, trunk.width), the `TensorBatch` and the space's `Tower` -> (b, d) unit vectors.
+        """
+        from acml_search.modalities.blocks import PooledHead, width_of
+
+        return PooledHead(width_of(trunk), **hyper)
 
     @abstractmethod
     def example(self, rng: np.random.Generator) -> Any:
@@ -81,6 +103,7 @@ def get(name: str) -> Modality:
     return _registry[name]()
 
 
+@cache
 def _discover() -> None:
     import acml_search.modalities as package
 

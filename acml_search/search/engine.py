@@ -129,13 +129,14 @@ class Engine:
         ]
         clock.lap("rows")
         seconds = clock.seconds()
+        restricted = [self._directory.restriction] if self._directory.restriction else []
         return [
             Answer(
                 _question(item, plan),
                 str(self._directory.path),
                 hit_lists,
                 seconds,
-                _notes(item, plan, hit_lists),
+                [*restricted, *_notes(item, plan, hit_lists)],
             )
             for item, hit_lists in zip(read, lists, strict=True)
         ]

@@ -1,169 +1,176 @@
-"""Alignment: the graph trunk and its heads learn to meet frozen unimodal encoders (ACML, arXiv 2311.06456).
+"""Alignment: one graph trunk and a head per space learn to meet frozen unimodal encoders (ACML, arXiv
+2311.06456).
 
-The encoders never change here, so their features are computed once, for several random variations of each
-molecule's record, and kept on disk; an epoch then costs only the graph side and two small projections.
+A batch is put together from several streams of molecules (those with a 13C spectrum, those with an MS/MS
+spectrum, library molecules ...), isomers side by side in each. The trunk reads it once; every space takes
+the molecules it has a record of. The encoders never change, so what they say of a record is kept where
+saying it is dear.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from acml_search.chem.graph import collate
-from acml_search.encoders.card import ModelCard
-from acml_search.encoders.model import DualEncoder, save_model
-from acml_search.errors import ConfigError
+from acml_search.encoders.model import DualEncoder
 from acml_search.modalities.blocks import TensorBatch
-from acml_search.training.config import TrainingConfig, read_config
+from acml_search.modalities.blocks.shifts import Peaks, ShiftHead
+from acml_search.training.batches import endless_batches
 from acml_search.training.corpus import Corpus
-from acml_search.training.frozen import FrozenSpace, frozen_features
-from acml_search.training.loop import Task, train
+from acml_search.training.feeds import Feed
+from acml_search.training.loop import Task
 from acml_search.training.losses import ContrastiveLoss, pair_recall
+from acml_search.training.observations import Observations
+from acml_search.training.shifts import Assigned, graph_batch, set_errors, shift_loss
+
+POOL = 10_000
 
 
 class Aligner(nn.Module):
     """The whole model, and a loss with its own scale per space."""
 
-    def __init__(self, hyper: dict[str, Any], closeness: float = 0.0) -> None:
+    def __init__(self, hyper: dict[str, Any], closeness: dict[str, float]) -> None:
         super().__init__()
         self.network = DualEncoder(hyper)
-        self.losses = nn.ModuleDict({name: ContrastiveLoss(closeness=closeness) for name in hyper["spaces"]})
+        self.losses = nn.ModuleDict(
+            {name: ContrastiveLoss(closeness=closeness.get(name, 0.0)) for name in hyper["spaces"]}
+        )
 
     def contrast(self, name: str) -> ContrastiveLoss:
         """The loss of one space."""
         return cast("ContrastiveLoss", self.losses[name])
 
+    def graphs(self, batch: TensorBatch) -> tuple[dict[str, Tensor], dict[str, Peaks]]:
+        """Graph side of every space, and the peaks that the NMR heads predict on the way."""
+        network = self.network
+        states = network.trunk.node_states(batch)
+        pooled = network.trunk.pool(states, batch)
+        vectors, peaks = {}, {}
+        for name, head in network.heads.items():
+            if isinstance(head, ShiftHead):
+                peaks[name] = head.peaks(states, pooled, batch)
+                vectors[name] = head.embed(peaks[name], pooled, network.tower(name))
+            else:
+                vectors[name] = head(states, pooled, batch, network.tower(name))
+        return vectors, peaks
+
+
+class Stream:
+    """A source of molecules: `n` of every batch, `isomers` of one formula side by side where there are.
+
+    `companions` molecules of the same formula, from anywhere in the corpus, follow each one: they have no
+    record, but are what its record must be told from.
+    """
+
+    def __init__(
+        self, corpus: Corpus, rows: np.ndarray, n: int, isomers: int = 1, companions: int = 0
+    ) -> None:
+        self.rows, self.n, self.isomers, self.companions = rows, n, isomers, companions
+        self.formulas = corpus.formulas
+        self.all = corpus.learned[np.argsort(corpus.formulas[corpus.learned], kind="stable")]
+        self.size = n * (1 + companions)
+
+    def draw(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Batches without end, each (size,) int64."""
+        sorted_formulas = self.formulas[self.all]
+        for rows in endless_batches(self.rows, self.formulas, self.n, self.isomers, rng):
+            if not self.companions:
+                yield rows
+                continue
+            mine = np.repeat(self.formulas[rows], self.companions)
+            low = np.searchsorted(sorted_formulas, mine)
+            high = np.searchsorted(sorted_formulas, mine, side="right")
+            yield np.concatenate(
+                [rows, self.all[low + (rng.random(len(mine)) * (high - low)).astype(np.int64)]]
+            )
+
 
 class AlignTask(Task[Aligner]):
-    """Every batch meets every space whose records the corpus can derive."""
+    """`feeds`: where each space's records come from; `weights`: of each space's loss, 1 unless named.
+
+    `labels`: peak lists as listed and assigned shifts, by modality, for the node heads.
+    """
 
     def __init__(
         self,
         corpus: Corpus,
         model: Aligner,
-        frozen: dict[str, FrozenSpace],
-        repeat: dict[str, int] | None = None,
+        feeds: dict[str, Feed],
+        streams: list[Stream],
+        labels: tuple[dict[str, Observations], dict[str, Assigned]],
+        weights: dict[str, float],
+        unfrozen: frozenset[str] = frozenset(),
     ) -> None:
-        self.corpus = corpus
-        self.model = model
-        self.frozen = frozen
-        self.at = {name: np.full(len(corpus), -1) for name in frozen}
-        for name, space in frozen.items():
-            self.at[name][space.rows[space.readable]] = space.readable
-        rows = np.flatnonzero(np.logical_and.reduce([at >= 0 for at in self.at.values()]))
-        # Small, chemically diverse sources are visited more often than their size says.
-        times = np.array([(repeat or {}).get(source, 1) for source in corpus.sources])
-        self.rows = np.repeat(rows, times[rows])[~np.repeat(corpus.inner[rows], times[rows])]
-        self.inner = rows[corpus.inner[rows]][:10_000]
+        self.corpus, self.model = corpus, model
+        self.feeds, self.streams, self.weights = feeds, streams, weights
+        self.observed, self.assigned = labels
+        self.unfrozen = unfrozen
+        self.rows = np.unique(np.concatenate([stream.rows for stream in streams]))
         self.formulas = corpus.formulas
+        # The inner part: every molecule that has a real record in some space first.
+        kept = corpus.kept
+        known = np.logical_or.reduce([feed.real(kept) for feed in feeds.values()])
+        self.inner = np.concatenate([kept[known], kept[~known]])
 
     def to_training(self) -> None:
         self.model.train()
-        for name in self.frozen:
-            self.model.network.tower(name).encoder.eval()  # frozen means its normalisation statistics, too
+        for name in self.feeds:
+            if name not in self.unfrozen:  # frozen means its normalisation statistics, too
+                self.model.network.tower(name).encoder.eval()
+
+    def batches(self, settings: dict[str, Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
+        drawn = [stream.draw(rng) for stream in self.streams]
+        while True:
+            yield np.concatenate([next(stream) for stream in drawn])
 
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
-        graphs = self.model.network.graphs(self._batch(rows))
+        vectors, peaks = self.model.graphs(graph_batch(self.corpus, rows))
         same = torch.from_numpy(self.corpus.blocks[rows])
         terms = {}
-        for name, vectors in graphs.items():
-            features = self._features(
-                name, rows, rng.integers(0, self.frozen[name].features.shape[1], len(rows))
-            )
-            records = self.model.network.tower(name).projection(features)
-            terms[name] = self.model.contrast(name)(vectors, records, same)
+        for name, feed in self.feeds.items():
+            at = np.flatnonzero(feed.has(rows))
+            records = self.model.network.tower(name).projection(feed.encoded(rows[at], rng))
+            term = self.model.contrast(name)(vectors[name], records, same, torch.from_numpy(at))
+            terms[name] = self.weights.get(name, 1.0) * term
+        for name, found in peaks.items():
+            if name in self.observed:
+                shifts = shift_loss(found, rows, self.observed[name], self.assigned.get(name), rng)
+                terms[f"{name}_shifts"] = self.weights.get("shifts", 1.0) * shifts
         return terms
 
     @torch.inference_mode()
     def evaluate(self, model: Aligner) -> dict[str, float]:
-        same = torch.from_numpy(self.corpus.blocks[self.inner])
-        graphs: dict[str, list[Tensor]] = {name: [] for name in self.frozen}
-        records: dict[str, list[Tensor]] = {name: [] for name in self.frozen}
-        for start in range(0, len(self.inner), 256):
-            rows = self.inner[start : start + 256]
-            for name, vectors in model.network.graphs(self._batch(rows)).items():
-                graphs[name].append(vectors)
-                features = self._features(name, rows, np.zeros(len(rows), np.int64))
-                records[name].append(model.network.tower(name).projection(features))
-        out: dict[str, float] = {"inner_pool": float(len(self.inner))}
-        for name in self.frozen:
-            a, b = torch.cat(graphs[name]), torch.cat(records[name])
-            out[f"{name}_inner_to_record_at_1"] = pair_recall(a, b, same)
-            out[f"{name}_inner_to_molecule_at_1"] = pair_recall(b, a, same)
+        """Recall at 1 of inner records among the inner molecules (10,000), and the node heads' errors."""
+        pool = self.inner[:POOL]
+        vectors: dict[str, list[Tensor]] = {name: [] for name in self.feeds}
+        errors: dict[str, list[np.ndarray]] = {name: [] for name in self.observed}
+        rng = np.random.default_rng(0)
+        for start in range(0, len(pool), 256):
+            rows = pool[start : start + 256]
+            found, peaks = model.graphs(graph_batch(self.corpus, rows))
+            for name in self.feeds:
+                vectors[name].append(found[name])
+            for name in errors.keys() & peaks.keys():
+                errors[name].append(set_errors(peaks[name], rows, self.observed[name], rng))
+        out: dict[str, float] = {"inner_pool": float(len(pool))}
+        for name, feed in self.feeds.items():
+            known = np.flatnonzero(feed.real(pool))
+            order = np.concatenate([known, np.setdiff1d(np.arange(len(pool)), known)])
+            graphs = torch.cat(vectors[name])[torch.from_numpy(order)]
+            same = torch.from_numpy(self.corpus.blocks[pool[order]])
+            records = torch.cat(
+                [
+                    model.network.tower(name).projection(feed.plain(pool[known[i : i + 256]]))
+                    for i in range(0, len(known), 256)
+                ]
+            )
+            out[f"{name}_inner_at_1"] = pair_recall(records, graphs, same)
             out[f"{name}_scale"] = model.contrast(name).scale.item()
+        for name, values in errors.items():
+            if values:
+                out[f"{name}_set_error"] = float(np.concatenate(values).mean())
         return out
-
-    def _features(self, name: str, rows: np.ndarray, views: np.ndarray) -> Tensor:
-        return torch.from_numpy(self.frozen[name].features[self.at[name][rows], views].astype(np.float32))
-
-    def _batch(self, rows: np.ndarray) -> TensorBatch:
-        return TensorBatch.of(collate([self.corpus.graph(int(i)) for i in rows]))
-
-
-def run(path: Path | str) -> ModelCard:
-    """Align as the configuration says and write the model directory.
-
-    Raises `ConfigError` for a configuration that cannot be followed or an encoder that is not there.
-    """
-    config = read_config(path, ("name", "corpus", "trunk", "space", "training"))
-    corpus = config.corpus()
-    torch.manual_seed(config.seed)
-    torch.set_num_threads(1)
-    hyper: dict[str, Any] = {
-        "trunk": config.data["trunk"],
-        "spaces": {},
-        "reads_stereo": config.data.get("reads_stereo", True),
-    }
-    for name, space in config.data["space"].items():
-        pretrained = _pretrained(config, space)
-        hyper["spaces"][name] = {
-            "head": space["head"],
-            "encoder": pretrained["tower"],
-            "projection": pretrained["head"],
-        }
-    training = config.data["training"]
-    model = Aligner(hyper, training.get("closeness", 0.0))
-    frozen = {}
-    for name, space in config.data["space"].items():
-        tower = model.network.tower(name)
-        tower.load_state_dict(load_file(config.root / space["pretrained"] / "encoder.safetensors"))
-        tower.encoder.requires_grad_(False).eval()
-        frozen[name] = frozen_features(config, corpus, name, tower, space)
-    task = AlignTask(corpus, model, frozen, training.get("repeat", {}))
-    averaged = train(task, training, config.seed, config.out)
-    scales = {name: averaged.contrast(name).scale.item() for name in frozen}
-    log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
-    about = {
-        "training": config.data,
-        "molecules": json.loads((corpus.directory / "corpus.json").read_text())["report"],
-        "split": "spectral sets: train; inner part (choices) = 1 InChIKey block in 50, by hash",
-        "seed": config.seed,
-        "commit": _commit(config.root),
-        "log": log,
-        **config.data.get("card", {}),
-    }
-    return save_model(config.out / "model", config.data["name"], averaged.network, hyper, scales, about)
-
-
-def _pretrained(config: TrainingConfig, space: dict[str, Any]) -> dict[str, Any]:
-    file = config.root / space["pretrained"] / "config.json"
-    if not file.exists():
-        raise ConfigError(
-            f"{file} does not exist; pretrain this encoder first (`acml-search train pretrain`)"
-        )
-    loaded: dict[str, Any] = json.loads(file.read_text())
-    return loaded
-
-
-def _commit(root: Path) -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "not in a git checkout"

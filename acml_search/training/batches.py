@@ -23,3 +23,11 @@ def isomer_batches(
     flat = np.concatenate([groups.ravel(), by_formula[cut:]])
     for start in range(0, len(flat) - batch + 1, batch):
         yield flat[start : start + batch]
+
+
+def endless_batches(
+    rows: np.ndarray, formulas: np.ndarray, batch: int, together: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """`isomer_batches` again and again."""
+    while True:
+        yield from isomer_batches(rows, formulas, batch, together, rng)

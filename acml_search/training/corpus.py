@@ -14,7 +14,6 @@ use it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import numpy as np
@@ -33,13 +32,13 @@ import pyarrow.parquet as pq
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
-from acml_search.chem.graph import MolGraph, featurise
+from acml_search.chem.graph import MolGraph, featurise, flatten
+from acml_search.chem.inner import block_hash, is_inner
 from acml_search.chem.molecule import STANDARDISATION, describe, parse
 from acml_search.errors import ConfigError, InvalidMolecule
 from acml_search.progress import progress
 
 BITS = 1024
-INNER_ONE_IN = 50
 _CHUNK = 2_000
 
 
@@ -59,13 +58,29 @@ class Corpus:
     inner: np.ndarray
     """(n,) bool"""
     sources: list[str]
-    """the file each molecule came from"""
+    """the source each molecule came from: its name in the configuration, else its file's"""
     fingerprints: np.ndarray
     atoms: np.ndarray
     edges: np.ndarray
     bonds: np.ndarray
     atom_offsets: np.ndarray
     edge_offsets: np.ndarray
+    skipped: frozenset[str] = frozenset()
+    """sources that are not to be learned from"""
+    flat: bool = False
+    """give graphs without configuration"""
+
+    @property
+    def learned(self) -> np.ndarray:
+        """(n,) int64, the molecules that a training step may see: neither inner nor of a skipped source."""
+        skipped = np.array([source in self.skipped for source in self.sources])
+        return np.flatnonzero(~self.inner & ~skipped)
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(k,) int64, the inner part without skipped sources: what choices are made on."""
+        skipped = np.array([source in self.skipped for source in self.sources])
+        return np.flatnonzero(self.inner & ~skipped)
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -73,7 +88,8 @@ class Corpus:
     def graph(self, i: int) -> MolGraph:
         a, b = self.atom_offsets[i], self.atom_offsets[i + 1]
         c, d = self.edge_offsets[i], self.edge_offsets[i + 1]
-        return MolGraph(self.atoms[a:b], self.edges[:, c:d], self.bonds[c:d])
+        graph = MolGraph(self.atoms[a:b], self.edges[:, c:d], self.bonds[c:d])
+        return flatten(graph) if self.flat else graph
 
     def view(self, i: int, v: int) -> str:
         return str(self.views[i * self.n_views + v].as_py())
@@ -109,21 +125,17 @@ def open_corpus(directory: Path) -> Corpus:
     )
 
 
-def block_hash(inchikey14: str) -> int:
-    """A 63-bit number for an InChIKey block, the same everywhere."""
-    return int.from_bytes(hashlib.sha256(inchikey14.encode()).digest()[:8], "big") >> 1
-
-
-def is_inner(inchikey14: str) -> bool:
-    """Is the molecule kept out of every training step, for choices?"""
-    return block_hash(inchikey14) % INNER_ONE_IN == 0
+def read_table(path: Path, where: str) -> pa.Table:
+    """Rows of a Parquet file that satisfy an SQL expression."""
+    found = duckdb.sql(f"SELECT * FROM read_parquet(?) WHERE {where}", params=[str(path)])
+    return cast("duckdb.DuckDBPyRelation", found).to_arrow_table()
 
 
 def prepare_corpus(config: dict[str, Any], base: Path, directory: Path, workers: int) -> Corpus:
     """Prepare the corpus a configuration names, or open it when it is there already.
 
-    `config` is the `[corpus]` table: `source` (list of path, optional where and limit), `exclude` (list of
-    path, optional where), `views`, `seed`. Paths are relative to `base`. Raises `ConfigError`.
+    `config` is the `[corpus]` table: `source` (list of path, optional name, where and limit), `exclude`
+    (list of path, optional where), `views`, `seed`. Paths are relative to `base`. Raises `ConfigError`.
     """
     recipe = {"config": config, "standardisation": STANDARDISATION, "bits": BITS}
     done = directory / "corpus.json"
@@ -180,8 +192,13 @@ def _write(
         for entry in config["source"]:
             smiles = _source_smiles(entry, base, config["seed"])
             tasks = list(_chunks(smiles, config["views"], config["seed"], excluded))
-            tally: dict[str, Any] = {"source": Path(entry["path"]).name, "rows": len(smiles), "used": 0}
-            name = Path(entry["path"]).name
+            name = entry.get("name", Path(entry["path"]).name)
+            tally: dict[str, Any] = {
+                "source": name,
+                "file": Path(entry["path"]).name,
+                "rows": len(smiles),
+                "used": 0,
+            }
             for part in progress(pool.map(_digest, tasks), total=len(tasks), desc=name, unit="chunk"):
                 fresh = [i for i, key in enumerate(part["inchikey"]) if key not in seen]
                 seen.update(part["inchikey"][i] for i in fresh)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,77 +14,77 @@ import torch
 from acml_search import modalities
 from acml_search.encoders.model import Tower
 from acml_search.errors import InvalidRecord
-from acml_search.modalities.blocks import TensorBatch
+from acml_search.modalities.blocks import tensors
 from acml_search.progress import progress
-from acml_search.training.config import TrainingConfig
 from acml_search.training.corpus import Corpus
 
 _CHUNK = 4_096
 
 
 @dataclass
-class FrozenSpace:
-    """One modality's frozen side: features (len(rows), views, width) float16 for the corpus rows `rows`, of
-    which those at `readable` may be used.
-    """
+class Derived:
+    """Records made from the structures of corpus rows: a variation is another of the corpus's SMILES."""
 
+    modality: str
+    corpus: Corpus
     rows: np.ndarray
-    readable: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def item(self, number: int, view: int) -> Any:
+        return modalities.get(self.modality).read(self.corpus.view(int(self.rows[number]), view))
+
+
+@dataclass
+class Frozen:
+    """Features (n, views, width) float16 of n records, of which those in `readable` may be used."""
+
     features: np.ndarray
+    readable: np.ndarray
 
 
 @torch.inference_mode()
-def frozen_features(
-    config: TrainingConfig, corpus: Corpus, name: str, tower: Tower, space: dict[str, Any]
-) -> FrozenSpace:
-    """Features of the chosen rows, computed once per encoder and kept beside the run; an interrupted
-    computation goes on. Molecules with a record that the modality cannot read are left out.
+def frozen_features(path: Path, stamp: dict[str, Any], records: Derived, tower: Tower, views: int) -> Frozen:
+    """Features of all records, kept in `path` (.npy); an interrupted computation goes on.
+
+    `stamp` says what they depend on: with another one they are computed anew. A record that the modality
+    cannot read is left out of `readable`.
     """
-    chosen = np.random.default_rng([config.seed, 1]).permutation(len(corpus))
-    rows = np.sort(chosen[: space.get("molecules", len(corpus))])
-    views = int(space["views"])
-    stamp = {
-        "encoder": sha256(
-            (config.root / space["pretrained"] / "encoder.safetensors").read_bytes()
-        ).hexdigest(),
-        "rows": len(rows),
-        "views": views,
-        "seed": config.seed,
-    }
-    path = config.out / f"features-{name}.npy"
+    stamp = {**stamp, "records": len(records), "views": views}
     note = path.with_suffix(".json")
     state = json.loads(note.read_text()) if note.exists() and path.exists() else {}
     done, unread = (state["done"], state["unread"]) if state.get("of") == stamp else (0, [])
-    config.out.mkdir(parents=True, exist_ok=True)
-    shape = (len(rows), views, tower.width)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (len(records), views, tower.width)
     mode: Any = "r+" if done else "w+"
     features = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)
-    for start in progress(range(done, len(rows), _CHUNK), desc=f"features of {name}", unit="chunk"):
-        part = rows[start : start + _CHUNK]
+    for start in progress(range(done, len(records), _CHUNK), desc=path.stem, unit="chunk"):
+        numbers = range(start, min(start + _CHUNK, len(records)))
         for view in range(views):
-            features[start : start + _CHUNK, view], failed = _read_and_encode(name, tower, corpus, part, view)
+            features[start : start + _CHUNK, view], failed = _encode(tower, records, numbers, view)
             unread += [start + i for i in failed]
         features.flush()
-        note.write_text(json.dumps({"of": stamp, "done": start + len(part), "unread": unread}))
-    readable = np.ones(len(rows), bool)
+        note.write_text(json.dumps({"of": stamp, "done": numbers[-1] + 1, "unread": unread}))
+    readable = np.ones(len(records), bool)
     readable[unread] = False
-    return FrozenSpace(rows, np.flatnonzero(readable), np.load(path, mmap_mode="r"))
+    return Frozen(np.load(path, mmap_mode="r"), np.flatnonzero(readable))
 
 
-def _read_and_encode(
-    name: str, tower: Tower, corpus: Corpus, rows: np.ndarray, view: int
+def _encode(
+    tower: Tower, records: Derived, numbers: Sequence[int], view: int
 ) -> tuple[np.ndarray, list[int]]:
-    """Features (n, width) float16 of one view of some rows, zeros for those whose places come second."""
-    modality = modalities.get(name)
-    out = np.zeros((len(rows), tower.width), np.float16)
+    """Features (n, width) float16 of one view of some records, zeros for those whose places come second."""
+    modality = modalities.get(tower.modality)
+    out = np.zeros((len(numbers), tower.width), np.float16)
     items, places, failed = [], [], []
-    for place, row in enumerate(rows):
+    for place, number in enumerate(numbers):
         try:
-            items.append(modality.read(corpus.view(int(row), view)))
+            items.append(records.item(number, view))
             places.append(place)
         except InvalidRecord:
             failed.append(place)
     for at in range(0, len(items), 64):
-        batch = TensorBatch.of(modality.collate(items[at : at + 64]))
+        batch = tensors(modality.collate(items[at : at + 64]))
         out[places[at : at + 64]] = tower.encoder(batch).numpy()
     return out, failed

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -36,6 +37,10 @@ class Task(ABC, Generic[M]):
     def to_training(self) -> None:
         """Put the model into training mode; what is frozen stays as it is."""
         self.model.train()
+
+    def batches(self, settings: dict[str, Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Batches of rows, until every row has been seen once; isomers side by side."""
+        return isomer_batches(self.rows, self.formulas, settings["batch"], settings["isomers"], rng)
 
     @abstractmethod
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -107,7 +112,7 @@ def _epoch(
     bar = progress(total=n, desc=f"epoch {seed[1] + 1}/{settings['epochs']}", unit="batch")
     done = 0
     while done < n:
-        for rows in isomer_batches(task.rows, task.formulas, batch, settings["isomers"], rng):
+        for rows in task.batches(settings, rng):
             if done == n:
                 break
             rate = _one_cycle(step, steps) * settings["lr"]

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 class ContrastiveLoss(nn.Module):
     """Symmetric InfoNCE with a learned logit scale (Radford et al. 2021).
 
-    `forward(a, b, same)`: `a`, `b` (n, d) unit vectors, pair i against all others in the batch; `same` (n,)
-    int64, equal where two rows are the same molecule: those are no negatives. The scale is kept below 100.
+    `forward(a, b, same)`: unit vectors `a` (n, d) and `b` (r, d); `at` (r,) int64 says which row of `a` each
+    row of `b` belongs to, by default its own number. Rows of `a` without partner are further negatives.
+    `same` (n,) int64 is equal where two rows of `a` are the same molecule: those are no negatives. The scale
+    is kept below 100.
 
     `closeness` weighs a further term, the mean of 1 - cosine of the pairs (alignment, Wang and Isola 2020):
     once a batch's negatives are told apart, InfoNCE has nothing left to teach, and this goes on.
@@ -28,25 +30,30 @@ class ContrastiveLoss(nn.Module):
     def scale(self) -> Tensor:
         return self.log_scale.exp().clamp(max=100.0)
 
-    def forward(self, a: Tensor, b: Tensor, same: Tensor) -> Tensor:
-        logits = self.scale * a @ b.T
-        alike = (same[:, None] == same[None, :]).fill_diagonal_(False)
+    def forward(self, a: Tensor, b: Tensor, same: Tensor, at: Tensor | None = None) -> Tensor:
+        if at is None:
+            at = torch.arange(len(b))
+        logits = self.scale * b @ a.T
+        alike = same[at][:, None] == same[None, :]
+        alike[torch.arange(len(b)), at] = False
         logits = logits.masked_fill(alike, -torch.inf)
-        truth = torch.arange(len(a))
-        contrast = (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
-        return contrast + self.closeness * (1 - (a * b).sum(dim=1)).mean()
+        to_a = F.cross_entropy(logits, at)
+        to_b = F.cross_entropy(logits[:, at].T, torch.arange(len(b)))
+        return (to_a + to_b) / 2 + self.closeness * (1 - (a[at] * b).sum(dim=1)).mean()
 
 
 def pair_recall(a: Tensor, b: Tensor, same: Tensor, block: int = 1024) -> float:
-    """Share of rows of `a` whose partner in `b` is strictly closer than every other molecule of `b`.
+    """Share of rows of `a` whose partner in `b`, the row of the same number, is strictly closer than every
+    other molecule of `b`.
 
-    The whole of `b` is the pool; rows of the same molecule (`same` equal) do not compete; a tie is a miss.
+    The whole of `b` (at least as long as `a`) is the pool; rows of the same molecule (`same` (len(b),) equal)
+    do not compete; a tie is a miss.
     """
     hits = 0
     for start in range(0, len(a), block):
         scores = a[start : start + block] @ b.T
         rows = torch.arange(len(scores))
         truth = scores[rows, rows + start]
-        scores = scores.masked_fill(same[start : start + block, None] == same[None, :], -torch.inf)
+        scores = scores.masked_fill(same[start : start + len(scores), None] == same[None, :], -torch.inf)
         hits += int((truth > scores.max(dim=1).values).sum())
     return hits / len(a)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from acml_search import modalities
 from acml_search.errors import InvalidRecord
-from acml_search.modalities.blocks import Projection, TensorBatch, width_of
+from acml_search.modalities.blocks import Projection, tensors, width_of
 from acml_search.training.config import read_config
 from acml_search.training.corpus import BITS, Corpus
 from acml_search.training.loop import Task, train
@@ -47,10 +47,10 @@ class PretrainTask(Task[Pretrainer]):
         self.corpus = corpus
         self.modality = modality
         self.model = Pretrainer(modality, config["tower"], config["head"])
-        self.rows = np.flatnonzero(~corpus.inner)
+        self.rows = corpus.learned
         self.formulas = corpus.formulas
         self.bits_weight = float(config["training"]["fingerprint_weight"])
-        self.inner = np.flatnonzero(corpus.inner)[:10_000]
+        self.inner = corpus.kept[:10_000]
 
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         model = self.model
@@ -95,8 +95,8 @@ class PretrainTask(Task[Pretrainer]):
                 items.append(None)
         return items
 
-    def _collate(self, items: list[Any]) -> TensorBatch:
-        return TensorBatch.of(self.modality.collate(items))
+    def _collate(self, items: list[Any]) -> Any:
+        return tensors(self.modality.collate(items))
 
 
 def run(path: Path | str) -> Path:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from molecules import MOLECULES
 from rdkit import Chem
 
-from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise
+from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise, flatten
 from acml_search.chem.molecule import parse
 
 
@@ -92,3 +92,11 @@ def test_collate_shifts_edges_and_keeps_graphs() -> None:
         inside = (batch.edges[1] >= batch.atom_offsets[i]) & (batch.edges[1] < batch.atom_offsets[i + 1])
         assert (batch.edges[:, inside] - batch.atom_offsets[i] == part.edges).all()
         assert (batch.bonds[inside] == part.bonds).all()
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+def test_flattened_is_what_a_flat_drawing_gives(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    for ours, drawn in zip(flatten(featurise(mol)), featurise(mol, stereo=False), strict=True):
+        assert ours.dtype == drawn.dtype
+        assert np.array_equal(ours, drawn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 
@@ -231,6 +231,7 @@ def test_the_order_of_fragments_does_not_matter(parts: list[str]):
     assert describe(*parse(".".join(parts))) == describe(*parse(".".join(reversed(parts))))
 
 
+@example(text="[0#1]")
 @given(st.one_of(st.text(max_size=40), st.text("CNOcn1234()[]=#@+-/\\.*:H%$~>|&", max_size=40)))
 @settings(deadline=None, max_examples=500)
 def test_any_text_is_a_molecule_or_a_clear_rejection(text: str):

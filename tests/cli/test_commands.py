@@ -156,7 +156,10 @@ def test_models_lists_what_is_shipped() -> None:
     assert table.exit_code == 0
     assert table.stdout.splitlines()[0].split() == ["model", "digest", "space", "d", "scale"]
     shown = [line.split()[0] for line in table.stdout.splitlines()[1:]]
-    assert shown == [card["name"] for card in cards for _ in card["card"]["spaces"]]
+    spaces = [card["name"] for card in cards for _ in card["card"]["spaces"]]
+    assert shown == spaces + [card["name"] + ":" for card in cards]
+    for card in cards:
+        assert f"{card['name']}: {card['card']['licence']}" in table.stdout
 
 
 def test_bench_recall(folder, tiny_model) -> None:
@@ -182,6 +185,51 @@ def test_bench_recall_takes_further_libraries_after_the_first(folder, tiny_model
         folder / "a.smi", folder / "b.smi", "--model", tiny_model, "--workers", 1, "--out", folder / "r.json",
     )  # fmt: skip
     assert done.stdout.splitlines()[0].endswith("pool of 5")
+
+
+def test_bench_isomers(folder, tiny_model) -> None:
+    (folder / "isomers.smi").write_text("COC\nCCCC\n")
+    out = folder / "isomers.json"
+    done = run(
+        "bench", "isomers", "--modality", "smiles", "--queries", folder / "library.csv", "--library",
+        folder / "isomers.smi", "--model", tiny_model, "--workers", 1, "--out", out,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    head, names, *rows = done.stdout.splitlines()
+    expected = "smiles: 2 queries (0 failed) in 1 formulas, groups of 2 (median) to 2 molecules"
+    assert head == expected  # ethanol twice, with dimethyl ether
+    assert names.split() == ["value", "95", "%", "interval", "chance"]
+    assert [row.split()[0] for row in rows] == ["accuracy", "mrr"]
+    assert rows[0].split()[-1] == "0.5"
+    result = json.loads(out.read_text())
+    assert result["accuracy"] == float(rows[0].split()[1])
+    assert result["group_size"].keys() >= {"median", "p90", "max"}
+
+
+def test_bench_suite(folder, tiny_model) -> None:
+    suite = folder / "suite.toml"
+    suite.write_text(
+        '[[question]]\nname = "spelled"\nmodality = "smiles"\nqueries = "library.csv"\n'
+        'filters = ["none", "formula"]\nbatch = 2\n[question.must]\n"none@5" = 0.7\n'
+    )
+    out = folder / "suite"
+    done = run("bench", "suite", suite, "--model", tiny_model, "--workers", 1, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == (out / "suite.md").read_text()
+    assert "| spelled none@5 | at least 0.7 | 0.750 | yes |" in done.stdout
+    assert json.loads((out / "spelled.json").read_text())["recall"]["5"] == 0.75
+    again = run("bench", "suite", suite, "--model", tiny_model, "--only", "spoken", "--out", out)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "has no question 'spoken'; its questions: spelled" in again.stderr
+
+
+def test_bench_rerank_is_not_there(folder, tiny_model) -> None:
+    done = run(
+        "bench", "isomers", "--modality", "smiles", "--queries", folder / "library.csv", "--rerank",
+        "--model", tiny_model, "--out", folder / "rerank.json",
+    )  # fmt: skip
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "--rerank: there is nothing to re-rank by for 'smiles'" in done.stderr
 
 
 def test_bench_throughput(folder, tiny_model) -> None:

@@ -16,7 +16,7 @@ from rdkit import Chem
 from acml_search.chem.molecule import parse
 from acml_search.encoders.card import digest_of, list_models, read_card
 from acml_search.encoders.model import Model, load_model
-from acml_search.errors import CheckpointError, UnknownModality
+from acml_search.errors import CheckpointError, ConfigError, UnknownModality
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,10 @@ def test_folding_normalisation_changes_nothing(tiny_model: Path, model: Model) -
 
 
 def test_unknown_space_is_named(model: Model) -> None:
-    with pytest.raises(UnknownModality, match="known are smiles"):
+    with pytest.raises(UnknownModality, match=r"known are .*smiles"):
         model.encode_records("aroma", ["x"])
+    with pytest.raises(ConfigError, match="no space for c_nmr; it has smiles"):
+        model.encode_records("c_nmr", [{"shifts": [20.0]}])
 
 
 def test_missing_model_lists_the_shipped() -> None:

@@ -8,6 +8,7 @@ from rdkit import Chem
 
 from acml_search import modalities
 from acml_search.chem.molecule import parse
+from acml_search.encoders.card import list_models
 from acml_search.encoders.model import Model, load_model
 from acml_search.library.read import default_library, open_library
 
@@ -59,3 +60,34 @@ def test_the_card_says_where_it_comes_from(shipped: Model) -> None:
         "metrics",
     ):
         assert shipped.card.data[key], key
+
+
+@pytest.mark.parametrize(
+    ("modality", "smiles", "shifts"),
+    [
+        ("c_nmr", "CC(=O)Nc1ccc(O)cc1", [167.6, 153.1, 131.0, 120.8, 115.0, 23.7]),
+        ("c_nmr", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", [155.4, 151.7, 148.7, 141.3, 107.6, 33.6, 29.7, 27.9]),
+        ("h_nmr", "CC(=O)Nc1ccc(O)cc1", [9.66, 9.14, 7.34, 6.67, 1.98]),
+    ],
+)
+def test_a_spectrum_from_the_textbook_finds_its_molecule_among_a_thousand(
+    shipped: Model, modality: str, smiles: str, shifts: list[float]
+) -> None:
+    rows = next(open_library(default_library()).batches(1_000))
+    mols = [parse(row.text)[0] for row in rows]
+    graphs = shipped.encode_molecules([parse(smiles)[0], *mols])[modality]
+    scores = graphs @ shipped.encode_records(modality, [{"shifts": shifts}])[0]
+    assert (scores > scores[0]).sum() < 5
+
+
+def test_pictures_find_their_molecules(shipped: Model) -> None:
+    rng = np.random.default_rng(7)
+    rows = next(open_library(default_library()).batches(40))
+    mols = [parse(row.text)[0] for row in rows]
+    pictures = [modalities.get("image").derive(Chem.MolToSmiles(mol), rng) for mol in mols]
+    scores = shipped.encode_records("image", pictures) @ shipped.encode_molecules(mols)["image"].T
+    assert (scores.argmax(axis=1) == np.arange(len(mols))).mean() > 0.6
+
+
+def test_all_weights_together_stay_small() -> None:
+    assert sum(card.weights.stat().st_size for card in list_models()) < 60e6

@@ -1,12 +1,17 @@
-"""A model that needs no training: a molecule's vector is made of its canonical SMILES by a hash."""
+"""Models that need no training, and small files to measure them on.
+
+`hash_model`: a molecule's vector is made of its canonical SMILES by a hash.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from evaluation_files import write_measured
 from rdkit import Chem
 
 from acml_search.errors import InvalidRecord
@@ -51,3 +56,57 @@ def hash_model(monkeypatch):
     model = HashModel()
     monkeypatch.setattr(processes, "_model", model)
     return model
+
+
+@pytest.fixture(scope="session")
+def two_spaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a small, untrained checkpoint with the spaces `smiles` and `c_nmr`."""
+    import torch
+
+    from acml_search.encoders.model import DualEncoder, save_model
+
+    torch.manual_seed(11)
+    part = {"width": 16, "hidden": 16, "layers": 5}
+    projection = {"hidden": 32, "d": 32}
+    hyper = {
+        "trunk": part,
+        "spaces": {
+            "smiles": {"head": projection, "encoder": part, "projection": projection},
+            "c_nmr": {
+                "head": projection,
+                "encoder": {"curve": 8, "hidden": 16, "width": 16},
+                "projection": projection,
+            },
+        },
+    }
+    directory = tmp_path_factory.mktemp("models") / "two"
+    scales = {"smiles": 14.0, "c_nmr": 9.0}
+    save_model(directory, "two", DualEncoder(hyper), hyper, scales, {"data": "none: untrained"})
+    return directory
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """A folder with the files of `write_measured`."""
+    return write_measured(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, two_spaces):
+    """The folder of `write_measured`, the summary of the suite in `toy_suite.toml` run there, its options.
+
+    One molecule in two is inner there, for none of ten would be.
+    """
+    from acml_search.evaluation import further, question
+    from acml_search.evaluation.suite_run import SuiteOptions, measure_suite
+
+    folder = write_measured(tmp_path_factory.mktemp("suite"))
+    suite = Path(__file__).parent / "toy_suite.toml"
+    (folder / "suite.toml").write_text(suite.read_text())
+    options = SuiteOptions(
+        folder / "suite.toml", folder / "results", str(two_spaces), workers=1, command="as a test"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (further, question):
+            patch.setattr(module, "is_inner", lambda block: ord(block[0]) % 2 == 0)
+        return folder, measure_suite(options), options

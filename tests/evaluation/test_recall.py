@@ -12,7 +12,7 @@ import pytest
 from rdkit import Chem
 
 from acml_search.encoders.model import load_model
-from acml_search.errors import ConfigError, LibraryError, UnknownModality
+from acml_search.errors import ConfigError, FilterError, LibraryError, UnknownModality
 from acml_search.evaluation.metrics import TIE_TOLERANCE
 from acml_search.evaluation.recall import RecallOptions, measure_recall
 from acml_search.evaluation.records import record_of
@@ -123,7 +123,11 @@ def test_two_runs_agree_and_workers_do_not_matter(files, tiny_model) -> None:
 
 def test_split_and_limit_and_pool(files, tiny_model) -> None:
     split = measure(files, tiny_model, split="train", library=[])
-    assert (split["n_queries"], split["n_pool"]) == (2, 2)
+    assert (split["n_queries"], split["n_pool"]) == (2, 5)  # the other rows of the file stay candidates
+    where = measure(files, tiny_model, where="split IN ('train', 'test')", library=[])
+    assert {k: where[k] for k in ("n_queries", "n_pool", "recall")} == {
+        k: split[k] for k in ("n_queries", "n_pool", "recall")
+    }
     limited = measure(files, tiny_model, limit=2)
     assert (limited["n_queries"], limited["n_pool"]) == (2, 11)
     small = measure(files, tiny_model, limit=1, pool=4)
@@ -150,6 +154,9 @@ def test_filters_narrow_the_candidates(files, tiny_model) -> None:
         ({"pool": 3}, ConfigError, "a pool of 3 cannot hold the 5 molecules asked for"),
         ({"pool": 500}, ConfigError, "the files hold 11 distinct molecules, too few for a pool of 500"),
         ({"split": "test"}, ConfigError, "there are no queries whose split is 'test'"),
+        ({"where": "split = 'x'"}, ConfigError, "there are no queries whose columns fulfil"),
+        ({"where": "rank = 0"}, FilterError, "cannot be applied .*columns: split"),
+        ({"where": "1; DROP TABLE rows"}, FilterError, "is refused"),
         ({"queries": Path("nowhere.parquet")}, LibraryError, "nowhere.parquet"),
     ],
 )
@@ -161,3 +168,27 @@ def test_what_cannot_be_measured_is_said(files, tiny_model, options, error, word
 def test_a_missing_split_column_names_those_there_are(files, tiny_model) -> None:
     with pytest.raises(ConfigError, match="needs a column named split; further columns here: name"):
         measure(files, tiny_model, queries=files / "library.smi", split="valid")
+
+
+def test_structures_kept_in_a_cache_give_the_same_result(files, tiny_model) -> None:
+    timed = ("seconds", "seconds_per_query", "per_query")
+    results = []
+    for cache in (None, files / "cache", files / "cache"):
+        found = measure(files, tiny_model, cache=cache, pool=7)
+        results.append({k: v for k, v in found.items() if k not in timed})
+    assert results[0] == results[1] == results[2]
+    assert len(list((files / "cache" / "structures").glob("*.parquet"))) == 2
+
+
+def test_a_damaged_cache_is_named(files, tiny_model) -> None:
+    measure(files, tiny_model, cache=files / "cache")
+    for kept in (files / "cache" / "structures").glob("*.parquet"):
+        kept.write_bytes(b"nonsense")
+    with pytest.raises(ConfigError, match=r"kept structures cannot be read .*remove the file"):
+        measure(files, tiny_model, cache=files / "cache")
+
+
+def test_a_spectrum_needs_its_columns(files, two_spaces) -> None:
+    words = "a c_nmr record needs a column named shifts; further columns here: split"
+    with pytest.raises(ConfigError, match=words):
+        measure(files, two_spaces, modality="c_nmr")

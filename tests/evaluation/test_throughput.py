@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from acml_search.encoders.card import read_card
+from acml_search.errors import ConfigError
 from acml_search.evaluation.baselines import pyg
 from acml_search.evaluation.throughput import ThroughputOptions, measure_throughput
 
@@ -54,3 +56,21 @@ def test_the_plain_pipeline_embeds_every_molecule(tiny_model) -> None:
     vectors = pyg.PygPipeline(read_card(tiny_model).data["hyper"]).embed(SMILES)
     assert [v.shape for v in vectors] == [(6, 32)]
     assert np.linalg.norm(vectors[0], axis=1) == pytest.approx(np.ones(6), abs=1e-5)
+
+
+def test_all_spaces_in_one_pass_against_one_alone(options, two_spaces) -> None:
+    result = measure_throughput(replace(options, model=str(two_spaces), one_space="c_nmr"))
+    assert (result["spaces"], result["one_space"]) == (["c_nmr", "smiles"], "c_nmr")
+    low, high = result["spread"]["one_space"]
+    assert 0 < low <= result["one_space_per_second"] <= high
+    assert result["ratio_to_one_space"] > 0
+
+
+def test_one_space_is_no_comparison(options) -> None:
+    result = measure_throughput(options)
+    assert result["one_space_per_second"] is result["ratio_to_one_space"] is None
+
+
+def test_the_space_alone_must_exist(options) -> None:
+    with pytest.raises(ConfigError, match="no space for taste; it has smiles"):
+        measure_throughput(replace(options, one_space="taste"))

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from acml_search import modalities
+from acml_search.chem.graph import collate, featurise
 from acml_search.errors import ConfigError, InvalidRecord, UnknownModality
 from acml_search.modalities.base import Modality, register
-
-HYPER = {"width": 16, "hidden": 16, "layers": 2}
 
 
 @pytest.mark.parametrize("name", modalities.names())
@@ -17,19 +16,48 @@ class TestContract:
     def test_an_example_goes_all_the_way(self, name: str) -> None:
         import torch
 
-        from acml_search.modalities.blocks import TensorBatch
+        from acml_search.modalities.blocks import tensors
 
         modality = modalities.get(name)
         rng = np.random.default_rng(7)
         items = [modality.read(modality.example(rng)) for _ in range(3)]
         torch.manual_seed(7)
-        tower = modality.tower(**HYPER).eval()
+        tower = modality.tower(**modality.toy).eval()
         with torch.inference_mode():
-            vectors = tower(TensorBatch.of(modality.collate(items)))
-            alone = tower(TensorBatch.of(modality.collate(items[:1])))
+            vectors = tower(tensors(modality.collate(items)))
+            alone = tower(tensors(modality.collate(items[:1])))
         assert vectors.shape == (3, tower.width)
         assert torch.isfinite(vectors).all()
         assert torch.allclose(vectors[:1], alone, atol=1e-5)
+
+    def test_a_variation_is_read_like_a_record(self, name: str) -> None:
+        modality = modalities.get(name)
+        rng = np.random.default_rng(7)
+        item = modality.read(modality.example(rng))
+        modality.collate([modality.augment(item, rng) for _ in range(20)])
+
+    def test_the_graph_side_gives_unit_vectors_that_do_not_depend_on_the_batch(self, name: str) -> None:
+        import torch
+        from rdkit import Chem
+
+        from acml_search.encoders.model import DualEncoder
+        from acml_search.modalities.blocks import TensorBatch
+
+        modality = modalities.get(name)
+        torch.manual_seed(7)
+        head = {"hidden": 16, "d": 16}
+        space = {"head": head, "encoder": modality.toy, "projection": {"hidden": 16, "d": 16}}
+        network = DualEncoder(
+            {"trunk": {"width": 16, "hidden": 16, "layers": 2}, "spaces": {name: space}}
+        ).eval()
+        mols = [Chem.MolFromSmiles(s) for s in ("CCO", "c1ccccc1", "[Na+]", "CC(C)(C)C(=O)NC1CC1")]
+        graphs = [featurise(mol) for mol in mols]
+        with torch.inference_mode():
+            together = network.graphs(TensorBatch.of(collate(graphs)))[name]
+            for i, graph in enumerate(graphs):
+                alone = network.graphs(TensorBatch.of(collate([graph])))[name]
+                assert torch.allclose(together[i : i + 1], alone, atol=1e-5)
+        assert torch.allclose(together.norm(dim=1), torch.ones(4), atol=1e-5)
 
     def test_nonsense_is_refused_in_one_sentence(self, name: str) -> None:
         for nonsense in (None, "", b"\x00\x01", 3.5, []):

@@ -87,6 +87,7 @@ class FakeSpace(NamedTuple):
 
 class FakeDirectory:
     tautomer = False
+    restriction = None
 
     def __init__(self, path: Path, catalog: FakeCatalog) -> None:
         self.path, self.catalog = path, catalog

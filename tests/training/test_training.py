@@ -12,12 +12,13 @@ import pytest
 from rdkit import Chem
 
 from acml_search import modalities
+from acml_search.chem.inner import block_hash
 from acml_search.encoders.model import load_model
 from acml_search.errors import ConfigError, InvalidRecord
 from acml_search.library.read import default_library, open_library
-from acml_search.training import align, pretrain
+from acml_search.training import pretrain, spaces
 from acml_search.training.batches import isomer_batches
-from acml_search.training.corpus import block_hash, open_corpus
+from acml_search.training.corpus import open_corpus
 
 CORPUS = """
 [corpus]
@@ -65,11 +66,13 @@ layers = 5
 pretrained = "pretrained"
 views = 2
 head = { hidden = 32, d = 16 }
+[[stream]]
+sources = ["library.parquet"]
+n = 64
+isomers = 4
 [training]
 epochs = 4
 epoch_size = 512
-batch = 64
-isomers = 4
 lr = 5e-3
 weight_decay = 1e-4
 """
@@ -151,7 +154,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(room: Path) -> None:
 def test_alignment_gives_a_model_that_loads_and_leaves_the_tower_frozen(room: Path) -> None:
     from safetensors.torch import load_file
 
-    card = align.run(room / "align.toml")
+    card = spaces.run(room / "align.toml")
     log = read_log(room / "aligned")
     assert log[-1]["smiles"] < log[0]["smiles"]
     model = load_model(card.directory)
@@ -180,7 +183,7 @@ def test_a_record_that_cannot_be_read_costs_one_molecule(room: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(modalities.get("smiles")), "read", refuse)
         pretrain.run(room / "refused.toml")
-        align.run(room / "refused-align.toml")
+        spaces.run(room / "refused-align.toml")
     assert json.loads((room / "refused" / "features-smiles.json").read_text())["unread"] == [3]
 
 
@@ -197,11 +200,11 @@ def test_configurations_that_cannot_be_followed_say_why(room: Path) -> None:
     with pytest.raises(ConfigError, match="lacks seed, modality"):
         pretrain.run(lacking)
     with pytest.raises(ConfigError, match="no such configuration"):
-        align.run(room / "absent.toml")
+        spaces.run(room / "absent.toml")
     broken = room / "broken.toml"
     broken.write_text("root = ")
     with pytest.raises(ConfigError, match="not TOML"):
-        align.run(broken)
+        spaces.run(broken)
 
 
 def test_isomer_batches_visit_each_row_once_and_keep_formulas_together() -> None:

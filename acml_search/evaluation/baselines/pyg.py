@@ -31,8 +31,9 @@ class PygPipeline:
         n_links = self._sizes[0] * self._sizes[1] * self._sizes[2]
         self._trunk = GraphNet([len(values) for values in x_map.values()], n_links, **hyper["trunk"]).eval()
         self._trunk.fold()
+        heads = [space["head"] for space in hyper["spaces"].values()]  # each a plain projection here
         self._heads = [
-            Projection(self._trunk.width, **space["head"]).eval() for space in hyper["spaces"].values()
+            Projection(self._trunk.width, head.get("hidden", head["d"]), head["d"]).eval() for head in heads
         ]
 
     def embed(self, texts: list[str]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Torch parts that towers and the graph trunk are made of."""
+"""The graph network: trunk of every model, and tower of modalities that are graphs themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from acml_search.chem.graph import GraphBatch
 
@@ -38,6 +37,21 @@ class TensorBatch(NamedTuple):
             links=torch.from_numpy(batch.bonds),
             graph_of=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
             sizes=sizes,
+        )
+
+    def part(self, first: int, last: int) -> TensorBatch:
+        """Graphs `first` to `last` (not included) as a batch; nodes and links must be in graph order."""
+        ends = self.sizes.cumsum(0)
+        a = int(ends[first - 1]) if first else 0
+        b = int(ends[last - 1]) if last else 0
+        links = (self.target >= a) & (self.target < b)
+        return TensorBatch(
+            nodes=self.nodes[a:b],
+            source=self.source[links] - a,
+            target=self.target[links] - a,
+            links=self.links[links],
+            graph_of=self.graph_of[a:b] - first,
+            sizes=self.sizes[first:last],
         )
 
 
@@ -98,19 +112,3 @@ class GraphNet(nn.Module):
                 first.bias.add_(first.weight @ shift)
                 first.weight.mul_(gain)
             self.norms[i] = nn.Identity()
-
-
-def width_of(encoder: nn.Module) -> int:
-    """Length of the vectors an encoder gives: its attribute `width`."""
-    return cast("int", encoder.width)
-
-
-class Projection(nn.Module):
-    """Two linear maps with a ReLU between, then unit length: (n, d_in) -> (n, d)."""
-
-    def __init__(self, d_in: int, hidden: int, d: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(d_in, hidden), nn.ReLU(), nn.Linear(hidden, d))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.layers(x), dim=1)

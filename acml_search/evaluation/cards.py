@@ -1,0 +1,128 @@
+"""Measurements into a model's card: metrics with their commands, calibrated scales, what is missed.
+
+The card's digest does not change: it covers what vectors depend on, and a scale only multiplies scores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from acml_search.encoders.card import ModelCard, read_card
+from acml_search.errors import ConfigError
+from acml_search.evaluation.classes import by_class, failures
+from acml_search.evaluation.suite_run import SUMMARY
+
+_WHAT = (
+    "question",
+    "asks",
+    "modality",
+    "direction",
+    "filter",
+    "n_queries",
+    "n_molecules",
+    "n_failed",
+    "n_pool",
+)
+KEPT: dict[str, tuple[str, ...]] = {
+    "recall": (*_WHAT, "candidates_per_query", "recall", "mrr", "ci95", "chance", "tie_rule"),
+    "isomers": (
+        *_WHAT, "n_groups", "group_size", "accuracy", "ci95", "chance", "mrr", "mrr_ci95", "mrr_chance",
+    ),
+    "batches": ("question", "modality", "batch", "shuffles", "n_molecules", "note", "chance", "to-molecule",
+                "to-record"),
+    "peaks": ("question", "modality", "set_error", "ci95", "median", "p90", "n_asked", "n_spectra",
+              "n_molecules", "unit", "assigned"),
+    "calibration": ("question", "modality", "scale_before", "factor", "scale", "temperature", "shortlist",
+                    "n_pool", "inner", "valid"),
+}  # fmt: skip
+"""What a card keeps of each kind of result."""
+
+
+def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None = None) -> ModelCard:
+    """Put the results of suites (their folders) and of single benchmarks (JSON files) into a card.
+
+    Replaces `metrics`, `within_batches`, `calibration`, `recall_by_class` and `known_failures_by_class`, and
+    sets the scale of every calibrated space. Raises ConfigError for a result of another model, for two
+    calibrations of one space, and for a folder without results.
+    """
+    card = read_card(directory)
+    found = [(path, result) for path in sources for result in _results(path)]
+    for path, result in found:
+        if result.get("model_digest") != card.digest:
+            raise ConfigError(f"{path}: it was measured with another model than {directory}; measure again")
+    by_kind: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KEPT}
+    for _, result in found:
+        kind = result.get("kind") or ("isomers" if "accuracy" in result else "recall")
+        kept = {key: result[key] for key in KEPT[kind] if key in result}
+        by_kind[kind].append({"kind": kind, **kept, "seed": result.get("seed"), "command": result["command"]})
+    data = dict(card.data)
+    data["metrics"] = by_kind["recall"] + by_kind["isomers"] + by_kind["peaks"]
+    data["within_batches"] = by_kind["batches"]
+    data["calibration"] = calibration = _by_space(by_kind["calibration"])
+    data["spaces"] = {
+        name: {**space, "scale": calibration[name]["scale"]} if name in calibration else space
+        for name, space in card.data["spaces"].items()
+    }
+    classes, told = _classes(found)
+    data["recall_by_class"], data["known_failures_by_class"] = classes, told
+    data["metrics_command"] = command
+    write_card(directory, data)
+    return read_card(directory)
+
+
+def write_card(directory: Path, data: Mapping[str, Any]) -> None:
+    """Write `card.json`, whole or not at all."""
+    partial = directory / "card.json.writing"
+    partial.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, directory / "card.json")
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    """The results in a suite's folder, or of one file, each with its `folder`."""
+    summary = path / SUMMARY
+    try:
+        names = json.loads(summary.read_text(encoding="utf-8"))["results"] if path.is_dir() else [path.name]
+        folder = path if path.is_dir() else path.parent
+        found = [json.loads((folder / name).read_text(encoding="utf-8")) for name in names]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"{path}: there are no results to read here ({error}); give the --out of `bench suite`, or the "
+            "JSON file of another benchmark"
+        ) from error
+    return [{**one, "folder": folder} for one in found]
+
+
+def _by_space(results: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for result in results:
+        name = result["modality"]
+        if name in found:
+            raise ConfigError(
+                f"the space {name} was calibrated by {found[name]['question']} and by {result['question']}; "
+                "take one of them out of the suite"
+            )
+        found[name] = result
+    return found
+
+
+def _classes(found: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Recall by class for every ranking that must reach something, or the unfiltered one of its question."""
+    recalls = [result for _, result in found if result.get("kind") == "recall"]
+    measured: list[dict[str, Any]] = []
+    told: list[str] = []
+    for question in dict.fromkeys(result["question"] for result in recalls):
+        of_it = [one for one in recalls if one["question"] == question]
+        chosen = [one for one in of_it if one["must"]] or [one for one in of_it if one["asks"] == "none"]
+        for result in chosen:
+            rows = pq.read_table(result["folder"] / result["per_query"]).to_pylist()
+            classes = by_class(rows, seed=int(result["seed"]))
+            asks = "all molecules of the pool" if result["asks"] == "none" else result["asks"]
+            measured += [{"question": question, "asks": result["asks"], **one} for one in classes]
+            told += failures(classes, result["recall"]["1"], f"{question}, {asks}")
+    return measured, told

@@ -1,0 +1,249 @@
+"""Every answer to one question of a suite, from vectors that are already there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.chem.inner import is_inner
+from acml_search.encoders.card import ModelCard
+from acml_search.evaluation import further
+from acml_search.evaluation.classes import nearest_training
+from acml_search.evaluation.described import KnownStructures
+from acml_search.evaluation.embedding import BLOCK, Source, embed
+from acml_search.evaluation.further import COUNTED
+from acml_search.evaluation.isomers import isomer_result, with_isomers
+from acml_search.evaluation.queries import QueryFile
+from acml_search.evaluation.ranking import Every, Ranker
+from acml_search.evaluation.recall import asked_of, filter_name, filters_of, recall_result
+from acml_search.evaluation.report import write_json, write_per_query
+from acml_search.evaluation.retrieval import (
+    Asked,
+    Clock,
+    Truths,
+    answered_by,
+    query_vectors,
+    source_of,
+)
+from acml_search.evaluation.stored import StoredVectors
+from acml_search.evaluation.structures import Described, Structure, make_pool
+from acml_search.evaluation.suite import Question, Suite
+from acml_search.evaluation.within_batch import within_batches
+from acml_search.evaluation.workers import Workers, chunks
+from acml_search.modalities import get
+
+Ints = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass
+class Bench:
+    """What all questions of a run share."""
+
+    suite: Suite
+    card: ModelCard
+    model: str
+    out: Path
+    cache: Path
+    workers: Workers
+    structures: Mapping[Path, list[Described]]
+    """every row's, of the files"""
+    vectors: StoredVectors
+    command: str | None
+    skipped: list[dict[str, str]]
+    """what could not be asked, and why"""
+
+
+class Asking:
+    """One question being answered: `run` writes its result files and gives their contents."""
+
+    def __init__(self, bench: Bench, question: Question, file: QueryFile) -> None:
+        self.bench, self.question, self.file = bench, question, file
+        self.derived = get(question.modality).derived
+        self.clock = Clock()
+
+    def run(self) -> list[dict[str, Any]]:
+        """All results, each with its file's name under `result`."""
+        question, bench = self.question, self.bench
+        chosen = self.file.select(where=question.where)
+        library = KnownStructures([one for path in question.library for one in bench.structures[path]])
+        self.pool = make_pool(chosen, self.file.queries, library, size=question.pool, seed=bench.suite.seed)
+        self.asked = asked_of(chosen, self.pool, once=question.once)
+        self.nearest = self._nearest()
+        self.clock.lap("read")
+        # By mass, so that a filter looks at few blocks of candidates for each query.
+        order = np.argsort(self.pool.masses(), kind="stable")
+        self.places, self.table = self.finite(order, [self.pool.structures[i] for i in order.tolist()])
+        self.clock.lap("gather pool")
+        self.readable = [one for one in self.asked if one.truth >= 0]
+        results: list[dict[str, Any]] = []
+        if question.filters or question.batch or question.calibrate is not None:
+            self.queries = self.records(self.readable)
+            self.clock.lap("embed queries")
+        if question.filters:
+            results += self._to_molecule()
+        if question.batch:
+            results += self._within_batches()
+        if question.calibrate is not None:
+            results += further.calibration(self)
+        if question.to_record:
+            results.append(further.to_record(self))
+        if question.peaks:
+            results += further.peaks(self, chosen)
+        return results
+
+    def _to_molecule(self) -> Iterator[dict[str, Any]]:
+        truths = Truths(self.queries, np.array([one.truth for one in self.readable], dtype=np.int64))
+        for at, vectors in self._blocks():
+            truths.see(at, vectors)
+        for wanted in self.question.filters:
+            filters = filters_of(self.pool, formula=wanted.formula, da=wanted.da, ppm=wanted.ppm)
+            ranker = self._rank(self.queries, truths, filters)
+            asked = answered_by(self.asked, ranker)
+            self.clock.lap(f"rank {wanted.text}")
+            what = "" if wanted.text == "none" else f".{wanted.slug}"
+            result = self.recall(asked, "to-molecule", filter_name(wanted.formula, wanted.da, wanted.ppm))
+            yield self.write(what, result, kind="recall", asked=asked, asks=wanted.text)
+            if wanted.formula and self.question.isomers:
+                yield from self._isomers(asked)
+
+    def _isomers(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        counted = with_isomers(asked, self.pool.formula_codes())
+        if not counted:
+            return self.skip("isomers", "no query has an isomer in the pool")
+        result = isomer_result(
+            counted,
+            self.pool,
+            modality=self.question.modality,
+            card=self.bench.card,
+            model=self.bench.model,
+            seed=self.bench.suite.seed,
+        )
+        return [self.write(".isomers", result, kind="isomers", asked=counted, asks="isomers")]
+
+    def _within_batches(self) -> list[dict[str, Any]]:
+        good = [i for i, one in enumerate(self.readable) if one.error is None]
+        truths = [self.readable[i].truth for i in good]
+        graphs = self.graphs([self.pool.structures[i] for i in truths])
+        finite = np.isfinite(graphs).all(axis=1)
+        labels = np.asarray(truths)[finite].tolist()
+        found = within_batches(
+            self.queries[good][finite],
+            graphs[finite],
+            labels,
+            batch=self.question.batch,
+            seed=self.bench.suite.seed,
+        )
+        self.clock.lap("within batches")
+        if found is None:
+            return self.skip("within batches", f"fewer than {self.question.batch} molecules have a vector")
+        return [self.write(".batches", found, kind="batches", asks=f"within {self.question.batch}")]
+
+    def skip(self, what: str, why: str) -> list[dict[str, Any]]:
+        """Note that a part of the question cannot be asked; no result."""
+        self.bench.skipped.append({"question": f"{self.question.name} {what}", "why": why})
+        return []
+
+    def _nearest(self) -> list[float | None] | None:
+        """Tanimoto similarity of each query's molecule to the nearest that training may have seen."""
+        where = self.question.training
+        if where is None:
+            return None
+        clean = self.bench.suite.trained_on.get(self.bench.card.name)
+        if clean is not None and "license" in self.file.types:
+            where = f"({where}) AND ({clean})"
+        seen = {
+            query.structure.block: query.structure.smiles
+            for query in self.file.select(where=where)
+            if query.structure is not None and not is_inner(query.structure.block)
+        }
+        smiles = [one.query.structure.smiles if one.query.structure else None for one in self.asked]
+        return nearest_training(smiles, list(seen.values()), self.bench.workers)
+
+    def graphs(self, structures: Sequence[Structure]) -> Vectors:
+        """(n, d) graph vectors of the question's space; NaN where the model had none."""
+        return self.bench.vectors.take(self.question.modality, (one.smiles for one in structures))
+
+    def finite(self, places: Ints, structures: Sequence[Structure]) -> tuple[Ints, Vectors]:
+        """Graph vectors of the structures that have one, and their places."""
+        vectors = self.graphs(structures)
+        good = np.isfinite(vectors).all(axis=1)
+        return (places, vectors) if good.all() else (places[good], vectors[good])
+
+    def records(self, asked: Sequence[Asked]) -> Vectors:
+        """(n, d) vectors of the queries' records; one that failed is zeros and has its reason in `error`."""
+        sources: list[Source] = [source_of(one.query, "record", self.derived) for one in asked]
+        bench = self.bench
+        blocks = embed(
+            "record", self.question.modality, chunks(sources, BLOCK), bench.workers, bench.suite.seed
+        )
+        vectors = query_vectors(asked, blocks)
+        return vectors if len(asked) else np.zeros((0, self.table.shape[1]), np.float32)
+
+    def _blocks(self) -> Iterator[tuple[Ints, Vectors]]:
+        for low in range(0, len(self.places), COUNTED):
+            yield self.places[low : low + COUNTED], self.table[low : low + COUNTED]
+
+    def _rank(self, queries: Vectors, truths: Truths, filters: Every) -> Ranker:
+        ranker = Ranker(queries, truths.scores, truths.positions, filters)
+        for at, vectors in self._blocks():
+            ranker.add(vectors, at)
+        return ranker
+
+    def recall(self, asked: Sequence[Asked], direction: str, filtered: str | None) -> dict[str, Any]:
+        """What a ranking of the question's pool says."""
+        return {
+            **recall_result(
+                asked,
+                len(self.pool),
+                modality=self.question.modality,
+                direction=direction,
+                filtered=filtered,
+                card=self.bench.card,
+                model=self.bench.model,
+                seed=self.bench.suite.seed,
+                ks=self.bench.suite.recall_at,
+            ),
+            "n_pool_unreadable": self.pool.n_unreadable + len(self.pool) - len(self.places),
+        }
+
+    def write(
+        self, what: str, found: dict[str, Any], *, kind: str, asks: str, asked: Sequence[Asked] | None = None
+    ) -> dict[str, Any]:
+        """Write a result (and its queries) with what was asked and how; `what` goes into the file's name."""
+        question, bench = self.question, self.bench
+        path = bench.out / f"{question.name}{what}.json"
+        result = {
+            "question": question.name,
+            "kind": kind,
+            "asks": asks,
+            "modality": question.modality,
+            **found,
+            "model": bench.model,
+            "model_digest": bench.card.digest,
+            "queries": str(question.queries),
+            "library": [str(one) for one in question.library],
+            "where": question.where,
+            "must": {key: x for key, x in question.must.items() if _belongs(key, asks)},
+            "command": bench.command,
+            "result": path.name,
+        }
+        if asked is not None:
+            result["per_query"] = path.with_suffix(".queries.parquet").name
+            nearest = None
+            if self.nearest is not None:
+                of = {one.query.row: x for one, x in zip(self.asked, self.nearest, strict=True)}
+                nearest = [of[one.query.row] for one in asked]
+            write_per_query(asked, self.pool, bench.out / result["per_query"], nearest=nearest)
+        write_json(result, path)
+        return result
+
+
+def _belongs(key: str, asks: str) -> bool:
+    """Is a key of `must` ("none@10", "isomers", "set error") about this kind of result?"""
+    return key.partition("@")[0] == asks or (asks == "peaks" and key in ("set error", "assigned error"))

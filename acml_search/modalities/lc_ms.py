@@ -1,0 +1,137 @@
+"""Tandem mass spectra (LC-MS/MS, electrospray and its kin): fragments of one ion of known m/z."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acml_search.modalities.base import Modality, register
+from acml_search.spectra.masses import (
+    PeakBatch,
+    Spectrum,
+    collate_peaks,
+    number_or_none,
+    read_peaks,
+    vary_peaks,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MAX_PEAKS = 64
+ABOVE_PRECURSOR = 5.0  # Da; isotopes of the precursor may stand there, anything higher is noise
+
+# Codes of the categories; 0 = not known, the last adduct code = any other.
+ADDUCTS = [
+    "[M+H]+",
+    "[M-H]-",
+    "[M]+",
+    "[M+Na]+",
+    "[M+NH4]+",
+    "[M+K]+",
+    "[M-H2O+H]+",
+    "[M+HCOO]-",
+    "[M+CH3COO]-",
+    "[M+Cl]-",
+    "[M-2H]-",
+    "[M]-",
+]
+_SAME_ADDUCT = {
+    "[M+H-H2O]+": "[M-H2O+H]+",
+    "[M+HCO2]-": "[M+HCOO]-",
+    "[M+HCOOH-H]-": "[M+HCOO]-",
+    "[M-H+HCOOH]-": "[M+HCOO]-",
+    "[M+CH3COOH-H]-": "[M+CH3COO]-",
+    "[M+CH3CO2]-": "[M+CH3COO]-",
+    "[M]+*": "[M]+",
+    "[M]+.": "[M]+",
+}
+MODES = {"+": 1, "positive": 1, "pos": 1, "-": 2, "negative": 2, "neg": 2}
+UNITS = {"ev": 1, "v": 1, "ramp ev": 1, "nce": 2, "%": 2, "ramp nce": 2}
+TOKENS = (len(ADDUCTS) + 2, 3, 4)  # adduct, mode, unit of the energy (3 = a number without unit)
+
+
+@register("lc_ms")
+class LcMs(Modality):
+    """A tandem mass spectrum: peaks, and the ion they come from.
+
+    `mzs` (Th), `intensities` (any scale); where known `precursor_mz` (Th), `adduct` ("[M+H]+"), `ion_mode`
+    ("+", "-"), `ce_value` with `ce_unit` ("eV", "NCE"), or `collision_energy` as text.
+    """
+
+    columns = ("mzs", "intensities")
+    optional = ("precursor_mz", "adduct", "ion_mode", "ce_value", "ce_unit", "collision_energy")
+
+    def read(self, record: Any) -> Spectrum:
+        known = record if hasattr(record, "get") else {}
+        precursor = number_or_none(known, "precursor_mz", self.name) or 0.0
+        highest = precursor + ABOVE_PRECURSOR if precursor else np.inf
+        mzs, intensities = read_peaks(record, self.name, MAX_PEAKS, highest)
+        adduct = _adduct(known.get("adduct"))
+        mode = MODES.get(str(known.get("ion_mode")).strip().lower(), 0)
+        if not mode and 0 < adduct <= len(ADDUCTS):
+            mode = 1 if ADDUCTS[adduct - 1].endswith("+") else 2
+        energy, unit = self._energy(known)
+        return Spectrum(mzs, intensities, precursor, (adduct, mode, unit), energy)
+
+    def augment(self, item: Spectrum, rng: np.random.Generator) -> Spectrum:
+        mzs, intensities = vary_peaks(item.mzs, item.intensities, rng, ppm=3.0, drop=0.5)
+        precursor = item.precursor * (1 + 3e-6 * rng.standard_normal())
+        if rng.random() < 0.05:  # as a quadrupole or an ion trap reports it
+            mzs = np.round(mzs, 1)
+        adduct, mode, unit = item.tokens
+        energy = item.energy * float(np.exp(0.1 * rng.standard_normal()))
+        if rng.random() < 0.1:
+            adduct = 0
+        if rng.random() < 0.1:
+            unit, energy = 0, 0.0
+        if rng.random() < 0.05:
+            precursor = 0.0
+        if rng.random() < 0.05:
+            mode = adduct = 0
+        return Spectrum(mzs, intensities, precursor, (adduct, mode, unit), energy)
+
+    def collate(self, items: Sequence[Spectrum]) -> PeakBatch:
+        return collate_peaks(items)
+
+    def tower(self, **hyper: Any) -> nn.Module:
+        from acml_search.modalities.blocks.masses import PeakTower
+
+        return PeakTower(tokens=TOKENS, **hyper)
+
+    def example(self, rng: np.random.Generator) -> dict[str, Any]:
+        n = int(rng.integers(3, 20))
+        precursor = float(rng.uniform(150, 600))
+        return {
+            "mzs": np.sort(rng.uniform(50, precursor, n)).round(4).tolist(),
+            "intensities": rng.exponential(1, n).round(4).clip(1e-3).tolist(),
+            "precursor_mz": precursor,
+            "adduct": "[M+H]+",
+            "ion_mode": "+",
+            "ce_value": float(rng.choice([10, 20, 40])),
+            "ce_unit": "eV",
+        }
+
+    def _energy(self, record: Any) -> tuple[float, int]:
+        """Collision energy and the code of its unit."""
+        value = number_or_none(record, "ce_value", self.name)
+        unit = str(record.get("ce_unit") or "").strip().lower()
+        if value is None:
+            text = str(record.get("collision_energy") or "")
+            found = re.search(r"\d+(\.\d+)?", text)
+            if found is None:
+                return 0.0, 0
+            value = float(found.group())
+            unit = "nce" if re.search(r"NCE|%|nominal", text, re.I) else "ev" if "ev" in text.lower() else ""
+        return min(value, 300.0), UNITS.get(unit, 3)
+
+
+def _adduct(text: Any) -> int:
+    if not isinstance(text, str) or not text.strip():
+        return 0
+    text = text.strip().replace(" ", "")
+    text = _SAME_ADDUCT.get(text, text)
+    return ADDUCTS.index(text) + 1 if text in ADDUCTS else len(ADDUCTS) + 1

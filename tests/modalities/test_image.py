@@ -1,0 +1,173 @@
+"""Pictures as users have them, and structures as a recogniser gives them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rdkit import Chem
+
+from acml_search import modalities
+from acml_search.chem.depict import Style, draw, png
+from acml_search.errors import InvalidRecord
+from acml_search.modalities.pictures.assemble import SYMBOLS, assemble
+
+PICTURES = modalities.get("image")
+ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
+PLAIN = PICTURES.derive(ASPIRIN)
+
+
+def picture() -> Image.Image:
+    return Image.open(BytesIO(PLAIN)).convert("RGB")
+
+
+def file(image: Image.Image, kind: str, **options: int) -> bytes:
+    out = BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+class TestRead:
+    def test_every_form_of_one_picture_reads_alike(self, tmp_path: Path) -> None:
+        path = tmp_path / "aspirin.png"
+        path.write_bytes(PLAIN)
+        expected = PICTURES.read(PLAIN)
+        assert expected.dtype == np.uint8
+        assert expected.max() == 255
+        for form in (path, str(path), np.asarray(picture()), picture(), file(picture(), "BMP")):
+            assert np.array_equal(PICTURES.read(form), expected)
+
+    def test_a_negative_reads_as_the_positive(self) -> None:
+        negative = Image.fromarray(255 - np.asarray(picture()))
+        assert np.array_equal(PICTURES.read(negative), PICTURES.read(picture()))
+
+    def test_margins_do_not_matter(self) -> None:
+        wide = Image.new("RGB", (700, 500), "white")
+        wide.paste(picture(), (333, 111))
+        assert PICTURES.read(wide).shape == PICTURES.read(picture()).shape
+
+    def test_a_transparent_ground_reads_as_paper(self) -> None:
+        mol = Chem.MolFromSmiles(ASPIRIN)
+        for colour in (0.0, 1.0):  # black ink, white ink: both without paper
+            ink = ((colour,) * 3,) * 2
+            clear = draw(mol, Style(palette=ink, background=(1 - colour,) * 3 + (0.0,))).image
+            on_paper = draw(mol, Style(palette=ink, background=(1 - colour,) * 3)).image
+            assert clear.mode == "RGBA"
+            a, b = (PICTURES.read(x).astype(int) for x in (clear, on_paper))
+            assert a.shape == b.shape
+            assert np.abs(a - b).mean() < 8
+
+    def test_shade_and_jpeg_leave_the_ink(self) -> None:
+        pixels = np.asarray(picture().convert("L"), float)
+        shade = np.linspace(1, 0.6, pixels.shape[1])
+        shaded = Image.fromarray((pixels * shade).astype(np.uint8))
+        clean = PICTURES.read(picture().convert("L"))
+        worn = PICTURES.read(file(shaded, "JPEG", quality=60))
+        assert abs(worn.shape[0] - clean.shape[0]) <= 6
+        assert abs(worn.shape[1] - clean.shape[1]) <= 6
+        assert (worn > 128).mean() == pytest.approx((clean > 128).mean(), rel=0.5)
+
+    @pytest.mark.parametrize(
+        ("record", "reason"),
+        [
+            (np.full((50, 50), 255, np.uint8), "even ground"),
+            (np.zeros((0, 0), np.uint8), "no pixels"),
+            (np.zeros((50, 50)), "not uint8"),
+            (np.zeros((8, 8, 7), np.uint8), "opened"),
+            (PLAIN[:200], "opened"),
+            (b"GIF89a nonsense", "opened"),
+            ("no/such/file.png", "no file"),
+            (Image.new("1", (9000, 9000)), "too many"),
+            (7, "no picture"),
+        ],
+    )
+    def test_what_cannot_be_read_is_refused(self, record: object, reason: str) -> None:
+        with pytest.raises(InvalidRecord, match=reason):
+            PICTURES.read(record)
+
+    def test_tiny_pictures_do_not_break_it(self) -> None:
+        for side in (5, 12, 40):
+            pixels = np.full((side, side), 255, np.uint8)
+            pixels[side // 2 - 2 : side // 2 + 1, 1:-1] = 0
+            assert PICTURES.read(pixels).size
+        with pytest.raises(InvalidRecord, match="even ground"):
+            PICTURES.read(np.zeros((1, 1), np.uint8))
+
+
+def test_a_batch_gives_its_pictures_back() -> None:
+    from acml_search.modalities.blocks import tensors
+    from acml_search.modalities.blocks.reader import pictures
+
+    rng = np.random.default_rng(7)
+    items = [PICTURES.read(PICTURES.example(rng)) for _ in range(3)]
+    for item, back in zip(items, pictures(tensors(PICTURES.collate(items))), strict=True):
+        assert np.array_equal(item, back)
+
+
+def test_a_structure_that_cannot_be_drawn_is_refused() -> None:
+    with pytest.raises(InvalidRecord, match="RDKit cannot read"):
+        PICTURES.derive("C1CC")
+
+
+class TestAssemble:
+    def test_kekulised_and_dashed_rings_are_one_molecule(self) -> None:
+        ring = [(i, (i + 1) % 6) for i in range(6)]
+        kekulised = [(a, b, 1 + i % 2) for i, (a, b) in enumerate(ring)]
+        dashed = [(a, b, 4) for a, b in ring]
+        for bonds in (kekulised, dashed):
+            assert assemble([""] * 6, [0] * 6, [0] * 6, bonds) == "c1ccccc1"
+
+    def test_a_dashed_pyrrole_takes_its_hydrogen_from_the_letters_or_from_need(self) -> None:
+        bonds = [(i, (i + 1) % 5, 4) for i in range(5)]
+        for written in (1, 0):
+            assert assemble(["N", "", "", "", ""], [written, 0, 0, 0, 0], [0] * 5, bonds) == "c1cc[nH]c1"
+
+    def test_missed_charges_are_added(self) -> None:
+        bonds = [(0, 1, 1), (1, 2, 2), (1, 3, 1)]
+        for minus in (-1, 0):
+            nitro = assemble(["", "N", "O", "O"], [0, 0, 0, 0], [0, 0, 0, minus], bonds)
+            assert Chem.CanonSmiles(nitro) == Chem.CanonSmiles("C[N+](=O)[O-]")
+        ammonium = assemble(
+            ["", "N", "", "", "O"], [0, 0, 0, 0, 1], [0] * 5, [(i, 1, 1) for i in (0, 2, 3, 4)]
+        )
+        assert Chem.CanonSmiles(ammonium) == Chem.CanonSmiles("C[N+](C)(C)O")
+
+    @pytest.mark.parametrize(
+        ("label", "expected"),
+        [
+            ("OMe", "COc1ccccc1"),
+            ("NO2", "O=[N+]([O-])c1ccccc1"),
+            ("Boc", "CC(C)(C)OC(=O)c1ccccc1"),
+            ("Ph", "c1ccc(-c2ccccc2)cc1"),
+        ],
+    )
+    def test_letters_become_groups(self, label: str, expected: str) -> None:
+        ring = [(i, (i + 1) % 6, 1 + i % 2) for i in range(6)]
+        smiles = assemble([*[""] * 6, label], [0] * 7, [0] * 7, [*ring, (0, 6, 1)])
+        assert Chem.CanonSmiles(smiles) == Chem.CanonSmiles(expected)
+
+    def test_two_groups_bonded_to_each_other(self) -> None:
+        assert assemble(["OMe", "Me"], [0, 0], [0, 0], [(0, 1, 1)]) == "COC"
+
+    def test_what_is_no_chemistry_is_written_as_it_stands(self) -> None:
+        star = [(0, i, 2) for i in range(1, 6)]
+        smiles = assemble([""] * 6, [0] * 6, [0] * 6, star)
+        assert smiles
+        assert modalities.get("smiles").read(smiles).atoms.shape[0] == 6
+
+    def test_specks_are_left_out(self) -> None:
+        assert assemble(["", "", "O"], [0, 0, 1], [0] * 3, [(1, 2, 1)]) == "CO"
+        assert assemble([], [], [], []) == ""
+        assert assemble([""], [0], [0], []) == ""
+
+    def test_every_symbol_can_be_assembled(self) -> None:
+        for symbol in SYMBOLS:
+            assert assemble([symbol, "", ""], [0, 0, 0], [0, 0, 0], [(0, 1, 1), (1, 2, 1)])
+
+
+def test_png_keeps_every_pixel() -> None:
+    drawn = draw(Chem.MolFromSmiles(ASPIRIN)).image
+    assert np.array_equal(np.asarray(Image.open(BytesIO(png(drawn)))), np.asarray(drawn))

@@ -1,0 +1,212 @@
+"""Training of the picture reader at toy size: truth that stays with its picture, learning, what is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from rdkit import Chem
+from safetensors.torch import load_file, save_file
+
+from acml_search import modalities
+from acml_search.chem.depict import Style, draw, training_style
+from acml_search.encoders.model import Tower
+from acml_search.errors import ConfigError
+from acml_search.modalities.blocks import Projection, tensors
+from acml_search.modalities.blocks.recogniser import BOND, Recogniser, Ruler
+from acml_search.modalities.pictures.assemble import SYMBOLS
+from acml_search.training.pages import CANVAS, Sample, at_scale, mutated, packed, sample_of
+from acml_search.training.recognise import recogniser_loss, ruler_loss, run, same_molecule
+
+TOWER = {"width": 8, "hidden": 8, "layers": 2, "fine": 8, "coarse": 8, "blocks": 1, "ruler": 8}
+CONFIG = """
+root = "."
+out = "pictures"
+method = "pictures"
+modality = "image"
+smiles = "smiles"
+seed = 7
+[tower]
+width = 8
+hidden = 8
+layers = 2
+fine = 8
+coarse = 8
+blocks = 1
+ruler = 8
+[head]
+hidden = 8
+d = 8
+[training]
+epochs = 2
+epoch_size = 8
+batch = 4
+pages = 1
+isomers = 1
+lr = 1e-3
+weight_decay = 1e-4
+spectral = ["library.parquet"]
+repeat_spectral = 1
+repeat_rare = 1
+inner = 2
+[corpus]
+directory = "corpus"
+views = 1
+seed = 7
+source = [{ path = "library.parquet" }]
+"""
+
+
+def samples(*smiles: str, style: Style | None = None) -> list[Sample]:
+    rng = np.random.default_rng(7)
+    drawn = [draw(Chem.MolFromSmiles(s), style or Style(bond=20.0)) for s in smiles]
+    found = [sample_of(drawing, (), rng) for drawing in drawn]
+    assert None not in found
+    return [sample for sample in found if sample is not None]
+
+
+def test_packed_pictures_keep_their_truth() -> None:
+    rng = np.random.default_rng(7)
+    waiting = [at_scale(s, rng) for s in samples("CC(=O)Nc1ccc(O)cc1", "OCCCl", "c1ccncc1")]
+    pages = packed(waiting, 1, rng)
+    assert waiting == []
+    assert pages.pictures.shape == (1, 1, CANVAS, CANVAS)
+    labels = sorted(SYMBOLS[i] for i in pages.labels[:, 0].tolist() if i)
+    assert labels == ["Cl", "N", "N", "O", "O", "O"]
+    bonded = pages.pairs[pages.orders > 0]
+    assert len(bonded) == 11 + 3 + 6
+    lengths = (pages.xy[bonded[:, 0]] - pages.xy[bonded[:, 1]]).norm(dim=1)
+    assert float(lengths.median()) == pytest.approx(BOND, rel=0.35)
+    # Half-way along every bond there is ink.
+    middle = (pages.xy[bonded[:, 0]] + pages.xy[bonded[:, 1]]) / 2
+    for x, y in middle.long().tolist():
+        assert float(pages.pictures[0, 0, y - 3 : y + 4, x - 3 : x + 4].max()) > 0.3
+
+
+def test_what_finds_no_room_waits() -> None:
+    rng = np.random.default_rng(7)
+    waiting = [at_scale(s, rng) for s in samples(*["c1ccc2c(c1)cccc2CCCCCCO"] * 12)]
+    pages = packed(waiting, 1, rng)
+    atoms = len(samples("c1ccc2c(c1)cccc2CCCCCCO")[0].xy)
+    assert len(waiting) == 12 - len(pages.xy) // atoms
+    assert 0 < len(waiting) < 12
+
+
+def test_large_pictures_are_cut_with_their_truth() -> None:
+    rng = np.random.default_rng(7)
+    whole = samples("C" * 60)[0]
+    cut = at_scale(whole, rng)
+    assert max(cut.ink.shape) <= CANVAS
+    assert 2 < len(cut.xy) < 60
+    assert len(cut.bonds) == len(cut.xy) - 1
+    assert cut.bonds.max() < len(cut.xy)
+
+
+def test_mutated_molecules_bring_rare_letters_and_keep_their_bonds() -> None:
+    rng = np.random.default_rng(7)
+    mol = Chem.MolFromSmiles("CC(C)CC(=O)N(CCC)c1ccc(CC(C)C)cc1")
+    seen: set[str] = set()
+    for _ in range(40):
+        new = mutated(mol, rng)
+        drawing = draw(new, Style(bond=20.0))
+        seen |= set(drawing.symbols)
+        assert len(drawing.bonds) >= mol.GetNumBonds()
+        # Rings are left as they are.
+        assert [b.GetBondType() for b in new.GetBonds()][: mol.GetNumBonds()] == [
+            b.GetBondType() for b in mol.GetBonds()
+        ]
+    assert len(seen & set(SYMBOLS)) > 20
+    assert seen <= set(SYMBOLS)
+
+
+def test_both_networks_learn() -> None:
+    rng = np.random.default_rng(7)
+    torch.manual_seed(7)
+    style = training_style(rng)
+    some = samples("CC(=O)Nc1ccc(O)cc1", "OCCCl", style=Style(bond=18.0, line=style.line))
+    pages = packed([at_scale(s, rng) for s in some], 1, rng)
+    reader, ruler = Recogniser(8, 8, 1), Ruler(8)
+    optimiser = torch.optim.AdamW([*reader.parameters(), *ruler.parameters()], lr=5e-3)
+    losses = []
+    for _ in range(25):
+        terms = recogniser_loss(reader, pages) | {"ruler": ruler_loss(ruler, some, rng)}
+        loss = torch.stack(list(terms.values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append({name: float(term.detach()) for name, term in terms.items()})
+    for name in ("points", "offsets", "symbols", "bonds", "ruler"):
+        assert losses[-1][name] < 0.8 * losses[0][name], name
+
+
+def test_same_molecule_looks_past_configuration() -> None:
+    assert same_molecule("CC(N)C(=O)O", "C[C@H](N)C(=O)O")
+    assert not same_molecule("CC(N)C(=O)O", "C[C@H](N)C(=O)OC")
+    assert not same_molecule("", "C")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    smiles = [
+        f"{'C' * n}{end}"
+        for n in range(1, 13)
+        for end in ("O", "N", "c1ccccc1", "C(=O)O", "Cl", "[N+](C)(C)C")
+    ]
+    pq.write_table(pa.table({"smiles": smiles}), root / "library.parquet")
+    (root / "image.toml").write_text(CONFIG)
+    with pytest.raises(ConfigError, match="pretrain the SMILES encoder first"):
+        run(root / "image.toml")
+    torch.manual_seed(7)
+    behind = modalities.get("smiles").tower(width=8, hidden=8, layers=2)
+    weights = {f"encoder.{k}": v for k, v in behind.state_dict().items()}
+    weights |= {f"projection.{k}": v for k, v in Projection(16, 8, 8).state_dict().items()}
+    (root / "smiles").mkdir()
+    save_file(weights, root / "smiles" / "encoder.safetensors")
+    return run(root / "image.toml")
+
+
+def test_what_is_kept_is_a_tower_with_the_smiles_encoder_in_it(trained: Path) -> None:
+    weights = load_file(trained / "encoder.safetensors")
+    behind = load_file(trained.parent / "smiles" / "encoder.safetensors")
+    for name, value in behind.items():
+        assert torch.equal(weights[name.replace("encoder.", "encoder.smiles.", 1)], value)
+    tower = Tower("image", TOWER, {"hidden": 8, "d": 8}).eval()
+    tower.load_state_dict(weights)
+    image = modalities.get("image")
+    items = [image.read(image.derive(smiles)) for smiles in ("CCO", "c1ccccc1Cl")]
+    with torch.inference_mode():
+        vectors = tower(tensors(image.collate(items)))
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-5)
+    assert (trained / "config.json").exists()
+
+
+def test_a_run_begins_with_what_an_earlier_one_left(trained: Path) -> None:
+    from acml_search.training.recognise import Reader, _start
+
+    reader = Reader(TOWER)
+    _start(reader, trained)
+    weights = load_file(trained / "encoder.safetensors")
+    for name, value in reader.state_dict().items():
+        assert torch.equal(value, weights[f"encoder.{name}"]), name
+    with pytest.raises(ConfigError, match="earlier result"):
+        _start(reader, trained / "nowhere")
+
+
+def test_a_picture_is_embedded_as_the_smiles_that_is_recognised(trained: Path) -> None:
+    tower = Tower("image", TOWER, {"hidden": 8, "d": 8}).eval()
+    tower.load_state_dict(load_file(trained / "encoder.safetensors"))
+    image, smiles = modalities.get("image"), modalities.get("smiles")
+    ink = image.read(image.derive("CCO"))
+    with torch.inference_mode():
+        # Whatever a network after four steps recognises in it.
+        tower.encoder.recogniser.points.bias[0] = 3.0
+        written = tower.encoder.recognise([ink])[0]
+        assert written
+        vector = tower.encoder(tensors(image.collate([ink])))
+        expected = tower.encoder.smiles(tensors(smiles.collate([smiles.read(written)])))
+    assert torch.allclose(vector, expected, atol=1e-5)
