@@ -22,7 +22,17 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-NOT_LOSSES = {"epoch", "step", "lr", "seconds", "molecules_per_second", "inner_pool", "best"}
+NOT_LOSSES = {
+    "epoch",
+    "step",
+    "lr",
+    "seconds",
+    "molecules_per_second",
+    "inner_pool",
+    "inner_queries",
+    "scale",
+    "best",
+}
 MOST_LINES = 14  # more cannot be told apart
 COLOURS = 7
 
