@@ -2,10 +2,10 @@
 
     python benchmarks/ablations.py --out results/ablations.json [--only pooled frozen ...] [--epochs 4]
 
-Every variant starts from the same shift predictor and sees the same number of molecules; what is reported is
-recall at 1 of the inner part of `train` (InChIKey blocks no training step sees) in a pool of its 10,000
-molecules. Short runs compare decisions; they are not what the shipped weights reach. Needs the runs that
-acml_search/training/configs/acml-base.toml names.
+Every variant starts from the shift predictor (runs/shifts) and sees the same number of molecules; what is
+reported is recall at 1 of the inner part of `train` (InChIKey blocks no training step sees) in a pool of its
+10,000 molecules. Short runs compare decisions; they are not what the shipped weights reach. Needs the runs
+that acml_search/training/configs/acml-base.toml names.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ VARIANTS = {
     "no-isomers": no_isomers,
     "own-trunk-c_nmr": own_trunk("c_nmr"),
     "own-trunk-h_nmr": own_trunk("h_nmr"),
+    "own-trunk-lc_ms": own_trunk("lc_ms"),
     "own-trunk-smiles": own_trunk("smiles"),
 }
 
@@ -85,9 +86,11 @@ VARIANTS = {
 def variant(config: TrainingConfig, name: str, epochs: int, epoch_size: int) -> dict[str, Any]:
     """Train one variant and return the last line of its log."""
     data = copy.deepcopy(config.data)
+    data["start"] = "runs/shifts/shifts.safetensors"
+    data["space"] = {key: space for key, space in data["space"].items() if "copy" not in space}
     data["training"] |= {"epochs": epochs, "epoch_size": epoch_size}
     VARIANTS[name](data)
-    out = config.root / "runs" / "ablations" / name
+    out = config.root / "runs" / "ablations" / f"{name}-{epochs}x{epoch_size}"
     align(replace(config, data=data, out=out))
     line: dict[str, Any] = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     return {"variant": name, "what": (VARIANTS[name].__doc__ or "").strip(), **line}
@@ -99,14 +102,17 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--epoch-size", type=int, default=60_000)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epoch-size", type=int, default=40_000)
     arguments = parser.parse_args()
     config = read_config(CONFIG, ("name", "corpus", "trunk", "space", "stream", "training"))
-    lines = [variant(config, name, arguments.epochs, arguments.epoch_size) for name in arguments.only]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"config": str(CONFIG), "variants": lines}, indent=1))
-    keys = [k for k in lines[0] if k.endswith(("_inner_at_1", "_set_error"))]
+    lines: list[dict[str, Any]] = []
+    for name in arguments.only:
+        lines.append(variant(config, name, arguments.epochs, arguments.epoch_size))
+        arguments.out.write_text(json.dumps({"config": str(CONFIG), "variants": lines}, indent=1))
+    ends = ("_inner_at_1", "_set_error")
+    keys = list(dict.fromkeys(key for line in lines for key in line if key.endswith(ends)))
     print("| variant | " + " | ".join(keys) + " |")
     print("|---" * (len(keys) + 1) + "|")
     for line in lines:

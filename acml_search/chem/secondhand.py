@@ -17,12 +17,12 @@ Effect = Callable[[Image.Image, np.ndarray, float, np.random.Generator], tuple[I
 # name -> range of its strength
 TRAINING_EFFECTS: dict[str, tuple[float, float]] = {
     "turn": (-4.0, 4.0),
-    "blur": (0.2, 0.9),
+    "blur": (0.2, 1.2),
     "shade": (0.05, 0.3),
-    "noise": (3.0, 22.0),
+    "noise": (3.0, 40.0),
     "threshold": (110.0, 200.0),
-    "speckle": (0.0005, 0.004),
-    "jpeg": (25.0, 90.0),
+    "speckle": (0.0005, 0.02),
+    "jpeg": (12.0, 90.0),
 }
 HELD_OUT_EFFECTS: dict[str, tuple[float, float]] = {
     "perspective": (0.01, 0.06),

@@ -5,13 +5,17 @@ from acml_search.cli.add import add
 from acml_search.cli.app import app, main
 from acml_search.cli.build_index import build_index
 from acml_search.cli.embed import embed
+from acml_search.cli.explain import explain
 from acml_search.cli.info import info
 from acml_search.cli.models import models
+from acml_search.cli.parse import parse
 from acml_search.cli.query import query
 from acml_search.cli.verify import verify
 
 app.command("build-index")(build_index)
 app.command()(query)
+app.command()(explain)
+app.command()(parse)
 app.command()(add)
 app.command()(info)
 app.command()(verify)

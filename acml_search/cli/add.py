@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import print_report
+from acml_search.cli.output import print_report, wanted_records
 
 
 def add(
@@ -18,6 +18,7 @@ def add(
     shard_size: options.ShardSize = 10_000,
     limit: options.Limit = None,
     smiles_column: options.SmilesColumn = None,
+    records: options.Records = None,
     model: options.IndexModel = None,
     restart: options.Restart = False,
     json: options.Json = False,
@@ -36,6 +37,7 @@ def add(
         shard_size=shard_size,
         limit=limit,
         smiles_column=smiles_column,
+        records=wanted_records(records),
         model=model,
         restart=restart,
     )

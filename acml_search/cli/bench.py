@@ -22,7 +22,10 @@ Library = Annotated[
     typer.Option(help="More molecules for the pool; further files may follow it.", readable=False),
 ]
 More = Annotated[list[Path] | None, typer.Argument(metavar="LIBRARY", hidden=True, readable=False)]
-Rerank = Annotated[bool, typer.Option("--rerank/--no-rerank", help="Re-rank the shortlist.")]
+Rerank = Annotated[
+    bool,
+    typer.Option("--rerank/--no-rerank", help="Re-rank the best 200 by the weights in the model's card."),
+]
 LimitQueries = Annotated[
     int | None, typer.Option(min=1, help="Ask only this many queries, chosen at random; the pool stays.")
 ]
@@ -233,6 +236,7 @@ def _recall_table(result: dict[str, Any]) -> str:
     head = (
         f"{result['modality']} {result['direction']}: {result['n_queries']:,} queries "
         f"({result['n_failed']:,} failed), pool of {result['n_pool']:,}{filtered}"
+        f"{', re-ranked' if result['rerank'] else ''}"
     )
     scores = {f"recall@{k}": (value, k) for k, value in result["recall"].items()} | {
         "mrr": (result["mrr"], "mrr")
@@ -249,6 +253,7 @@ def _isomer_table(result: dict[str, Any]) -> str:
     head = (
         f"{result['modality']}: {result['n_queries']:,} queries ({result['n_failed']:,} failed) in "
         f"{result['n_groups']:,} formulas, groups of {size['median']:g} (median) to {size['max']:,} molecules"
+        f"{', re-ranked' if result['rerank'] else ''}"
     )
     rows: list[tuple[object, ...]] = [("", "value", "95 % interval", "chance")]
     for name, prefix in (("accuracy", ""), ("mrr", "mrr_")):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import names, print_report
+from acml_search.cli.output import names, print_report, wanted_records
 
 
 def build_index(
@@ -22,6 +22,7 @@ def build_index(
     modalities: Annotated[
         str, typer.Option(help="Record sides to derive from the structures, with commas between.")
     ] = "smiles",
+    records: options.Records = None,
     model: options.Model = "acml-base",
     factory: Annotated[
         str, typer.Option(help="auto (chosen by count), flat, or any FAISS factory string.")
@@ -42,6 +43,8 @@ def build_index(
     \b
     acml-search build-index
     acml-search build-index screening.csv.gz --out indexes/screening --workers 2
+    acml-search build-index massbank.msp screening.csv.gz --out indexes/spectra
+    acml-search build-index measured.parquet --records c_nmr --out indexes/carbon
     """
     from acml_search.index.build import build_index as build
 
@@ -49,6 +52,7 @@ def build_index(
         library or None,
         out,
         modalities=names(modalities),
+        records=wanted_records(records),
         model=model,
         factory=factory,
         workers=workers,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import names, print_report
+from acml_search.cli.output import names, print_report, wanted_records
 
 
 def embed(
@@ -17,6 +17,7 @@ def embed(
     modalities: Annotated[
         str, typer.Option(help="Record sides to derive as well, with commas between. Default: none.")
     ] = "",
+    records: options.Records = None,
     model: options.Model = "acml-base",
     workers: options.Workers = None,
     shard_size: options.ShardSize = 10_000,
@@ -37,6 +38,7 @@ def embed(
         library,
         out,
         modalities=names(modalities),
+        records=wanted_records(records),
         model=model,
         workers=workers,
         shard_size=shard_size,

@@ -19,7 +19,7 @@ def say_licence(model: str | None) -> str | None:
     return model
 
 
-FILES = "Files .smi, .csv, .tsv, .sdf, .parquet, each also .gz."
+FILES = "Files .smi, .csv, .tsv, .sdf, .parquet; spectra .msp, .mgf, .mzML; each also .gz."
 
 Index = Annotated[Path, typer.Argument(help="Folder of the index.", readable=False)]
 IndexModel = Annotated[
@@ -36,6 +36,14 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first rows
 Model = Annotated[
     str,
     typer.Option(help="Name or folder of a checkpoint; see `acml-search models`.", callback=say_licence),
+]
+Records = Annotated[
+    str | None,
+    typer.Option(
+        metavar="M[,M]|none",
+        help="Modality of the spectra in the library, where its files leave that open (a Parquet with "
+        "`shifts`: c_nmr or h_nmr); none: take the structures alone.",
+    ),
 ]
 Restart = Annotated[bool, typer.Option("--restart", help="Throw away what is in the folder and begin again.")]
 ShardSize = Annotated[int, typer.Option(min=1, help="Input rows per shard, the unit of resuming.")]

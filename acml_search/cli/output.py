@@ -57,3 +57,8 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
 def command_line() -> str:
     """This very command as a shell would take it, so that a result says how it was made."""
     return shlex.join(["acml-search", *sys.argv[1:]])
+
+
+def wanted_records(text: str | None) -> tuple[str, ...] | None:
+    """What `--records` says: modalities; empty where the files are to tell; None for no records at all."""
+    return None if text == "none" else names(text or "")

@@ -1,31 +1,38 @@
-"""`acml-search query`: an observation in, hits out."""
+"""`acml-search query`: observations or a molecule in, hits out."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from acml_search.cli.observations import Adduct, CNmr, GcMs, HNmr, Image, LcMs, given
+from acml_search.cli.written import opened
+
 if TYPE_CHECKING:
+    from acml_search.search.answer import Answer
     from acml_search.search.filters import Conditions
     from acml_search.search.query import Index
 
-FORMATS = ("table", "json", "csv", "sdf")
-_ENDINGS = {".json": "json", ".csv": "csv", ".sdf": "sdf"}
+FORMATS = ("table", "json", "csv", "sdf", "html")
+_ENDINGS = {".json": "json", ".csv": "csv", ".sdf": "sdf", ".html": "html"}
 
 
 def query(
     index: Annotated[Path, typer.Argument(help="Index directory.", readable=False)] = Path("indexes/default"),
     smiles: Annotated[str | None, typer.Option(help="A molecule to search for.", metavar="TEXT")] = None,
+    c_nmr: CNmr = None,
+    h_nmr: HNmr = None,
+    lc_ms: LcMs = None,
+    gc_ms: GcMs = None,
+    image: Image = None,
     batch: Annotated[
         Path | None,
         typer.Option(
-            help="A file of molecules (.smi, .csv, .sdf, .parquet, ...): one JSON line of hits each.",
+            help="A file of molecules (.smi, .csv, .sdf, .parquet, ...), or with --modality a Parquet of "
+            "records: one JSON line of hits each.",
             readable=False,
         ),
     ] = None,
@@ -35,15 +42,31 @@ def query(
         typer.Option(metavar="SQL", help='Condition on the library\'s columns: "exact_mass < 300".'),
     ] = None,
     formula: Annotated[str | None, typer.Option(metavar="F", help="Molecular formula, in any order.")] = None,
+    elements: Annotated[
+        str | None, typer.Option(metavar="E,E", help='Only molecules made of these: "C,H,N,O".')
+    ] = None,
+    with_elements: Annotated[
+        str | None, typer.Option(metavar="E,E", help='Only molecules that contain all of these: "Br,N".')
+    ] = None,
     mass: Annotated[float | None, typer.Option(metavar="DA", help="Neutral exact mass in Da.")] = None,
     tol_ppm: Annotated[
-        float | None, typer.Option(help="Tolerance of --mass in ppm (10 when none is given).")
+        float | None, typer.Option(help="Tolerance of the mass in ppm (10 when none is given).")
     ] = None,
-    tol_da: Annotated[float | None, typer.Option(help="Tolerance of --mass in Da.")] = None,
-    rerank: Annotated[
-        bool, typer.Option("--rerank/--no-rerank", help="Re-rank the shortlist (not for molecules).")
+    tol_da: Annotated[float | None, typer.Option(help="Tolerance of the mass in Da.")] = None,
+    adduct: Adduct = None,
+    any_mass: Annotated[
+        bool, typer.Option("--any-mass", help="Do not keep to the mass that an MS/MS precursor tells.")
     ] = False,
-    modality: Annotated[str | None, typer.Option(metavar="M", help="Search this modality alone.")] = None,
+    rerank: Annotated[
+        bool | None,
+        typer.Option(
+            "--rerank/--no-rerank", help="Compare the best candidates of spectra peak by peak. Default: yes."
+        ),
+    ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(metavar="M", help="With --smiles: search these records alone. With --batch: see there."),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(metavar="NAME|DIR", help="Model that encodes the query; default: the index's own."),
@@ -59,26 +82,39 @@ def query(
         Path | None, typer.Option(metavar="FILE", help="Write here instead of to stdout.", readable=False)
     ] = None,
 ) -> None:
-    """Search an index with a molecule.
+    """Which molecules fit what was observed; or, with --smiles, what fits a molecule.
 
-    One list per modality that has records (which of them would the molecule give?), and one of similar
-    molecules.
+    Several observations are of one compound and count together. An MS/MS spectrum with its precursor and
+    adduct keeps to molecules of that mass.
 
     \b
-    acml-search query --smiles "CC(=O)Nc1ccc(O)cc1" -k 5
+    acml-search query --c-nmr "169.1, 153.2, 131.0, 121.2, 115.1, 23.9" -k 5
+    acml-search query --c-nmr carbon.txt --h-nmr proton.txt --lc-ms spectra.mgf#3 --out hits.html
+    acml-search query --image drawing.png --formula C8H9NO2
     acml-search query indexes/mine --smiles CCO --where "vendor = 'X'" --mass 180.0423 --json
     acml-search query --batch queries.smi --out hits.jsonl
     """
-    if (smiles is None) == (batch is None):
-        raise typer.BadParameter("give either --smiles or --batch", param_hint="'--smiles'")
-    if mass is None and (tol_ppm is not None or tol_da is not None):
+    observed = given(c_nmr=c_nmr, h_nmr=h_nmr, lc_ms=lc_ms, gc_ms=gc_ms, image=image)
+    if sum([smiles is not None, batch is not None, bool(observed)]) != 1:
+        raise typer.BadParameter(
+            "give --smiles, --batch, or observations (--c-nmr, --h-nmr, --lc-ms, --gc-ms, --image)",
+            param_hint="'--smiles'",
+        )
+    if mass is None and lc_ms is None and (tol_ppm is not None or tol_da is not None):
         raise typer.BadParameter("a tolerance needs --mass", param_hint="'--tol-ppm' / '--tol-da'")
     if tol_ppm is not None and tol_da is not None:
         raise typer.BadParameter("give one tolerance, in ppm or in Da", param_hint="'--tol-ppm' / '--tol-da'")
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise typer.BadParameter(f"{out} must name a file in a folder that exists", param_hint="'--out'")
-    if rerank:
+    if rerank and smiles is not None:
         raise typer.BadParameter("there is nothing to re-rank a molecule's hits by", param_hint="'--rerank'")
+    if modality is not None and observed:
+        raise typer.BadParameter(
+            "an observation says itself what it is; --modality goes with --smiles or --batch",
+            param_hint="'--modality'",
+        )
+    if adduct is not None and lc_ms is None:
+        raise typer.BadParameter("an adduct needs an MS/MS spectrum (--lc-ms)", param_hint="'--adduct'")
     wanted = _format(format_, json_, out, lines=batch is not None)
 
     from acml_search.search import open_index
@@ -86,88 +122,88 @@ def query(
     conditions: Conditions = {
         "where": where,
         "formula": formula,
+        "elements_allowed": elements,
+        "elements_required": with_elements,
         "mass": mass,
         "tol_ppm": tol_ppm,
         "tol_da": tol_da,
     }
-    with open_index(index, model=model) as opened:
-        if smiles is not None:
-            _one(opened, smiles, k, conditions, modality, wanted, out)
-        elif batch is not None:
-            _many(opened, batch, k, conditions, modality, out)
+    asked = _How(k, rerank is not False, not any_mass, conditions)
+    with open_index(index, model=model) as there:
+        if batch is not None:
+            _many(there, batch, asked, modality, out)
+        elif smiles is not None:
+            _show(there.search(smiles, k=k, modality=modality, **conditions), wanted, out)
+        else:
+            answer = there.identify(
+                observed,
+                k=k,
+                adduct=adduct,
+                rerank=asked.rerank,
+                by_precursor=asked.by_precursor,
+                occlude=wanted in ("json", "html"),
+                **conditions,
+            )
+            _show(answer, wanted, out)
 
 
-def _one(
-    index: Index,
-    smiles: str,
-    k: int,
-    conditions: Conditions,
-    modality: str | None,
-    wanted: str,
-    out: Path | None,
-) -> None:
+class _How(NamedTuple):
+    """What is the same for every query of a call."""
+
+    k: int
+    rerank: bool
+    by_precursor: bool
+    conditions: Conditions
+
+
+def _show(answer: Answer, wanted: str, out: Path | None) -> None:
     from acml_search.search.write import WRITERS, write_table
 
-    answer = index.search(smiles, k=k, modality=modality, **conditions)
     for note in answer.notes:
         typer.echo(f"acml-search: {note}", err=True)
-    with _opened(out) as stream:
+    with opened(out) as stream:
         if wanted == "table":
             write_table(answer, stream, colour=stream.isatty() and "NO_COLOR" not in os.environ)
         else:
             WRITERS[wanted](answer, stream)
 
 
-def _many(
-    index: Index, batch: Path, k: int, conditions: Conditions, modality: str | None, out: Path | None
-) -> None:
-    from acml_search.search.batch import run_batch
+def _many(index: Index, batch: Path, asked: _How, modality: str | None, out: Path | None) -> None:
+    from acml_search import modalities
+    from acml_search.search.batch import run_batch, run_records
     from acml_search.search.filters import Filters
 
-    with _opened(out) as stream:
-        report = run_batch(index, batch, stream, k=k, filters=Filters(**conditions), modality=modality)
+    spectra = modality is not None and not modalities.get(modality).derived and batch.suffix == ".parquet"
+    with opened(out) as stream:
+        if spectra and modality is not None:
+            report = run_records(
+                index,
+                batch,
+                modality,
+                stream,
+                k=asked.k,
+                rerank=asked.rerank,
+                by_precursor=asked.by_precursor,
+                **asked.conditions,
+            )
+        else:
+            filters = Filters(**asked.conditions)
+            report = run_batch(index, batch, stream, k=asked.k, filters=filters, modality=modality)
     failed = f"; {report.failed:,} could not be read, their lines say why" if report.failed else ""
     typer.echo(f"acml-search: {report.queries:,} queries{failed}", err=True)
     if report.failed == report.queries:
         raise typer.Exit(1)
 
 
-def _format(given: str | None, json_: bool, out: Path | None, *, lines: bool) -> str:
+def _format(name: str | None, json_: bool, out: Path | None, *, lines: bool) -> str:
     """The name of the format to write. Raises BadParameter (exit status 2) for one that is not offered."""
     hint = "'--format'"
-    if given == "html":
-        raise typer.BadParameter(
-            f"html is not offered yet; choose one of {', '.join(FORMATS)}", param_hint=hint
-        )
-    if given is not None and given not in FORMATS:
-        raise typer.BadParameter(f"{given!r} is not one of {', '.join(FORMATS)}", param_hint=hint)
-    if json_ and given not in (None, "json"):
-        raise typer.BadParameter(f"--json and --format {given} contradict each other", param_hint=hint)
-    if lines and given not in (None, "json"):
+    if name is not None and name not in FORMATS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(FORMATS)}", param_hint=hint)
+    if json_ and name not in (None, "json"):
+        raise typer.BadParameter(f"--json and --format {name} contradict each other", param_hint=hint)
+    if lines and name not in (None, "json"):
         raise typer.BadParameter("--batch writes lines of JSON and no other format", param_hint=hint)
     if json_ or lines:
         return "json"
-    return given or _ENDINGS.get(out.suffix.lower() if out else "", "table")
-
-
-@contextmanager
-def _opened(out: Path | None) -> Iterator[TextIO]:
-    """stdout, or `out`, which appears only when all was written to it.
-
-    What is there and is no ordinary file (/dev/null, a pipe) is written to; renaming would replace it.
-    """
-    if out is None:
-        yield sys.stdout
-        return
-    if out.exists() and not out.is_file():
-        with out.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-        return
-    target = out.resolve()  # of a link, what it points to
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    return name or _ENDINGS.get(out.suffix.lower() if out else "", "table")

@@ -28,6 +28,9 @@ _WHAT = (
     "n_molecules",
     "n_failed",
     "n_pool",
+    "rerank",
+    "rerank_weights",
+    "by_cosine",
 )
 KEPT: dict[str, tuple[str, ...]] = {
     "recall": (*_WHAT, "candidates_per_query", "recall", "mrr", "ci95", "chance", "tie_rule"),
@@ -40,6 +43,7 @@ KEPT: dict[str, tuple[str, ...]] = {
               "n_molecules", "unit", "assigned"),
     "calibration": ("question", "modality", "scale_before", "factor", "scale", "temperature", "shortlist",
                     "n_pool", "inner", "valid"),
+    "rerank": ("question", "modality", "cosine", "evidence", "shortlist", "n_pool", "inner"),
 }  # fmt: skip
 """What a card keeps of each kind of result."""
 
@@ -48,8 +52,8 @@ def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None =
     """Put the results of suites (their folders) and of single benchmarks (JSON files) into a card.
 
     Replaces `metrics`, `within_batches`, `calibration`, `recall_by_class` and `known_failures_by_class`, and
-    sets the scale of every calibrated space. Raises ConfigError for a result of another model, for two
-    calibrations of one space, and for a folder without results.
+    sets the scale of every calibrated space and the weights of every one whose re-ranking was fitted. Raises
+    ConfigError for a result of another model, for two fits of one space, and for a folder without results.
     """
     card = read_card(directory)
     found = [(path, result) for path in sources for result in _results(path)]
@@ -65,8 +69,13 @@ def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None =
     data["metrics"] = by_kind["recall"] + by_kind["isomers"] + by_kind["peaks"]
     data["within_batches"] = by_kind["batches"]
     data["calibration"] = calibration = _by_space(by_kind["calibration"])
+    reranking = _by_space(by_kind["rerank"])
     data["spaces"] = {
-        name: {**space, "scale": calibration[name]["scale"]} if name in calibration else space
+        name: {
+            **space,
+            **({"scale": calibration[name]["scale"]} if name in calibration else {}),
+            **({"rerank": _weights(reranking[name])} if name in reranking else {}),
+        }
         for name, space in card.data["spaces"].items()
     }
     classes, told = _classes(found)
@@ -96,6 +105,11 @@ def _results(path: Path) -> list[dict[str, Any]]:
             "JSON file of another benchmark"
         ) from error
     return [{**one, "folder": folder} for one in found]
+
+
+def _weights(fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """What a space's entry keeps of a fit of re-ranking."""
+    return {key: fitted[key] for key in ("cosine", "evidence", "shortlist", "n_pool", "inner", "command")}
 
 
 def _by_space(results: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,8 +67,21 @@ def _record_blocks(asking: Asking) -> list[tuple[Ints, Vectors]]:
     return [(at[ok], vectors[ok]) for ok, (at, vectors) in zip(finite, blocks, strict=True)]
 
 
-def calibration(asking: Asking) -> list[dict[str, Any]]:
-    """One temperature, fitted on the inner part of `calibrate`'s rows in the same pool."""
+class Inner(NamedTuple):
+    """Queries of the inner part of `calibrate`'s rows, and the pool with their molecules in it."""
+
+    asked: list[Asked]
+    queries: Vectors
+    """(nq, d)"""
+    structures: list[Structure]
+    """of the pool, those that were added last"""
+    places: Ints
+    table: Vectors
+    """(n, d) of the pool's molecules at `places` (n,)"""
+
+
+def inner_part(asking: Asking) -> Inner | None:
+    """None where the file has no row of it."""
     chosen = [
         query
         for query in asking.file.select(where=asking.question.calibrate)
@@ -82,23 +95,31 @@ def calibration(asking: Asking) -> list[dict[str, Any]]:
     known |= {block: len(asking.pool) + i for i, block in enumerate(added)}
     inner = [Asked(query, known[query.structure.block]) for query in chosen if query.structure is not None]
     if not inner:
-        return asking.skip("calibration", "the file has no row of the inner part of `calibrate`")
+        return None
     inner = [inner[i] for i in _few([one.truth for one in inner], asking)]
     more_at, more = asking.finite(len(asking.pool) + np.arange(len(added)), list(added.values()))
     places = np.concatenate([asking.places, more_at])
     table = np.concatenate([asking.table, more]) if len(more) else asking.table
     queries = asking.records(inner)
     asking.clock.lap("embed inner queries")
+    return Inner(inner, queries, [*asking.pool.structures, *added.values()], places, table)
+
+
+def calibration(asking: Asking) -> list[dict[str, Any]]:
+    """One temperature, fitted on the inner part of `calibrate`'s rows in the same pool."""
+    inner = inner_part(asking)
+    if inner is None:
+        return asking.skip("calibration", "the file has no row of the inner part of `calibrate`")
     scale = asking.bench.card.spaces[asking.question.modality].scale
     few = _few([one.truth for one in asking.readable], asking)
     found = calibrate(
-        shortlists(inner, queries, places, table),
+        shortlists(inner.asked, inner.queries, inner.places, inner.table),
         shortlists([asking.readable[i] for i in few], asking.queries[few], asking.places, asking.table),
         scale,
     )
     asking.clock.lap("calibrate")
-    found["n_pool"] = len(places)
-    found["n_failed"] = sum(one.error is not None for one in inner)
+    found["n_pool"] = len(inner.places)
+    found["n_failed"] = sum(one.error is not None for one in inner.asked)
     return [asking.write(".calibration", found, kind="calibration", asks="calibration")]
 
 

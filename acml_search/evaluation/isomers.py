@@ -16,9 +16,10 @@ import numpy as np
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import ConfigError
 from acml_search.evaluation import metrics
-from acml_search.evaluation.ranking import Every, SameFormula
+from acml_search.evaluation.ranking import Every, Ranker, SameFormula
 from acml_search.evaluation.recall import TIE_RULE, RetrievalOptions, asked_of
 from acml_search.evaluation.report import write_json, write_per_query
+from acml_search.evaluation.rerank import Keeper
 from acml_search.evaluation.retrieval import Asked, Clock, rank_queries
 from acml_search.evaluation.structures import Pool
 from acml_search.evaluation.workers import Workers
@@ -46,6 +47,7 @@ def measure_isomers(options: RetrievalOptions) -> dict[str, Any]:
             )
         wanted = np.isin(codes, codes[[one.truth for one in asked]])
         clock.lap("read")
+        keeper = Keeper()
         rank_queries(
             asked,
             file.queries,
@@ -58,7 +60,11 @@ def measure_isomers(options: RetrievalOptions) -> dict[str, Any]:
             seed=options.seed,
             clock=clock,
             keep=wanted,
+            make=keeper if options.rerank else Ranker,
         )
+        if options.rerank:
+            options.rerank_answers(asked, keeper, pool, workers)
+            clock.lap("rerank")
     per_query = options.out.with_suffix(".queries.parquet")
     write_per_query(asked, pool, per_query)
     result = {
@@ -70,6 +76,7 @@ def measure_isomers(options: RetrievalOptions) -> dict[str, Any]:
             model=options.model,
             seed=options.seed,
         ),
+        **options.reranked(),
         "n_unreadable": sum(query.structure is None for query in chosen),
         "seconds": clock.seconds,
         "limit": options.limit,

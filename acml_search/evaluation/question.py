@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from acml_search.chem.inner import is_inner
 from acml_search.encoders.card import ModelCard
-from acml_search.evaluation import further
+from acml_search.evaluation import further, reranked
 from acml_search.evaluation.classes import nearest_training
 from acml_search.evaluation.described import KnownStructures
 from acml_search.evaluation.embedding import BLOCK, Source, embed
@@ -22,6 +22,7 @@ from acml_search.evaluation.queries import QueryFile
 from acml_search.evaluation.ranking import Every, Ranker
 from acml_search.evaluation.recall import asked_of, filter_name, filters_of, recall_result
 from acml_search.evaluation.report import write_json, write_per_query
+from acml_search.evaluation.rerank import Listing
 from acml_search.evaluation.retrieval import (
     Asked,
     Clock,
@@ -32,7 +33,7 @@ from acml_search.evaluation.retrieval import (
 )
 from acml_search.evaluation.stored import StoredVectors
 from acml_search.evaluation.structures import Described, Structure, make_pool
-from acml_search.evaluation.suite import Question, Suite
+from acml_search.evaluation.suite import Filter, Question, Suite
 from acml_search.evaluation.within_batch import within_batches
 from acml_search.evaluation.workers import Workers, chunks
 from acml_search.modalities import get
@@ -86,7 +87,9 @@ class Asking:
             self.queries = self.records(self.readable)
             self.clock.lap("embed queries")
         if question.filters:
-            results += self._to_molecule()
+            results += self.to_molecule()
+            if question.rerank:
+                results += reranked.again(self)
         if question.batch:
             results += self._within_batches()
         if question.calibrate is not None:
@@ -97,22 +100,41 @@ class Asking:
             results += further.peaks(self, chosen)
         return results
 
-    def _to_molecule(self) -> Iterator[dict[str, Any]]:
+    def to_molecule(self) -> Iterator[dict[str, Any]]:
+        """Recall of the queries in the pool, with each filter, and among isomers."""
+        self.listings: dict[Filter, Listing] = {}
         truths = Truths(self.queries, np.array([one.truth for one in self.readable], dtype=np.int64))
         for at, vectors in self._blocks():
             truths.see(at, vectors)
         for wanted in self.question.filters:
             filters = filters_of(self.pool, formula=wanted.formula, da=wanted.da, ppm=wanted.ppm)
             ranker = self._rank(self.queries, truths, filters)
+            if isinstance(ranker, Listing):
+                self.listings[wanted] = ranker
             asked = answered_by(self.asked, ranker)
             self.clock.lap(f"rank {wanted.text}")
             what = "" if wanted.text == "none" else f".{wanted.slug}"
-            result = self.recall(asked, "to-molecule", filter_name(wanted.formula, wanted.da, wanted.ppm))
-            yield self.write(what, result, kind="recall", asked=asked, asks=wanted.text)
-            if wanted.formula and self.question.isomers:
-                yield from self._isomers(asked)
+            yield from self.say(wanted, asked, what)
 
-    def _isomers(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+    def say(
+        self,
+        wanted: Filter,
+        asked: Sequence[Asked],
+        what: str,
+        more: Mapping[str, Any] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Write recall with a filter and, where it is by formula, among isomers. `what` goes into the file's
+        name; `more`: about re-ranking, where these are re-ranked answers.
+        """
+        rerank = more is not None
+        asks = f"rerank {wanted.text}" if rerank else wanted.text
+        name = filter_name(wanted.formula, wanted.da, wanted.ppm)
+        result = {**self.recall(asked, "to-molecule", name), "rerank": rerank, **(more or {})}
+        yield self.write(what, result, kind="recall", asked=asked, asks=asks)
+        if wanted.formula and self.question.isomers:
+            yield from self._isomers(asked, rerank)
+
+    def _isomers(self, asked: Sequence[Asked], rerank: bool) -> list[dict[str, Any]]:
         counted = with_isomers(asked, self.pool.formula_codes())
         if not counted:
             return self.skip("isomers", "no query has an isomer in the pool")
@@ -124,7 +146,9 @@ class Asking:
             model=self.bench.model,
             seed=self.bench.suite.seed,
         )
-        return [self.write(".isomers", result, kind="isomers", asked=counted, asks="isomers")]
+        result["rerank"] = rerank
+        what, asks = (".isomers.rerank", "rerank isomers") if rerank else (".isomers", "isomers")
+        return [self.write(what, result, kind="isomers", asked=counted, asks=asks)]
 
     def _within_batches(self) -> list[dict[str, Any]]:
         good = [i for i, one in enumerate(self.readable) if one.error is None]
@@ -190,7 +214,8 @@ class Asking:
             yield self.places[low : low + COUNTED], self.table[low : low + COUNTED]
 
     def _rank(self, queries: Vectors, truths: Truths, filters: Every) -> Ranker:
-        ranker = Ranker(queries, truths.scores, truths.positions, filters)
+        kind = Listing if self.question.rerank else Ranker
+        ranker = kind(queries, truths.scores, truths.positions, filters)
         for at, vectors in self._blocks():
             ranker.add(vectors, at)
         return ranker
@@ -245,5 +270,7 @@ class Asking:
 
 
 def _belongs(key: str, asks: str) -> bool:
-    """Is a key of `must` ("none@10", "isomers", "set error") about this kind of result?"""
+    """Is a key of `must` ("none@10", "isomers", "set error", "gain") about this kind of result?"""
+    if key == "gain":
+        return asks == "none"
     return key.partition("@")[0] == asks or (asks == "peaks" and key in ("set error", "assigned error"))

@@ -19,13 +19,16 @@ from acml_search.errors import ConfigError
 from acml_search.evaluation import metrics
 from acml_search.evaluation.described import KnownStructures, described_file
 from acml_search.evaluation.queries import QueryFile, read_queries
-from acml_search.evaluation.ranking import Candidates, Every, MassWithin, SameFormula
+from acml_search.evaluation.ranking import Candidates, Every, MassWithin, Ranker, SameFormula
 from acml_search.evaluation.report import check_out, write_json, write_per_query
+from acml_search.evaluation.rerank import Keeper, check_rerank, tell, told, weights_of, with_evidence
 from acml_search.evaluation.retrieval import SIDES, Asked, Clock, rank_queries
 from acml_search.evaluation.structures import LibraryStructures, Pool, Query, choose, make_pool
 from acml_search.evaluation.workers import Workers
 from acml_search.modalities import get
 
+ASKING = ("embed queries", "rank", "rerank")
+"""steps that are about the queries, not the pool"""
 TIE_RULE = "a tie is a miss: a candidate within tie_tolerance of the truth's score counts as better"
 
 
@@ -51,15 +54,10 @@ class RetrievalOptions:
 
     def check(self) -> None:
         """Raises UnknownModality, CheckpointError or ConfigError for options that make no sense."""
-        kind = get(self.modality)
+        get(self.modality)
         check_space(read_card(self.model), self.modality)
         if self.rerank:
-            reason = (
-                f"there is nothing to re-rank by for {self.modality!r}"
-                if kind.derived
-                else "re-ranking is not part of this version; measure without it"
-            )
-            raise ConfigError(f"--rerank: {reason}")
+            check_rerank(read_card(self.model), self.modality)
         check_out(self.out)
 
     def read(self, workers: Workers) -> tuple[QueryFile, list[Query]]:
@@ -84,6 +82,26 @@ class RetrievalOptions:
             library = KnownStructures([one for rows in kept for one in rows])
         return make_pool(chosen, file.queries, library, size=size, seed=self.seed)
 
+    def rerank_answers(self, asked: Sequence[Asked], keeper: Keeper, pool: Pool, workers: Workers) -> None:
+        """Re-score the shortlists that were kept and write the new ranks to the queries."""
+        readable = [one for one in asked if one.truth >= 0]
+        usable, lists = with_evidence(
+            readable,
+            [keeper.listing],
+            pool.structures,
+            modality=self.modality,
+            derived=get(self.modality).derived,
+            workers=workers,
+            seed=self.seed,
+        )
+        tell(readable, lists[0], usable, weights_of(read_card(self.model), self.modality))
+
+    def reranked(self) -> dict[str, Any]:
+        """What a result says of re-ranking."""
+        if not self.rerank:
+            return {"rerank": False}
+        return told(weights_of(read_card(self.model), self.modality))
+
 
 @dataclass(frozen=True)
 class RecallOptions(RetrievalOptions):
@@ -100,6 +118,10 @@ class RecallOptions(RetrievalOptions):
             raise ConfigError(f"--direction {self.direction} is not one of {', '.join(SIDES)}")
         if self.mass_filter_da is not None and self.mass_filter_ppm is not None:
             raise ConfigError("give --mass-filter-da or --mass-filter-ppm, not both")
+        if self.rerank and self.direction == "to-record":
+            raise ConfigError(
+                "--rerank compares molecules with an observation; it needs --direction to-molecule"
+            )
         super().check()
 
     def filters(self, pool: Pool) -> Every:
@@ -120,6 +142,7 @@ def measure_recall(options: RecallOptions) -> dict[str, Any]:
         pool = options.pool_of(chosen, file, workers, options.pool)
         asked = asked_of(chosen, pool, once=options.direction == "to-record")
         clock.lap("read")
+        keeper = Keeper()
         n_lost = rank_queries(
             asked,
             file.queries,
@@ -131,7 +154,11 @@ def measure_recall(options: RecallOptions) -> dict[str, Any]:
             workers=workers,
             seed=options.seed,
             clock=clock,
+            make=keeper if options.rerank else Ranker,
         )
+        if options.rerank:
+            options.rerank_answers(asked, keeper, pool, workers)
+            clock.lap("rerank")
     per_query = options.out.with_suffix(".queries.parquet")
     write_per_query(asked, pool, per_query)
     result = {
@@ -145,7 +172,8 @@ def measure_recall(options: RecallOptions) -> dict[str, Any]:
             model=options.model,
             seed=options.seed,
         ),
-        "seconds_per_query": (clock.seconds["embed queries"] + clock.seconds.get("rank", 0.0)) / len(asked),
+        **options.reranked(),
+        "seconds_per_query": sum(clock.seconds.get(step, 0.0) for step in ASKING) / len(asked),
         "seconds": clock.seconds,
         "limit": options.limit,
         "split": options.split,

@@ -7,7 +7,7 @@ first in the pool, so that every truth's score is known when counting begins.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
@@ -23,6 +23,7 @@ from acml_search.evaluation.workers import Workers, chunks
 from acml_search.progress import progress
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
 SIDES = {"to-molecule": ("record", "graph"), "to-record": ("graph", "record")}  # direction: queries', pool's
@@ -69,11 +70,13 @@ def rank_queries(
     seed: int,
     clock: Clock,
     keep: npt.NDArray[np.bool_] | None = None,
+    make: Callable[[Vectors, Floats, Ints, Every], Ranker] = Ranker,
 ) -> int:
     """Fill in rank, scores and number of candidates of `asked`; returns how many pool molecules failed.
 
     `queries`: all rows of the queries' file: their records are the pool's when a recorded modality (not
     `derived`) is ranked. `keep` (n_pool,): only these are embedded, where the filters let no other pass.
+    `make`: gives the ranker, where more is wanted of it than ranks.
     """
     ours, theirs = SIDES[direction]
     readable = [one for one in asked if one.truth >= 0]
@@ -86,7 +89,7 @@ def rank_queries(
         blocks = [(at, sources) for at, sources in (_only(keep, *block) for block in blocks) if len(at)]
     embedded = embed(theirs, modality, (sources for _, sources in blocks), workers, seed)
     truths = Truths(vectors, np.array([one.truth for one in readable], dtype=np.int64))
-    ranker = Ranker(vectors, truths.scores, truths.positions, filters)
+    ranker = make(vectors, truths.scores, truths.positions, filters)
     held: list[tuple[Ints, Vectors]] = []
     n_failed = 0
     total = len(pool) if keep is None else int(keep.sum())

@@ -20,11 +20,22 @@ pool = 100000                                  # default: all molecules of queri
 once = true                                    # a molecule asks once (default: where records are derived)
 batch = 128                                    # ACML's own metric; 0: not
 calibrate = "split = 'train'"                  # SQL: its inner part fits the temperature
+rerank = true                                  # ask again, shortlists re-scored peak by peak; weights are
+                                               # fitted on the inner part of `calibrate`, or the card's
+rerank_queries = 1000                          # so many of the queries, chosen at random (default: all)
 training = "split = 'train'"                   # SQL: rows that queries' similarity is measured to
 
 [question.must]                                # what is to be reached, shown beside what was
 "none@10" = 0.8
 "isomers" = 0.92
+"rerank none@1" = 0.68                         # of the re-ranked answers
+
+[[fused]]                                      # several observations of one compound, against each alone
+name = "c_nmr-h_nmr"
+parts = ["c_nmr", "h_nmr"]                     # questions of this suite
+filters = ["none", "formula"]
+[fused.must]
+"gain" = 0.1                                   # in recall at 1, over the best part alone, without filter
 """
 
 from __future__ import annotations
@@ -100,6 +111,18 @@ class Question:
     peaks: bool
     assigned: Assigned | None
     must: Mapping[str, float] = field(default_factory=dict)
+    rerank: bool = False
+    rerank_queries: int | None = None
+
+
+@dataclass(frozen=True)
+class FusedQuestion:
+    """`parts`: names of the questions whose observations of one compound are put together."""
+
+    name: str
+    parts: tuple[str, ...]
+    filters: tuple[Filter, ...]
+    must: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,6 +134,7 @@ class Suite:
     recall_at: tuple[int, ...]
     trained_on: Mapping[str, str]
     questions: tuple[Question, ...]
+    fused: tuple[FusedQuestion, ...] = ()
 
 
 def read_suite(path: Path) -> Suite:
@@ -123,22 +147,29 @@ def read_suite(path: Path) -> Suite:
         raise ConfigError(f"{path}: this is not TOML: {error}") from error
     root = path.parent / data.pop("root", ".")
     library = tuple(root / name for name in data.pop("library", []))
-    tables = data.pop("question", [])
+    tables, fused = data.pop("question", []), data.pop("fused", [])
     suite = Suite(
         path=path,
         seed=int(data.pop("seed", 0)),
         recall_at=tuple(int(k) for k in data.pop("recall_at", RECALL_AT)),
         trained_on=data.pop("trained_on", {}),
         questions=tuple(_question(path, root, library, number, table) for number, table in enumerate(tables)),
+        fused=tuple(_fused(path, table) for table in fused),
     )
     if data:
         raise ConfigError(f"{path}: nobody reads the key {min(data)!r} of the suite")
     names = [question.name for question in suite.questions]
+    names += [one.name for one in suite.fused]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         raise ConfigError(
             f"{path}: two questions are called {twice[0]!r}" if twice else f"{path}: there is no [[question]]"
         )
+    for one in suite.fused:
+        unknown = sorted(set(one.parts) - set(names))
+        if unknown or len(one.parts) < 2:
+            what = f"{unknown[0]!r} is no question here" if unknown else "it takes two parts at least"
+            raise ConfigError(f"{path}: fused {one.name!r}: {what}")
     return suite
 
 
@@ -167,6 +198,8 @@ def _question(
             peaks=bool(left.pop("peaks", False)),
             assigned=_assigned(root, left.pop("assigned", None)),
             must=left.pop("must", {}),
+            rerank=bool(left.pop("rerank", False)),
+            rerank_queries=left.pop("rerank_queries", None),
         )
     except KeyError as error:
         raise ConfigError(f"{what} lacks {error}") from None
@@ -174,6 +207,22 @@ def _question(
         raise ConfigError(f"{what}: nobody reads the key {min(left)!r}")
     if not re.fullmatch(r"[\w.-]+", question.name):
         raise ConfigError(f"{what}: the name goes into file names; use letters, digits, '-', '_' and '.'")
+    return question
+
+
+def _fused(path: Path, table: dict[str, Any]) -> FusedQuestion:
+    left = dict(table)
+    try:
+        question = FusedQuestion(
+            str(left.pop("name")),
+            tuple(left.pop("parts")),
+            tuple(Filter.of(text) for text in left.pop("filters", ["none"])),
+            left.pop("must", {}),
+        )
+    except KeyError as error:
+        raise ConfigError(f"{path}: a [[fused]] lacks {error}") from None
+    if left:
+        raise ConfigError(f"{path}: fused {question.name!r}: nobody reads the key {min(left)!r}")
     return question
 
 

@@ -12,12 +12,13 @@ from typing import Any
 from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError
 from acml_search.evaluation.described import described_file
+from acml_search.evaluation.fused import ask_fused
 from acml_search.evaluation.queries import QueryFile, read_queries
 from acml_search.evaluation.question import Asking, Bench
 from acml_search.evaluation.report import write_json
 from acml_search.evaluation.retrieval import Clock
 from acml_search.evaluation.stored import graph_vectors
-from acml_search.evaluation.suite import Question, Suite, read_suite
+from acml_search.evaluation.suite import FusedQuestion, Question, Suite, read_suite
 from acml_search.evaluation.tables import suite_page
 from acml_search.evaluation.workers import Workers
 
@@ -48,15 +49,20 @@ def measure_suite(options: SuiteOptions) -> dict[str, Any]:
     suite = read_suite(options.suite)
     card = read_card(options.model)
     questions, skipped = _wanted(suite, options, set(card.spaces))
+    fused = _wanted_fused(suite, options, set(card.spaces))
+    parts = [one for one in suite.questions if any(one.name in two.parts for two in fused)]
     _check_folder(options.out)
     cache = options.cache or options.out.parent / "cache"
     clock = Clock()
     seconds: dict[str, dict[str, float]] = {}
     results: list[dict[str, Any]] = []
     with Workers(options.workers, model=options.model) as workers:
-        files = dict.fromkeys(path for one in questions for path in (one.queries, *one.library))
+        everything = [*questions, *(one for one in parts if one not in questions)]
+        files = dict.fromkeys(path for one in everything for path in (one.queries, *one.library))
         structures = {path: described_file(path, workers, cache) for path in files}
-        read = {path: read_queries(path, workers, cache=cache) for path in {one.queries for one in questions}}
+        read = {
+            path: read_queries(path, workers, cache=cache) for path in {one.queries for one in everything}
+        }
         for question in questions:  # what cannot be asked is said before the long part
             _check(question, read[question.queries])
         clock.lap("read structures")
@@ -74,15 +80,20 @@ def measure_suite(options: SuiteOptions) -> dict[str, Any]:
             options.command,
             skipped,
         )
-        for i, question in enumerate(questions):
-            asking = Asking(bench, question, read[question.queries])
-            results += asking.run()
-            seconds[question.name] = asking.clock.seconds
-            del asking  # half a million vectors
+        left: list[Question | FusedQuestion] = [*questions, *fused]
+        while left:
+            now = left.pop(0)
+            if isinstance(now, FusedQuestion):
+                results += ask_fused(bench, now, read)
+            else:
+                asking = Asking(bench, now, read[now.queries])
+                results += asking.run()
+                seconds[now.name] = asking.clock.seconds
+                del asking  # half a million vectors
             clock.lap("questions")
             summary = _summary(bench, options, clock, results)
             summary["seconds_by_question"] = seconds
-            summary["left"] = [one.name for one in questions[i + 1 :]]
+            summary["left"] = [one.name for one in left]
             write_json(summary, options.out / SUMMARY)  # after each, so that what is done is of use
             (options.out / PAGE).write_text(suite_page(summary, results), encoding="utf-8")
     return summary
@@ -118,7 +129,7 @@ def _summary(
 def _wanted(
     suite: Suite, options: SuiteOptions, spaces: set[str]
 ) -> tuple[list[Question], list[dict[str, str]]]:
-    names = {question.name for question in suite.questions}
+    names = {one.name for one in suite.questions} | {one.name for one in suite.fused}
     unknown = sorted(set(options.only) - names)
     if unknown:
         raise ConfigError(
@@ -128,12 +139,23 @@ def _wanted(
     missing = [one for one in chosen if one.modality not in spaces]
     skipped = [{"question": one.name, "why": f"the model has no space for {one.modality}"} for one in missing]
     left = [one for one in chosen if one.modality in spaces]
-    if not left:
+    if not left and not _wanted_fused(suite, options, spaces):
         raise ConfigError(
             f"{suite.path}: model {options.model} has spaces for {', '.join(sorted(spaces))} only, "
             "and no question asks for these"
         )
     return left, skipped
+
+
+def _wanted_fused(suite: Suite, options: SuiteOptions, spaces: set[str]) -> list[FusedQuestion]:
+    """Those asked for whose parts all have a space in the model."""
+    modality = {one.name: one.modality for one in suite.questions}
+    return [
+        one
+        for one in suite.fused
+        if (not options.only or one.name in options.only)
+        and all(modality[part] in spaces for part in one.parts)
+    ]
 
 
 def _check_folder(out: Path) -> None:

@@ -16,7 +16,9 @@ def suite_page(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]])
         f"Model digest `{summary['model_digest'][:16]}`. Made by:",
         f"```\n{summary['command'] or 'measure_suite'}\n```",
         _recall([one for one in results if one["kind"] == "recall"]),
+        _gains([one for one in results if "gain" in one]),
         _isomers([one for one in results if one["kind"] == "isomers"]),
+        _reranking([one for one in results if one["kind"] == "rerank"]),
         _calibration([one for one in results if one["kind"] == "calibration"]),
         _peaks([one for one in results if one["kind"] == "peaks"]),
         _batches([one for one in results if one["kind"] == "batches"]),
@@ -42,6 +44,8 @@ def value_of(result: Mapping[str, Any], key: str) -> float | None:
         of = result.get("assigned", {}) if key == "assigned error" else result
         error = of.get(ERRORS[key])
         return None if error is None else float(error)
+    if key == "gain":
+        return float(result["gain"]["recall_at_1"]) if "gain" in result else None
     k = key.partition("@")[2]
     found = result.get("recall", {}).get(k) if k else result.get("accuracy")
     return None if found is None else float(found)
@@ -62,7 +66,7 @@ def _recall(results: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for one in results:
         low, high = one["ci95"]["1"]
-        asks = one["asks"] if one["asks"] != "none" else "all"
+        asks = one["asks"].replace("none", "all").replace("rerank ", "re-ranked ")
         rows.append(
             [
                 one["question"],
@@ -78,6 +82,26 @@ def _recall(results: Sequence[Mapping[str, Any]]) -> str:
         )
     rule = "A tie is a miss, a failed query is a miss; records of one molecule weigh together as one."
     return f"## Recall in a pool\n\n{rule}\n\n{markdown(head, rows)}"
+
+
+def _gains(results: Sequence[Mapping[str, Any]]) -> str:
+    if not results:
+        return ""
+    head = ["observations together", "candidates", "R@1", "of the better alone", "gain (95 %)"]
+    rows = []
+    for one in results:
+        gain = one["gain"]
+        low, high = gain["ci95"]
+        rows.append(
+            [
+                one["question"],
+                "all" if one["asks"] == "none" else one["asks"],
+                f"{one['recall']['1']:.3f}",
+                f"{one['recall']['1'] - gain['recall_at_1']:.3f} ({gain['over']})",
+                f"{gain['recall_at_1']:+.3f} ({low:+.3f} to {high:+.3f})",
+            ]
+        )
+    return f"## Observations of one compound, together and alone\n\n{markdown(head, rows)}"
 
 
 def _isomers(results: Sequence[Mapping[str, Any]]) -> str:
@@ -97,7 +121,7 @@ def _isomers(results: Sequence[Mapping[str, Any]]) -> str:
         size = one["group_size"]
         rows.append(
             [
-                one["question"],
+                f"{one['question']}, re-ranked" if one.get("rerank") else one["question"],
                 f"{one['n_queries']:,}",
                 f"{one['n_groups']:,}",
                 f"{size['median']:.0f}, {size['mean']:.0f}, {size['p90']:.0f}, {size['max']}",
@@ -109,6 +133,37 @@ def _isomers(results: Sequence[Mapping[str, Any]]) -> str:
     return (
         f"## Isomers: strictly first among all molecules of its formula in the pool\n\n{markdown(head, rows)}"
     )
+
+
+def _reranking(results: Sequence[Mapping[str, Any]]) -> str:
+    if not results:
+        return ""
+    ks = list(results[0]["inner"]["cosine"]["recall"])
+    head = ["question", "inner queries", "truth listed", "by", "logit", "R@1 (95 %)"]
+    head += [f"R@{k}" for k in ks if k != "1"]
+    rows = []
+    for one in results:
+        inner = one["inner"]
+        sums = {
+            "cosine": "",
+            "evidence": "",
+            "together": f"{one['cosine']:.2f} x cosine + {one['evidence']:.3f} x evidence",
+        }
+        for by, logit in sums.items():
+            low, high = inner[by]["ci95"]["1"]
+            rows.append(
+                [
+                    one["question"],
+                    f"{inner['n_queries']:,}",
+                    f"{inner['truth_in_shortlist']:.3f}",
+                    by,
+                    logit,
+                    f"{inner[by]['recall']['1']:.3f} ({low:.3f}-{high:.3f})",
+                    *[f"{inner[by]['recall'][k]:.3f}" for k in ks if k != "1"],
+                ]
+            )
+    what = f"The best {results[0]['shortlist']} by cosine, re-scored peak by peak; together: cross-fitted."
+    return f"## Re-ranking on the inner part of `train`\n\n{what}\n\n{markdown(head, rows)}"
 
 
 def _calibration(results: Sequence[Mapping[str, Any]]) -> str:

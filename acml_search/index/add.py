@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from acml_search.encoders.card import read_card
 from acml_search.errors import SpaceMismatch
-from acml_search.index.build import SHARD_SIZE
+from acml_search.index.build import SHARD_SIZE, with_measured
 from acml_search.index.files import digest_of
 from acml_search.index.finalise import Base
 from acml_search.index.manifest import FORMAT_VERSION
 from acml_search.index.opened import IndexDirectory
-from acml_search.index.work import BuildReport, Plan
+from acml_search.index.records import measured_of
+from acml_search.index.report import BuildReport
+from acml_search.index.work import Plan
 from acml_search.library.read import open_library
 
 
@@ -24,6 +26,7 @@ def add_library(
     shard_size: int = SHARD_SIZE,
     limit: int | None = None,
     smiles_column: str | None = None,
+    records: Sequence[str] | None = (),
     model: Path | str | None = None,
     restart: bool = False,
 ) -> BuildReport:
@@ -31,7 +34,9 @@ def add_library(
 
     Row numbers, and so keys, go on after the last row of the index; molecules it holds already are
     duplicates. The index stays in use until the new one takes its place, and an interrupted call resumes.
-    The same library twice adds nothing the second time. `model` says where the model is now.
+    The same library twice adds nothing the second time. Spectra in the library go to the record side of their
+    modality; `records` as in `build_index`, but where the file leaves it open, what the index holds decides.
+    `model` says where the model is now.
 
     Raises IndexNotFound, IndexCorrupt, SpaceMismatch for a model other than the index's, and what
     `build_index` raises.
@@ -44,7 +49,14 @@ def add_library(
         opened.check_spaces({name: space.digest for name, space in card.spaces.items()})
     if card.digest != manifest.model["digest"]:
         raise SpaceMismatch(sides[0][0], manifest.model["digest"], card.digest)
-    library = open_library(libraries, smiles_column=smiles_column, limit=limit)
+    library = open_library(
+        libraries,
+        smiles_column=smiles_column,
+        limit=limit,
+        records=records,
+        usual=() if records else measured_of(manifest),
+    )
+    sides = with_measured(sides, card, library)
     job = digest_of(
         {"format": FORMAT_VERSION, "kind": "add", "library": library.digest(), "to": manifest.job}
     )

@@ -19,9 +19,16 @@ from acml_search import modalities
 from acml_search.errors import InvalidRecord
 from acml_search.index import parts
 from acml_search.index.files import flush, sha256, write_vectors
+from acml_search.index.measured import Measured, read_measured
 from acml_search.library.prepare import Accepted, Rejected, prepare
 from acml_search.library.read import Row
-from acml_search.library.store import molecules_table, rejects_table, write_parquet
+from acml_search.library.store import (
+    RECORD_ROW_GROUP,
+    molecules_table,
+    records_table,
+    rejects_table,
+    write_parquet,
+)
 
 if TYPE_CHECKING:
     from acml_search.encoders.model import Model
@@ -42,7 +49,8 @@ Keys = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ShardJob:
-    """All that decides a shard besides its rows. `modalities`: the record sides to make.
+    """All that decides a shard besides its rows. `modalities`: the record sides to derive from structures;
+    `measured`: those of the spectra that come with the rows.
 
     first_row is added to row numbers, for a library that is added to an index. metadata_types: of the whole
     library.
@@ -53,12 +61,13 @@ class ShardJob:
     tautomer: bool = False
     first_row: int = 0
     metadata_types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    measured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """Tables of one shard, duplicates still in. `embeddings`: (space, side) -> keys (n,), vectors (n, d)
-    float16.
+    """Tables of one shard, duplicates still in, but embedded once. `embeddings`: (space, side) -> keys (n,),
+    vectors (n, d) float16; of measured records the keys are the records' own, the rows of `records`.
     """
 
     rows: int
@@ -66,36 +75,43 @@ class ShardResult:
     rejects: pa.Table
     no_record: pa.Table
     embeddings: dict[tuple[str, str], tuple[Keys, Vectors]]
+    records: dict[str, pa.Table] = field(default_factory=dict)
 
 
 def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) -> ShardResult:
     """Standardise, describe and embed `rows`. The same rows and job give the same result, in any process.
 
-    A molecule for which the network gives no finite vector is rejected; a record that cannot be made is
-    listed. Raises CheckpointError when the model cannot be loaded.
+    A row whose measured record cannot be used, and one for which the network gives no finite vector, is
+    rejected; a record that cannot be derived is listed. Raises CheckpointError when the model cannot be
+    loaded.
     """
     model = model or _model(job.model)
     prepared = prepare(rows, tautomer=job.tautomer)
-    graphs = _encode_graphs(model, prepared.accepted)
-    finite: npt.NDArray[np.bool_] = np.ones(len(prepared.accepted), bool)
+    measured = read_measured(model, prepared.accepted, job.measured)
+    # Of a molecule that comes again, as in a library of spectra, only the first will stay.
+    first, of = _distinct([item.molecule.smiles for item in measured.accepted])
+    graphs = _encode_graphs(model, [measured.accepted[place] for place in first])
+    sound: npt.NDArray[np.bool_] = np.ones(len(first), bool)
     for vectors in graphs.values():
-        finite &= np.isfinite(vectors).all(axis=1)
-    accepted = [
-        _moved(item, job.first_row) for item, good in zip(prepared.accepted, finite, strict=True) if good
-    ]
-    rejected = [item._replace(row=item.row + job.first_row) for item in prepared.rejected]
+        sound &= np.isfinite(vectors).all(axis=1)
+    finite = sound[of]
+    rejected = prepared.rejected + measured.rejected
     rejected += [
-        Rejected(
-            item.row + job.first_row, item.molecule.smiles[:500], "the graph tower gives it no finite vector"
-        )
-        for item, good in zip(prepared.accepted, finite, strict=True)
+        Rejected(item.row, item.molecule.smiles[:500], "the graph tower gives it no finite vector")
+        for item, good in zip(measured.accepted, finite, strict=True)
         if not good
     ]
-    keys = np.array([item.row for item in accepted], np.int64)
-    embeddings = {(space, "graph"): (keys, vectors[finite]) for space, vectors in graphs.items()}
+    rejected = [item._replace(row=item.row + job.first_row) for item in rejected]
+    accepted = [
+        _moved(item, job.first_row) for item, good in zip(measured.accepted, finite, strict=True) if good
+    ]
+    staying = [_moved(measured.accepted[place], job.first_row) for place in first[sound]]
+    keys = np.array([item.row for item in staying], np.int64)
+    embeddings = {(space, "graph"): (keys, vectors[sound]) for space, vectors in graphs.items()}
+    records, of_records = _records(measured, finite, accepted, job)
     failed: list[tuple[int, str, str]] = []
     for name in job.modalities:
-        made, vectors = _encode_records(model, name, accepted, failed)
+        made, vectors = _encode_records(model, name, staying, failed)
         embeddings[name, "records"] = (made, vectors)
     return ShardResult(
         rows=len(rows),
@@ -104,8 +120,32 @@ def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) 
         no_record=pa.Table.from_pylist(
             [dict(zip(NO_RECORD.names, item, strict=True)) for item in failed], schema=NO_RECORD
         ),
-        embeddings=embeddings,
+        embeddings={**embeddings, **of_records},
+        records=records,
     )
+
+
+def _distinct(smiles: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The places (u,) at which each of the texts comes first, ascending, and which of these (n,) each is."""
+    number: dict[str, int] = {}
+    of = np.array([number.setdefault(text, len(number)) for text in smiles], np.int64)
+    return np.unique(of, return_index=True)[1].astype(np.int64), of
+
+
+def _records(
+    measured: Measured, finite: npt.NDArray[np.bool_], accepted: Sequence[Accepted], job: ShardJob
+) -> tuple[dict[str, pa.Table], dict[tuple[str, str], tuple[Keys, Vectors]]]:
+    """Table and vectors of the measured records, by modality, of those of its molecules that are `finite`;
+    these are `accepted`.
+    """
+    tables, embeddings = {}, {}
+    place = np.cumsum(finite) - 1  # of a molecule among the accepted
+    for name, (at, vectors) in measured.vectors.items():
+        mine = [accepted[i] for i in place[at[finite[at]]]]
+        tables[name] = records_table(mine, job.metadata_types)
+        keys = np.array([item.row for item in mine], np.int64)
+        embeddings[name, "records"] = (keys, vectors[finite[at]])
+    return tables, embeddings
 
 
 def write_shard(result: ShardResult, folder: Path) -> None:
@@ -118,6 +158,8 @@ def write_shard(result: ShardResult, folder: Path) -> None:
     write_parquet(result.molecules, temporary / "molecules.parquet")
     write_parquet(result.rejects, temporary / "rejects.parquet")
     write_parquet(result.no_record, temporary / "no_record.parquet")
+    for name, table in sorted(result.records.items()):
+        write_parquet(table, temporary / records_file(name), row_group_size=RECORD_ROW_GROUP)
     for (space, side), (keys, vectors) in sorted(result.embeddings.items()):
         write_vectors(parts.table(keys, vectors), temporary / f"{space}.{side}.parquet")
     marker = {
@@ -134,6 +176,11 @@ def write_shard(result: ShardResult, folder: Path) -> None:
     flush(temporary)
     os.replace(temporary, folder)
     flush(folder.parent)
+
+
+def records_file(modality: str) -> str:
+    """Name of the table of measured records in a shard."""
+    return f"records.{modality}.parquet"
 
 
 def read_marker(folder: Path) -> dict[str, Any] | None:

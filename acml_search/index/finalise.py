@@ -21,6 +21,7 @@ from acml_search.index.embed import NO_RECORD, read_marker
 from acml_search.index.files import place, write_atomic, write_vectors
 from acml_search.index.manifest import Manifest, file_entry
 from acml_search.index.merge import column_types, conform, find_duplicates
+from acml_search.index.records import merge_records
 from acml_search.library.store import REJECTS, write_parquet
 from acml_search.progress import progress
 
@@ -49,12 +50,22 @@ class Merged:
 
 
 def merge_shards(
-    shards: Sequence[Path], sides: Sides, out: Path, scratch: Path, *, base: Base | None, typed: bool
+    shards: Sequence[Path],
+    sides: Sides,
+    out: Path,
+    scratch: Path,
+    *,
+    base: Base | None,
+    typed: bool,
+    measured: Sequence[str] = (),
+    added: Sequence[str] = (),
 ) -> Merged:
     """Write molecules, embeddings, rejects and duplicates of all shards, after those of `base`, to `out`.
 
-    typed: the user's text columns may become numbers (they came from text files).
-    Raises AcmlSearchError when not one molecule is left, naming the most frequent reasons.
+    typed: the user's text columns may become numbers (they came from text files). measured: modalities whose
+    record side is of measured records; `added`: those of them that the shards have.
+    Raises AcmlSearchError when not one molecule is left, naming the most frequent reasons, and when a
+    modality is left without a record.
     """
     markers = [_marker(shard) for shard in shards]
     counts = {name: sum(marker[name] for marker in markers) for name in ("rows", "molecules", "rejected")}
@@ -70,12 +81,13 @@ def merge_shards(
     dropped = find_duplicates([*old, *new], known, scratch, out / "duplicates.parquet")
     schema = column_types([*old, *new], [False] * len(old) + [typed] * len(new), scratch)
     checksums: dict[str, str] = {}
-    number = _link_base(base, schema, sides, out, checksums) if base else 0
+    of_molecules = [(space, side) for space, side in sides if side == "graph" or space not in measured]
+    number = _link_base(base, schema, of_molecules, out, checksums) if base else 0
     for shard, marker in zip(
         progress(shards, desc="removing duplicates", unit=" shards"), markers, strict=True
     ):
         if marker["molecules"]:
-            number += _write_part(shard, marker, number, dropped, schema, sides, out, checksums)
+            number += _write_part(shard, marker, number, dropped, schema, of_molecules, out, checksums)
     for name, columns in (("rejects", REJECTS), ("no_record", NO_RECORD)):
         before = [base.directory / f"{name}.parquet"] if base else []
         _concatenate(
@@ -84,6 +96,14 @@ def merge_shards(
             dropped,
             out / f"{name}.parquet",
         )
+    merge_records(
+        [(shard, marker) for shard, marker in zip(shards, markers, strict=True) if marker["molecules"]],
+        measured,
+        added,
+        (base.directory, base.manifest) if base else None,
+        out,
+        checksums,
+    )
     return Merged(_counted(out, counts, base), checksums)
 
 

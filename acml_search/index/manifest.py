@@ -11,6 +11,8 @@ from acml_search.errors import IndexCorrupt, IndexNotFound
 from acml_search.index.files import read_sealed, sha256, write_sealed
 
 FORMAT_VERSION = 1
+RECORDS_VERSION = 2
+"""of an index that holds measured records, which a reader of version 1 would take for molecules"""
 NAME = "manifest.json"
 BUILD = "build.json"
 """When and how long: kept apart, so that two builds of one input differ in no other file."""
@@ -20,7 +22,8 @@ BUILD = "build.json"
 class SpaceInfo:
     """A space as the index holds it. `sides` has `graph` and, where records were made, `records`.
 
-    Each side: n, and for an index also factory, reason, bytes_per_vector, nprobe, recall_at_10 and the like.
+    Each side: n, `measured` (true) where the records came with the library, and for an index also factory,
+    reason, bytes_per_vector, nprobe, recall_at_10 and the like.
     """
 
     digest: str
@@ -71,10 +74,10 @@ def read_manifest(directory: Path) -> Manifest:
         raise IndexNotFound(directory)
     document = read_sealed(path)
     found = document.get("format_version")
-    if found != FORMAT_VERSION:
+    if found not in (FORMAT_VERSION, RECORDS_VERSION):
         raise IndexCorrupt(
             path,
-            f"index format {found} is not one this version reads ({FORMAT_VERSION}); "
+            f"index format {found} is not one this version reads ({FORMAT_VERSION} and {RECORDS_VERSION}); "
             "upgrade acml-search or build the index again",
         )
     try:

@@ -38,6 +38,7 @@ class IndexDirectory:
             raise IndexNotFound(self.path, "this folder holds embeddings only, without a search index")
         check_sizes(self.path, self.manifest)
         self._vectors: dict[tuple[str, str], VectorIndex] = {}
+        self._records: dict[str, Catalog] = {}
 
     def __repr__(self) -> str:
         return f"IndexDirectory({str(self.path)!r}, {self.manifest.counts['molecules']:,} molecules)"
@@ -70,6 +71,22 @@ class IndexDirectory:
         from acml_search.library.catalog import Catalog
 
         return Catalog(self.files("molecules"))
+
+    def is_measured(self, space: str, side: str = "records") -> bool:
+        """Whether this side is of measured records; its keys are then those of `records(space)`."""
+        return self.has_side(space, side) and bool(self.spaces[space].sides[side].get("measured"))
+
+    def records(self, modality: str) -> Catalog:
+        """The measured records of a modality, one row each under its own `key`, with the columns of
+        `library.store.RECORDS` and the library's. Raises ConfigError when there are none.
+        """
+        if not self.is_measured(modality):
+            raise ConfigError(f"the index {self.path} holds no measured records of {modality!r}")
+        if modality not in self._records:
+            from acml_search.library.catalog import Catalog
+
+            self._records[modality] = Catalog(self.files(f"records/{modality}"))
+        return self._records[modality]
 
     @cached_property
     def keys(self) -> npt.NDArray[np.int64]:
@@ -108,6 +125,8 @@ class IndexDirectory:
         if "catalog" in self.__dict__:
             self.catalog.close()
             del self.__dict__["catalog"]
+        while self._records:
+            self._records.popitem()[1].close()
         self._vectors.clear()
         self.__dict__.pop("keys", None)
 

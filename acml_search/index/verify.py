@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search import modalities
@@ -16,11 +15,12 @@ from acml_search.errors import AcmlSearchError, CheckpointError
 from acml_search.index import parts
 from acml_search.index.files import read_sealed, sha256
 from acml_search.index.manifest import BUILD, NAME, Manifest, read_manifest
+from acml_search.index.records import measured_of
 from acml_search.index.vectors import VectorIndex
+from acml_search.index.verify_records import check_records, sample_again
 from acml_search.progress import progress
 
 SAMPLE = 64
-COSINE = 0.999  # half precision costs 1e-6; another molecule, model or order of vectors costs far more
 
 
 class Problem(NamedTuple):
@@ -111,10 +111,14 @@ def _check_vectors(directory: Path, manifest: Manifest, space: str, side: str) -
             Problem(folder, f"vectors have {parts.width(files)} dimensions and should have {info.d}")
         )
     keys = _keys(files)
+    measured = side == "records" and space in measured_of(manifest)
     molecules = _keys([directory / name for name in manifest.parts("molecules")])
     if np.any(np.diff(keys) < 0):
         problems.append(Problem(folder, "the keys do not ascend"))
-    if not np.isin(keys, molecules).all():
+    if measured:
+        tables = [directory / name for name in manifest.parts(f"records/{space}")]
+        problems += [Problem(f"records/{space}", what) for what in check_records(tables, keys, molecules)]
+    elif not np.isin(keys, molecules).all():
         problems.append(Problem(folder, "there are vectors of molecules that the index does not hold"))
     if side == "graph" and not np.array_equal(keys, molecules):
         problems.append(Problem(folder, "not every molecule has one vector on the graph side"))
@@ -130,7 +134,7 @@ def _check_vectors(directory: Path, manifest: Manifest, space: str, side: str) -
             )
         elif n:
             at = np.unique(np.linspace(0, n - 1, 256).astype(np.int64))
-            if not np.array_equal(index.stored(at), _vectors_at(files, at)):
+            if not np.array_equal(index.stored(at), parts.vectors_at(files, at)):
                 problems.append(
                     Problem(f"faiss/{path.name}.faiss", "its vectors are not those of the embeddings")
                 )
@@ -160,7 +164,7 @@ def _check_sample(
     names = manifest.parts("molecules")
     n = manifest.counts["molecules"]
     at = np.unique(np.linspace(0, n - 1, min(sample, n)).astype(np.int64))
-    table = _rows_at([directory / name for name in names], at, ["key", "smiles"])
+    table = parts.rows_at([directory / name for name in names], at, ["key", "smiles"])
     smiles = [str(text) for text in table.column("smiles").to_pylist()]
     keys = table.column("key").to_numpy()
     graphs = loaded.encode_molecules([parse(text)[0] for text in smiles])
@@ -169,18 +173,21 @@ def _check_sample(
         for side in info.sides:
             folder = f"embeddings/{space}/{side}"
             files = [directory / name for name in manifest.parts(folder)]
+            if side == "records" and space in measured_of(manifest):
+                tables = [directory / name for name in manifest.parts(f"records/{space}")]
+                found = sample_again(tables, files, space, sample, loaded)
+                problems += [Problem(folder, what) for what in found]
+                continue
             stored_keys = _keys(files)
             present = np.isin(keys, stored_keys)
             again = graphs[space][present]
             if side == "records":
                 modality = modalities.get(space)
-                if not modality.derived:
-                    continue
                 wanted = [text for text, there in zip(smiles, present, strict=True) if there]
                 again = loaded.encode_records(space, [modality.derive(text) for text in wanted])
-            stored = _vectors_at(files, np.searchsorted(stored_keys, keys[present]))
+            stored = parts.vectors_at(files, np.searchsorted(stored_keys, keys[present]))
             cosine = np.einsum("nd,nd->n", again, stored)
-            for row in np.flatnonzero(~(cosine >= COSINE))[:3]:
+            for row in np.flatnonzero(~(cosine >= parts.SAME))[:3]:
                 key = keys[present][row]
                 problems.append(
                     Problem(
@@ -194,28 +201,6 @@ def _check_sample(
 def _keys(files: list[Path]) -> np.ndarray:
     found = [pq.read_table(file, columns=["key"]).column("key").to_numpy() for file in files]
     return np.concatenate(found) if found else np.empty(0, np.int64)
-
-
-def _vectors_at(files: list[Path], at: np.ndarray) -> np.ndarray:
-    """(m, d) float32: the vectors at positions `at` (ascending) over all files."""
-    picked, start = [], 0
-    for keys, vectors in parts.read_vectors(files):
-        here = at[(at >= start) & (at < start + len(keys))] - start
-        picked.append(vectors[here].astype(np.float32))
-        start += len(keys)
-    return np.concatenate(picked)
-
-
-def _rows_at(files: list[Path], at: np.ndarray, columns: list[str]) -> pa.Table:
-    """The rows at positions `at` (ascending) over all files."""
-    picked, start = [], 0
-    for file in files:
-        n = parts.count([file])
-        here = at[(at >= start) & (at < start + n)] - start
-        if len(here):
-            picked.append(pq.read_table(file, columns=columns).take(pa.array(here)))
-        start += n
-    return pa.concat_tables(picked)
 
 
 def _what(error: AcmlSearchError) -> str:

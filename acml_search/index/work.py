@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,54 +11,24 @@ from typing import Any
 
 from acml_search.chem.molecule import STANDARDISATION
 from acml_search.encoders.card import ModelCard
-from acml_search.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.errors import ConfigError
 from acml_search.index import finalise
 from acml_search.index.embed import ShardJob
-from acml_search.index.files import canonical, read_sealed, write_atomic, write_sealed
+from acml_search.index.files import canonical, write_atomic, write_sealed
 from acml_search.index.manifest import (
     BUILD,
-    NAME,
+    FORMAT_VERSION,
+    RECORDS_VERSION,
     Manifest,
     SpaceInfo,
-    read_manifest,
     versions,
     write_manifest,
 )
+from acml_search.index.records import measured_of
+from acml_search.index.report import BuildReport, Clock, build_seconds
 from acml_search.index.shards import check_engine, embed_all, open_pool
+from acml_search.index.swap import existing_at, locked, put_in_place
 from acml_search.library.read import Library
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What an index holds, and whether it was complete before; seconds per stage of the run that made it."""
-
-    index: Path
-    manifest: Manifest
-    seconds: dict[str, float]
-    complete: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON document of `build-index --json`."""
-        spaces = {}
-        for name, space in self.manifest.spaces.items():
-            graph, records = space.sides["graph"], space.sides.get("records", {})
-            spaces[name] = {
-                "graph": graph["n"],
-                "records": records.get("n", 0),
-                "factory": graph.get("factory"),
-                "reason": graph.get("reason"),
-                "bytes_per_vector": graph.get("bytes_per_vector"),
-            }
-        return {
-            "index": str(self.index),
-            **{
-                name: self.manifest.counts[name]
-                for name in ("rows", "molecules", "rejected", "duplicates", "no_record")
-            },
-            "spaces": spaces,
-            "seconds": self.seconds,
-            "complete": self.complete,
-        }
 
 
 @dataclass
@@ -75,6 +41,7 @@ class Plan:
     card: ModelCard
     source: str
     sides: list[tuple[str, str]]
+    """to make: graph, derived records and measured records"""
     options: dict[str, Any]
     job: str
     """digest of all that decides the result"""
@@ -105,27 +72,11 @@ class Plan:
         """Number of the library's first row: after those of the index it is added to."""
         return self.base.manifest.counts["rows"] if self.base else 0
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the work folder; another process that builds the same is told so. A killed process holds
-        nothing.
-        """
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        path = self.out.with_name(f".{self.out.name}.lock")
-        with path.open("w") as lock:
-            busy = AcmlSearchError(f"{self.out} is being built by another process; wait for it, or end it")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The holder removes the file before it lets go: a lock on a removed file keeps nobody out.
-                held = os.path.exists(path) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
-            except (BlockingIOError, FileNotFoundError) as error:
-                raise busy from error
-            if not held:
-                raise busy
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
+    @property
+    def measured(self) -> list[str]:
+        """Modalities whose records are measured ones: of the library, and of the index it is added to."""
+        before = measured_of(self.base.manifest) if self.base else []
+        return sorted({*before, *self.library.measured})
 
     def open_work(self) -> dict[str, Any]:
         """The state of the work folder, or {} when there is none. Raises ConfigError when it is of another
@@ -150,13 +101,12 @@ class Plan:
 
     def settle(self) -> BuildReport:
         """Resume or begin, unless all is done already. Raises ConfigError when another index is there."""
-        with self.locked():
-            existing = _existing(self.out, ignore_damage=self.restart)
+        with locked(self.out):
+            existing = existing_at(self.out, ignore_damage=self.restart)
             state = self.open_work()
             if existing is not None and self.base is not None:
-                self.base = finalise.Base(
-                    self.out, existing
-                )  # read again, now that nobody else can change it
+                # read again, now that nobody else can change it
+                self.base = finalise.Base(self.out, existing)
                 done = self.job in existing.added
             else:
                 done = existing is not None and existing.job == self.job and not state.get("replace")
@@ -175,7 +125,7 @@ class Plan:
 
     def run(self) -> BuildReport:
         """Embed what is missing, merge, index, and put the result in place."""
-        clock = _Clock()
+        clock = Clock()
         begun = finalise.read_json(self.work / "job.json")
         if begun is not None and begun.get("first_row") != self.first_row:
             self.discard()  # the index grew since: these shards have the numbers of other rows
@@ -193,10 +143,13 @@ class Plan:
             )
         job = ShardJob(
             model=self.source,
-            modalities=tuple(name for name, side in self.sides if side == "records"),
+            modalities=tuple(
+                name for name, side in self.sides if side == "records" and name not in self.measured
+            ),
             tautomer=self.options["tautomer"],
             first_row=self.first_row,
             metadata_types=self.library.metadata_types,
+            measured=tuple(self.library.measured),
         )
         with closing(open_pool(self.engine, job, self.workers)) as pool:
             shards = embed_all(self.library, pool, self.work / "shards", self.options["shard_size"])
@@ -205,7 +158,14 @@ class Plan:
         finalise.clear(new)
         typed = not any(".parquet" in path.suffixes for path in self.library.paths)
         merged = finalise.merge_shards(
-            shards, self.sides, new, self.work / "scratch", base=self.base, typed=typed
+            shards,
+            self.sides,
+            new,
+            self.work / "scratch",
+            base=self.base,
+            typed=typed,
+            measured=self.measured,
+            added=self.library.measured,
         )
         clock.lap("merge")
         details = self._details(new)
@@ -218,19 +178,23 @@ class Plan:
             new / BUILD, {"created": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
         )
         write_manifest(new, manifest)
-        _put_in_place(new, self.out)
+        put_in_place(new, self.out)
         self.discard()
         return BuildReport(self.out, manifest, seconds, complete=False)
 
     def _details(self, new: Path) -> dict[tuple[str, str], dict[str, Any]]:
         if self.kind == "index":
-            return finalise.build_vectors(new, self.sides, self.options["factory"])
-        return {
-            (space, side): {
-                "n": finalise.parts.count(sorted((new / "embeddings" / space / side).glob("*.parquet")))
+            details = finalise.build_vectors(new, self.sides, self.options["factory"])
+        else:
+            details = {
+                (space, side): {
+                    "n": finalise.parts.count(sorted((new / "embeddings" / space / side).glob("*.parquet")))
+                }
+                for space, side in self.sides
             }
-            for space, side in self.sides
-        }
+        for name in self.measured:
+            details[name, "records"]["measured"] = True
+        return details
 
     def _manifest(self, merged: finalise.Merged, details: dict[tuple[str, str], dict[str, Any]]) -> Manifest:
         spaces = {
@@ -259,58 +223,5 @@ class Plan:
             spaces=spaces,
             library=[*(before.library if before else []), *self.library.describe()],
             counts=merged.counts,
+            format_version=RECORDS_VERSION if self.measured else FORMAT_VERSION,
         )
-
-
-def build_seconds(out: Path) -> dict[str, float]:
-    """Seconds per stage of the run that made the index at `out`."""
-    return dict(read_sealed(out / BUILD)["seconds"])
-
-
-def _existing(out: Path, ignore_damage: bool) -> Manifest | None:
-    """The manifest of the index at `out`, if there is one.
-
-    Raises ConfigError when something else is there: even a restart deletes nothing but an index.
-    """
-    _recover(out)
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / NAME).exists())):
-        raise ConfigError(f"{out} exists and is no index; choose another --out, or remove it yourself")
-    try:
-        return read_manifest(out)
-    except IndexNotFound:
-        return None
-    except IndexCorrupt:
-        if ignore_damage:
-            return None
-        raise
-
-
-def _put_in_place(new: Path, out: Path) -> None:
-    """Rename `new` to `out`; what was there is moved aside first and removed last."""
-    aside = out.with_name(f"{out.name}.replaced")
-    if out.exists():
-        os.replace(out, aside)
-    os.replace(new, out)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _recover(out: Path) -> None:
-    """Finish or undo a replacement that was interrupted between its renames."""
-    aside = out.with_name(f"{out.name}.replaced")
-    if aside.exists() and not out.exists():
-        os.replace(aside, out)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self._start = self._last = time.perf_counter()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self._laps[name] = round(now - self._last, 3)
-        self._last = now
-
-    def seconds(self) -> dict[str, float]:
-        return {**self._laps, "total": round(self._last - self._start, 3)}

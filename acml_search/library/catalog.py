@@ -67,11 +67,15 @@ class Catalog:
         formula: str | None = None,
         mass: float | None = None,
         tol_da: float | None = None,
+        elements_allowed: Sequence[str] | None = None,
+        elements_required: Sequence[str] | None = None,
     ) -> npt.NDArray[np.int64]:
         """Keys of the molecules that pass all that is given, ascending, (n,) int64.
 
         `where`: one SQL expression over `columns()`; `formula` in Hill order; `mass` and `tol_da` in Da, both
-        ends included. Raises `FilterError` when a filter is refused or cannot be applied.
+        ends included; `elements_allowed`: symbols of which the formula is made, and of no others;
+        `elements_required`: symbols that it has. Raises `FilterError` when a filter is refused or cannot be
+        applied.
         """
         clauses: list[str] = []
         values: list[object] = []
@@ -87,6 +91,12 @@ class Catalog:
                     raise FilterError("a mass filter needs a tolerance of 0 Da or more")
                 clauses.append("exact_mass BETWEEN ? AND ?")
                 values += [mass - tol_da, mass + tol_da]
+            if elements_allowed is not None:
+                clauses.append("regexp_full_match(formula, ?)")
+                values.append(_made_of(elements_allowed))
+            for symbol in elements_required or ():
+                clauses.append("regexp_matches(formula, ?)")
+                values.append(_with(symbol))
             condition = " AND ".join(clauses) or "TRUE"
             found = cursor.execute(f"SELECT key FROM molecules WHERE {condition}", values).fetchnumpy()
         except duckdb.Error as error:
@@ -200,6 +210,26 @@ def _row_groups(paths: list[Path], footers: list[pq.FileMetaData]) -> list[tuple
                 raise IndexCorrupt(paths[part], "this part of the index has no statistics of its keys")
             groups.append((int(statistics.min), part, group))
     return sorted(groups)
+
+
+def _made_of(symbols: Sequence[str]) -> str:
+    """Regular expression that matches the whole of a Hill formula made of these elements, with its charge.
+
+    Elements begin with a capital letter, so `C` and a number never eat into `Cl`: its `l` would be left over.
+    """
+    any_of = "|".join(_symbol(symbol) for symbol in symbols)
+    return f"(?:(?:{any_of})[0-9]*)+(?:[+-][0-9]*)?"
+
+
+def _with(symbol: str) -> str:
+    """Regular expression found in a formula that has the element: `C` is not found in `Cl`."""
+    return f"{_symbol(symbol)}(?:[^a-z]|$)"
+
+
+def _symbol(text: str) -> str:
+    if not (text.isascii() and text.isalpha() and text.istitle() and len(text) <= 2):
+        raise FilterError(f"{shorten(text, 20)!r} is no symbol of an element; write one like Cl")
+    return text
 
 
 def _quoted(name: str) -> str:

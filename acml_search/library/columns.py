@@ -9,9 +9,17 @@ from acml_search.errors import LibraryError
 
 _OURS = ("key", "smiles", "inchikey", "formula", "exact_mass", "source_row", "removed")
 _OF_A_HIT = ("modality", "side", "rank", "score", "probability", "why")
-RESERVED = (*_OURS, *_OF_A_HIT)
-"""Our columns of the molecules table and of a hit. A column of the input with such a name becomes
-`input_<name>`, so that a filter calls it what the hits call it."""
+_OF_A_RECORD = (
+    "record_id",
+    "molecule_key",
+    "record_file",
+    "record_number",
+    "record_positions",
+    "record_intensities",
+)
+RESERVED = (*_OURS, *_OF_A_RECORD, *_OF_A_HIT)
+"""Our columns of the molecules table, of a measured record and of a hit. A column of the input with such a
+name becomes `input_<name>`, so that a filter calls it what the hits call it."""
 
 USUAL_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "can_smiles", "smiles_string", "smi")
 """Names under which a SMILES column is found without being asked for; the first that exists is taken."""

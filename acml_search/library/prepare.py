@@ -9,6 +9,7 @@ from rdkit import Chem
 
 from acml_search.chem.molecule import Molecule, describe, parse, parse_block
 from acml_search.errors import InvalidMolecule
+from acml_search.library.measured import Observed
 from acml_search.library.read import Row
 
 MAX_INPUT = 500
@@ -20,6 +21,7 @@ class Accepted(NamedTuple):
     molecule: Molecule
     mol: Chem.Mol
     metadata: Mapping[str, object]
+    observed: Observed | None = None
 
 
 class Rejected(NamedTuple):
@@ -50,7 +52,7 @@ def prepare(rows: Iterable[Row], tautomer: bool = False) -> Prepared:
         read = parse if row.kind == "smiles" else parse_block
         try:
             mol, removed = read(row.text, tautomer=tautomer)
-            accepted.append(Accepted(row.row, describe(mol, removed), mol, row.metadata))
+            accepted.append(Accepted(row.row, describe(mol, removed), mol, row.metadata, row.observed))
         except InvalidMolecule as error:
             rejected.append(Rejected(row.row, row.text[:MAX_INPUT], error.reason))
     return Prepared(accepted, rejected)

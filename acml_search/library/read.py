@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -13,9 +13,11 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 from rdkit import RDConfig
 
+from acml_search import modalities
 from acml_search.errors import ConfigError, LibraryError
 from acml_search.library.formats import Source, open_source
 from acml_search.library.lines import Meter
+from acml_search.library.measured import Observed, check_measured
 
 
 class Row(NamedTuple):
@@ -29,12 +31,15 @@ class Row(NamedTuple):
     metadata: Mapping[str, object]
     error: str | None
     """Why the row itself is bad (wrong number of fields, not UTF-8, cut off, ...), whatever its structure."""
+    observed: Observed | None = None
+    """The measured record of the molecule that came with it."""
 
 
 class Library:
     """One or several files, streamed in constant memory, as often as needed.
 
-    `paths`: the files; `total`: their rows if that is cheap to know (Parquet), else None.
+    `paths`: the files; `total`: their rows if that is cheap to know (Parquet), else None; `measured`: the
+    modalities of the measured records in them, sorted.
     """
 
     def __init__(self, sources: list[Source], *, limit: int | None = None) -> None:
@@ -42,6 +47,7 @@ class Library:
         self._limit = limit
         self._meter = Meter()
         self.paths = [source.path for source in sources]
+        self.measured = sorted({source.modality for source in sources if source.modality is not None})
         totals = [source.total() for source in sources]
         known = [total for total in totals if total is not None]
         self.total: int | None = sum(known) if len(known) == len(totals) else None
@@ -85,10 +91,10 @@ class Library:
         n = 0
         for source in self._sources:
             renamed = self._renamed(source)
-            for text, kind, metadata, error in source.records(meter):
+            for text, kind, metadata, error, observed in source.records(meter):
                 if renamed:
                     metadata = {renamed.get(name, name): value for name, value in metadata.items()}
-                yield Row(n, text, kind, metadata, error)
+                yield Row(n, text, kind, metadata, error, observed)
                 n += 1
                 if n == self._limit:
                     meter.done = self.n_bytes
@@ -136,33 +142,51 @@ class Library:
 
     def digest(self) -> str:
         """SHA-256 over the contents of the files, in order, and how they are read; not over their names."""
-        options = {
+        options: dict[str, object] = {
             "files": [digest for _, _, digest in self._files],
             "formats": [type(source).__name__ for source in self._sources],
             "smiles_column": [source.smiles_column for source in self._sources],
             "limit": self._limit,
         }
+        if self.measured:
+            options["records"] = [source.modality for source in self._sources]
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
 
 def open_library(
-    paths: Path | str | Iterable[Path | str], *, smiles_column: str | None = None, limit: int | None = None
+    paths: Path | str | Iterable[Path | str],
+    *,
+    smiles_column: str | None = None,
+    limit: int | None = None,
+    records: Sequence[str] | None = None,
+    usual: Sequence[str] = (),
 ) -> Library:
     """Opens files as one library; `limit` is the number of rows to read, over all of them together.
 
-    `smiles_column` names the SMILES column of tables; `.smi` and `.sdf` files need none.
+    `smiles_column` names the SMILES column of tables; `.smi` and `.sdf` files need none. `records`: rows come
+    with the measured records in the files; the names say of which modality, where a file leaves that open.
+    None: structures alone. `usual`: further such names, which no file needs to have records of.
 
     Raises `LibraryError` at once for a file that is missing, empty, of an unknown ending, not what its ending
-    says, or without a SMILES column.
+    says, or without a SMILES column; ConfigError for a name in `records` that no file has records of.
     """
     if isinstance(paths, str | Path):
         paths = [paths]
     if limit is not None and limit < 0:
         raise ConfigError(f"a limit of {limit} rows makes no sense")
-    sources = [open_source(Path(path), smiles_column) for path in paths]
+    check_measured(records or ())
+    named = None if records is None else [*records, *usual]
+    sources = [open_source(Path(path), smiles_column, named) for path in paths]
     if not sources:
         raise ConfigError("a library needs at least one file")
-    return Library(sources, limit=limit)
+    library = Library(sources, limit=limit)
+    for name in records or ():
+        if name not in library.measured:
+            raise ConfigError(
+                f"no file of the library holds records of {name}; leave it out of --records, or give a file "
+                f"with {' and '.join(modalities.get(name).columns)}"
+            )
+    return library
 
 
 def default_library() -> list[Path]:

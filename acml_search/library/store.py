@@ -31,6 +31,24 @@ MOLECULES: pa.Schema = pa.schema(
 )
 """Our own columns; the user's follow. `exact_mass` in Da; `removed`: SMILES of what was taken off."""
 
+RECORDS: pa.Schema = pa.schema(
+    [
+        *MOLECULES,
+        pa.field("molecule_key", pa.int64(), nullable=False),
+        pa.field("record_file", pa.string(), nullable=False),
+        pa.field("record_number", pa.int64(), nullable=False),
+        pa.field("record_positions", pa.list_(pa.float64())),
+        pa.field("record_intensities", pa.list_(pa.float32())),
+    ]
+)
+"""Our columns of measured records; the user's follow. `key` is the record's own (its row in the library),
+`molecule_key` leads to `molecules`; the molecule's columns are as its own row gave them. File and number
+(from 1) say where the record is, positions (ppm or Th) and intensities (any scale; null of shifts) what it
+is."""
+
+RECORD_ROW_GROUP = 64
+"""Rows. Smaller than the molecules', because the peaks make a row long."""
+
 REJECTS: pa.Schema = pa.schema(
     [  # type: ignore[arg-type]
         pa.field("source_row", pa.int64(), nullable=False),
@@ -69,6 +87,37 @@ def molecules_table(
         arrays.append(column)
         fields.append(pa.field(name, column.type))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def records_table(accepted: Sequence[Accepted], metadata_types: Mapping[str, pa.DataType]) -> pa.Table:
+    """One row per measured record of `accepted`, with the columns of `RECORDS` and the metadata.
+
+    `molecule_key` is the record's own key: which molecule stays of equal ones is not known before all shards
+    are there.
+    """
+    table = molecules_table(accepted, metadata_types)
+    observed = [item.observed for item in accepted if item.observed is not None]
+    peaks = [_peaks(one.record) for one in observed]
+    own: list[list[Any]] = [
+        [item.row for item in accepted],
+        [one.file for one in observed],
+        [one.number for one in observed],
+        [positions for positions, _ in peaks],
+        [intensities for _, intensities in peaks],
+    ]
+    at = len(MOLECULES)
+    arrays = [pa.array(column, RECORDS.field(at + i).type) for i, column in enumerate(own)]
+    fields = [*RECORDS, *(table.schema.field(i) for i in range(at, table.num_columns))]
+    columns = [*table.columns[:at], *arrays, *table.columns[at:]]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _peaks(record: Mapping[str, Any]) -> tuple[list[float], list[float] | None]:
+    """Positions, ascending, and intensities of a record."""
+    if "shifts" in record:
+        return sorted(float(shift) for shift in record["shifts"]), None
+    pairs = sorted(zip(map(float, record["mzs"]), map(float, record["intensities"]), strict=True))
+    return [mz for mz, _ in pairs], [intensity for _, intensity in pairs]
 
 
 def _column(values: list[object], kind: pa.DataType | None) -> Any:

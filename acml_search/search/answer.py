@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -32,6 +32,8 @@ class HitList:
     probabilities: (n,) float64, the softmax of the logits over the shortlist: how far a hit stands out from
     the others found, not a calibrated chance of being right.
     scale: logit = scale x score. molecules: pyarrow Table of n rows, the hits' molecules in their order.
+    why: the reason for each hit, where more than its logit is known. ranks: where the list does not begin
+    with the best, each hit's place from 1.
     """
 
     modality: str
@@ -40,6 +42,8 @@ class HitList:
     probabilities: npt.NDArray[np.float64]
     scale: float
     molecules: pa.Table
+    why: Sequence[dict[str, Any]] | None = None
+    ranks: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return int(self.hits.counts[0])
@@ -50,13 +54,16 @@ class HitList:
         for i, molecule in enumerate(self.molecules.to_pylist()):
             score = float(self.hits.scores[0, i])
             yield {
-                "rank": i + 1,
+                "rank": i + 1 if self.ranks is None else self.ranks[i],
                 **{name: molecule[name] for name in MOLECULE_COLUMNS},
                 "score": round(score, 6),
                 "probability": float(f"{self.probabilities[i]:.4g}"),
-                "why": {"logits": {self.modality: round(self.scale * score, 4)}},
+                "why": self._logit(score) if self.why is None else self.why[i],
                 **{shown: molecule[name] for name, shown in extra.items()},
             }
+
+    def _logit(self, score: float) -> dict[str, Any]:
+        return {"logits": {self.modality: round(self.scale * score, 4)}}
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -101,7 +108,7 @@ class Answer:
             columns = {
                 "modality": pa.array([hits.modality] * n, pa.string()),
                 "side": pa.array([hits.side] * n, pa.string()),
-                "rank": pa.array(np.arange(1, n + 1, dtype=np.int64)),
+                "rank": pa.array(hits.ranks or range(1, n + 1), pa.int64()),
             }
             columns |= {name: hits.molecules.column(name) for name in MOLECULE_COLUMNS}
             columns["score"] = pa.array(hits.hits.scores[0, :n])
@@ -109,7 +116,7 @@ class Answer:
             for name, shown in extra_columns(hits.molecules.column_names).items():
                 columns[shown] = hits.molecules.column(name)
             tables.append(pa.table(columns))
-        return pa.concat_tables(tables)
+        return pa.concat_tables(tables, promote_options="default")  # records have columns of their own
 
     def to_pandas(self) -> pd.DataFrame:
         """`to_arrow` as a pandas DataFrame. Raises ConfigError when pandas is not installed."""
@@ -122,7 +129,8 @@ class Answer:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{hits.modality}/{hits.side}: {len(hits)} hits" for hits in self.lists)
-        return f"Answer({self.query.get('smiles')!r}, {counts})"
+        asked = self.query.get("smiles") or [one["modality"] for one in self.query.get("observations", [])]
+        return f"Answer({asked!r}, {counts})"
 
 
 def extra_columns(columns: list[str]) -> dict[str, str]:

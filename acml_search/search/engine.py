@@ -13,15 +13,13 @@ import numpy.typing as npt
 
 from acml_search.chem.molecule import Molecule, describe, parse, parse_block
 from acml_search.encoders.card import read_card
-from acml_search.errors import IndexCorrupt, InvalidMolecule
-from acml_search.library.arrow import take
+from acml_search.errors import FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.search.answer import Answer, HitList
 from acml_search.search.filters import Filters
 from acml_search.search.hits import NO_HIT, Hits
-from acml_search.search.rank import own_first, softmax, tied_with_best
+from acml_search.search.rows import Side, hit_list, one_of, rows_of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from rdkit import Chem
 
     from acml_search.encoders.model import Model
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 SHORTLIST = 100  # hits over which probabilities are shared out, and within which ties are settled
 BATCH = 256  # queries encoded and searched together,
 HITS_AT_ONCE = 50_000  # or fewer, so that no more molecules than this are held per list
+_Keys = npt.NDArray[np.int64] | None
 
 
 class Query(NamedTuple):
@@ -46,15 +45,11 @@ class Query(NamedTuple):
     about: dict[str, Any] | None = None
 
 
-class Side(NamedTuple):
-    """One FAISS index to search: one side of the space called `modality`."""
-
-    modality: str
-    side: Literal["graph", "records"]
-
-
 class Plan(NamedTuple):
-    """What is the same for all queries of a call. keys: the molecules that pass the filters, None for all."""
+    """What is the same for all queries of a call. keys: the molecules that pass the filters, None for all.
+
+    Measured records are judged by columns of their own.
+    """
 
     k: int
     filters: Filters
@@ -87,6 +82,7 @@ class Engine:
     def answers(self, queries: Iterator[Query], plan: Plan) -> Iterator[Answer | InvalidMolecule]:
         """One answer per query, in order; a query that cannot be read gives its error."""
         size = max(1, min(BATCH, HITS_AT_ONCE // plan.k))
+        passing = [self._passing(side, plan) for side in plan.sides]
         while batch := list(islice(queries, size)):
             clock = _Clock(len(batch), filter=plan.filter_seconds)
             results: list[Answer | InvalidMolecule | None] = [None] * len(batch)
@@ -98,7 +94,7 @@ class Engine:
                     results[at] = error
             clock.lap("read")
             if read:
-                for item, answer in zip(read, self._search(read, plan, clock), strict=True):
+                for item, answer in zip(read, self._search(read, plan, passing, clock), strict=True):
                     results[item.at] = answer
             yield from (result for result in results if result is not None)
 
@@ -112,18 +108,21 @@ class Engine:
         except InvalidMolecule as error:
             raise InvalidMolecule(error.reason, smiles=error.smiles, row=query.row) from error
 
-    def _search(self, read: list[_Read], plan: Plan, clock: _Clock) -> list[Answer]:
+    def _search(self, read: list[_Read], plan: Plan, passing: Sequence[_Keys], clock: _Clock) -> list[Answer]:
         xq = self._encode(read, sorted({side.modality for side in plan.sides}))
         clock.lap("encode")
-        found = [self._search_side(side, xq[side.modality], plan) for side in plan.sides]
+        found = [
+            self._search_side(side, xq[side.modality], plan.k, keys)
+            for side, keys in zip(plan.sides, passing, strict=True)
+        ]
         clock.lap("search")
-        molecules = _Molecules(self._directory, [_worth_fetching(hits, plan.k) for hits in found])
+        rows = rows_of(self._directory, plan.sides, found, plan.k)
         lists = [
             [
-                _hit_list(
-                    side, _row(hits, i), plan.k, self._scale(side.modality), item.molecule.inchikey, molecules
+                hit_list(
+                    side, one_of(hits, i), plan.k, self._scale(side.modality), item.molecule.inchikey, of
                 )
-                for side, hits in zip(plan.sides, found, strict=True)
+                for side, hits, of in zip(plan.sides, found, rows, strict=True)
             ]
             for i, item in enumerate(read)
         ]
@@ -141,11 +140,24 @@ class Engine:
             for item, hit_lists in zip(read, lists, strict=True)
         ]
 
-    def _search_side(self, side: Side, xq: npt.NDArray[np.float32], plan: Plan) -> Hits:
+    def _search_side(self, side: Side, xq: npt.NDArray[np.float32], k: int, keys: _Keys) -> Hits:
         index = self._directory.vectors(side.modality, side.side)
-        positions = None if plan.keys is None else index.positions_of(plan.keys)
-        D, I = index.search(xq, max(plan.k, SHORTLIST), positions)  # noqa: E741 - faiss's own names
+        if keys is not None and len(keys) == 0:
+            return Hits(np.full((len(xq), 1), NO_HIT), np.zeros((len(xq), 1)))
+        positions = None if keys is None else index.positions_of(keys)
+        D, I = index.search(xq, max(k, SHORTLIST), positions)  # noqa: E741 - faiss's own names
         return Hits(I, D)
+
+    def _passing(self, side: Side, plan: Plan) -> _Keys:
+        """The keys of `side` that pass the filters, None for all: of molecules, or of measured records, of
+        which none may pass although some molecules do.
+        """
+        if plan.keys is None or not self._directory.is_measured(*side):
+            return plan.keys
+        try:
+            return plan.filters.keys(self._directory.records(side.modality))
+        except FilterError:  # the molecules took the same filter, so it is no mistake: no record passes
+            return np.zeros(0, np.int64)
 
     def _encode(self, read: list[_Read], spaces: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
         """Unit vectors (n, d) float32 per space, as half precision holds them.
@@ -159,7 +171,7 @@ class Engine:
             key = self._key_of(read[0].molecule)
             if len(key):
                 return {name: self._stored(name, key) for name in spaces}
-        encoded = self._loaded().encode_molecules([item.mol for item in read])
+        encoded = self.loaded().encode_molecules([item.mol for item in read])
         return {name: encoded[name].astype(np.float16).astype(np.float32) for name in spaces}
 
     def _key_of(self, molecule: Molecule) -> npt.NDArray[np.int64]:
@@ -181,7 +193,8 @@ class Engine:
             )
         return stored
 
-    def _loaded(self) -> Model:
+    def loaded(self) -> Model:
+        """The model that encodes queries, loaded once. Raises CheckpointError or SpaceMismatch."""
         if self._model is None:
             card = read_card(self._model_name)  # one that does not fit is refused before torch is imported
             self._directory.check_spaces({name: space.digest for name, space in card.spaces.items()})
@@ -192,47 +205,6 @@ class Engine:
 
     def _scale(self, modality: str) -> float:
         return float(self._directory.spaces[modality].scale)
-
-
-class _Molecules:
-    """The rows of the catalogue for all hits of a batch, fetched once."""
-
-    def __init__(self, directory: IndexDirectory, keys: list[npt.NDArray[np.int64]]) -> None:
-        self._keys = np.unique(np.concatenate(keys))
-        try:
-            self._table = directory.catalog.rows(self._keys)
-        except KeyError as error:
-            raise IndexCorrupt(
-                directory.path,
-                f"a hit has no molecule ({error.args[0]}); run `acml-search verify` on the index",
-            ) from error
-
-    def rows(self, keys: npt.NDArray[np.int64]) -> pa.Table:
-        return take(self._table, np.searchsorted(self._keys, keys))
-
-
-def _row(hits: Hits, i: int) -> Hits:
-    return Hits(hits.keys[i : i + 1], hits.scores[i : i + 1])
-
-
-def _worth_fetching(hits: Hits, k: int) -> npt.NDArray[np.int64]:
-    """The keys that may be shown: the first k of each query, and further ones that tie with its best."""
-    places = np.arange(hits.keys.shape[1])[None]
-    wanted = places < np.maximum(k, tied_with_best(hits.scores, hits.keys))[:, None]
-    return hits.keys[wanted & (hits.keys != NO_HIT)]
-
-
-def _hit_list(side: Side, hits: Hits, k: int, scale: float, own: str, molecules: _Molecules) -> HitList:
-    """The first k of one query's shortlist (`hits`, one row), its own molecule first among equals."""
-    tied = int(tied_with_best(hits.scores, hits.keys)[0])
-    n = min(int(hits.counts[0]), max(k, tied))
-    table = molecules.rows(hits.keys[0, :n])
-    order = np.arange(n) if tied <= 1 else own_first(table.column("inchikey").to_pylist(), tied, own)
-    order = order[:k]
-    keys, scores = np.full(k, NO_HIT), np.full(k, -np.inf, dtype=np.float32)
-    keys[: len(order)], scores[: len(order)] = hits.keys[0, order], hits.scores[0, order]
-    probabilities = softmax(hits.scores, hits.keys, scale)[0, order]
-    return HitList(side.modality, side.side, Hits(keys, scores), probabilities, scale, take(table, order))
 
 
 def _question(item: _Read, plan: Plan) -> dict[str, Any]:

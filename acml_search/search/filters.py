@@ -1,8 +1,10 @@
-"""What a hit must satisfy, decided before the search: SQL, molecular formula, neutral exact mass."""
+"""What a hit must satisfy, decided before the search: SQL, formula, elements, neutral exact mass."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any, Protocol, TypedDict
@@ -10,8 +12,8 @@ from typing import Any, Protocol, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import FilterError
-from acml_search.search.formula import hill
+from acml_search.errors import FilterError, shorten
+from acml_search.search.formula import ELEMENTS, hill
 
 DEFAULT_PPM = 10.0
 
@@ -23,6 +25,8 @@ class _Catalog(Protocol):
         formula: str | None = None,
         mass: float | None = None,
         tol_da: float | None = None,
+        elements_allowed: Sequence[str] | None = None,
+        elements_required: Sequence[str] | None = None,
     ) -> npt.NDArray[np.int64]: ...
 
     def count(self) -> int: ...
@@ -36,6 +40,8 @@ class Conditions(TypedDict, total=False):
     mass: float | None
     tol_ppm: float | None
     tol_da: float | None
+    elements_allowed: str | None
+    elements_required: str | None
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,12 @@ class Filters:
     formula: a molecular formula in any order; brought to Hill order here.
     mass: neutral exact mass in Da, within `tol_ppm` (parts per million of `mass`; 10 when neither is given)
     or within `tol_da` (Da), ends included.
+    elements_allowed: symbols parted by commas, `C,H,N,O`: molecules of no other elements (H counts as one).
+    elements_required: `Br,N`: molecules that contain all of these. Both are brought to Hill order here.
 
     Raises FilterError for an empty expression, a formula that is none, a mass or tolerance that is not a
-    positive number, both tolerances at once, or a tolerance without a mass.
+    positive number, both tolerances at once, a tolerance without a mass, a symbol of no element, or an
+    element that is required and not allowed.
     """
 
     where: str | None = None
@@ -56,6 +65,8 @@ class Filters:
     mass: float | None = None
     tol_ppm: float | None = None
     tol_da: float | None = None
+    elements_allowed: str | None = None
+    elements_required: str | None = None
 
     def __post_init__(self) -> None:
         for name, text in (("the SQL condition", self.where), ("the formula", self.formula)):
@@ -67,6 +78,15 @@ class Filters:
             )
         if self.formula is not None:
             object.__setattr__(self, "formula", hill(self.formula))
+        for name, said in (("allowed", self.elements_allowed), ("required", self.elements_required)):
+            if said is not None:
+                object.__setattr__(self, f"elements_{name}", ",".join(elements(said, name)))
+        forbidden = set(_symbols(self.elements_required) or ()) - set(_symbols(self.elements_allowed) or ())
+        if self.elements_allowed is not None and forbidden:
+            raise FilterError(
+                f"{', '.join(sorted(forbidden))} is required, but the elements allowed are "
+                f"{self.elements_allowed}; allow it or do not require it"
+            )
         if self.mass is None:
             if self.tol_ppm is not None or self.tol_da is not None:
                 raise FilterError(
@@ -82,7 +102,7 @@ class Filters:
         object.__setattr__(self, name, _number("the mass tolerance", value, unit, zero=True))
 
     def __bool__(self) -> bool:
-        return self.where is not None or self.formula is not None or self.mass is not None
+        return bool(self.to_dict())
 
     @property
     def half_width(self) -> float | None:
@@ -100,7 +120,16 @@ class Filters:
         """
         if not self:
             return None
-        keys = catalog.keys(where=self.where, formula=self.formula, mass=self.mass, tol_da=self.half_width)
+        asked: dict[str, Any] = {
+            "where": self.where,
+            "formula": self.formula,
+            "mass": self.mass,
+            "tol_da": self.half_width,
+        }
+        for name in ("elements_allowed", "elements_required"):
+            if (said := getattr(self, name)) is not None:
+                asked[name] = _symbols(said)
+        keys = catalog.keys(**asked)
         if len(keys) == 0:
             raise FilterError(
                 f"none of the {catalog.count():,} molecules of the index passes the filter {self}; loosen it"
@@ -120,7 +149,35 @@ class Filters:
         if self.mass is not None:
             width = f"{self.tol_da:g} Da" if self.tol_da is not None else f"{self.tol_ppm:g} ppm"
             parts.append(f"mass {self.mass:.10g} ± {width}")
+        if self.elements_allowed is not None:
+            parts.append(f"elements of {self.elements_allowed} only")
+        if self.elements_required is not None:
+            parts.append(f"elements {self.elements_required} present")
         return " and ".join(parts) or "(none)"
+
+
+def elements(text: str, what: str) -> list[str]:
+    """The symbols of a list such as "C,H,N,O" or "C H N O", each once, in Hill order.
+
+    `what`: "allowed" or "required", for the message. Raises FilterError for none, or for what is no element.
+    """
+    if not isinstance(text, str):
+        raise FilterError(f"the elements {what} are {text!r}; give text, as in C,H,N,O")
+    symbols = [symbol for symbol in re.split(r"[\s,;]+", text) if symbol]
+    if not symbols:
+        raise FilterError(f"the list of elements {what} is empty; write symbols with commas, as in C,H,N,O")
+    for symbol in symbols:
+        if symbol not in ELEMENTS:
+            raise FilterError(
+                f"{shorten(symbol, 20)!r} among the elements {what} is no element; write symbols with "
+                "commas, as in C,H,N,O"
+            )
+    first = [symbol for symbol in ("C", "H") if symbol in symbols]
+    return first + sorted(set(symbols) - set(first))
+
+
+def _symbols(text: str | None) -> list[str] | None:
+    return None if text is None else text.split(",")
 
 
 def _number(what: str, value: Any, unit: str, *, zero: bool) -> float:

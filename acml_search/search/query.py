@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Unpack, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError, InvalidMolecule
@@ -15,6 +16,8 @@ from acml_search.index.opened import IndexDirectory
 from acml_search.search.answer import Answer
 from acml_search.search.engine import Engine, Plan, Query, Side
 from acml_search.search.filters import Conditions, Filters
+from acml_search.search.identify import Asked, Identifier
+from acml_search.search.observation import Observation, read_observation, with_precursor
 
 MOST = 10_000  # largest k
 
@@ -117,14 +120,99 @@ class Index:
     ) -> Iterator[Answer | InvalidMolecule]:
         """Answers as they are found, in the order of `queries`, in constant memory; a query that cannot be
         read gives its error. What is wrong with the options is raised at once, before the first answer."""
-        if not isinstance(k, int | np.integer) or not 1 <= k <= MOST:
-            raise ConfigError(f"k is {k}; ask for 1 to {MOST:,} hits")
+        _check_k(k)
         filters = filters or Filters()
         sides = self._sides(modality)
         started = time.perf_counter()
         keys = filters.keys(self._directory.catalog)
         plan = Plan(int(k), filters, keys, sides, time.perf_counter() - started)
         return self._engine.answers(iter(queries), plan)
+
+    def identify(
+        self,
+        observations: Mapping[str, str] | Sequence[Observation],
+        *,
+        k: int = 10,
+        adduct: str | None = None,
+        rerank: bool = True,
+        by_precursor: bool = True,
+        occlude: bool = False,
+        **conditions: Unpack[Conditions],
+    ) -> Answer:
+        """The k molecules that fit the observations of one compound best.
+
+        observations: text or file by modality (`{"c_nmr": "155.4, 151.7", "lc_ms": "x.mgf#2"}`), or what
+        `read_observation` gave. adduct: of MS/MS spectra that do not state theirs. rerank: compare the best
+        candidates peak by peak. by_precursor: keep to the neutral mass that an MS/MS spectrum's precursor
+        tells, within `tol_ppm` (10) or `tol_da`, unless `mass` or `formula` is given. occlude: say for each
+        hit which peaks of a mass spectrum matter most. conditions: as in `search`.
+        Raises InvalidRecord for an observation that cannot be used, FilterError, ConfigError, SpaceMismatch.
+        """
+        read = self._observed(observations, adduct)
+        given, notes = with_precursor(conditions, read) if by_precursor else (conditions, [])
+        filters = Filters(**given)
+        return self._identified(read, filters, k, rerank=rerank, notes=notes, occlude=occlude)
+
+    def explain(
+        self,
+        observations: Mapping[str, str] | Sequence[Observation],
+        keys: Sequence[int],
+        *,
+        adduct: str | None = None,
+        rerank: bool = True,
+    ) -> Answer:
+        """Why the molecules `keys` fit the observations, whatever their rank among all.
+
+        Raises as `identify` does, and ConfigError for a key that the index does not hold.
+        """
+        wanted = np.unique(np.asarray(list(keys), np.int64))
+        missing = np.setdiff1d(wanted, self._directory.keys)
+        if len(missing) or not len(wanted):
+            what = f"no molecule {missing[0]}" if len(missing) else "nothing to explain without a key"
+            raise ConfigError(f"{self.path}: {what}; keys are in the answers of `acml-search query`")
+        read = self._observed(observations, adduct)
+        # The others that compete are those that a search would compare them with.
+        given, notes = with_precursor({}, read)
+        return self._identified(
+            read,
+            Filters(**given),
+            len(wanted),
+            rerank=rerank,
+            notes=notes,
+            wanted=wanted,
+            occlude=True,
+        )
+
+    def _observed(
+        self, observations: Mapping[str, str] | Sequence[Observation], adduct: str | None
+    ) -> list[Observation]:
+        if isinstance(observations, Mapping):
+            read = [read_observation(name, given, adduct=adduct) for name, given in observations.items()]
+        else:
+            read = list(observations)
+        if not read:
+            raise ConfigError("there is no observation; give at least one")
+        return read
+
+    def _identified(
+        self,
+        read: list[Observation],
+        filters: Filters,
+        k: int,
+        *,
+        rerank: bool,
+        notes: Sequence[str] = (),
+        wanted: npt.NDArray[np.int64] | None = None,
+        occlude: bool = False,
+    ) -> Answer:
+        _check_k(k)
+        started = time.perf_counter()
+        passing = filters.keys(self._directory.catalog)
+        seconds = time.perf_counter() - started
+        identifier = Identifier(self._directory, self._engine.loaded)
+        return identifier.answer(
+            Asked(read, int(k), filters, passing, rerank, wanted, occlude, notes, seconds)
+        )
 
     def close(self) -> None:
         """Let go of the catalogue and the mapped files; a search afterwards opens them again."""
@@ -154,3 +242,8 @@ class Index:
         # the same
         likeness = "smiles" if "smiles" in asked else asked[0]
         return [*records, Side(likeness, "graph")]
+
+
+def _check_k(k: int) -> None:
+    if not isinstance(k, int | np.integer) or not 1 <= k <= MOST:
+        raise ConfigError(f"k is {k}; ask for 1 to {MOST:,} hits")

@@ -13,8 +13,12 @@ from acml_search.search.answer import MOLECULE_COLUMNS, OURS, Answer, HitList, p
 _WIDEST = 24  # characters of a column of the library's own
 _LEAST_SMILES = 24  # characters that the SMILES keep before a column of the library's own is left out
 _GAP = "  "
-_HIDDEN = {"inchikey", "source_row", "why"}  # in the other formats
-_TITLE = {"records": "records this molecule would give", "graph": "similar molecules"}
+_HIDDEN = {"inchikey", "source_row", "why", "record_positions", "record_intensities"}  # in the other formats
+_TITLE = {
+    "records": "records this molecule would give",
+    "graph": "similar molecules",
+    "found": "molecules that fit",
+}
 
 
 class _Column(NamedTuple):
@@ -37,7 +41,7 @@ def render(answer: Answer, *, width: int | None = None, colour: bool = False) ->
     bold, faint, end = ("\x1b[1m", "\x1b[2m", "\x1b[0m") if colour else ("", "", "")
     lines = [_cut(line, width) for line in _heading(answer)]
     for hits in answer.lists:
-        title = f"{hits.modality} · {hits.side} · {_TITLE.get(hits.side, '')}"
+        title = f"{hits.modality} · {hits.side} · {_TITLE[_kind(answer, hits)]}"
         lines += ["", bold + _cut(title, width) + end]
         if len(hits) == 0:
             lines.append("no hits")
@@ -51,9 +55,28 @@ def render(answer: Answer, *, width: int | None = None, colour: bool = False) ->
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _kind(answer: Answer, hits: HitList) -> str:
+    return "found" if "observations" in answer.query else hits.side
+
+
+def _observed(one: dict[str, Any]) -> str:
+    """An observation in a line: how many peaks were understood and where they lie."""
+    if "peaks" not in one:
+        return f"{one['modality']}   {_clean(one['given'])}"
+    positions = [peak["position"] for peak in one["peaks"]]
+    few = ", ".join(f"{x:.10g}" for x in positions[:8]) + (" …" if len(positions) > 8 else "")
+    ion = "".join(f"   {one[name]}" for name in ("precursor_mz", "adduct", "solvent") if name in one)
+    return f"{one['modality']}   {len(positions)} peaks: {few} {one['unit']}{_clean(ion)}"
+
+
 def _heading(answer: Answer) -> list[str]:
     query = answer.query
-    lines = [f"query   {_clean(query['standardised'])}   {query['formula']}   {query['exact_mass']:.4f} Da"]
+    if "observations" in query:
+        lines = [f"query   {_observed(one)}" for one in query["observations"]]
+    else:
+        lines = [
+            f"query   {_clean(query['standardised'])}   {query['formula']}   {query['exact_mass']:.4f} Da"
+        ]
     if query.get("filter"):
         conditions = ", ".join(f"{name} {_clean(value)}" for name, value in query["filter"].items())
         lines.append(f"filter  {conditions}   (pass: {query['passed']:,})")
@@ -71,6 +94,7 @@ def _columns(hits: HitList, width: int) -> tuple[list[_Column], list[str]]:
         column("rank", "#", "d"),
         column("score", "score", ".4f"),
         column("probability", "prob.", ".3f"),
+        *_contributions(rows),
         column("key", "key", "d"),
         column("formula", "formula", "s", right=False),
         column("exact_mass", "mass/Da", ".4f"),
@@ -101,6 +125,14 @@ def _columns(hits: HitList, width: int) -> tuple[list[_Column], list[str]]:
             left_out.append(_clean(name))
     room = max(room, len(smiles.head))
     return [*left, smiles._replace(cells=[_cut(cell, room) for cell in smiles.cells]), *own], left_out
+
+
+def _contributions(rows: list[dict[str, Any]]) -> list[_Column]:
+    """What each of several observations adds to the score."""
+    names = list(rows[0]["why"]["logits"])
+    if len(names) < 2:
+        return []
+    return [_Column(name, [f"{row['why']['logits'][name]:+.1f}" for row in rows], True) for name in names]
 
 
 def _total(columns: Sequence[_Column]) -> int:

@@ -1,4 +1,4 @@
-"""Answers in the formats of `acml-search query --format`: table, json, csv, sdf."""
+"""Answers in the formats of `acml-search query --format`: table, json, csv, sdf, html."""
 
 from __future__ import annotations
 
@@ -27,12 +27,16 @@ def write_json(answer: Answer, out: TextIO) -> None:
 
 
 def write_csv(answer: Answer, out: TextIO) -> None:
-    """A header and one line per hit of every list; the library's own columns last."""
-    lines = csv.writer(out, lineterminator="\n")
-    for i, row in enumerate(_flat(answer)):
-        if i == 0:
-            lines.writerow(row)
-        lines.writerow([_text(value) for value in row.values()])
+    """A header and one line per hit of every list; the library's own columns last.
+
+    A list of records has columns that a list of molecules has not; they are empty there.
+    """
+    names = dict.fromkeys(name for row in _flat(answer) for name in row)
+    lines = csv.DictWriter(out, list(names), restval="", lineterminator="\n")
+    if names:
+        lines.writeheader()
+    for row in _flat(answer):
+        lines.writerow({name: _text(value) for name, value in row.items()})
 
 
 def write_sdf(answer: Answer, out: TextIO) -> None:
@@ -59,7 +63,20 @@ def _flat(answer: Answer) -> Iterator[dict[str, Any]]:
             }
 
 
-WRITERS: dict[str, Writer] = {"table": write_table, "json": write_json, "csv": write_csv, "sdf": write_sdf}
+def write_html(answer: Answer, out: TextIO) -> None:
+    """One self-contained page with the reason for each hit."""
+    from acml_search.search import page  # Jinja2, for this format alone
+
+    page.write_html(answer, out)
+
+
+WRITERS: dict[str, Writer] = {
+    "table": write_table,
+    "json": write_json,
+    "csv": write_csv,
+    "sdf": write_sdf,
+    "html": write_html,
+}
 
 
 def writer(name: str) -> Writer:
@@ -77,6 +94,11 @@ def write_line(answer: Answer | InvalidMolecule, out: TextIO) -> None:
     else:
         document = answer.to_dict()
     out.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_failure(query: dict[str, Any], error: Exception, out: TextIO) -> None:
+    """A query of a batch that failed, as one line of JSON."""
+    out.write(json.dumps({"query": plain(query), "error": str(error)}, ensure_ascii=False) + "\n")
 
 
 def _text(value: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from acml_search.encoders.model import DualEncoder
 from acml_search.modalities.blocks import TensorBatch
@@ -92,7 +93,8 @@ class Stream:
 class AlignTask(Task[Aligner]):
     """`feeds`: where each space's records come from; `weights`: of each space's loss, 1 unless named.
 
-    `labels`: peak lists as listed and assigned shifts, by modality, for the node heads.
+    `labels`: peak lists as listed and assigned shifts, by modality, for the node heads. `dropout`: share of a
+    space's frozen features that is left out at random.
     """
 
     def __init__(
@@ -104,8 +106,10 @@ class AlignTask(Task[Aligner]):
         labels: tuple[dict[str, Observations], dict[str, Assigned]],
         weights: dict[str, float],
         unfrozen: frozenset[str] = frozenset(),
+        dropout: dict[str, float] | None = None,
     ) -> None:
         self.corpus, self.model = corpus, model
+        self.dropout = dropout or {}
         self.feeds, self.streams, self.weights = feeds, streams, weights
         self.observed, self.assigned = labels
         self.unfrozen = unfrozen
@@ -133,7 +137,8 @@ class AlignTask(Task[Aligner]):
         terms = {}
         for name, feed in self.feeds.items():
             at = np.flatnonzero(feed.has(rows))
-            records = self.model.network.tower(name).projection(feed.encoded(rows[at], rng))
+            encoded = F.dropout(feed.encoded(rows[at], rng), self.dropout.get(name, 0.0))
+            records = self.model.network.tower(name).projection(encoded)
             term = self.model.contrast(name)(vectors[name], records, same, torch.from_numpy(at))
             terms[name] = self.weights.get(name, 1.0) * term
         for name, found in peaks.items():

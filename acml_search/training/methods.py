@@ -14,6 +14,7 @@ METHODS = {
     "simulated": "denoise",  # predicted peaks must meet simulated and measured lists
     "measured": "measured",  # measured records and their molecules
     "pictures": "recognise",  # atoms and bonds found in pictures
+    "explained": "explained",  # how molecules break, for re-ranking by mass spectra
 }
 
 

@@ -13,12 +13,13 @@ from acml_search.chem.abbreviations import DEFINITIONS
 from acml_search.chem.depict import Drawing
 from acml_search.chem.secondhand import apply
 from acml_search.errors import InvalidRecord
-from acml_search.modalities.blocks.recogniser import BOND, near_pairs
+from acml_search.modalities.blocks.recogniser import BOND, SHARP, near_pairs
 from acml_search.modalities.pictures.assemble import MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
 from acml_search.modalities.pictures.pixels import ink_of, resized
 
 CANVAS = 256
-_GAP = 12  # white pixels between pictures of one canvas
+"""side of a canvas in units of a sixteenth of a bond"""
+_GAP = 12  # white units between pictures of one canvas
 _INDEX = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 
 
@@ -40,7 +41,7 @@ class Pages(NamedTuple):
     """Samples packed on canvases, as tensors."""
 
     pictures: Tensor
-    """(p, 1, CANVAS, CANVAS) float32"""
+    """(p, 1, SHARP * CANVAS, SHARP * CANVAS) float32"""
     page: Tensor
     xy: Tensor
     labels: Tensor
@@ -120,16 +121,16 @@ def sample_of(
 
 
 def at_scale(sample: Sample, rng: np.random.Generator) -> Sample:
-    """The sample with bonds of about 16 pixels, and cut to what a canvas can hold."""
+    """The sample with bonds of about 16 units, cut to what a canvas can hold; its ink is twice as sharp."""
     scale = BOND / sample.length * float(np.exp(rng.normal(0, 0.1)))
     # Only a window of a large picture is resized: it may be very large.
     side = (CANVAS - _GAP) / scale
     h, w = sample.ink.shape
     top = int(rng.integers(0, int(h - side) + 1)) if h > side else 0
     left = int(rng.integers(0, int(w - side) + 1)) if w > side else 0
-    ink = resized(sample.ink[top : top + int(side), left : left + int(side)], scale)
+    ink = resized(sample.ink[top : top + int(side), left : left + int(side)], SHARP * scale)
     xy = (sample.xy - [left, top]) * scale
-    inside: np.ndarray = np.all((xy >= -1) & (xy < np.array(ink.shape[::-1]) + 1), axis=1)
+    inside: np.ndarray = np.all((xy >= -1) & (xy < np.array(ink.shape[::-1]) / SHARP + 1), axis=1)
     place = np.cumsum(inside) - 1
     whole = np.all(inside[sample.bonds], axis=1)
     return Sample(
@@ -140,13 +141,13 @@ def at_scale(sample: Sample, rng: np.random.Generator) -> Sample:
 
 def packed(waiting: list[Sample], n_pages: int, rng: np.random.Generator) -> Pages:
     """Samples side by side on canvases, in shelves; what found no room stays in `waiting`."""
-    pictures = np.zeros((n_pages, 1, CANVAS, CANVAS), np.float32)
+    pictures = np.zeros((n_pages, 1, SHARP * CANVAS, SHARP * CANVAS), np.float32)
     shelves: list[list[int]] = []  # page, upper edge, height, first free column
     free = [0] * n_pages  # the first free row of each page
     kept: list[tuple[Sample, int, int, int]] = []
     left: list[Sample] = []
     for sample in sorted(waiting, key=lambda s: -s.ink.shape[0]):
-        h, w = sample.ink.shape[0] + _GAP, sample.ink.shape[1] + _GAP
+        h, w = (-(-side // SHARP) + _GAP for side in sample.ink.shape)
         fitting = [s for s in shelves if s[2] >= h and s[3] + w <= CANVAS]
         shelf = min(fitting, key=lambda s: s[2]) if fitting else None
         if shelf is None:
@@ -158,7 +159,8 @@ def packed(waiting: list[Sample], n_pages: int, rng: np.random.Generator) -> Pag
             shelves.append(shelf)
             free[emptiest] += h
         dx, dy = shelf[3] + int(rng.integers(_GAP // 2 + 1)), shelf[1] + int(rng.integers(shelf[2] - h + 7))
-        pictures[shelf[0], 0, dy : dy + h - _GAP, dx : dx + w - _GAP] = sample.ink
+        y, x = SHARP * dy, SHARP * dx
+        pictures[shelf[0], 0, y : y + sample.ink.shape[0], x : x + sample.ink.shape[1]] = sample.ink
         kept.append((sample, shelf[0], dx, dy))
         shelf[3] += w
     waiting[:] = left

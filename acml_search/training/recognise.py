@@ -36,6 +36,9 @@ from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
 from acml_search.training.loop import Task, train
 from acml_search.training.pages import Pages, Sample, at_scale, mutated, packed, sample_of
+from acml_search.training.prior import drawn, settle, shares
+
+MUTATED = 0.6  # share of molecules that get other atoms
 
 _RARE = re.compile(r"[+-]|\[(?!C?@|nH|C@|H)|I|P|B(?!r)|#|s")
 
@@ -73,6 +76,15 @@ class RecogniseTask(Task[Reader]):
         return recogniser_loss(self.model.recogniser, pages) | {
             "ruler": ruler_loss(self.model.ruler, samples, rng)
         }
+
+    def settle(self, model: Reader, rng: np.random.Generator, n: int = 1_500) -> None:
+        """Correct the recogniser for symbols that are rarer in molecules as they are than in training."""
+
+        def make(mutate: float) -> Drawing | None:
+            return _drawn(str(self.corpus.smiles[int(rng.choice(self.rows))]), rng, mutate)
+
+        trained = shares(drawn(lambda: make(MUTATED), n))
+        settle(model.recogniser, trained, shares(drawn(lambda: make(0.0), n)))
 
     def _samples(self, rows: np.ndarray, rng: np.random.Generator) -> list[Sample]:
         samples = []
@@ -128,13 +140,13 @@ def _visits(corpus: Corpus, settings: dict[str, Any]) -> np.ndarray:
     return np.repeat(learned, times)
 
 
-def _drawn(smiles: str, rng: np.random.Generator) -> Drawing | None:
-    """A clean drawing in a training style."""
+def _drawn(smiles: str, rng: np.random.Generator, mutate: float = MUTATED) -> Drawing | None:
+    """A clean drawing in a training style; of a share of molecules, with some atoms exchanged."""
     mol = Chem.MolFromSmiles(smiles)
     style = replace(training_style(rng), effects=())
     if mol is None or mol.GetNumBonds() == 0:
         return None
-    if rng.random() < 0.6:
+    if rng.random() < mutate:
         mol = mutated(mol, rng)
     try:
         drawing = draw(mol, style)
@@ -215,18 +227,21 @@ def run(path: Path | str) -> Path:
     if "initial" in config.data:
         _start(task.model, config.root / config.data["initial"])
     model = train(task, config.data["training"], config.seed, config.out)
+    task.settle(model, np.random.default_rng([config.seed, 2]))
     return keep(model, behind, config)
 
 
 def _start(model: Reader, directory: Path) -> None:
-    """Begin with what an earlier run left in `directory`; parts that it lacks begin at random. Raises
+    """Begin with what an earlier run left in `directory`; parts that it lacks, or has in other
+    dimensions, begin at random. Raises
     `ConfigError`."""
     path = directory / "encoder.safetensors"
     if not path.exists():
         raise ConfigError(f"{path} does not exist; `initial` names a directory with an earlier result")
     weights = {name.removeprefix("encoder."): value for name, value in load_file(path).items()}
     own = model.state_dict()
-    model.load_state_dict({name: value for name, value in weights.items() if name in own}, strict=False)
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    model.load_state_dict(fitting, strict=False)
 
 
 def keep(model: Reader, behind: Path, config: TrainingConfig) -> Path:

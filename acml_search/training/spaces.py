@@ -78,6 +78,7 @@ def align(config: TrainingConfig) -> ModelCard:
         _labels(config, corpus, observed),
         config.data["training"].get("weights", {}),
         frozenset(name for name, space in learned.items() if space.get("unfrozen")),
+        {name: space.get("dropout", 0.0) for name, space in learned.items()},
     )
     settings = {**config.data["training"], "batch": sum(stream.size for stream in streams)}
     averaged = train(task, settings, config.seed, config.out)

@@ -13,8 +13,8 @@ from acml_search.errors import LibraryError
 
 runner = CliRunner()
 
-COMMANDS = ["build-index", "query", "add", "info", "verify", "embed", "models"]
-GROUPS = {"bench": ["recall", "throughput"], "train": ["pretrain", "align"]}
+COMMANDS = ["build-index", "query", "explain", "parse", "add", "info", "verify", "embed", "models"]
+GROUPS = {"bench": ["recall", "isomers", "suite", "throughput"], "train": ["pretrain", "align"]}
 PATHS = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUPS.items() for name in names]
 
 

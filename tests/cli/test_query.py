@@ -182,9 +182,8 @@ def test_no_index_says_how_to_build_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "--smiles or --batch"),
-        (["--smiles", "C", "--batch", "x.smi"], "--smiles or --batch"),
-        (["--smiles", "C", "--format", "html"], "html is not offered yet"),
+        ([], "give --smiles, --batch, or observations"),
+        (["--smiles", "C", "--batch", "x.smi"], "give --smiles, --batch, or observations"),
         (["--smiles", "C", "--format", "xml"], "not one of table, json, csv, sdf"),
         (["--smiles", "C", "--format", "csv", "--json"], "contradict"),
         (["--batch", "x.smi", "--format", "csv"], "lines of JSON"),
@@ -206,7 +205,7 @@ def test_wrong_usage_is_exit_2(arguments: list[str], says: str) -> None:
 def test_help_shows_examples() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    assert 'acml-search query --smiles "' in result.stdout
+    assert 'acml-search query --c-nmr "' in result.stdout
 
 
 def test_a_reader_that_stops_early_sees_no_traceback(index: str) -> None:

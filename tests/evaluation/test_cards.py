@@ -33,7 +33,15 @@ def test_a_card_says_what_was_measured_and_by_which_command(done, model, monkeyp
     assert (metric["question"], metric["asks"], metric["direction"]) == ("carbon", "none", "to-molecule")
     assert (metric["recall"], metric["ci95"]) == (result["recall"], result["ci95"])
     assert {one["command"] for one in card.data["metrics"]} == {"as a test"}
-    assert [one["kind"] for one in card.data["metrics"]].count("isomers") == 1
+    assert [one["asks"] for one in card.data["metrics"] if one["kind"] == "isomers"] == [
+        "isomers",
+        "rerank isomers",
+    ]
+    fitted = json.loads((folder / "results" / "carbon.rerank-fit.json").read_text())
+    kept = card.data["spaces"]["c_nmr"]["rerank"]
+    assert (kept["cosine"], kept["evidence"]) == (fitted["cosine"], fitted["evidence"])
+    assert kept["inner"] == fitted["inner"]
+    assert "rerank" not in card.data["spaces"]["smiles"]
     assert card.data["within_batches"][0]["batch"] == 3
     assert "not comparable" in card.data["within_batches"][0]["note"]
     # what vectors depend on has not changed, and the weights still are those of the card
@@ -70,7 +78,8 @@ def test_single_benchmarks_go_in_beside_suites(done, model) -> None:
     measure_recall(replace(one, command="alone"))
     card = fill_card(model, [folder / "results", folder / "one.json"])
     assert [metric["command"] for metric in card.data["metrics"]].count("alone") == 1
-    assert len(card.data["metrics"]) == 10
+    alone = fill_card(model, [folder / "results"])
+    assert len(card.data["metrics"]) == len(alone.data["metrics"]) + 1
 
 
 def test_results_of_another_model_are_refused(done, tiny_model) -> None:

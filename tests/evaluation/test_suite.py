@@ -179,7 +179,7 @@ def test_filters_in_words() -> None:
 def test_only_questions_that_exist_and_that_the_model_can_answer(measured, two_spaces, tiny_model) -> None:
     (measured / "suite.toml").write_text(SUITE)
     for only, model, words in (
-        (("oxygen",), two_spaces, "has no question 'oxygen'; its questions: carbon, electrons, spelled"),
+        (("oxygen",), two_spaces, "no question 'oxygen'; its questions: both, carbon, electrons, spelled"),
         (("electrons",), two_spaces, "has spaces for c_nmr, smiles only"),
     ):
         with pytest.raises(ConfigError, match=words):

@@ -65,8 +65,14 @@ class FakeCatalog:
         return self.table.num_rows
 
     def keys(
-        self, where: str | None = None, formula: str | None = None, mass: Any = None, tol_da: Any = None
+        self,
+        where: str | None = None,
+        formula: str | None = None,
+        mass: Any = None,
+        tol_da: Any = None,
+        **elements: Any,
     ) -> Any:
+        assert not any(elements.values())
         wanted = [f"({where})" if where else "true", f"formula = '{formula}'" if formula else "true"]
         if mass is not None:
             wanted.append(f"abs(exact_mass - {mass}) <= {tol_da}")
@@ -93,12 +99,15 @@ class FakeDirectory:
         self.path, self.catalog = path, catalog
         self.spaces = {"smiles": FakeSpace(), "c_nmr": FakeSpace()}
 
+    def is_measured(self, space: str, side: str = "records") -> bool:
+        return False
+
     def vectors(self, space: str, side: str) -> VectorIndex:
         return VectorIndex.open(self.path / f"{space}.{side}")
 
 
 class FakeEngine(Engine):
-    def _loaded(self) -> Any:
+    def loaded(self) -> Any:
         self._model = self._model or FakeModel()  # type: ignore[assignment]
         return self._model
 
@@ -256,7 +265,7 @@ def test_an_equal_inchikey_is_not_enough_for_the_stored_vector(world: World, eng
 
 def test_a_batch_gives_the_same_as_one_by_one(world: World, engine: FakeEngine) -> None:
     texts = [*SMILES[:40], "Cc1ccccc1", "c1ccncc1"]
-    engine._loaded()
+    engine.loaded()
     together = ask(engine, *texts)
     for text, answer in zip(texts, together, strict=True):
         (alone,) = ask(engine, text)
@@ -340,5 +349,5 @@ def test_seconds_add_up(engine: Engine) -> None:
 
 def test_hits_without_a_molecule_are_a_corrupt_index(world: World) -> None:
     directory = FakeDirectory(world.directory.path, FakeCatalog(world.table.slice(0, 20)))
-    with pytest.raises(IndexCorrupt, match=r"a hit has no molecule .*run `acml-search verify`"):
+    with pytest.raises(IndexCorrupt, match=r"a hit has no row .*run `acml-search verify`"):
         ask(FakeEngine(directory, "fake"), "Cc1ccccc1", k=100)  # type: ignore[arg-type]

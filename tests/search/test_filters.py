@@ -1,14 +1,20 @@
 """Filters as values: what is accepted, and what the catalogue is asked."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rdkit import Chem
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from acml_search.errors import FilterError
+from acml_search.library.catalog import Catalog
+from acml_search.library.store import MOLECULES, write_parquet
 from acml_search.search.filters import Filters
 
 
@@ -80,6 +86,13 @@ def test_nothing_passing_is_said_with_the_filter_and_the_count() -> None:
         ({"mass": 100.0, "tol_da": 0.1, "tol_ppm": 10.0}, "give one"),
         ({"tol_ppm": 10.0}, "without a mass"),
         ({"tol_da": 0.1}, "without a mass"),
+        ({"elements_allowed": " , "}, "elements allowed is empty"),
+        ({"elements_required": ""}, "elements required is empty"),
+        ({"elements_allowed": "C,H,Xx"}, "'Xx' among the elements allowed is no element"),
+        ({"elements_required": "br"}, "'br' among the elements required is no element"),
+        ({"elements_allowed": "CHNO"}, "'CHNO' .* with commas"),
+        ({"elements_allowed": 5}, "give text"),
+        ({"elements_allowed": "C,H", "elements_required": "C,Br"}, "Br is required, but .* are C,H"),
     ],
 )
 def test_what_makes_no_sense_is_refused(conditions: dict[str, Any], says: str) -> None:
@@ -89,3 +102,91 @@ def test_what_makes_no_sense_is_refused(conditions: dict[str, Any], says: str) -
 
 def test_to_dict_says_what_is_applied() -> None:
     assert Filters(formula="H6C6", mass=78.0).to_dict() == {"formula": "C6H6", "mass": 78.0, "tol_ppm": 10.0}
+
+
+STRUCTURES = [
+    "C", "[H][H]", "O", "CC(=O)Oc1ccccc1C(=O)O", "Clc1ccccc1", "BrCCBr", "CN(C)C=O", "[Co]", "C[Si](C)(C)C",
+    "OB(O)c1ccccc1", "[Na+]", "C[N+](C)(C)C", "CC([O-])=O", "FC(F)(F)C#N", "CS(=O)(=O)Cl", "[Hg]", "C[Hg]Cl",
+    "O=[Os](=O)(=O)=O", "I", "IC", "[In]", "[Cd]Cl", "CP(C)C", "[Pb]", "ClC(Cl)Cl", "NC(Cc1ccc(Br)cc1)C(=O)O",
+    "[Ca+2]", "[O-]S(=O)(=O)[O-]", "C[Se]C", "[Sc]", "N#N", "[He]", "[Ni]", "OO", "[2H]C([2H])([2H])O",
+]  # fmt: skip
+MOLS = [Chem.AddHs(Chem.MolFromSmiles(text)) for text in STRUCTURES]
+HAS = [{atom.GetSymbol() for atom in mol.GetAtoms()} for mol in MOLS]
+SYMBOLS = sorted(set.union(*HAS) | {"Cu", "Sn", "Ne", "Li"})
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    path = tmp_path_factory.mktemp("molecules") / "part-00000.parquet"
+    columns: dict[str, list[Any]] = {
+        "key": list(range(len(MOLS))),
+        "smiles": STRUCTURES,
+        "inchikey": STRUCTURES,
+        "formula": [CalcMolFormula(mol) for mol in MOLS],
+        "exact_mass": [100.0 + n for n in range(len(MOLS))],
+        "source_row": list(range(len(MOLS))),
+        "removed": [None] * len(MOLS),
+    }
+    table = {name: pa.array(columns[name], MOLECULES.field(name).type) for name in MOLECULES.names}
+    write_parquet(pa.table(table), path)
+    with Catalog([path]) as opened:
+        yield opened
+
+
+def found(catalog: Catalog, **conditions: Any) -> list[int]:
+    try:
+        keys = Filters(**conditions).keys(catalog)
+    except FilterError as error:
+        assert "none of the" in str(error)  # noqa: PT017
+        return []
+    assert keys is not None
+    return list(keys.tolist())
+
+
+@given(
+    allowed=st.sets(st.sampled_from(SYMBOLS), min_size=1),
+    required=st.sets(st.sampled_from(SYMBOLS), min_size=1, max_size=3),
+)
+@settings(deadline=None)
+def test_elements_agree_with_the_atoms(catalog: Catalog, allowed: set[str], required: set[str]) -> None:
+    made_of = [n for n, has in enumerate(HAS) if has <= allowed]
+    contain = [n for n, has in enumerate(HAS) if required <= has]
+    assert found(catalog, elements_allowed=",".join(allowed)) == made_of
+    assert found(catalog, elements_required=" ".join(required)) == contain
+    together = {"elements_allowed": ",".join(allowed | required), "elements_required": ",".join(required)}
+    assert found(catalog, **together) == [n for n in contain if HAS[n] <= allowed | required]
+
+
+def test_elements_hold_with_the_other_filters(catalog: Catalog) -> None:
+    chlorine = found(catalog, elements_required="Cl")
+    assert [STRUCTURES[n] for n in chlorine] == [
+        "Clc1ccccc1",
+        "CS(=O)(=O)Cl",
+        "C[Hg]Cl",
+        "[Cd]Cl",
+        "ClC(Cl)Cl",
+    ]
+    assert found(catalog, elements_required="Cl", where="smiles LIKE 'Cl%'") == [chlorine[0], chlorine[4]]
+    assert found(catalog, elements_required="Cl", mass=100.0 + chlorine[2]) == [chlorine[2]]
+    assert found(catalog, elements_required="Cl", formula="CHCl3") == [chlorine[4]]
+    assert found(catalog, elements_allowed="C,H,Cl", where="TRUE) OR (TRUE".replace(") OR (", " AND ")) == [
+        n for n, has in enumerate(HAS) if has <= {"C", "H", "Cl"}
+    ]
+
+
+def test_elements_are_said_in_hill_order() -> None:
+    filters = Filters(elements_allowed="O, N;H C C", elements_required="N")
+    assert filters
+    assert filters.to_dict() == {"elements_allowed": "C,H,N,O", "elements_required": "N"}
+    assert str(filters) == "elements of C,H,N,O only and elements N present"
+    catalog = Asked(3)
+    assert filters.keys(catalog) is not None
+    assert catalog.question is not None
+    assert catalog.question["elements_allowed"] == ["C", "H", "N", "O"]
+    assert catalog.question["elements_required"] == ["N"]
+
+
+def test_a_catalogue_takes_symbols_only(catalog: Catalog) -> None:
+    for text in (".*", "C|.", "c", "CCl", ""):
+        with pytest.raises(FilterError, match="no symbol of an element"):
+            catalog.keys(elements_required=[text])

@@ -95,8 +95,8 @@ def test_no_text_of_a_library_can_end_an_sdf_record(answer: Answer, text: str) -
 
 
 def test_an_unknown_format_lists_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="'html' is not offered; choose one of table, json, csv, sdf"):
-        writer("html")
+    with pytest.raises(ConfigError, match="'pdf' is not offered; choose one of table, json, csv, sdf, html"):
+        writer("pdf")
 
 
 def test_a_line_of_a_batch(answer: Answer) -> None:

@@ -17,9 +17,10 @@ from acml_search.chem.depict import Style, draw, training_style
 from acml_search.encoders.model import Tower
 from acml_search.errors import ConfigError
 from acml_search.modalities.blocks import Projection, tensors
-from acml_search.modalities.blocks.recogniser import BOND, Recogniser, Ruler
+from acml_search.modalities.blocks.recogniser import BOND, SHARP, Recogniser, Ruler
 from acml_search.modalities.pictures.assemble import SYMBOLS
 from acml_search.training.pages import CANVAS, Sample, at_scale, mutated, packed, sample_of
+from acml_search.training.prior import settle, shares
 from acml_search.training.recognise import recogniser_loss, ruler_loss, run, same_molecule
 
 TOWER = {"width": 8, "hidden": 8, "layers": 2, "fine": 8, "coarse": 8, "blocks": 1, "ruler": 8}
@@ -74,7 +75,7 @@ def test_packed_pictures_keep_their_truth() -> None:
     waiting = [at_scale(s, rng) for s in samples("CC(=O)Nc1ccc(O)cc1", "OCCCl", "c1ccncc1")]
     pages = packed(waiting, 1, rng)
     assert waiting == []
-    assert pages.pictures.shape == (1, 1, CANVAS, CANVAS)
+    assert pages.pictures.shape == (1, 1, SHARP * CANVAS, SHARP * CANVAS)
     labels = sorted(SYMBOLS[i] for i in pages.labels[:, 0].tolist() if i)
     assert labels == ["Cl", "N", "N", "O", "O", "O"]
     bonded = pages.pairs[pages.orders > 0]
@@ -82,9 +83,9 @@ def test_packed_pictures_keep_their_truth() -> None:
     lengths = (pages.xy[bonded[:, 0]] - pages.xy[bonded[:, 1]]).norm(dim=1)
     assert float(lengths.median()) == pytest.approx(BOND, rel=0.35)
     # Half-way along every bond there is ink.
-    middle = (pages.xy[bonded[:, 0]] + pages.xy[bonded[:, 1]]) / 2
+    middle = (pages.xy[bonded[:, 0]] + pages.xy[bonded[:, 1]]) / 2 * SHARP
     for x, y in middle.long().tolist():
-        assert float(pages.pictures[0, 0, y - 3 : y + 4, x - 3 : x + 4].max()) > 0.3
+        assert float(pages.pictures[0, 0, y - 6 : y + 7, x - 6 : x + 7].max()) > 0.3
 
 
 def test_what_finds_no_room_waits() -> None:
@@ -100,7 +101,7 @@ def test_large_pictures_are_cut_with_their_truth() -> None:
     rng = np.random.default_rng(7)
     whole = samples("C" * 60)[0]
     cut = at_scale(whole, rng)
-    assert max(cut.ink.shape) <= CANVAS
+    assert max(cut.ink.shape) <= SHARP * CANVAS
     assert 2 < len(cut.xy) < 60
     assert len(cut.bonds) == len(cut.xy) - 1
     assert cut.bonds.max() < len(cut.xy)
@@ -205,8 +206,30 @@ def test_a_picture_is_embedded_as_the_smiles_that_is_recognised(trained: Path) -
     with torch.inference_mode():
         # Whatever a network after four steps recognises in it.
         tower.encoder.recogniser.points.bias[0] = 3.0
+        tower.encoder.recogniser.symbol[-1].bias[SYMBOLS.index("O")] = 50.0
         written = tower.encoder.recognise([ink])[0]
         assert written
         vector = tower.encoder(tensors(image.collate([ink])))
         expected = tower.encoder.smiles(tensors(smiles.collate([smiles.read(written)])))
     assert torch.allclose(vector, expected, atol=1e-5)
+
+
+def test_symbols_that_training_made_frequent_lose_what_they_gained() -> None:
+    network = Recogniser(8, 8, 1)
+    points = torch.zeros(3, 24)
+    before = network.symbol(points).softmax(dim=1).detach().numpy()
+    trained, met = np.full(len(SYMBOLS), 1.0), np.full(len(SYMBOLS), 1.0)
+    trained[SYMBOLS.index("Se")] = 20.0
+    trained, met = trained / trained.sum(), met / met.sum()
+    settle(network, trained, met)
+    after = network.symbol(points).softmax(dim=1).detach().numpy()
+    expected = before * (met / trained)
+    assert after == pytest.approx(expected / expected.sum(axis=1, keepdims=True), rel=1e-4)
+
+
+def test_shares_count_what_is_drawn() -> None:
+    drawings = [draw(Chem.MolFromSmiles(s), Style(bond=20.0)) for s in ("CCO", "CCN")]
+    found = shares(drawings)
+    assert found.sum() == pytest.approx(1.0)
+    assert found[SYMBOLS.index("")] == pytest.approx(5 / (len(SYMBOLS) + 6))  # four corners and one
+    assert found[SYMBOLS.index("O")] == found[SYMBOLS.index("N")] == pytest.approx(2 / (len(SYMBOLS) + 6))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -28,8 +29,11 @@ def endings() -> list[str]:
     return sorted(registered)
 
 
-def open_source(path: Path, smiles_column: str | None = None) -> Source:
-    """The file at `path`, ready to be streamed; raises `LibraryError` if it cannot be."""
+def open_source(path: Path, smiles_column: str | None = None, records: Sequence[str] | None = None) -> Source:
+    """The file at `path`, ready to be streamed; raises `LibraryError` if it cannot be.
+
+    `records`: give measured records too, of these modalities where the file leaves it open; None: give none.
+    """
     _discover()
     ending = path.with_suffix("").suffix if path.suffix.lower() == ".gz" else path.suffix
     source = registered.get(ending.lower())
@@ -38,4 +42,7 @@ def open_source(path: Path, smiles_column: str | None = None) -> Source:
             path,
             f"the ending {ending!r} is of no known format; known are {', '.join(endings())}, each also .gz",
         )
-    return source(path, smiles_column)
+    opened = source(path, smiles_column)
+    if records is not None:
+        opened.observe(records)
+    return opened

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
 from acml_search.library.lines import Meter
+from acml_search.library.measured import Observed
 
 registered: dict[str, type[Source]] = {}
 
@@ -21,14 +22,25 @@ class Record(NamedTuple):
     kind: Literal["smiles", "molblock"]
     metadata: Mapping[str, object]
     error: str | None
+    observed: Observed | None = None
 
 
 class Source(ABC):
     """One library file. Making it checks that it can be read at all and raises `LibraryError` if not."""
 
+    modality: str | None = None
+    """of the measured records that `records` gives with the structures; None: structures alone"""
+
     def __init__(self, path: Path, smiles_column: str | None = None) -> None:
         self.path = path
         self.smiles_column = smiles_column
+
+    def observe(self, named: Sequence[str]) -> None:
+        """Give the spectra in the file too, where it has any; `named` as in `measured.modality_of`.
+
+        Most formats have none. Raises LibraryError when the file leaves open of which modality they are.
+        """
+        self.modality = None
 
     @abstractmethod
     def metadata_types(self) -> dict[str, pa.DataType]:

@@ -1,4 +1,4 @@
-"""`.parquet`: a SMILES column; the other columns keep their types."""
+"""`.parquet`: a SMILES column, and measured records if asked; the other columns keep their types."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import shutil
 import tempfile
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from acml_search import modalities
 from acml_search.errors import LibraryError
 from acml_search.library.columns import no_smiles_column, safe_names, smiles_column
 from acml_search.library.formats.base import Record, Source, register
 from acml_search.library.lines import Meter, is_gzipped
+from acml_search.library.measured import Observed, modality_of
 
 _BATCH = 4_096
 
@@ -41,12 +43,21 @@ class Parquet(Source):
             self._rows = file.metadata.num_rows
             schema = file.schema_arrow
         self._at = _column(path, schema, smiles_column)
-        names = schema.names
-        others = [place for place in range(len(names)) if place != self._at]
-        self._names = dict(zip(others, safe_names([names[place] for place in others]), strict=True))
-        self._types = {name: _plain(schema.types[place]) for place, name in self._names.items()}
+        self._schema = schema
+        self._name_columns(left_out=())
         if self._rows == 0:
             raise LibraryError(path, "the file is empty: it has no rows")
+
+    def _name_columns(self, left_out: Sequence[str]) -> None:
+        names, schema = self._schema.names, self._schema
+        others = [place for place in range(len(names)) if place != self._at and names[place] not in left_out]
+        self._names = dict(zip(others, safe_names([names[place] for place in others]), strict=True))
+        self._types = {name: _plain(schema.types[place]) for place, name in self._names.items()}
+
+    def observe(self, named: Sequence[str]) -> None:
+        self.modality = modality_of(self.path, self._schema.names, named)
+        if self.modality is not None:
+            self._name_columns(left_out=modalities.get(self.modality).columns)
 
     def _open(self) -> pq.ParquetFile:
         try:
@@ -70,18 +81,34 @@ class Parquet(Source):
             for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
                 smiles = _values(batch.column(self._at), pa.string())
                 columns = {n: _values(batch.column(at), self._types[n]) for at, n in self._names.items()}
+                observed = self._observed(batch, n)
                 n += len(smiles)
                 meter.done = before + size * n // self._rows
                 for place, text in enumerate(smiles):
                     metadata = {name: column[place] for name, column in columns.items()}
-                    if text is None:
-                        yield Record("", "smiles", metadata, "the SMILES is missing (null)")
-                    else:
-                        yield Record(text, "smiles", metadata, None)
+                    error = "the SMILES is missing (null)" if text is None else None
+                    yield Record(text or "", "smiles", metadata, error, observed[place])
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             lost = f"the last {self._rows - n:,} of its {self._rows:,} rows were not read"
             yield Record("", "smiles", {}, f"the Parquet file is damaged here: {lost}: {reason}")
+
+    def _observed(self, batch: Any, before: int) -> list[Observed | None]:
+        """The measured record of each row of a batch that `before` rows of the file precede."""
+        if self.modality is None:
+            return [None] * batch.num_rows
+        kind = modalities.get(self.modality)
+        names = [name for name in (*kind.columns, *kind.optional) if name in self._schema.names]
+        columns = {name: batch.column(self._schema.names.index(name)).to_pylist() for name in names}
+        return [
+            Observed.of(
+                self.modality,
+                {name: column[place] for name, column in columns.items() if column[place] is not None},
+                self.path,
+                before + place + 1,
+            )
+            for place in range(batch.num_rows)
+        ]
 
 
 def _unpack(path: Path) -> IO[bytes]:

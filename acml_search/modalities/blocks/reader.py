@@ -15,6 +15,7 @@ from acml_search.modalities.blocks.graph import GraphNet, TensorBatch
 from acml_search.modalities.blocks.recogniser import (
     BOND,
     RULER_SIDE,
+    SHARP,
     Read,
     Recogniser,
     Ruler,
@@ -30,7 +31,7 @@ _MAX_PIXELS = 2_000_000
 """pixels that a picture may have once its bonds are 16 pixels long"""
 
 
-_TRUSTED = 0.97
+_TRUSTED = 0.93
 """mean probability above which a reading is not questioned"""
 _OTHER_SCALES = (1.5, 0.67, 2.2, 0.45)
 
@@ -42,7 +43,7 @@ class Reading(NamedTuple):
     """"" where no atom was found"""
     read: Read
     scale: float
-    """pixels of the network's picture per pixel of ink"""
+    """pixels of the network's map per pixel of ink"""
 
 
 class PictureReader(nn.Module):
@@ -107,7 +108,7 @@ class PictureReader(nn.Module):
         """Read at a scale, and again where the bonds that are found turn out longer or shorter."""
         for again in (True, False):
             scale = float(np.clip(scale, 0.02, min(np.sqrt(_MAX_PIXELS / ink.size), 12)))
-            read = read_picture(self.recogniser, resized(ink, scale))
+            read = read_picture(self.recogniser, resized(ink, SHARP * scale))
             if not read.bonds or not again:
                 break
             ends = np.array(read.bonds)[:, :2]

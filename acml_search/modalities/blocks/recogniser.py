@@ -3,8 +3,8 @@
 A fully convolutional network gives a map of features at a quarter of the picture's resolution. One layer
 marks where atoms are (centres as points: Zhou et al. 2019); what an atom is drawn as is read from the
 features around its point and from the pixels there; and whether two near points are bonded, and how, from the
-features along the line between them. All pictures are brought to bonds of 16 pixels first; how long they are
-is told by a smaller network, the ruler.
+features along the line between them. All pictures are brought to bonds of 16 pixels first, and of 32 for what
+is written in letters; how long bonds are is told by a smaller network, the ruler.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from torch.nn import functional as F
 from acml_search.modalities.pictures.assemble import MAX_CHARGE, MAX_HYDROGENS, MOST_BONDS, SYMBOLS
 
 BOND = 16.0
-"""pixels of a bond in the pictures the network reads"""
+"""pixels of a bond in the map of features: the unit of all positions"""
+SHARP = 2
+"""pixels of the pictures that come in per pixel of that: letters are read there"""
 STRIDE = 4
 REACH = 2.6
 """bonds of up to this many times the usual length are looked for"""
@@ -30,13 +32,13 @@ MAX_BONDS = 6
 RULER_SIDE = 144.0
 """side of a square of the area that the ruler sees a picture at"""
 _LONG_ODDS = 4.0
-_WINDOW = (32, 48)
+_WINDOW = (64, 96)
 _ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)
 _AROUND = ((0.0, 0.0), (-7.0, 0.0), (7.0, 0.0))
 
 
 class Read(NamedTuple):
-    """What a picture was read as. n atoms, m bonds; positions in pixels of the 16-pixel-bond picture."""
+    """What a picture was read as. n atoms, m bonds; positions in units of a sixteenth of a bond."""
 
     xy: np.ndarray
     symbols: list[str]
@@ -91,9 +93,9 @@ class Recogniser(nn.Module):
         self.extra = nn.Linear(3 * fine, MAX_HYDROGENS + 1 + 2 * MAX_CHARGE + 1)
         # Letters are small beside a cell of the map: they are read from the picture, centred on the atom.
         self.letters = nn.Sequential(
-            _layer(1, 16), nn.MaxPool2d(2), _layer(16, 32), nn.MaxPool2d(2), _layer(32, 64), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(64 * (_WINDOW[0] // 8) * (_WINDOW[1] // 8), 128), nn.ReLU(),
-            nn.Linear(128, len(SYMBOLS) + MAX_HYDROGENS + 1 + 2 * MAX_CHARGE + 1),
+            _layer(1, 16, 2), _layer(16, 32, 2), _layer(32, 64), nn.MaxPool2d(2), _layer(64, 64),
+            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * (_WINDOW[0] // 16) * (_WINDOW[1] // 16), 128),
+            nn.ReLU(), nn.Linear(128, len(SYMBOLS) + MAX_HYDROGENS + 1 + 2 * MAX_CHARGE + 1),
         )  # fmt: skip
         self.thin = nn.Linear(fine, 32)
         self.bond = nn.Sequential(
@@ -107,10 +109,11 @@ class Recogniser(nn.Module):
             cast("Tensor", self.points.bias).copy_(torch.tensor([-4.0, 0.0, 0.0]))  # atoms are few
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (b, 1, H, W) float32, ink 0 to 1, sides multiples of 8 -> features (b, H/4, W/4, c) and
-        points (b, H/4, W/4, 3), both float32."""
+        """Pictures (b, 1, H, W) float32, ink 0 to 1, sides multiples of 16 -> features (b, H/8, W/8, c) and
+        points (b, H/8, W/8, 3), both float32."""
         with torch.autocast("cpu", torch.bfloat16):
-            fine = self.stem(pictures.contiguous(memory_format=torch.channels_last))
+            small = F.avg_pool2d(pictures, SHARP)
+            fine = self.stem(small.contiguous(memory_format=torch.channels_last))
             merged = self.merge(fine + self.up(self.down(fine)))
             points = self.points(merged)
         return merged.permute(0, 2, 3, 1).float(), points.permute(0, 2, 3, 1).float()
@@ -118,7 +121,7 @@ class Recogniser(nn.Module):
     def spell(self, pictures: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
         """Logits of symbol, hydrogens and charge, side by side, from the pixels around points alone."""
         with torch.autocast("cpu", torch.bfloat16):
-            near = windows(pictures, picture, xy).contiguous(memory_format=torch.channels_last)
+            near = windows(pictures, picture, xy * SHARP).contiguous(memory_format=torch.channels_last)
             read: Tensor = self.letters(near)
         return read.float()
 
@@ -190,7 +193,7 @@ def sample(features: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
 
 
 def windows(pictures: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
-    """What stands around points, to the pixel: (n, 1, 32, 48)."""
+    """What stands around points, to the pixel of the pictures: (n, 1, 64, 96)."""
     h, w = _WINDOW
     wide = F.pad(pictures[:, 0], (w // 2, w // 2, h // 2, h // 2))
     at = xy.round().long()
@@ -227,8 +230,8 @@ def near_pairs(xy: np.ndarray, reach: float = REACH * BOND) -> np.ndarray:
 
 @torch.inference_mode()
 def read_picture(network: Recogniser, ink: np.ndarray) -> Read:
-    """Read one picture, ink (h, w) uint8 with bonds of about 16 pixels."""
-    picture = padded(ink)
+    """Read one picture, ink (h, w) uint8 with bonds of about 32 pixels."""
+    picture = padded(ink, margin=8 * SHARP, multiple=8 * SHARP)
     features, points = network(picture)
     xy, sure = peaks(points[0])
     if len(xy) == 0:
@@ -282,9 +285,10 @@ def _overdrawn(bonds: list[tuple[int, int, int]], n: int) -> Tensor:
     return torch.from_numpy(np.clip(over, 0, 1) * _LONG_ODDS).float()
 
 
-def padded(ink: np.ndarray, margin: int = 8) -> Tensor:
-    """Ink (h, w) uint8 as (1, 1, H, W) float32 of 0 to 1 with a margin, sides multiples of 8."""
+def padded(ink: np.ndarray, margin: int = 8, multiple: int = 8) -> Tensor:
+    """Ink (h, w) uint8 as (1, 1, H, W) float32 of 0 to 1 with a margin, sides multiples of `multiple`."""
+    h, w = (-(-(side + 2 * margin) // multiple) * multiple for side in ink.shape)
+    out = np.zeros((1, 1, h, w), np.float32)
     h, w = ink.shape
-    out = np.zeros((1, 1, -(-(h + 2 * margin) // 8) * 8, -(-(w + 2 * margin) // 8) * 8), np.float32)
     out[0, 0, margin : margin + h, margin : margin + w] = ink
     return torch.from_numpy(out / 255)

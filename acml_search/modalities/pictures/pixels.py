@@ -18,6 +18,8 @@ from acml_search.errors import InvalidRecord
 MAX_PIXELS = 40_000_000
 _LARGE = 1_500_000  # pixels; above, a picture is read at a fraction of its resolution
 _BLOCK = 32  # pixels, the side of a patch whose median is taken as ground
+_SCREEN = 1.0
+"""pixels, radius of the blur that turns a screen of dots back into grey"""
 _FAINT = 16.0  # levels of 255 that the darkest ink must differ from its ground
 
 
@@ -71,6 +73,10 @@ def ink_of(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
         pixels = np.stack(
             [np.asarray(Image.fromarray(c).reduce(step)) for c in np.moveaxis(pixels, 2, 0)], axis=2
         )
+    if _is_screened(pixels):
+        pixels = np.asarray(Image.fromarray(pixels[:, :, 0]).filter(ImageFilter.GaussianBlur(_SCREEN)))[
+            :, :, None
+        ]
     difference = _difference(pixels, _ground(pixels))
     # Noise of the ground: half of its pixels differ by less than a third of this.
     floor = 3.0 * _quantile(difference, 0.5)
@@ -89,6 +95,26 @@ def ink_of(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
     full = _quantile(cut[cut > 0.5 * dark], 0.8)
     level = np.clip((np.arange(256) - floor) / max(full - floor, 1.0), 0, 1) ** 0.75 * 255
     return np.rint(level).astype(np.uint8)[cut], (left * step, top * step, float(step))
+
+
+def _is_screened(pixels: np.ndarray) -> bool:
+    """Are greys shown by black and white dots, as fax machines and printers do?
+
+    So it is where there are two levels only, and pixels of the rarer one mostly stand alone: beside them,
+    left, right, above and below, is the other level. Lines and letters are not so.
+    """
+    first = pixels[:, :, 0]
+    if pixels.shape[0] < 3 or pixels.shape[1] < 3 or np.any(pixels != first[:, :, None]):
+        return False
+    counts = np.bincount(first.ravel(), minlength=256)
+    levels = np.argsort(counts)[-2:]
+    if counts[levels].sum() < 0.995 * first.size:
+        return False
+    rare = first == levels[0]
+    inner = rare[1:-1, 1:-1]
+    beside = rare[:-2, 1:-1] | rare[2:, 1:-1] | rare[1:-1, :-2] | rare[1:-1, 2:]
+    alone = int((inner & ~beside).sum())
+    return alone > max(0.25 * int(inner.sum()), 0.01 * first.size)
 
 
 def resized(ink: np.ndarray, scale: float) -> np.ndarray:

@@ -1,0 +1,71 @@
+"""An index put in the place of another: one process at a time, and whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from acml_search.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.index.manifest import NAME, Manifest, read_manifest
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the work folder of the index at `out`; another process that builds the same is told so. A killed
+    process holds nothing.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = out.with_name(f".{out.name}.lock")
+    with path.open("w") as lock:
+        busy = AcmlSearchError(f"{out} is being built by another process; wait for it, or end it")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder removes the file before it lets go: a lock on a removed file keeps nobody out.
+            held = os.path.exists(path) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
+        except (BlockingIOError, FileNotFoundError) as error:
+            raise busy from error
+        if not held:
+            raise busy
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def existing_at(out: Path, ignore_damage: bool) -> Manifest | None:
+    """The manifest of the index at `out`, if there is one.
+
+    Raises ConfigError when something else is there: even a restart deletes nothing but an index.
+    """
+    _recover(out)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / NAME).exists())):
+        raise ConfigError(f"{out} exists and is no index; choose another --out, or remove it yourself")
+    try:
+        return read_manifest(out)
+    except IndexNotFound:
+        return None
+    except IndexCorrupt:
+        if ignore_damage:
+            return None
+        raise
+
+
+def put_in_place(new: Path, out: Path) -> None:
+    """Rename `new` to `out`; what was there is moved aside first and removed last."""
+    aside = out.with_name(f"{out.name}.replaced")
+    if out.exists():
+        os.replace(out, aside)
+    os.replace(new, out)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _recover(out: Path) -> None:
+    """Finish or undo a replacement that was interrupted between its renames."""
+    aside = out.with_name(f"{out.name}.replaced")
+    if aside.exists() and not out.exists():
+        os.replace(aside, out)
+    shutil.rmtree(aside, ignore_errors=True)

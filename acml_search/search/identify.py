@@ -1,0 +1,299 @@
+"""The way of an observation: encode, find candidates in every space, re-score them by atoms, say why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.chem.molecule import parse
+from acml_search.encoders.card import missing_space, read_card
+from acml_search.errors import ConfigError
+from acml_search.search.answer import Answer, HitList
+from acml_search.search.candidates import Candidates, gather
+from acml_search.search.filters import Filters
+from acml_search.search.hits import NO_HIT, Hits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rdkit import Chem
+
+    from acml_search.encoders.model import Model
+    from acml_search.index.opened import IndexDirectory
+    from acml_search.search.observation import Observation
+
+MASS = ("lc_ms", "gc_ms")
+COMPARED = 200  # candidates whose peaks are compared one by one
+
+
+class Asked(NamedTuple):
+    """Observations of one compound and what is the same for all of a call.
+
+    passing: keys that pass the filter, ascending, None for all. wanted: answer about these keys, whatever
+    their rank, instead of the first k. occlude: say which peaks of a mass spectrum matter most.
+    """
+
+    observations: Sequence[Observation]
+    k: int
+    filters: Filters
+    passing: npt.NDArray[np.int64] | None
+    rerank: bool = True
+    wanted: npt.NDArray[np.int64] | None = None
+    occlude: bool = False
+    notes: Sequence[str] = ()
+    seconds: float = 0.0
+    """that the filter took"""
+
+
+class Scored(NamedTuple):
+    """Candidates in their final order.
+
+    totals: (n,) float64 sum of the logits; parts: (n,) float64 by space; compared: spaces whose peaks were
+    compared one by one.
+    """
+
+    candidates: Candidates
+    totals: npt.NDArray[np.float64]
+    parts: dict[str, npt.NDArray[np.float64]]
+    compared: list[str]
+
+
+class Identifier:
+    """Answers observations from one opened index. `load` gives the model that encodes them."""
+
+    def __init__(self, directory: IndexDirectory, load: Callable[[], Model]) -> None:
+        self._directory, self._load = directory, load
+
+    def answer(self, asked: Asked) -> Answer:
+        """The molecules that fit the observations best."""
+        started = time.perf_counter()
+        lap = _Laps(started)
+        for observation in asked.observations:
+            self._check(observation.modality)
+        vectors = self._vectors(asked.observations)
+        lap("encode")
+        found = gather(self._directory, vectors, asked.k, asked.passing, asked.wanted)
+        lap("search")
+        scored = self._scored(found, asked)
+        lap("rerank")
+        hits = self._hit_list(scored, asked)
+        lap("rows")
+        seconds = {"filter": asked.seconds, **lap.seconds}
+        return Answer(
+            self._question(asked),
+            str(self._directory.path),
+            [hits],
+            {**seconds, "total": sum(seconds.values())},
+            self._notes(asked, hits),
+        )
+
+    def _check(self, modality: str) -> None:
+        if modality in self._directory.spaces:
+            return
+        card = read_card(self._directory.model)
+        if modality not in card.spaces:
+            raise ConfigError(f"{self._directory.path}: {missing_space(card, modality)}")
+        raise ConfigError(
+            f"{self._directory.path}: this index has no space {modality!r}; it has "
+            f"{', '.join(self._directory.spaces)}; build it again with a model that has it"
+        )
+
+    def _vectors(self, observations: Sequence[Observation]) -> dict[str, npt.NDArray[np.float32]]:
+        """(d,) float32 by modality. Several of one modality, such as MS/MS spectra at several energies, are
+        averaged; peak by peak, the first of them is compared."""
+        model = self._load()
+        items: dict[str, list[Any]] = {}
+        for one in observations:
+            items.setdefault(one.modality, []).append(one.item)
+        out = {}
+        for name, given in items.items():
+            mean = model.encode_items(name, given).mean(axis=0)
+            out[name] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+        return out
+
+    def _scored(self, found: Candidates, asked: Asked) -> Scored:
+        """The candidates in the order of their logits, the first ones re-scored by their peaks."""
+        spaces = self._directory.spaces
+        parts = {name: spaces[name].scale * values for name, values in found.cosines.items()}
+        weights = self._weights(found, asked) if asked.rerank else {}
+        if not weights:
+            return Scored(found, found.logits, parts, [])
+        first = np.arange(min(max(COMPARED, asked.k), len(found.keys)))
+        if asked.wanted is not None:
+            first = np.union1d(first, np.flatnonzero(np.isin(found.keys, asked.wanted)))
+        mols = [parse(smiles)[0] for smiles in self._smiles(found.keys[first])]
+        for name, weight in weights.items():
+            scores = self._scores(name, asked, mols)
+            parts[name] = parts[name].copy()
+            parts[name][first] = weight["cosine"] * found.cosines[name][first] + weight["evidence"] * scores
+        totals = np.sum(list(parts.values()), axis=0)
+        rest = np.setdiff1d(np.arange(len(found.keys)), first)
+        if len(rest):
+            # Those that were not compared follow, as far apart as they were.
+            totals[rest] = totals[first].min() + found.logits[rest] - found.logits[first].min()
+        order = np.lexsort((found.keys, -totals))
+        ordered = {name: part[order] for name, part in parts.items()}
+        return Scored(found.take(order), totals[order], ordered, list(weights))
+
+    def _scores(self, name: str, asked: Asked, mols: Sequence[Chem.Mol]) -> npt.NDArray[np.float64]:
+        from acml_search.search.rerank import reranker
+
+        model, one = self._load(), reranker(name)
+        return one.scores(model, _first(asked, name), one.prepare(model, mols))
+
+    def _weights(self, found: Candidates, asked: Asked) -> dict[str, dict[str, float]]:
+        """What cosine and evidence weigh, by space, as the model's card has them; spaces without are left
+        out.
+
+        Mass spectra are compared peak by peak only where a filter is set: the score was fitted among
+        molecules of one mass.
+        """
+        from acml_search.search.rerank import RERANKED, reranker
+
+        model = self._load()
+        fitted = {name: model.card.data["spaces"][name].get("rerank") for name in found.cosines}
+        return {
+            name: weights
+            for name, weights in fitted.items()
+            if weights
+            and name in RERANKED
+            and reranker(name).available(model)
+            and (name not in MASS or asked.passing is not None)
+        }
+
+    def _smiles(self, keys: npt.NDArray[np.int64]) -> list[str]:
+        order = np.argsort(keys, kind="stable")
+        rows = self._directory.catalog.rows(keys[order]).column("smiles").to_pylist()
+        out = [""] * len(keys)
+        for at, smiles in zip(order, rows, strict=True):
+            out[at] = str(smiles)
+        return out
+
+    def _hit_list(self, scored: Scored, asked: Asked) -> HitList:
+        keys = scored.candidates.keys
+        at = (
+            np.arange(min(asked.k, len(keys)))
+            if asked.wanted is None
+            else np.flatnonzero(np.isin(keys, asked.wanted))
+        )
+        from acml_search.library.arrow import take
+
+        order = np.argsort(keys[at], kind="stable")
+        molecules: pa.Table = take(
+            self._directory.catalog.rows(keys[at][order]), np.argsort(order, kind="stable")
+        )
+        weights = np.exp(scored.totals - scored.totals.max(initial=-np.inf))
+        single = len(scored.candidates.cosines) == 1
+        cosine = single and not scored.compared
+        name = next(iter(scored.candidates.cosines)) if single else "fused"
+        scores = scored.candidates.cosines[name] if cosine else scored.totals
+        shown_keys, shown = np.full(max(asked.k, len(at)), NO_HIT), np.zeros(max(asked.k, len(at)))
+        shown_keys[: len(at)], shown[: len(at)] = keys[at], scores[at]
+        return HitList(
+            name,
+            "graph",
+            Hits(shown_keys[None], shown[None]),
+            weights[at] / max(float(weights.sum()), 1e-300),
+            float(self._directory.spaces[name].scale) if cosine else 1.0,
+            molecules,
+            why=self._why(scored, asked, at, molecules),
+            ranks=[int(i) + 1 for i in at],
+        )
+
+    def _why(
+        self,
+        scored: Scored,
+        asked: Asked,
+        at: npt.NDArray[np.int64],
+        molecules: pa.Table,
+    ) -> list[dict[str, Any]]:
+        told = [one.neutral_mass for one in asked.observations if one.neutral_mass is not None]
+        neutral = told[0] if told else asked.filters.mass
+        out: list[dict[str, Any]] = []
+        for i, mass in zip(at, molecules.column("exact_mass").to_pylist(), strict=True):
+            why: dict[str, Any] = {
+                "logits": {name: round(float(part[i]), 4) for name, part in scored.parts.items()},
+                "cosines": {name: round(float(x[i]), 4) for name, x in scored.candidates.cosines.items()},
+            }
+            if neutral:
+                why["mass_error_ppm"] = round((float(mass or 0.0) - neutral) / neutral * 1e6, 2)
+            if asked.filters.formula is not None:
+                why["formula_matches"] = True  # no other passes the filter
+            out.append(why)
+        self._compare(out, scored, asked, molecules)
+        if asked.occlude:
+            self._occlude(out, asked, scored.candidates.keys[at])
+        return out
+
+    def _compare(self, whys: list[dict[str, Any]], scored: Scored, asked: Asked, molecules: pa.Table) -> None:
+        """Add which peaks each hit explains, and with which atoms."""
+        if not scored.compared:
+            return
+        from acml_search.search.rerank import evidence
+
+        mols = [parse(str(smiles))[0] for smiles in molecules.column("smiles").to_pylist()]
+        for name in scored.compared:
+            for why, found in zip(whys, evidence(self._load(), name, _first(asked, name), mols), strict=True):
+                why.setdefault("evidence", {})[name] = found.to_dict()
+
+    def _occlude(self, whys: list[dict[str, Any]], asked: Asked, keys: npt.NDArray[np.int64]) -> None:
+        """Add which peaks of mass spectra matter most to each hit."""
+        from acml_search.search.occlusion import occlusions
+
+        for name in sorted({one.modality for one in asked.observations} & set(MASS)):
+            index = self._directory.vectors(name, "graph")
+            ascending = np.sort(keys)
+            stored = index.stored(index.positions_of(ascending))[np.searchsorted(ascending, keys)]
+            found = occlusions(self._load(), name, _first(asked, name), stored)
+            for why, peaks in zip(whys, found, strict=True):
+                why.setdefault("occlusion", {})[name] = [
+                    [round(one.mz, 4), round(one.change, 4)] for one in peaks
+                ]
+
+    def _question(self, asked: Asked) -> dict[str, Any]:
+        return {
+            "observations": [one.to_dict() for one in asked.observations],
+            "k": asked.k,
+            "rerank": asked.rerank,
+            "filter": asked.filters.to_dict(),
+            "passed": None if asked.passing is None else len(asked.passing),
+        }
+
+    def _notes(self, asked: Asked, hits: HitList) -> list[str]:
+        notes = [self._directory.restriction] if self._directory.restriction else []
+        notes += [note for one in asked.observations for note in one.notes]
+        notes += [self._read_as(one.item) for one in asked.observations if one.modality == "image"]
+        notes += asked.notes
+        if asked.wanted is None and len(hits) < asked.k:
+            why = "" if asked.passing is None else f"; molecules that pass the filter: {len(asked.passing):,}"
+            notes.append(f"{len(hits):,} of the {asked.k:,} hits asked for{why}")
+        return notes
+
+    def _read_as(self, ink: Any) -> str:
+        """What structure the picture was read as: a user sees at once whether that is what it shows."""
+        from acml_search.modalities.blocks.reader import PictureReader
+
+        reader = self._load().network.tower("image").encoder
+        if not isinstance(reader, PictureReader):
+            raise ConfigError("the model's image encoder reads no structures")
+        return f"image: read as {reader.read(ink).smiles or 'nothing: no atom was found'}"
+
+
+def _first(asked: Asked, modality: str) -> Any:
+    """The item of the first observation of a modality."""
+    return next(one.item for one in asked.observations if one.modality == modality)
+
+
+class _Laps:
+    """Seconds between calls, by name."""
+
+    def __init__(self, started: float) -> None:
+        self._last, self.seconds = started, dict[str, float]()
+
+    def __call__(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now

@@ -1,0 +1,1 @@
+"""Why a molecule was found: the facts of a hit's `why`, in words, in drawings and in plots."""

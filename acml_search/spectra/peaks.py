@@ -1,0 +1,90 @@
+"""What was observed, as a typed list of peaks: what every reader of spectra gives, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Peak(NamedTuple):
+    """One peak of a list."""
+
+    position: float
+    """ppm, or m/z in Th; the middle of a range"""
+    low: float | None = None
+    high: float | None = None
+    """ends of a range, None where a single position was given"""
+    intensity: float | None = None
+    """any scale, None where the list has none"""
+    count: int | None = None  # type: ignore[assignment]  # tuple.count, which nobody needs of a peak
+    """nuclei, as stated ("3H", "2C")"""
+    multiplicity: str | None = None
+    """as stated: "s", "dd", "m", or of 13C "C", "CH", "CH2", "CH3" """
+    couplings: tuple[float, ...] = ()
+    """coupling constants in Hz"""
+
+
+class LeftOut(NamedTuple):
+    """A part of what was given that is not used, and why."""
+
+    text: str
+    why: str
+    """half a sentence: "13C has no shift at 1300 ppm" """
+    position: float | None = None
+
+
+@dataclass(frozen=True)
+class PeakList:
+    """One spectrum as a list of peaks, with what is known of how it was measured.
+
+    modality: "c_nmr", "h_nmr", "lc_ms" or "gc_ms"; peaks in the order of the source.
+    """
+
+    modality: str
+    peaks: tuple[Peak, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    solvent: str | None = None
+    field_mhz: float | None = None
+    precursor_mz: float | None = None
+    """Th"""
+    adduct: str | None = None
+    """as in "[M+H]+" """
+    ion_mode: str | None = None
+    """"+" or "-" """
+    collision_energy: str | None = None
+    file: Path | None = None
+    number: int | None = None
+    """of the spectrum in its file, from 1"""
+    line: int | None = None
+    """of the file, from 1, at which the spectrum begins"""
+    about: dict[str, Any] = field(default_factory=dict)
+    """what else the source said of it, by the source's own names: title, formula, smiles, ..."""
+
+    @property
+    def unit(self) -> str:
+        """ "ppm" or "m/z", of all positions."""
+        return "ppm" if self.modality.endswith("_nmr") else "m/z"
+
+    def __iter__(self) -> Iterator[Peak]:
+        return iter(self.peaks)
+
+    def __len__(self) -> int:
+        return len(self.peaks)
+
+    def record(self) -> dict[str, Any]:
+        """The record that the modality's `read` takes."""
+        positions = [peak.position for peak in self.peaks]
+        if self.unit == "ppm":
+            return {"shifts": positions}
+        known = {
+            "precursor_mz": self.precursor_mz,
+            "adduct": self.adduct,
+            "ion_mode": self.ion_mode,
+            "collision_energy": self.collision_energy,
+        }
+        intensities = [1.0 if peak.intensity is None else peak.intensity for peak in self.peaks]
+        return {"mzs": positions, "intensities": intensities} | {
+            name: value for name, value in known.items() if value is not None
+        }

@@ -1,0 +1,78 @@
+"""Predicted peaks: which atoms, whatever else is in the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from acml_search.chem.molecule import parse
+from acml_search.encoders import predict as module
+from acml_search.encoders.model import DualEncoder, load_model, save_model
+from acml_search.encoders.predict import predicted_peaks, predicts_peaks
+from acml_search.errors import ConfigError
+
+SMILES = ["CC(=O)Nc1ccc(O)cc1", "O", "CCO", "c1ccncc1", "CC(C)(C)O"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small, untrained checkpoint with the spaces smiles, c_nmr and h_nmr."""
+    torch.manual_seed(5)
+    part = {"width": 16, "hidden": 16, "layers": 3}
+    projection = {"hidden": 16, "d": 16}
+    spectrum = {"head": projection, "encoder": {"curve": 8, "hidden": 16, "width": 16}}
+    hyper = {
+        "trunk": part,
+        "spaces": {
+            "smiles": {"head": projection, "encoder": part, "projection": projection},
+            "c_nmr": {**spectrum, "projection": projection},
+            "h_nmr": {**spectrum, "projection": projection},
+        },
+    }
+    directory = tmp_path_factory.mktemp("models") / "nmr"
+    scales = dict.fromkeys(hyper["spaces"], 10.0)
+    save_model(directory, "nmr", DualEncoder(hyper), hyper, scales, {"data": "none: untrained"})
+    return load_model(directory)
+
+
+def graphs(model, smiles):
+    return [model.featurise(parse(text)[0]) for text in smiles]
+
+
+def test_a_peak_for_every_carbon_or_proton_bearer(model) -> None:
+    for modality, wanted in (
+        ("c_nmr", lambda atom: atom.GetSymbol() == "C"),
+        ("h_nmr", lambda atom: atom.GetTotalNumHs() > 0),
+    ):
+        for text, found in zip(SMILES, predicted_peaks(model, modality, graphs(model, SMILES)), strict=True):
+            mol = parse(text)[0]
+            assert found.atoms.tolist() == [atom.GetIdx() for atom in mol.GetAtoms() if wanted(atom)]
+            assert len(found.position) == len(found.spread) == len(found.present) == len(found.atoms)
+            assert (found.spread > 0).all()
+            assert ((found.present > 0) & (found.present < 1)).all()
+
+
+def test_equivalent_atoms_are_predicted_alike(model) -> None:
+    mol = parse("c1ccncc1")[0]
+    (found,) = predicted_peaks(model, "c_nmr", [model.featurise(mol)])
+    assert len(np.unique(found.position.round(3))) == 3
+
+
+def test_company_does_not_matter(model, monkeypatch) -> None:
+    together = predicted_peaks(model, "c_nmr", graphs(model, SMILES))
+    monkeypatch.setattr(module, "BATCH", 2)
+    for one, other in zip(together, predicted_peaks(model, "c_nmr", graphs(model, SMILES)), strict=True):
+        for ours, theirs in zip(one, other, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-4)
+    assert predicted_peaks(model, "c_nmr", []) == []
+
+
+def test_a_space_without_peaks_says_so(model) -> None:
+    assert predicts_peaks(model, "c_nmr")
+    assert not predicts_peaks(model, "smiles")
+    assert not predicts_peaks(model, "lc_ms")
+    with pytest.raises(ConfigError, match="the space smiles of the model nmr predicts no peaks"):
+        predicted_peaks(model, "smiles", [])
+    with pytest.raises(ConfigError, match="no space for lc_ms"):
+        predicted_peaks(model, "lc_ms", [])

@@ -1,0 +1,70 @@
+"""A toy model and toy files for indexes that hold measured records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from spectra_files import SPECTRA, msp
+
+from acml_search.index import work
+from acml_search.index.embed import ShardJob
+from acml_search.index.pool import make_shard
+from acml_search.library.read import Row
+
+
+@pytest.fixture(scope="session")
+def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of an untrained checkpoint with the spaces `smiles`, `c_nmr` and `lc_ms`, d = 16."""
+    import torch
+
+    from acml_search import modalities
+    from acml_search.encoders.model import DualEncoder, save_model
+
+    torch.manual_seed(11)
+    part = {"width": 16, "hidden": 16, "layers": 2}
+    projection = {"hidden": 16, "d": 16}
+    names = ("smiles", "c_nmr", "lc_ms")
+    hyper = {
+        "trunk": part,
+        "spaces": {
+            name: {"head": projection, "encoder": modalities.get(name).toy, "projection": projection}
+            for name in names
+        },
+    }
+    directory = tmp_path_factory.mktemp("models") / "toy"
+    scales = dict.fromkeys(names, 10.0)
+    save_model(directory, "toy", DualEncoder(hyper), hyper, scales, {"data": "none: untrained"})
+    return directory
+
+
+@pytest.fixture(scope="session")
+def spectra(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`SPECTRA` as an MSP file."""
+    path = tmp_path_factory.mktemp("spectra") / "toy.msp"
+    path.write_text(msp(SPECTRA))
+    return path
+
+
+class _ThisProcess:
+    """A pool that makes each shard at once, here: no process to start, no torch to import in it."""
+
+    workers = 1
+
+    def __init__(self, job: ShardJob) -> None:
+        self._job = job
+
+    def submit(self, rows: list[Row], folder: Path) -> str | None:
+        return make_shard(rows, folder, self._job)
+
+    def result(self, handle: str | None) -> str | None:
+        return handle
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds of this test start no processes."""
+    monkeypatch.setattr(work, "open_pool", lambda engine, job, workers: _ThisProcess(job))

@@ -1,0 +1,119 @@
+"""Mass spectra as evidence: the re-ranker over a model's directory, and which peaks speak for a hit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from acml_search import modalities
+from acml_search.chem.molecule import parse
+from acml_search.encoders.model import DualEncoder, Model, load_model, save_model
+from acml_search.errors import CheckpointError, ConfigError
+from acml_search.search.occlusion import STRONGEST, occlusion, occlusions
+from acml_search.search.rerank import RERANKED
+from acml_search.search.rerank.masses import MassReranker
+from acml_search.spectra.fragmentation import Fragmentation, write_fragmentation
+from acml_search.spectra.pieces import N_CODES, SHIFTS
+
+SMILES = ["CCNC(=O)c1ccccc1", "CC(=O)Nc1ccccc1C", "O=CNCCc1ccccc1"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    torch.manual_seed(7)
+    part = {"width": 16, "hidden": 16, "layers": 2}
+    projection = {"hidden": 32, "d": 32}
+    space = {"head": projection, "encoder": part, "projection": projection}
+    hyper = {"trunk": {**part, "layers": 5}, "spaces": {"lc_ms": space}}
+    directory = tmp_path_factory.mktemp("models") / "masses"
+    save_model(directory, "masses", DualEncoder(hyper), hyper, {"lc_ms": 10.0}, {"data": "none: untrained"})
+    learned = Fragmentation(
+        "lc_ms",
+        {},
+        np.zeros((2, 0)),
+        np.zeros((2, N_CODES)),
+        np.zeros((2, 4, 2)),
+        np.full((2, 4, len(SHIFTS)), 1 / len(SHIFTS)),
+        1e-5,
+        1.0,
+        10.0,
+        0.002,
+        np.random.default_rng(0).normal(size=64),
+        {},
+    )
+    write_fragmentation(directory / "lc_ms_rerank.json", learned)
+    return load_model(directory)
+
+
+def spectrum(mzs: list[float]) -> object:
+    record = {"mzs": mzs, "intensities": np.arange(1, len(mzs) + 1).tolist(), "ion_mode": "+"}
+    return modalities.get("lc_ms").read(record)
+
+
+def test_both_kinds_of_mass_spectra_are_reranked() -> None:
+    assert {"lc_ms", "gc_ms"} <= RERANKED
+
+
+def test_evidence_names_atoms_and_formulas(model: Model) -> None:
+    mols = [parse(smiles)[0] for smiles in SMILES]
+    found = MassReranker("lc_ms").evidence(model, spectrum([105.0335, 111.1111]), mols)
+    (match,) = found[0].matched
+    assert match.label == "C7H5O+ (-1 H)"
+    assert sorted(match.atoms) == [3, 4, 5, 6, 7, 8, 9, 10]
+    assert match.error == pytest.approx(0, abs=5)
+    assert match.predicted == pytest.approx(105.0335, abs=1e-3)
+    assert found[0].unmatched_observed == [pytest.approx(111.1111, abs=1e-4)]
+    assert found[0].to_dict()["matched"][0]["label"] == match.label
+
+
+def test_scores_are_those_of_the_evidence(model: Model) -> None:
+    mols = [parse(smiles)[0] for smiles in SMILES]
+    reranker, item = MassReranker("lc_ms"), spectrum([77.0386, 105.0335, 122.0964])
+    told = [one.score for one in reranker.evidence(model, item, mols)]
+    np.testing.assert_allclose(reranker.scores(model, item, mols), told)
+
+
+def test_a_model_without_the_weights_is_not_reranked(model: Model) -> None:
+    assert MassReranker("lc_ms").available(model)
+    assert not MassReranker("gc_ms").available(model)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        MassReranker("gc_ms").evidence(model, spectrum([50.0, 60.0]), [parse("CCO")[0]])
+
+
+def test_occlusion_is_the_logit_lost_with_a_peak(model: Model) -> None:
+    item = spectrum([50.01, 77.04, 105.03, 122.1])
+    vectors = model.encode_molecules([parse(smiles)[0] for smiles in SMILES])["lc_ms"]
+    found = occlusion(model, "lc_ms", item, vectors[1])  # type: ignore[arg-type]
+    assert len(found) == 4
+    assert [abs(one.change) for one in found] == sorted((abs(one.change) for one in found), reverse=True)
+    worth = next(one for one in found if one.mz == pytest.approx(105.03, abs=1e-3))
+    lighter = item._replace(  # type: ignore[attr-defined]
+        mzs=item.mzs[[0, 1, 3]],  # type: ignore[attr-defined]
+        intensities=item.intensities[[0, 1, 3]],  # type: ignore[attr-defined]
+    )
+    whole, less = model.encode_items("lc_ms", [item, lighter]) @ vectors[1]
+    assert worth.change == pytest.approx(10.0 * (whole - less), abs=1e-3)
+
+
+def test_occlusion_of_several_hits_is_that_of_each(model: Model) -> None:
+    item = spectrum(np.linspace(50, 200, 30).tolist())
+    vectors = model.encode_molecules([parse(smiles)[0] for smiles in SMILES])["lc_ms"]
+    together = occlusions(model, "lc_ms", item, vectors)  # type: ignore[arg-type]
+    assert [len(one) for one in together] == [STRONGEST] * 3
+    alone = occlusion(model, "lc_ms", item, vectors[2])  # type: ignore[arg-type]
+    assert {round(w.mz, 3): w.change for w in together[2]} == pytest.approx(
+        {round(w.mz, 3): w.change for w in alone}, abs=1e-4
+    )
+    assert min(w.mz for w in alone) > 95  # the ten weakest are not asked
+
+
+def test_one_peak_cannot_be_left_out(model: Model) -> None:
+    vector = model.encode_molecules([parse("CCO")[0]])["lc_ms"][0]
+    assert occlusion(model, "lc_ms", spectrum([105.03]), vector) == []  # type: ignore[arg-type]
+
+
+def test_a_space_the_model_lacks_is_named(model: Model) -> None:
+    item = modalities.get("gc_ms").read({"mzs": [50, 60], "intensities": [1, 2]})
+    with pytest.raises(ConfigError, match="gc_ms"):
+        occlusion(model, "gc_ms", item, np.zeros(32, np.float32))

@@ -1,0 +1,73 @@
+"""Evidence from shifts: what is said of a candidate adds up, and the shipped model tells molecules apart."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from acml_search import modalities
+from acml_search.chem.molecule import parse
+from acml_search.encoders.model import load_model
+from acml_search.errors import ConfigError
+from acml_search.search.rerank import RERANKED, evidence, reranker
+
+BENZOATE = {"shifts": [166.9, 132.9, 130.2, 129.6, 128.3, 52.0]}
+CANDIDATES = ["COC(=O)c1ccccc1", "CC(=O)Oc1ccccc1", "Cc1ccc(C(=O)O)cc1", "O=CCOc1ccccc1", "O"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model()
+
+
+@pytest.fixture(scope="module")
+def found(model):
+    item = modalities.get("c_nmr").read(BENZOATE)
+    return evidence(model, "c_nmr", item, [parse(text)[0] for text in CANDIDATES])
+
+
+def test_the_true_molecule_is_the_likeliest(found) -> None:
+    scores = [one.score for one in found]
+    assert int(np.argmax(scores)) == 0
+    assert np.isfinite(scores).all()
+
+
+def test_every_peak_is_accounted_for(found) -> None:
+    for text, one in zip(CANDIDATES, found, strict=True):
+        seen = {match.observed for match in one.matched} | set(one.unmatched_observed)
+        assert sorted(seen) == pytest.approx(sorted(BENZOATE["shifts"]), abs=1e-3)
+        atoms = {atom for match in one.matched for atom in match.atoms}
+        atoms |= {atom for missing in one.unmatched_predicted for atom in missing.atoms}
+        mol = parse(text)[0]
+        assert atoms == {atom.GetIdx() for atom in mol.GetAtoms() if atom.GetSymbol() == "C"}
+
+
+def test_atoms_are_those_of_the_candidate(found) -> None:
+    carbonyl = max(found[0].matched, key=lambda match: match.observed)
+    assert carbonyl.atoms == [2]
+    assert carbonyl.error == pytest.approx(carbonyl.observed - carbonyl.predicted, abs=1e-3)
+    assert abs(carbonyl.error) < 5
+
+
+def test_it_is_plain_json(found) -> None:
+    told = json.loads(json.dumps([one.to_dict() for one in found]))
+    assert set(told[0]) == {"score", "matched", "unmatched_observed", "unmatched_predicted"}
+    assert set(told[0]["matched"][0]) == {"observed", "predicted", "atoms", "error", "label"}
+    water = told[-1]
+    assert water["matched"] == []
+    assert len(water["unmatched_observed"]) == len(BENZOATE["shifts"])
+
+
+def test_scores_alone_are_the_same(model, found) -> None:
+    item = modalities.get("c_nmr").read(BENZOATE)
+    chosen = reranker("c_nmr")
+    prepared = chosen.prepare(model, [parse(text)[0] for text in CANDIDATES])
+    assert chosen.scores(model, item, prepared) == pytest.approx([one.score for one in found], rel=1e-5)
+
+
+def test_what_cannot_be_re_ranked_says_so(model) -> None:
+    assert {"c_nmr", "h_nmr"} <= RERANKED
+    with pytest.raises(ConfigError, match="nothing to re-rank by for 'smiles'"):
+        evidence(model, "smiles", None, [])
