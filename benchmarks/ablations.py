@@ -34,6 +34,12 @@ def pooled(data: dict[str, Any]) -> None:
         data["space"][name]["head"]["pooled"] = True
 
 
+def direct(data: dict[str, Any]) -> None:
+    """Predicted peaks and, added to their vector, one that is learned from the pooled trunk."""
+    for name in NMR:
+        data["space"][name]["head"]["direct"] = True
+
+
 def measured_only(data: dict[str, Any]) -> None:
     """No simulated spectra in alignment (the towers' pretraining still had them)."""
     for name in NMR:
@@ -73,6 +79,7 @@ def own_trunk(name: str) -> Any:
 VARIANTS = {
     "full": full,
     "pooled": pooled,
+    "direct": direct,
     "measured-only": measured_only,
     "unfrozen": unfrozen,
     "no-isomers": no_isomers,

@@ -49,7 +49,7 @@ def columns_of(log: list[dict[str, Any]]) -> tuple[list[str], list[str], list[st
         key for line in log for key, value in line.items() if isinstance(value, int | float)
     )
     told = [name for name in names if name not in NOT_LOSSES and not name.endswith(("_scale", "_pool"))]
-    inner = [name for name in told if "inner" in name or name.endswith("_error")]
+    inner = [name for name in told if "inner" in name or name.startswith("exact") or name.endswith("_error")]
     losses = [name for name in told if name not in inner]
     shares = [
         name

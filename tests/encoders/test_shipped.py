@@ -91,3 +91,24 @@ def test_pictures_find_their_molecules(shipped: Model) -> None:
 
 def test_all_weights_together_stay_small() -> None:
     assert sum(card.weights.stat().st_size for card in list_models()) < 60e6
+
+
+def test_plain_pictures_are_read_to_the_letter(shipped: Model) -> None:
+    image, reader = modalities.get("image"), shipped.network.tower("image").encoder
+    texts = [
+        "CC(=O)Nc1ccc(O)cc1",
+        "CN1C=NC2=C1C(=O)N(C)C(=O)N2C",
+        "CC(=O)Oc1ccccc1C(=O)O",
+        "COc1cc(C=O)ccc1O",
+        "Clc1ccc(Br)cc1F",
+        "N#Cc1ccccc1S(=O)(=O)N",
+        "CC(C)CC(N)C(=O)O",
+        "C1CCC2CCCCC2C1",
+        "OCC1OC(O)C(O)C(O)C1O",
+        "CC(C)Cc1ccc(C(C)C(=O)O)cc1",
+    ]
+    read = reader.recognise([image.read(image.derive(text)) for text in texts])  # type: ignore[operator]
+    right = [
+        Chem.CanonSmiles(found) == Chem.CanonSmiles(text) for found, text in zip(read, texts, strict=True)
+    ]
+    assert sum(right) >= 9, list(zip(texts, read, strict=True))
