@@ -21,9 +21,12 @@ from acml_search.evaluation.further import COUNTED
 from acml_search.evaluation.queries import QueryFile
 from acml_search.evaluation.question import Asking, Bench
 from acml_search.evaluation.recall import asked_of
-from acml_search.evaluation.retrieval import Asked
+from acml_search.evaluation.rerank import DEPTH, weights_of, with_evidence
+from acml_search.evaluation.reranked import again
+from acml_search.evaluation.retrieval import Asked, answered_by
 from acml_search.evaluation.structures import Pool, Query, make_pool
-from acml_search.evaluation.suite import FusedQuestion, Question
+from acml_search.evaluation.suite import Filter, FusedQuestion, Question
+from acml_search.evaluation.weights import ranks
 
 Ints = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
@@ -31,6 +34,8 @@ Vectors = npt.NDArray[np.float32]
 
 def ask_fused(bench: Bench, wanted: FusedQuestion, files: Mapping[Path, QueryFile]) -> list[dict[str, Any]]:
     """Recall of each part alone and of all together, over the molecules that have every observation.
+
+    Where the model's card has weights for all parts, re-ranked as well.
 
     Of each molecule and part the first row counts. Raises ConfigError where no molecule has them all.
     """
@@ -41,14 +46,20 @@ def ask_fused(bench: Bench, wanted: FusedQuestion, files: Mapping[Path, QueryFil
         raise ConfigError(f"{bench.suite.path}: no molecule has {' and '.join(wanted.parts)}")
     paths = dict.fromkeys(path for question in questions for path in question.library)
     library = KnownStructures([one for path in paths for one in bench.structures[path]])
-    together = [query for question in questions for query in files[question.queries].queries]
-    pool = make_pool([chosen[0][block] for block in blocks], together, library, seed=bench.suite.seed)
+    rows = [query for question in questions for query in files[question.queries].queries]
+    pool = make_pool([chosen[0][block] for block in blocks], rows, library, seed=bench.suite.seed)
     alone = [
         _Alone(bench, question, files[question.queries], pool, [rows[block] for block in blocks])
         for question, rows in zip(questions, chosen, strict=True)
     ]
-    results = [result for part in alone for result in part.to_molecule()]
-    return [*results, *_Fused(bench, wanted, questions[0], alone, results).to_molecule()]
+    results: list[dict[str, Any]] = []
+    for part in alone:
+        results += part.to_molecule()
+        if part.question.rerank:
+            results += again(part)
+    fused = _Fused(bench, wanted, questions[0], alone, results)
+    together = [*fused.to_molecule()]
+    return [*results, *together, *(fused.reranked() if fused.question.rerank else [])]
 
 
 def _question(bench: Bench, wanted: FusedQuestion, part: str) -> Question:
@@ -59,9 +70,17 @@ def _question(bench: Bench, wanted: FusedQuestion, part: str) -> Question:
         filters=wanted.filters,
         isomers=False,
         training=None,
-        rerank=False,
+        calibrate=None,
+        rerank=_weighed(bench, wanted),
+        rerank_queries=None,
         must={},
     )
+
+
+def _weighed(bench: Bench, wanted: FusedQuestion) -> bool:
+    """Has the model's card weights to re-rank every part with?"""
+    modality = {one.name: one.modality for one in bench.suite.questions}
+    return all(bench.card.data["spaces"][modality[part]].get("rerank") for part in wanted.parts)
 
 
 def _first_rows(question: Question, file: QueryFile) -> dict[str, Query]:
@@ -125,12 +144,50 @@ class _Fused(Asking):
             block = [part.table[rows[at]] for part, rows in zip(self.parts, self.rows, strict=True)]
             yield self.places[at], np.concatenate(block, axis=1) / np.float32(np.sqrt(len(self.parts)))
 
+    def reranked(self) -> Iterator[dict[str, Any]]:
+        """The shortlists of the summed logits again, each part's peaks compared and all logits added."""
+        totals: dict[Filter, npt.NDArray[np.float64]] = {}
+        for part, rows in zip(self.parts, self.rows, strict=True):
+            modality = part.question.modality
+            weights = weights_of(self.bench.card, modality)
+            usable, lists = with_evidence(
+                [replace(one, error=whole.error) for one, whole in zip(part.asked, self.asked, strict=True)],
+                list(self.listings.values()),
+                self.pool.structures,
+                modality=modality,
+                derived=part.derived,
+                workers=self.bench.workers,
+                seed=self.bench.suite.seed,
+            )
+            row_of = np.full(len(self.pool), -1, np.int64)
+            row_of[self.places] = rows
+            for wanted, one in zip(self.listings, lists, strict=True):
+                cosines = _cosines(part.queries[usable], part.table, row_of, one.places)
+                logits = weights.total(cosines, one.scores)
+                totals[wanted] = totals[wanted] + logits if wanted in totals else logits
+        for (wanted, listing), one in zip(self.listings.items(), lists, strict=True):
+            answers = answered_by(self.asked, listing)
+            places = ranks(one, totals[wanted], [answers[i].rank for i in usable])
+            for row, i in enumerate(usable):
+                answers[i].rank, answers[i].score = float(places[row]), float(totals[wanted][row, 0])
+            what = ".rerank" if wanted.text == "none" else f".{wanted.slug}.rerank"
+            yield from self.say(wanted, answers, what, {"shortlist": DEPTH})
+
     def write(
         self, what: str, found: dict[str, Any], *, kind: str, asks: str, asked: Sequence[Asked] | None = None
     ) -> dict[str, Any]:
         same = [one for one in self.alone if one["asks"] == asks]
         found["gain"] = _gain(asked or [], same, self.bench)
         return super().write(what, found, kind=kind, asks=asks, asked=asked)
+
+
+def _cosines(queries: Vectors, table: Vectors, row_of: Ints, places: Ints) -> npt.NDArray[np.float64]:
+    """(nq, k) cosines of queries (nq, d) and the molecules at `places` (nq, k); -inf where there is none."""
+    out = np.full(places.shape, -np.inf)
+    for i, (query, at) in enumerate(zip(queries, places, strict=True)):
+        there = at >= 0
+        out[i, there] = table[row_of[at[there]]] @ query
+    return out
 
 
 def _rows_of(places: Ints, wanted: Ints) -> Ints:

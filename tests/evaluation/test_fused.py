@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError
 from acml_search.evaluation.suite import read_suite
-from acml_search.evaluation.suite_run import measure_suite
+from acml_search.evaluation.suite_run import SuiteOptions, measure_suite
 
 TOY = Path(__file__).parent / "toy_suite.toml"
 
@@ -70,3 +71,27 @@ def test_it_can_be_asked_for_alone(done, tmp_path):
     _, _, options = done
     summary = measure_suite(replace(options, only=("both",), out=tmp_path / "alone"))
     assert {name.split(".")[0] for name in summary["results"]} == {"both"}
+
+
+def test_the_same_observation_twice_is_reranked_as_once(measured, two_spaces, tmp_path):
+    model = Path(shutil.copytree(two_spaces, tmp_path / "weighed"))
+    card = json.loads((model / "card.json").read_text())
+    card["spaces"]["c_nmr"]["rerank"] = {"cosine": 4.0, "evidence": 0.5}
+    (model / "card.json").write_text(json.dumps(card))
+    question = 'modality = "c_nmr"\nqueries = "spectra.parquet"\nwhere = "split = \'valid\'"\nbatch = 0\n'
+    (measured / "suite.toml").write_text(
+        'library = ["library.smi"]\n'
+        f'[[question]]\nname = "one"\n{question}[[question]]\nname = "two"\n{question}'
+        '[[fused]]\nname = "both"\nparts = ["one", "two"]\nfilters = ["none", "formula"]\n'
+    )
+    options = SuiteOptions(
+        measured / "suite.toml", measured / "results", str(model), workers=1, only=("both",)
+    )
+    summary = measure_suite(options)
+    assert {"both.rerank.json", "both.formula.rerank.json"} <= set(summary["results"])
+    for what in ("", ".formula", ".rerank", ".formula.rerank"):
+        result, rows = answers(measured, f"both{what}")
+        _, alone = answers(measured, f"both.one-alone{what}")
+        assert [row["rank"] for row in rows] == [row["rank"] for row in alone]
+        assert result["gain"]["recall_at_1"] == 0.0
+        assert result["rerank"] == ("rerank" in what)
