@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     source = arguments.queries.as_posix().replace("'", "''")
-    rows = duckdb.sql(f"SELECT * FROM '{source}' WHERE {arguments.where}").fetch_arrow_table().to_pylist()
+    rows = duckdb.sql(f"SELECT * FROM '{source}' WHERE {arguments.where}").to_arrow_table().to_pylist()
     order = np.random.default_rng(arguments.seed).permutation(len(rows))
     chosen = [rows[i] for i in order[: arguments.n + WARM].tolist()]
     seconds: dict[bool, list[float]] = {True: [], False: []}
