@@ -10,10 +10,9 @@ import typer
 
 from acml_search.cli import options
 from acml_search.cli.observations import Adduct, CNmr, GcMs, HNmr, Image, LcMs, given
-from acml_search.cli.written import opened
+from acml_search.cli.written import check_out, format_of, opened
 
 FORMATS = ("text", "json", "html")
-_ENDINGS = {".json": "json", ".html": "html"}
 
 
 def explain(
@@ -47,16 +46,13 @@ def explain(
     acml-search explain indexes/default 4711 --c-nmr "169.1, 153.2, 131.0, 121.2, 115.1, 23.9"
     acml-search explain indexes/mine 12 99 --c-nmr carbon.txt --lc-ms spectra.mgf#3 --out why.html
     """
-    observed = given(c_nmr=c_nmr, h_nmr=h_nmr, lc_ms=lc_ms, gc_ms=gc_ms, image=image)
+    observed = given(c_nmr=c_nmr, h_nmr=h_nmr, lc_ms=lc_ms, gc_ms=gc_ms, image=image, adduct=adduct)
     if not observed:
         raise typer.BadParameter(
             "give at least one (--c-nmr, --h-nmr, --lc-ms, --gc-ms, --image)", param_hint="OBSERVATION"
         )
-    if adduct is not None and lc_ms is None:
-        raise typer.BadParameter("an adduct needs an MS/MS spectrum (--lc-ms)", param_hint="'--adduct'")
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise typer.BadParameter(f"{out} must name a file in a folder that exists", param_hint="'--out'")
-    wanted = _format(format_, json_, out)
+    check_out(out)
+    wanted = format_of(format_, json_, out, offered=FORMATS, default="text")
 
     from acml_search.search import open_index
     from acml_search.search.reason.text import write_text
@@ -71,14 +67,3 @@ def explain(
             write_text(answer, stream, colour=stream.isatty() and "NO_COLOR" not in os.environ)
         else:
             WRITERS[wanted](answer, stream)
-
-
-def _format(name: str | None, json_: bool, out: Path | None) -> str:
-    """The name of the format to write. Raises BadParameter (exit status 2) for one that is not offered."""
-    if name is not None and name not in FORMATS:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(FORMATS)}", param_hint="'--format'")
-    if json_ and name not in (None, "json"):
-        raise typer.BadParameter(f"--json and --format {name} contradict each other", param_hint="'--format'")
-    if json_:
-        return "json"
-    return name or _ENDINGS.get(out.suffix.lower() if out else "", "text")

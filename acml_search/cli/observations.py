@@ -44,8 +44,11 @@ def given(
     lc_ms: str | None = None,
     gc_ms: str | None = None,
     image: Path | None = None,
+    adduct: str | None = None,
 ) -> dict[str, str]:
-    """What was given, by modality."""
+    """What was given, by modality. Raises BadParameter (exit status 2) for an adduct without a spectrum."""
+    if adduct is not None and lc_ms is None:
+        raise typer.BadParameter("an adduct needs an MS/MS spectrum (--lc-ms)", param_hint="'--adduct'")
     options = {
         "c_nmr": c_nmr,
         "h_nmr": h_nmr,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from acml_search.cli.observations import Adduct, CNmr, GcMs, HNmr, Image, LcMs, given
-from acml_search.cli.written import opened
+from acml_search.cli.written import check_out, format_of, opened
 
 if TYPE_CHECKING:
     from acml_search.search.answer import Answer
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from acml_search.search.query import Index
 
 FORMATS = ("table", "json", "csv", "sdf", "html")
-_ENDINGS = {".json": "json", ".csv": "csv", ".sdf": "sdf", ".html": "html"}
 
 
 def query(
@@ -94,7 +93,7 @@ def query(
     acml-search query indexes/mine --smiles CCO --where "vendor = 'X'" --mass 180.0423 --json
     acml-search query --batch queries.smi --out hits.jsonl
     """
-    observed = given(c_nmr=c_nmr, h_nmr=h_nmr, lc_ms=lc_ms, gc_ms=gc_ms, image=image)
+    observed = given(c_nmr=c_nmr, h_nmr=h_nmr, lc_ms=lc_ms, gc_ms=gc_ms, image=image, adduct=adduct)
     if sum([smiles is not None, batch is not None, bool(observed)]) != 1:
         raise typer.BadParameter(
             "give --smiles, --batch, or observations (--c-nmr, --h-nmr, --lc-ms, --gc-ms, --image)",
@@ -104,8 +103,7 @@ def query(
         raise typer.BadParameter("a tolerance needs --mass", param_hint="'--tol-ppm' / '--tol-da'")
     if tol_ppm is not None and tol_da is not None:
         raise typer.BadParameter("give one tolerance, in ppm or in Da", param_hint="'--tol-ppm' / '--tol-da'")
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise typer.BadParameter(f"{out} must name a file in a folder that exists", param_hint="'--out'")
+    check_out(out)
     if rerank and smiles is not None:
         raise typer.BadParameter("there is nothing to re-rank a molecule's hits by", param_hint="'--rerank'")
     if modality is not None and observed:
@@ -113,9 +111,9 @@ def query(
             "an observation says itself what it is; --modality goes with --smiles or --batch",
             param_hint="'--modality'",
         )
-    if adduct is not None and lc_ms is None:
-        raise typer.BadParameter("an adduct needs an MS/MS spectrum (--lc-ms)", param_hint="'--adduct'")
-    wanted = _format(format_, json_, out, lines=batch is not None)
+    wanted = format_of(format_, json_, out, offered=FORMATS, default="table")
+    if batch is not None and format_ not in (None, "json"):
+        raise typer.BadParameter("--batch writes lines of JSON and no other format", param_hint="'--format'")
 
     from acml_search.search import open_index
 
@@ -193,17 +191,3 @@ def _many(index: Index, batch: Path, asked: _How, modality: str | None, out: Pat
     typer.echo(f"acml-search: {report.queries:,} queries{failed}", err=True)
     if report.failed == report.queries:
         raise typer.Exit(1)
-
-
-def _format(name: str | None, json_: bool, out: Path | None, *, lines: bool) -> str:
-    """The name of the format to write. Raises BadParameter (exit status 2) for one that is not offered."""
-    hint = "'--format'"
-    if name is not None and name not in FORMATS:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(FORMATS)}", param_hint=hint)
-    if json_ and name not in (None, "json"):
-        raise typer.BadParameter(f"--json and --format {name} contradict each other", param_hint=hint)
-    if lines and name not in (None, "json"):
-        raise typer.BadParameter("--batch writes lines of JSON and no other format", param_hint=hint)
-    if json_ or lines:
-        return "json"
-    return name or _ENDINGS.get(out.suffix.lower() if out else "", "table")

@@ -16,6 +16,7 @@ from acml_search.search.answer import Answer, HitList
 from acml_search.search.candidates import Candidates, gather
 from acml_search.search.filters import Filters
 from acml_search.search.hits import NO_HIT, Hits
+from acml_search.search.observation import MASS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from acml_search.index.opened import IndexDirectory
     from acml_search.search.observation import Observation
 
-MASS = ("lc_ms", "gc_ms")
 COMPARED = 200  # candidates whose peaks are compared one by one
 
 

@@ -64,14 +64,7 @@ class FakeCatalog:
     def count(self) -> int:
         return self.table.num_rows
 
-    def keys(
-        self,
-        where: str | None = None,
-        formula: str | None = None,
-        mass: Any = None,
-        tol_da: Any = None,
-        **elements: Any,
-    ) -> Any:
+    def keys(self, where=None, formula=None, mass=None, tol_da=None, **elements: Any) -> Any:  # type: ignore[no-untyped-def]
         assert not any(elements.values())
         wanted = [f"({where})" if where else "true", f"formula = '{formula}'" if formula else "true"]
         if mass is not None:
