@@ -5,14 +5,16 @@ nothing in common but what any drawing of a molecule has: one can train a reader
 
                    `training_style`                          `held_out_style`
     fonts          Telex, Roboto, FreeSans, DejaVu Sans      Comic Neue, Aileron, DejaVu Sans Condensed,
-                   (and Bold), DejaVu Serif                  DejaVu Sans Mono, DejaVu Math
+                   and Serif (and Bold), STIX, Computer      DejaVu Sans Mono, DejaVu Math
+                   Modern; some stretched or slanted
     modes          RDKit's free mode                         ACS 1996, comic, free
     line widths    1, 1.5, 2, 3 pixels                       0.8, 1.2, 2.5, 3.5 pixels (ACS: 0.6)
     palettes       RDKit's, black, Avalon's                  CDK's, dark random ones, white on dark
     backgrounds    white, light and even                     coloured, transparent
     layouts        RDKit's, jittered in half of them         with ring templates, straightened or jittered
     second hand    noise, Gaussian blur, JPEG, threshold,    dithering, ink bleed, perspective, paper texture,
-                   speckle, slight turn and shear, shade     WebP, pixellation, streaks
+                   speckle, slight turn and shear, shade,    WebP, pixellation, streaks
+                   resampling, gamma
 
 Rotation, mirroring, size, abbreviations, kekulised or dashed aromatic rings, written methyls and stereo
 labels vary in both. DejaVu is used where the system has it; the other fonts come with RDKit and Pillow.

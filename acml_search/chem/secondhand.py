@@ -23,6 +23,8 @@ TRAINING_EFFECTS: dict[str, tuple[float, float]] = {
     "threshold": (110.0, 200.0),
     "speckle": (0.0005, 0.02),
     "jpeg": (12.0, 90.0),
+    "resample": (0.5, 0.9),
+    "gamma": (0.45, 2.2),
 }
 HELD_OUT_EFFECTS: dict[str, tuple[float, float]] = {
     "perspective": (0.01, 0.06),
@@ -137,6 +139,22 @@ def _jpeg(
     return _saved(image, "JPEG", quality), xy
 
 
+def _resample(
+    image: Image.Image, xy: np.ndarray, factor: float, rng: np.random.Generator
+) -> tuple[Image.Image, np.ndarray]:
+    """A copy at lower resolution, blown up smoothly."""
+    w, h = image.size
+    small = image.resize((max(int(w * factor), 1), max(int(h * factor), 1)), Image.Resampling.BICUBIC)
+    return small.resize((w, h), Image.Resampling.BICUBIC), xy
+
+
+def _gamma(
+    image: Image.Image, xy: np.ndarray, power: float, rng: np.random.Generator
+) -> tuple[Image.Image, np.ndarray]:
+    """A copier set too light or too dark: grey edges fade or fill."""
+    return _grown(255 * (np.asarray(image, np.float32) / 255) ** power), xy
+
+
 def _webp(
     image: Image.Image, xy: np.ndarray, quality: float, rng: np.random.Generator
 ) -> tuple[Image.Image, np.ndarray]:
@@ -226,6 +244,8 @@ _EFFECTS: dict[str, Effect] = {
     "threshold": _threshold,
     "speckle": _speckle,
     "jpeg": _jpeg,
+    "resample": _resample,
+    "gamma": _gamma,
     "perspective": _perspective,
     "bleed": _bleed,
     "pixellate": _pixellate,

@@ -1,14 +1,21 @@
 """The command line: one small file per command, put together here."""
 
 from acml_search.cli import bench, train
+from acml_search.cli import properties as property_models
 from acml_search.cli.add import add
 from acml_search.cli.app import app, main
+from acml_search.cli.attribute import attribute
+from acml_search.cli.bench_index import index
+from acml_search.cli.bench_properties import properties
+from acml_search.cli.bench_report import report
 from acml_search.cli.build_index import build_index
 from acml_search.cli.embed import embed
 from acml_search.cli.explain import explain
 from acml_search.cli.info import info
+from acml_search.cli.map import map_
 from acml_search.cli.models import models
 from acml_search.cli.parse import parse
+from acml_search.cli.probe import probe
 from acml_search.cli.query import query
 from acml_search.cli.verify import verify
 
@@ -21,7 +28,14 @@ app.command()(info)
 app.command()(verify)
 app.command()(embed)
 app.command()(models)
+app.command()(probe)
+app.command("map")(map_)
+app.command()(attribute)
+bench.app.command()(index)
+bench.app.command()(properties)
+bench.app.command()(report)
 app.add_typer(bench.app, name="bench")
+app.add_typer(property_models.app, name="properties")
 app.add_typer(train.app, name="train")
 
 __all__ = ["app", "main"]

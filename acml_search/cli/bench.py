@@ -36,6 +36,10 @@ Where = Annotated[
     str | None, typer.Option(help="Ask only the queries that fulfil this SQL condition on their columns.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
+Seen = Annotated[
+    str,
+    typer.Option(help="Molecules that the model's training saw: report them, drop them, or fail."),
+]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder where structures, once read, are kept.", readable=False)
 ]
@@ -73,6 +77,7 @@ def recall(
     workers: Workers = None,
     smiles_column: SmilesColumn = None,
     cache: Cache = None,
+    seen: Seen = "report",
 ) -> None:
     """How often is the true molecule (or record) among the first, in a stated pool? Ties lose, failures miss.
 
@@ -101,9 +106,11 @@ def recall(
             workers=workers,
             smiles_column=smiles_column,
             cache=cache,
+            seen=seen,
             command=command_line(),
         )
     )
+    _warn(result)
     typer.echo(_recall_table(result))
 
 
@@ -123,6 +130,7 @@ def isomers(
     workers: Workers = None,
     smiles_column: SmilesColumn = None,
     cache: Cache = None,
+    seen: Seen = "report",
 ) -> None:
     """How often is the true molecule strictly first among all molecules of its formula in the pool?
 
@@ -147,18 +155,21 @@ def isomers(
             workers=workers,
             smiles_column=smiles_column,
             cache=cache,
+            seen=seen,
             command=command_line(),
         )
     )
+    _warn(result)
     typer.echo(_isomer_table(result))
 
 
 @app.command()
 def suite(
-    questions: Annotated[Path, typer.Argument(metavar="SUITE.toml", help="The questions.", readable=False)],
+    questions: Annotated[
+        list[Path], typer.Argument(metavar="QUESTION.toml...", help="Files of questions.", readable=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.", readable=False)],
     model: Model = "acml-base",
-    only: Annotated[list[str] | None, typer.Option(help="Ask only this question; may be repeated.")] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -169,20 +180,19 @@ def suite(
     ] = None,
     workers: Workers = None,
 ) -> None:
-    """Ask many questions of one model, in all its spaces, from one embedding pass.
+    """Ask the questions of one or several files, in all spaces of one model, from one embedding pass.
 
     \b
-    acml-search bench suite benchmarks/spaces.toml --model acml-base --out benchmarks/results/acml-base
+    acml-search bench suite benchmarks/c_nmr.toml benchmarks/h_nmr.toml --out benchmarks/results/acml-base
     """
     from acml_search.evaluation.suite_run import PAGE, SuiteOptions, measure_suite
 
     measure_suite(
         SuiteOptions(
-            suite=questions,
+            files=tuple(questions),
             out=out,
             model=model,
             cache=cache,
-            only=tuple(only or ()),
             workers=workers,
             command=command_line(),
         )
@@ -206,8 +216,14 @@ def throughput(
         str | None,
         typer.Option(help="Space that is timed alone, against all in one pass. Default: smiles."),
     ] = None,
+    peer_python: Annotated[
+        Path | None,
+        typer.Option(
+            help="A Python with chemprop, timed too; see benchmarks/peers/README.md.", readable=False
+        ),
+    ] = None,
 ) -> None:
-    """How fast are SMILES embedded, against RDKit's parsing alone and a plain PyG pipeline, in the same run?
+    """How fast are SMILES embedded? RDKit's parsing alone, plain PyG and chemprop are timed in the same run.
 
     \b
     acml-search bench throughput --out throughput.json
@@ -225,10 +241,20 @@ def throughput(
             seed=seed,
             smiles_column=smiles_column,
             one_space=one_space,
+            peer_python=peer_python,
             command=command_line(),
         )
     )
     typer.echo(_throughput_table(result))
+
+
+def _warn(result: dict[str, Any]) -> None:
+    """One line on stderr where training saw molecules that ask."""
+    from acml_search.evaluation.leakage import warning
+
+    line = warning(result["leakage"])
+    if line is not None:
+        typer.echo(f"warning: {line}", err=True)
 
 
 def _recall_table(result: dict[str, Any]) -> str:
@@ -274,12 +300,11 @@ def _throughput_table(result: dict[str, Any]) -> str:
         stages.append((name, f"{stage['microseconds']:.1f}", share))
     head = f"{result['n']:,} molecules, {result['workers']} workers, {result['rounds']} rounds"
     ratio = f"end to end is {result['ratio_to_parse']:.2f} x parse_only"
-    if result["ratio_to_pyg"] is None:
-        ratio += "; PyG was not measured: pip install 'acml-search[bench]'"
-    else:
-        ratio += (
-            f", {result['ratio_to_pyg']:.1f} x pyg, {result['ratio_to_pyg_in_workers']:.1f} x pyg_in_workers"
-        )
+    for name in ("pyg", "pyg_in_workers", "chemprop", "chemprop_in_workers"):
+        if result[f"ratio_to_{name}"] is not None:
+            ratio += f", {result[f'ratio_to_{name}']:.1f} x {name}"
+    for reason in dict.fromkeys(result["why_not"].values()):
+        ratio += f"\nnot measured: {reason}"
     if result["ratio_to_one_space"] is not None:
         n = len(result["spaces"])
         alone = result["one_space"]

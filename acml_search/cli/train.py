@@ -1,4 +1,4 @@
-"""`acml-search train pretrain | align`."""
+"""`acml-search train pretrain | align | sharpen | seen`."""
 
 from __future__ import annotations
 
@@ -39,3 +39,35 @@ def align(config: Config) -> None:
     from acml_search.training.spaces import run
 
     run(config)
+
+
+@app.command()
+def sharpen(config: Config) -> None:
+    """Train the projections of one space further, each molecule against its nearest neighbours.
+
+    \b
+    acml-search train sharpen acml_search/training/configs/acml-base-sharp.toml
+    """
+    from acml_search.training.sharpen import run
+
+    run(config)
+
+
+@app.command()
+def seen(
+    config: Config,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the weights. Default: where the alignment wrote them.", readable=False),
+    ] = None,
+) -> None:
+    """Write which molecules an alignment saw, as hashes, beside its weights; `align` does so by itself.
+
+    \b
+    acml-search train seen acml_search/training/configs/acml-base.toml
+    """
+    from acml_search.training.seen import run
+
+    card = run(config, model)
+    found = card.data["training_list"]
+    typer.echo(f"{card.directory / found['file']}: {found['molecules']:,} molecules, {found['records']}")

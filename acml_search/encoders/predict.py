@@ -11,10 +11,13 @@ import torch
 
 from acml_search.chem.graph import MolGraph, collate
 from acml_search.encoders.card import missing_space
-from acml_search.encoders.model import BATCH, Model
+from acml_search.encoders.model import Model
 from acml_search.errors import ConfigError
 from acml_search.modalities.blocks import TensorBatch
 from acml_search.modalities.blocks.shifts import ShiftHead
+
+_BATCH = 32
+"""molecules at once: the trunk takes 40 ms for a shortlist of 200 this way, 47 at 64, 59 all at once"""
 
 
 class Predicted(NamedTuple):
@@ -49,8 +52,8 @@ def predicted_peaks(model: Model, modality: str, graphs: Sequence[MolGraph]) -> 
     if not isinstance(head, ShiftHead):
         raise ConfigError(f"the space {modality} of the model {model.card.name} predicts no peaks")
     found: list[Predicted] = []
-    for start in range(0, len(graphs), BATCH):
-        joined = collate(graphs[start : start + BATCH])
+    for start in range(0, len(graphs), _BATCH):
+        joined = collate(graphs[start : start + _BATCH])
         batch = TensorBatch.of(joined)
         states = model.network.trunk.node_states(batch)
         peaks = head.peaks(states, model.network.trunk.pool(states, batch), batch)

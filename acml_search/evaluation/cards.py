@@ -37,6 +37,10 @@ KEPT: dict[str, tuple[str, ...]] = {
     "isomers": (
         *_WHAT, "n_groups", "group_size", "accuracy", "ci95", "chance", "mrr", "mrr_ci95", "mrr_chance",
     ),
+    "stereoisomers": (
+        *_WHAT, "n_groups", "group_size", "accuracy", "ci95", "chance", "mrr", "mrr_ci95", "mrr_chance",
+        "reads_stereo",
+    ),
     "batches": ("question", "modality", "batch", "shuffles", "n_molecules", "note", "chance", "to-molecule",
                 "to-record"),
     "peaks": ("question", "modality", "set_error", "ci95", "median", "p90", "n_asked", "n_spectra",
@@ -56,7 +60,7 @@ def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None =
     ConfigError for a result of another model, for two fits of one space, and for a folder without results.
     """
     card = read_card(directory)
-    found = [(path, result) for path in sources for result in _results(path)]
+    found = [(path, one) for path in sources for one in _results(path) if "baseline" not in one]
     for path, result in found:
         if result.get("model_digest") != card.digest:
             raise ConfigError(f"{path}: it was measured with another model than {directory}; measure again")
@@ -66,7 +70,9 @@ def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None =
         kept = {key: result[key] for key in KEPT[kind] if key in result}
         by_kind[kind].append({"kind": kind, **kept, "seed": result.get("seed"), "command": result["command"]})
     data = dict(card.data)
-    data["metrics"] = by_kind["recall"] + by_kind["isomers"] + by_kind["peaks"]
+    data["metrics"] = [
+        one for kind in ("recall", "isomers", "stereoisomers", "peaks") for one in by_kind[kind]
+    ]
     data["within_batches"] = by_kind["batches"]
     data["calibration"] = calibration = _by_space(by_kind["calibration"])
     reranking = _by_space(by_kind["rerank"])

@@ -33,6 +33,28 @@ _COLUMNS: dict[str, pa.DataType] = {
     "error": pa.string(),
 }
 SCHEMA = pa.schema(_COLUMNS)
+_RECIPE = b"standardisation"
+
+
+def standardisation() -> str:
+    """How structures are standardised here, versions of RDKit and InChI included, as JSON."""
+    from acml_search.chem.molecule import STANDARDISATION
+
+    return json.dumps(STANDARDISATION, sort_keys=True)
+
+
+def kept_standardisation(path: Path, cache: Path, smiles_column: str | None = None) -> str:
+    """How the kept structures of a file were standardised, as their own file says.
+
+    Raises ConfigError where `described_file` kept none.
+    """
+    kept = _kept(path, cache, smiles_column)
+    try:
+        told = (pq.read_schema(kept).metadata or {}).get(_RECIPE)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ConfigError(f"{kept}: the kept structures cannot be read ({error}); remove the file") from error
+    # Files kept before they said so are named by what they were standardised with.
+    return standardisation() if told is None else told.decode()
 
 
 def described_file(
@@ -42,21 +64,27 @@ def described_file(
 
     Raises LibraryError for a file that cannot be read, ConfigError for a damaged file of the cache.
     """
-    from acml_search.chem.molecule import STANDARDISATION
-    from acml_search.library.read import open_library
-
-    content = open_library([path], smiles_column=smiles_column).digest()
-    recipe = json.dumps([content, STANDARDISATION], sort_keys=True)
-    kept = cache / "structures" / f"{hashlib.sha256(recipe.encode()).hexdigest()[:24]}.parquet"
+    kept = _kept(path, cache, smiles_column)
     if kept.exists():
         return _read(kept)
     rows = LibraryRows([path], smiles_column)
     found = list(describe_rows(rows.all(), workers, path.name))
     kept.parent.mkdir(parents=True, exist_ok=True)
     partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
-    pq.write_table(_table(found), partial, compression="zstd")
+    table = _table(found).replace_schema_metadata({_RECIPE: standardisation()})
+    pq.write_table(table, partial, compression="zstd")
     os.replace(partial, kept)
     return found
+
+
+def _kept(path: Path, cache: Path, smiles_column: str | None) -> Path:
+    """Where the structures of a file are kept, by its content and the standardisation."""
+    from acml_search.chem.molecule import STANDARDISATION
+    from acml_search.library.read import open_library
+
+    content = open_library([path], smiles_column=smiles_column).digest()
+    recipe = json.dumps([content, STANDARDISATION], sort_keys=True)
+    return cache / "structures" / f"{hashlib.sha256(recipe.encode()).hexdigest()[:24]}.parquet"
 
 
 class KnownStructures(LibraryStructures):

@@ -1,4 +1,4 @@
-"""What a suite asks of a space beside recall: records ranked by molecules, calibration, the node head."""
+"""What a suite asks beside recall: records ranked by molecules, calibration, ACML's own metric, node head."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from acml_search.evaluation.shifts import has_node_head, measure_assigned, measu
 from acml_search.evaluation.shortlists import shortlists
 from acml_search.evaluation.stored import record_vectors
 from acml_search.evaluation.structures import Query, Structure
+from acml_search.evaluation.within_batch import within_batches
 
 if TYPE_CHECKING:
     from acml_search.evaluation.question import Asking
@@ -121,6 +122,26 @@ def calibration(asking: Asking) -> list[dict[str, Any]]:
     found["n_pool"] = len(inner.places)
     found["n_failed"] = sum(one.error is not None for one in inner.asked)
     return [asking.write(".calibration", found, kind="calibration", asks="calibration")]
+
+
+def within(asking: Asking) -> list[dict[str, Any]]:
+    """ACML's own metric: top-k within shuffled batches, from the vectors of the queries that have one."""
+    good = [i for i, one in enumerate(asking.readable) if one.error is None]
+    truths = [asking.readable[i].truth for i in good]
+    graphs = asking.graphs([asking.pool.structures[i] for i in truths])
+    finite = np.isfinite(graphs).all(axis=1)
+    batch = asking.question.batch
+    found = within_batches(
+        asking.queries[good][finite],
+        graphs[finite],
+        np.asarray(truths)[finite].tolist(),
+        batch=batch,
+        seed=asking.bench.suite.seed,
+    )
+    asking.clock.lap("within batches")
+    if found is None:
+        return asking.skip("within batches", f"fewer than {batch} molecules have a vector")
+    return [asking.write(".batches", found, kind="batches", asks=f"within {batch}")]
 
 
 def _few(molecules: Sequence[int], asking: Asking) -> list[int]:

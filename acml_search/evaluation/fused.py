@@ -18,6 +18,7 @@ from acml_search.errors import ConfigError
 from acml_search.evaluation import metrics
 from acml_search.evaluation.described import KnownStructures
 from acml_search.evaluation.further import COUNTED
+from acml_search.evaluation.leakage import check_truths
 from acml_search.evaluation.queries import QueryFile
 from acml_search.evaluation.question import Asking, Bench
 from acml_search.evaluation.recall import asked_of
@@ -63,7 +64,7 @@ def ask_fused(bench: Bench, wanted: FusedQuestion, files: Mapping[Path, QueryFil
 
 
 def _question(bench: Bench, wanted: FusedQuestion, part: str) -> Question:
-    found = next(one for one in bench.suite.questions if one.name == part)
+    found = bench.suite.part(part)
     return replace(
         found,
         name=f"{wanted.name}.{part}-alone",
@@ -73,14 +74,16 @@ def _question(bench: Bench, wanted: FusedQuestion, part: str) -> Question:
         calibrate=None,
         rerank=_weighed(bench, wanted),
         rerank_queries=None,
+        pools=(),
+        baselines=(),
         must={},
     )
 
 
 def _weighed(bench: Bench, wanted: FusedQuestion) -> bool:
     """Has the model's card weights to re-rank every part with?"""
-    modality = {one.name: one.modality for one in bench.suite.questions}
-    return all(bench.card.data["spaces"][modality[part]].get("rerank") for part in wanted.parts)
+    modalities = [bench.suite.part(part).modality for part in wanted.parts]
+    return all(bench.card.data["spaces"][modality].get("rerank") for modality in modalities)
 
 
 def _first_rows(question: Question, file: QueryFile) -> dict[str, Query]:
@@ -101,6 +104,7 @@ class _Alone(Asking):
         super().__init__(bench, question, file)
         self.pool, self.nearest = pool, None
         self.asked = self.readable = asked_of(chosen, pool, once=False)
+        check_truths(self.asked, pool, question.name)
         order = np.argsort(pool.masses(), kind="stable")
         self.places, self.table = self.finite(order, [pool.structures[i] for i in order.tolist()])
         self.queries = self.records(self.readable)
@@ -121,6 +125,7 @@ class _Fused(Asking):
         question = replace(first, name=wanted.name, modality=modality, must=wanted.must)
         self.bench, self.question, self.file, self.derived = bench, question, parts[0].file, False
         self.clock, self.pool, self.nearest = parts[0].clock, parts[0].pool, None
+        self.listings, self.listed_in = {}, {}
         self.parts, self.alone = parts, alone
         self.asked = self.readable = [
             replace(one, error=next((p.asked[i].error for p in parts if p.asked[i].error), None))

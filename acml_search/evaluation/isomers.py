@@ -16,10 +16,12 @@ import numpy as np
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import ConfigError
 from acml_search.evaluation import metrics
+from acml_search.evaluation.groups import by_size, sizes_of
+from acml_search.evaluation.leakage import check_truths
 from acml_search.evaluation.ranking import Every, Ranker, SameFormula
 from acml_search.evaluation.recall import TIE_RULE, RetrievalOptions, asked_of
-from acml_search.evaluation.report import write_json, write_per_query
 from acml_search.evaluation.rerank import Keeper
+from acml_search.evaluation.results import write_json, write_per_query
 from acml_search.evaluation.retrieval import Asked, Clock, rank_queries
 from acml_search.evaluation.structures import Pool
 from acml_search.evaluation.workers import Workers
@@ -39,7 +41,9 @@ def measure_isomers(options: RetrievalOptions) -> dict[str, Any]:
         file, chosen = options.read(workers)
         pool = options.pool_of(chosen, file, workers)
         codes = pool.formula_codes()
-        asked = with_isomers(asked_of(chosen, pool, once=False), codes)
+        everyone = asked_of(chosen, pool, once=False)
+        check_truths(everyone, pool, str(options.queries))
+        asked = with_isomers(everyone, codes)
         if not asked:
             raise ConfigError(
                 f"{options.queries}: no query has an isomer among the {len(pool):,} molecules of the pool; "
@@ -62,6 +66,7 @@ def measure_isomers(options: RetrievalOptions) -> dict[str, Any]:
             keep=wanted,
             make=keeper if options.rerank else Ranker,
         )
+        options.check_records(asked)
         if options.rerank:
             options.rerank_answers(asked, keeper, pool, workers)
             clock.lap("rerank")
@@ -77,6 +82,7 @@ def measure_isomers(options: RetrievalOptions) -> dict[str, Any]:
             seed=options.seed,
         ),
         **options.reranked(),
+        "leakage": options.told_of_seen(asked),
         "n_unreadable": sum(query.structure is None for query in chosen),
         "seconds": clock.seconds,
         "limit": options.limit,
@@ -125,12 +131,8 @@ def isomer_result(
         "n_groups": len(np.unique(codes[truths])),
         "n_failed": sum(one.error is not None for one in asked),
         "n_pool": len(pool),
-        "group_size": {
-            "median": float(np.median(of_molecule)),
-            "mean": float(of_molecule.mean()),
-            "p90": float(np.quantile(of_molecule, 0.9)),
-            "max": int(of_molecule.max()),
-        },
+        "group_size": sizes_of(of_molecule),
+        "by_group_size": by_size([one.rank for one in asked], truths.tolist(), of_query.tolist(), seed=seed),
         "tie_rule": TIE_RULE,
         "tie_tolerance": metrics.TIE_TOLERANCE,
         "rerank": False,

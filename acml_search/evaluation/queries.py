@@ -50,14 +50,19 @@ class QueryFile:
 
     def check_columns(self, modality: str) -> None:
         """Raises ConfigError when the file lacks a column that records of `modality` are read from."""
-        for column in get(modality).columns:
-            self._need(column, f"a {modality} record")
+        kind = get(modality)
+        for column in kind.columns:
+            known = f"{' and '.join(kind.columns)} are read"
+            if kind.optional:
+                known += f", and {', '.join(kind.optional)} where they are there"
+            self._need(column, f"a {modality} record", known if len(kind.columns) > 1 else "")
 
-    def _need(self, column: str, what: str) -> None:
+    def _need(self, column: str, what: str, known: str = "") -> None:
         if column not in self.types:
             there = ", ".join(self.types) or "none"
+            told = f" ({known})" if known else ""
             raise ConfigError(
-                f"{self.path}: {what} needs a column named {column}; further columns here: {there}"
+                f"{self.path}: {what} needs a column named {column}{told}; further columns here: {there}"
             )
 
     def _fulfilling(self, where: str) -> set[int]:

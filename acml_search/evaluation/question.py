@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from acml_search.chem.inner import is_inner
 from acml_search.encoders.card import ModelCard
-from acml_search.evaluation import further, reranked
+from acml_search.evaluation import classes, further, in_pools, leakage, reranked
+from acml_search.evaluation.chosen import chosen_of
 from acml_search.evaluation.classes import nearest_training
 from acml_search.evaluation.described import KnownStructures
 from acml_search.evaluation.embedding import BLOCK, Source, embed
@@ -21,8 +22,8 @@ from acml_search.evaluation.isomers import isomer_result, with_isomers
 from acml_search.evaluation.queries import QueryFile
 from acml_search.evaluation.ranking import Every, Ranker
 from acml_search.evaluation.recall import asked_of, filter_name, filters_of, recall_result
-from acml_search.evaluation.report import write_json, write_per_query
 from acml_search.evaluation.rerank import Listing
+from acml_search.evaluation.results import write_json, write_per_query
 from acml_search.evaluation.retrieval import (
     Asked,
     Clock,
@@ -31,10 +32,10 @@ from acml_search.evaluation.retrieval import (
     query_vectors,
     source_of,
 )
+from acml_search.evaluation.stereo import stereoisomers
 from acml_search.evaluation.stored import StoredVectors
 from acml_search.evaluation.structures import Described, Structure, make_pool
 from acml_search.evaluation.suite import Filter, Question, Suite
-from acml_search.evaluation.within_batch import within_batches
 from acml_search.evaluation.workers import Workers, chunks
 from acml_search.modalities import get
 
@@ -63,18 +64,26 @@ class Bench:
 class Asking:
     """One question being answered: `run` writes its result files and gives their contents."""
 
+    more: Sequence[Structure] = ()
+    """molecules that only the largest of `pools` hold; their positions follow those of `pool`"""
+    listings: dict[Filter, Listing]
+    """shortlists by filter, and below by size of the pool, where answers are re-ranked"""
+    listed_in: dict[int, Listing]
+
     def __init__(self, bench: Bench, question: Question, file: QueryFile) -> None:
         self.bench, self.question, self.file = bench, question, file
         self.derived = get(question.modality).derived
         self.clock = Clock()
+        self.listings, self.listed_in = {}, {}
 
     def run(self) -> list[dict[str, Any]]:
         """All results, each with its file's name under `result`."""
         question, bench = self.question, self.bench
-        chosen = self.file.select(where=question.where)
+        chosen = chosen_of(question, self.file, bench.card, bench.suite.seed)
         library = KnownStructures([one for path in question.library for one in bench.structures[path]])
         self.pool = make_pool(chosen, self.file.queries, library, size=question.pool, seed=bench.suite.seed)
         self.asked = asked_of(chosen, self.pool, once=question.once)
+        leakage.check_truths(self.asked, self.pool, question.name)
         self.nearest = self._nearest()
         self.clock.lap("read")
         # By mass, so that a filter looks at few blocks of candidates for each query.
@@ -88,10 +97,16 @@ class Asking:
             self.clock.lap("embed queries")
         if question.filters:
             results += self.to_molecule()
+            if question.isomers:
+                results += stereoisomers(self)
             if question.rerank:
                 results += reranked.again(self)
+            if question.baselines:
+                from acml_search.evaluation.baseline_run import baselines
+
+                results += baselines(self)
         if question.batch:
-            results += self._within_batches()
+            results += further.within(self)
         if question.calibrate is not None:
             results += further.calibration(self)
         if question.to_record:
@@ -102,19 +117,23 @@ class Asking:
 
     def to_molecule(self) -> Iterator[dict[str, Any]]:
         """Recall of the queries in the pool, with each filter, and among isomers."""
-        self.listings: dict[Filter, Listing] = {}
         truths = Truths(self.queries, np.array([one.truth for one in self.readable], dtype=np.int64))
         for at, vectors in self._blocks():
             truths.see(at, vectors)
+        by_pool: Mapping[str, Any] = {}
+        whole: Ranker | None = None
+        if self.question.pools:
+            whole, by_pool = in_pools.ask(self, self._ranker(self.queries, truths, Every()))
         for wanted in self.question.filters:
             filters = filters_of(self.pool, formula=wanted.formula, da=wanted.da, ppm=wanted.ppm)
-            ranker = self._rank(self.queries, truths, filters)
+            plain = wanted.text == "none"
+            ranker = whole if plain and whole is not None else self._rank(self.queries, truths, filters)
             if isinstance(ranker, Listing):
                 self.listings[wanted] = ranker
             asked = answered_by(self.asked, ranker)
             self.clock.lap(f"rank {wanted.text}")
-            what = "" if wanted.text == "none" else f".{wanted.slug}"
-            yield from self.say(wanted, asked, what)
+            what = "" if plain else f".{wanted.slug}"
+            yield from self.say(wanted, asked, what, by_pool=by_pool if plain else {})
 
     def say(
         self,
@@ -122,14 +141,22 @@ class Asking:
         asked: Sequence[Asked],
         what: str,
         more: Mapping[str, Any] | None = None,
+        by_pool: Mapping[str, Any] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Write recall with a filter and, where it is by formula, among isomers. `what` goes into the file's
-        name; `more`: about re-ranking, where these are re-ranked answers.
+        name; `more`: about re-ranking, where these are re-ranked answers; `by_pool`: recall in smaller and
+        larger pools.
         """
         rerank = more is not None
         asks = f"rerank {wanted.text}" if rerank else wanted.text
         name = filter_name(wanted.formula, wanted.da, wanted.ppm)
-        result = {**self.recall(asked, "to-molecule", name), "rerank": rerank, **(more or {})}
+        result = {
+            **self.recall(asked, "to-molecule", name),
+            "rerank": rerank,
+            **(more or {}),
+            **(by_pool or {}),
+            "by_class": self._by_class(asked),
+        }
         yield self.write(what, result, kind="recall", asked=asked, asks=asks)
         if wanted.formula and self.question.isomers:
             yield from self._isomers(asked, rerank)
@@ -146,27 +173,22 @@ class Asking:
             model=self.bench.model,
             seed=self.bench.suite.seed,
         )
-        result["rerank"] = rerank
+        result |= {"rerank": rerank, "leakage": self._leakage(counted), "by_class": self._by_class(counted)}
         what, asks = (".isomers.rerank", "rerank isomers") if rerank else (".isomers", "isomers")
         return [self.write(what, result, kind="isomers", asked=counted, asks=asks)]
 
-    def _within_batches(self) -> list[dict[str, Any]]:
-        good = [i for i, one in enumerate(self.readable) if one.error is None]
-        truths = [self.readable[i].truth for i in good]
-        graphs = self.graphs([self.pool.structures[i] for i in truths])
-        finite = np.isfinite(graphs).all(axis=1)
-        labels = np.asarray(truths)[finite].tolist()
-        found = within_batches(
-            self.queries[good][finite],
-            graphs[finite],
-            labels,
-            batch=self.question.batch,
-            seed=self.bench.suite.seed,
-        )
-        self.clock.lap("within batches")
-        if found is None:
-            return self.skip("within batches", f"fewer than {self.question.batch} molecules have a vector")
-        return [self.write(".batches", found, kind="batches", asks=f"within {self.question.batch}")]
+    def _by_class(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        nearest = self._nearest_of(asked) or [None] * len(asked)
+        rows = [
+            {
+                "smiles": one.query.structure.smiles if one.query.structure else None,
+                "molecule": one.query.structure.block if one.query.structure else None,
+                "rank": one.rank if np.isfinite(one.rank) else None,
+                "nearest_training": x,
+            }
+            for one, x in zip(asked, nearest, strict=True)
+        ]
+        return classes.told(rows, seed=self.bench.suite.seed)
 
     def skip(self, what: str, why: str) -> list[dict[str, Any]]:
         """Note that a part of the question cannot be asked; no result."""
@@ -213,9 +235,12 @@ class Asking:
         for low in range(0, len(self.places), COUNTED):
             yield self.places[low : low + COUNTED], self.table[low : low + COUNTED]
 
-    def _rank(self, queries: Vectors, truths: Truths, filters: Every) -> Ranker:
+    def _ranker(self, queries: Vectors, truths: Truths, filters: Every) -> Ranker:
         kind = Listing if self.question.rerank else Ranker
-        ranker = kind(queries, truths.scores, truths.positions, filters)
+        return kind(queries, truths.scores, truths.positions, filters)
+
+    def _rank(self, queries: Vectors, truths: Truths, filters: Every) -> Ranker:
+        ranker = self._ranker(queries, truths, filters)
         for at, vectors in self._blocks():
             ranker.add(vectors, at)
         return ranker
@@ -235,7 +260,13 @@ class Asking:
                 ks=self.bench.suite.recall_at,
             ),
             "n_pool_unreadable": self.pool.n_unreadable + len(self.pool) - len(self.places),
+            "leakage": self._leakage(asked),
         }
+
+    def _leakage(self, asked: Sequence[Asked]) -> dict[str, Any]:
+        """How many of the molecules that ask training saw."""
+        queries = [one.query for one in asked]
+        return leakage.told_in_suite(leakage.seen_of(self.bench.card, queries), queries)
 
     def write(
         self, what: str, found: dict[str, Any], *, kind: str, asks: str, asked: Sequence[Asked] | None = None
@@ -243,6 +274,7 @@ class Asking:
         """Write a result (and its queries) with what was asked and how; `what` goes into the file's name."""
         question, bench = self.question, self.bench
         path = bench.out / f"{question.name}{what}.json"
+        must = {} if "baseline" in found else question.must
         result = {
             "question": question.name,
             "kind": kind,
@@ -254,19 +286,23 @@ class Asking:
             "queries": str(question.queries),
             "library": [str(one) for one in question.library],
             "where": question.where,
-            "must": {key: x for key, x in question.must.items() if _belongs(key, asks)},
+            "must": {key: x for key, x in must.items() if _belongs(key, asks)},
             "command": bench.command,
             "result": path.name,
         }
         if asked is not None:
             result["per_query"] = path.with_suffix(".queries.parquet").name
-            nearest = None
-            if self.nearest is not None:
-                of = {one.query.row: x for one, x in zip(self.asked, self.nearest, strict=True)}
-                nearest = [of[one.query.row] for one in asked]
-            write_per_query(asked, self.pool, bench.out / result["per_query"], nearest=nearest)
+            path_of_rows = bench.out / result["per_query"]
+            write_per_query(asked, self.pool, path_of_rows, nearest=self._nearest_of(asked))
         write_json(result, path)
         return result
+
+    def _nearest_of(self, asked: Sequence[Asked]) -> list[float | None] | None:
+        """Similarity to the nearest training molecule of some of the queries, where that was worked out."""
+        if self.nearest is None:
+            return None
+        of = {one.query.row: x for one, x in zip(self.asked, self.nearest, strict=True)}
+        return [of[one.query.row] for one in asked]
 
 
 def _belongs(key: str, asks: str) -> bool:

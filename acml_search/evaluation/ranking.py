@@ -95,8 +95,9 @@ class Every:
 class Ranker:
     """Counts, block by block, the candidates that beat or equal the truth.
 
-    `queries` (nq, d) float32 and `truth_scores` (nq,): the inner product of each query with its truth;
-    `truth` (nq,): the truth's position in the pool.
+    `queries` (nq, d) float32 and `truth_scores` (nq,): the score of each query with its truth, the inner
+    product where candidates come as vectors; `truth` (nq,): the truth's position in the pool. Where only
+    scores are added, `queries` may be (nq, 0).
     """
 
     queries: Vectors
@@ -135,6 +136,18 @@ class Ranker:
             if len(starts) < len(pool):
                 scores = np.maximum.reduceat(scores, starts, axis=1)
             self._count(part, scores, molecules)
+
+    def add_scores(self, scores: Vectors, positions: Ints) -> None:
+        """Count one block of candidates by their scores: (nq, n) float32, of any origin; higher is better.
+
+        `positions` (n,): the pool position of each, distinct. `scores` is left as it is.
+        """
+        if not len(positions):
+            return
+        every = np.arange(len(self.truth))
+        for low in range(0, len(every), QUERY_BLOCK):
+            part = every[low : low + QUERY_BLOCK]
+            self._count(part, np.array(scores[low : low + QUERY_BLOCK], np.float32), positions)
 
     def _count(self, part: Ints, scores: Vectors, molecules: Ints) -> None:
         if self.candidates.conditions:

@@ -16,17 +16,18 @@ import numpy as np
 
 from acml_search.encoders.card import ModelCard, missing_space, read_card
 from acml_search.errors import ConfigError
-from acml_search.evaluation import metrics
+from acml_search.evaluation import leakage, metrics
 from acml_search.evaluation.described import KnownStructures, described_file
 from acml_search.evaluation.queries import QueryFile, read_queries
 from acml_search.evaluation.ranking import Candidates, Every, MassWithin, Ranker, SameFormula
-from acml_search.evaluation.report import check_out, write_json, write_per_query
 from acml_search.evaluation.rerank import Keeper, check_rerank, tell, told, weights_of, with_evidence
+from acml_search.evaluation.results import check_out, write_json, write_per_query
 from acml_search.evaluation.retrieval import SIDES, Asked, Clock, rank_queries
 from acml_search.evaluation.structures import LibraryStructures, Pool, Query, choose, make_pool
 from acml_search.evaluation.workers import Workers
 from acml_search.modalities import get
 
+SEEN = ("report", "drop", "fail")
 ASKING = ("embed queries", "rank", "rerank")
 """steps that are about the queries, not the pool"""
 TIE_RULE = "a tie is a miss: a candidate within tie_tolerance of the truth's score counts as better"
@@ -49,22 +50,38 @@ class RetrievalOptions:
     workers: int | None = None
     smiles_column: str | None = None
     cache: Path | None = None
+    seen: str = "report"
+    """what to do about molecules that training saw: report them, drop them, or fail"""
     command: str | None = None
     """the command line that asked, for the result"""
 
     def check(self) -> None:
         """Raises UnknownModality, CheckpointError or ConfigError for options that make no sense."""
         get(self.modality)
+        if self.seen not in SEEN:
+            raise ConfigError(f"--seen {self.seen} is not one of {', '.join(SEEN)}")
         check_space(read_card(self.model), self.modality)
         if self.rerank:
             check_rerank(read_card(self.model), self.modality)
         check_out(self.out)
 
     def read(self, workers: Workers) -> tuple[QueryFile, list[Query]]:
-        """The queries' file and those of its rows that ask. Raises ConfigError where none can be read."""
+        """The queries' file and those of its rows that ask. Raises ConfigError where none can be read, where
+        there is none that training did not see, or one that it saw, if that is not wanted.
+        """
         file = read_queries(self.queries, workers, smiles_column=self.smiles_column, cache=self.cache)
         file.check_columns(self.modality)
-        chosen = choose(file.select(split=self.split, where=self.where), self.limit, self.seed)
+        chosen = file.select(split=self.split, where=self.where)
+        if self.seen == "drop":
+            known = leakage.seen_of(read_card(self.model), chosen).any
+            chosen = [one for one, yes in zip(chosen, known.tolist(), strict=True) if not yes]
+            if not chosen:
+                raise ConfigError(f"{self.queries}: training saw every molecule that could ask")
+        chosen = choose(chosen, self.limit, self.seed)
+        if self.seen == "fail":
+            card = read_card(self.model)
+            seen = leakage.seen_of(card, chosen)
+            leakage.check_seen(seen, chosen, str(self.queries), card, get(self.modality).derived)
         if all(query.structure is None for query in chosen):
             raise ConfigError(
                 f"{self.queries}: none of the {len(chosen):,} queries can be read; row {chosen[0].row}: "
@@ -81,6 +98,22 @@ class RetrievalOptions:
             kept = [described_file(path, workers, self.cache, self.smiles_column) for path in self.library]
             library = KnownStructures([one for rows in kept for one in rows])
         return make_pool(chosen, file.queries, library, size=size, seed=self.seed)
+
+    def check_records(self, asked: Sequence[Asked]) -> None:
+        """Raises ConfigError where no query has a readable record: a wrong column, not many misses."""
+        if all(one.error is not None for one in asked):
+            one = next((one for one in asked if one.truth >= 0), asked[0])
+            columns = ", ".join(get(self.modality).columns)
+            of = f" of {columns}" if columns else ""
+            raise ConfigError(
+                f"{self.queries}: none of the {len(asked):,} records{of} can be read as {self.modality}; row "
+                f"{one.query.row}: {one.error}"
+            )
+
+    def told_of_seen(self, asked: Sequence[Asked]) -> dict[str, Any]:
+        """What a result says of molecules that training saw."""
+        seen = leakage.seen_of(read_card(self.model), [one.query for one in asked])
+        return leakage.told(seen, asked, molecules_of(asked), ks=metrics.KS, seed=self.seed)
 
     def rerank_answers(self, asked: Sequence[Asked], keeper: Keeper, pool: Pool, workers: Workers) -> None:
         """Re-score the shortlists that were kept and write the new ranks to the queries."""
@@ -141,6 +174,7 @@ def measure_recall(options: RecallOptions) -> dict[str, Any]:
         file, chosen = options.read(workers)
         pool = options.pool_of(chosen, file, workers, options.pool)
         asked = asked_of(chosen, pool, once=options.direction == "to-record")
+        leakage.check_truths(asked, pool, str(options.queries))
         clock.lap("read")
         keeper = Keeper()
         n_lost = rank_queries(
@@ -156,6 +190,8 @@ def measure_recall(options: RecallOptions) -> dict[str, Any]:
             clock=clock,
             make=keeper if options.rerank else Ranker,
         )
+        if options.direction == "to-molecule":
+            options.check_records(asked)
         if options.rerank:
             options.rerank_answers(asked, keeper, pool, workers)
             clock.lap("rerank")
@@ -173,6 +209,7 @@ def measure_recall(options: RecallOptions) -> dict[str, Any]:
             seed=options.seed,
         ),
         **options.reranked(),
+        "leakage": options.told_of_seen(asked),
         "seconds_per_query": sum(clock.seconds.get(step, 0.0) for step in ASKING) / len(asked),
         "seconds": clock.seconds,
         "limit": options.limit,
@@ -194,12 +231,15 @@ def check_space(card: ModelCard, modality: str) -> None:
 
 
 def asked_of(chosen: Sequence[Query], pool: Pool, *, once: bool) -> list[Asked]:
-    """The queries with their truth's position; with `once`, a molecule asks once however many rows it has."""
+    """The queries with their truth's position; with `once`, a molecule asks once however many rows it has.
+
+    A truth that the pool lacks has the position -1; `leakage.check_truths` is there to refuse that.
+    """
     positions = pool.positions()
     asked: list[Asked] = []
     seen: set[int] = set()
     for query in chosen:
-        truth = -1 if query.structure is None else positions[query.structure.block]
+        truth = -1 if query.structure is None else positions.get(query.structure.block, -1)
         if once and truth in seen:
             continue
         if truth >= 0:

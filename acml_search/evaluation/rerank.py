@@ -81,10 +81,22 @@ class Listing(Ranker):
 
     def _count(self, part: Ints, scores: Vectors, molecules: Ints) -> None:
         super()._count(part, scores, molecules)  # the truth and what a filter keeps out score -inf now
-        most = self.depth - 1
-        new = np.argpartition(scores, -min(most, scores.shape[1]), axis=1)[:, -most:]
-        values = np.concatenate([self.listed_scores[part], np.take_along_axis(scores, new, axis=1)], axis=1)
-        places = np.concatenate([self.listed[part], molecules[new]], axis=1)
+        over = scores > self.listed_scores[part].min(axis=1)[:, None]
+        found = np.count_nonzero(over, axis=1)
+        most, widest = self.depth - 1, int(found.max(initial=0))
+        if not widest:
+            return
+        if widest > most:  # the first blocks
+            new = np.argpartition(scores, -min(most, scores.shape[1]), axis=1)[:, -most:]
+            values, places = np.take_along_axis(scores, new, axis=1), molecules[new]
+        else:  # few are better than the list: no need to partition the block
+            rows, columns = np.nonzero(over)
+            slots = np.arange(len(rows)) - np.repeat(np.cumsum(found) - found, found)
+            values = np.full((len(part), widest), -np.inf, np.float32)
+            places = np.full((len(part), widest), -1, np.int64)
+            values[rows, slots], places[rows, slots] = scores[rows, columns], molecules[columns]
+        values = np.concatenate([self.listed_scores[part], values], axis=1)
+        places = np.concatenate([self.listed[part], places], axis=1)
         best = np.argpartition(values, -most, axis=1)[:, -most:]
         self.listed_scores[part] = np.take_along_axis(values, best, axis=1)
         self.listed[part] = np.where(

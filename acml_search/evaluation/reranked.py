@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acml_search.errors import ConfigError
+from acml_search.evaluation import in_pools
 from acml_search.evaluation.further import COUNTED, inner_part
 from acml_search.evaluation.ranking import Every
-from acml_search.evaluation.recall import recall_result
+from acml_search.evaluation.recall import filters_of, recall_result
 from acml_search.evaluation.rerank import DEPTH, Listing, can_rerank, tell, told, weights_of, with_evidence
-from acml_search.evaluation.retrieval import Truths, answered_by
+from acml_search.evaluation.retrieval import Asked, Truths, answered_by
+from acml_search.evaluation.structures import Pool
+from acml_search.evaluation.suite import Filter
 from acml_search.evaluation.weights import Weights, cross_fitted, fit_weights, ranks, summary
 
 if TYPE_CHECKING:
@@ -50,8 +53,8 @@ def _answers(asking: Asking, weights: Weights) -> Iterator[dict[str, Any]]:
     readable = [i for i, one in enumerate(asking.asked) if one.truth >= 0]
     usable, lists = with_evidence(
         asking.readable,
-        list(asking.listings.values()),
-        asking.pool.structures,
+        [*asking.listings.values(), *asking.listed_in.values()],
+        [*asking.pool.structures, *asking.more],
         modality=asking.question.modality,
         derived=asking.derived,
         workers=asking.bench.workers,
@@ -59,7 +62,13 @@ def _answers(asking: Asking, weights: Weights) -> Iterator[dict[str, Any]]:
         chosen={at for at, i in enumerate(readable) if i in chosen},
     )
     asking.clock.lap("rerank")
-    for (wanted, listing), one in zip(asking.listings.items(), lists, strict=True):
+    in_each: dict[int, list[Asked]] = {}
+    for (size, listing), one in zip(asking.listed_in.items(), lists[len(asking.listings) :], strict=True):
+        answers = answered_by(asking.asked, listing)
+        tell([x for x in answers if x.truth >= 0], one, usable, weights)
+        in_each[size] = [x for i, x in enumerate(answers) if i in chosen]
+    by_pool = in_pools.tell(asking, in_each, ".rerank") if in_each else {}
+    for (wanted, listing), one in zip(asking.listings.items(), lists, strict=False):
         before = [x for i, x in enumerate(answered_by(asking.asked, listing)) if i in chosen]
         answers = answered_by(asking.asked, listing)
         tell([x for x in answers if x.truth >= 0], one, usable, weights)
@@ -76,13 +85,27 @@ def _answers(asking: Asking, weights: Weights) -> Iterator[dict[str, Any]]:
         )
         more = {**told(weights), "by_cosine": {key: found[key] for key in SHOWN}}
         what = ".rerank" if wanted.text == "none" else f".{wanted.slug}.rerank"
-        yield from asking.say(wanted, [x for i, x in enumerate(answers) if i in chosen], what, more)
+        yield from asking.say(
+            wanted,
+            [x for i, x in enumerate(answers) if i in chosen],
+            what,
+            more,
+            by_pool if wanted.text == "none" else {},
+        )
+
+
+def among(pool: Pool, wanted: Filter) -> Every:
+    """The conditions of a suite's filter over the molecules of a pool."""
+    return filters_of(pool, formula=wanted.formula, da=wanted.da, ppm=wanted.ppm)
 
 
 def _fit(asking: Asking) -> dict[str, Any] | None:
-    """Weights by the inner part, in the whole pool without a filter; None where no shortlist holds a truth.
+    """Weights by the inner part, among what the question's first filter lets pass; None where no shortlist
+    holds a truth.
 
-    What is reported of the inner part is cross-fitted, over folds of molecules.
+    The first filter is the one that goes without saying: none for NMR, the precursor's mass for MS/MS, whose
+    weights would otherwise be those that tell masses apart. What is reported of the inner part is
+    cross-fitted, over folds of molecules.
     """
     inner = inner_part(asking)
     if inner is None:
@@ -91,7 +114,8 @@ def _fit(asking: Asking) -> dict[str, Any] | None:
     blocks = [slice(low, low + COUNTED) for low in range(0, len(inner.places), COUNTED)]
     for at in blocks:
         truths.see(inner.places[at], inner.table[at])
-    listing = Listing(inner.queries, truths.scores, truths.positions, Every())
+    filters = among(Pool(inner.structures, 0), asking.question.filters[0])
+    listing = Listing(inner.queries, truths.scores, truths.positions, filters)
     for at in blocks:
         listing.add(inner.table[at], inner.places[at])
     seed = asking.bench.suite.seed
@@ -109,7 +133,7 @@ def _fit(asking: Asking) -> dict[str, Any] | None:
     start = Weights(asking.bench.card.spaces[asking.question.modality].scale / 2, 0.5)
     weights = fit_weights(lists, start)
     before = listing.ranks[usable]
-    n = np.full(len(usable), len(inner.places))
+    n = listing.n_candidates[usable]
     alone = ranks(lists, Weights(0.0, 1.0).total(lists.cosines, lists.scores), before)
     crossed = ranks(lists, cross_fitted(lists, weights), before)
     asking.clock.lap("fit rerank")
@@ -117,6 +141,7 @@ def _fit(asking: Asking) -> dict[str, Any] | None:
         **weights._asdict(),
         "shortlist": DEPTH,
         "n_pool": len(inner.places),
+        "filter": asking.question.filters[0].text,
         "n_failed": len(inner.asked) - len(usable),
         "inner": {
             "n_queries": len(usable),

@@ -1,31 +1,28 @@
 """Vectors made in one pass for every space of a model, and kept: one question after another can be asked.
 
-    <cache>/vectors/<model digest>/<key>/<space>.npy     (n, d) float32, rows that failed are NaN
+    <cache>/vectors/<space>.<side>/<key>/<molecules>.npy     (n, d) float32, rows that failed are NaN
 
-The key covers what the vectors depend on: the weights with their hyper-parameters, the code that computes
-them, and the molecules. Single precision, as the model gives them, so that figures are those of
-`bench recall`. Molecules are kept in parts: what an interrupted run finished is not done again.
+The key covers what one side of one space depends on (`depends`), so that a new picture reader makes no graph
+vector anew, and a space that is missing is embedded alone. Single precision, as the model gives them, so that
+figures are those of `bench recall`. Molecules are kept in parts: what an interrupted run finished is not done
+again.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache as remember
-from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-import acml_search
 from acml_search.encoders.card import ModelCard
 from acml_search.errors import ConfigError, InvalidMolecule
 from acml_search.evaluation import workers as processes
+from acml_search.evaluation.depends import side_key
 from acml_search.evaluation.embedding import BLOCK, Source, embed
 from acml_search.evaluation.structures import Structure
 from acml_search.evaluation.workers import Workers, chunks
@@ -35,8 +32,6 @@ PART = 65_536
 RECORD_PART = 8_192  # a picture takes twenty times as long as a graph
 
 Vectors = npt.NDArray[np.float32]
-
-_CODE = ("chem/graph.py", "encoders/model.py", "evaluation/records.py", "modalities/**/*.py")
 
 
 class StoredVectors:
@@ -63,17 +58,27 @@ class StoredVectors:
 
 
 def graph_vectors(
-    files: Iterable[Sequence[Structure | str]], card: ModelCard, workers: Workers, cache: Path
+    files: Iterable[Sequence[Structure | str]],
+    card: ModelCard,
+    workers: Workers,
+    cache: Path,
+    *,
+    spaces: Sequence[str] | None = None,
 ) -> StoredVectors:
-    """The graph side of every space, of all distinct molecules of `files` (a list of structures each)."""
-    spaces = {name: space.d for name, space in card.spaces.items()}
+    """The graph side of `spaces` (default: all), of the distinct molecules of `files` (lists of structures).
+
+    Only what is not kept is embedded, a molecule's missing spaces in one pass.
+    """
+    wanted = list(card.spaces if spaces is None else spaces)
+    keys = {space: side_key(card, space, "graph") for space in wanted}
     parts = [
-        _Part.of(card, cache, spaces, part, "graph")
+        _Part.of(cache, "graph", keys, {space: card.spaces[space].d for space in wanted}, part)
         for file in files
         for part in chunks(dict.fromkeys(one.smiles for one in file if not isinstance(one, str)), PART)
     ]
-    missing = list({part.directory: part for part in parts if not part.directory.exists()}.values())
-    blocks = workers.map(embed_graphs, chain.from_iterable(chunks(part.smiles, BLOCK) for part in missing))
+    missing = list({part.name: part for part in parts if part.missing()}.values())
+    tasks = (Graphs(block, part.missing()) for part in missing for block in chunks(part.smiles, BLOCK))
+    blocks = workers.map(embed_graphs, tasks)
     with progress(total=sum(len(part.smiles) for part in missing), desc="embedding", unit="mol") as bar:
         for part in missing:
             part.write(blocks, bar.update)
@@ -90,13 +95,13 @@ def record_vectors(
     seed: int,
 ) -> Vectors:
     """(n, d) float32, the record side of a derived modality, a varied record per molecule."""
-    spaces = {modality: card.spaces[modality].d}
+    spaces, keys = {modality: card.spaces[modality].d}, {modality: side_key(card, modality, "record")}
     found = []
     with progress(total=len(structures), desc=f"{modality} records", unit="mol") as bar:
         for chosen in chunks(structures, RECORD_PART):
-            what = f"{modality} {seed} {' '.join(one.block for one in chosen)}"
-            part = _Part.of(card, cache, spaces, [one.smiles for one in chosen], what)
-            if not part.directory.exists():
+            what = f"{seed} {' '.join(one.block for one in chosen)}"
+            part = _Part.of(cache, "record", keys, spaces, [one.smiles for one in chosen], what)
+            if part.missing():
                 sources = chunks((Source(one) for one in chosen), BLOCK)
                 blocks = embed("record", modality, sources, workers, seed)
                 part.write(({modality: block.vectors} for block in blocks), bar.update)
@@ -106,104 +111,97 @@ def record_vectors(
     return np.concatenate(found)
 
 
-def embed_graphs(smiles: list[str]) -> dict[str, Vectors]:
-    """Task: canonical SMILES to the vectors of every space; NaN rows for a molecule that is refused."""
+class Graphs(NamedTuple):
+    """Canonical SMILES to be embedded, and into which spaces."""
+
+    smiles: list[str]
+    spaces: tuple[str, ...]
+
+
+def embed_graphs(task: Graphs) -> dict[str, Vectors]:
+    """Task: the vectors of the molecules by space; NaN rows for a molecule that is refused."""
     from acml_search.chem import molecule
 
     model = processes.model()
-    mols, where = [], []
-    for i, text in enumerate(smiles):
+    graphs, where = [], []
+    for i, text in enumerate(task.smiles):
         try:
-            mols.append(molecule.parse(text)[0])
+            graphs.append(model.featurise(molecule.parse(text)[0]))
             where.append(i)
         except InvalidMolecule:  # RDKit wrote this SMILES and refuses it: a NaN row, counted as failed
             continue
-    out = {name: np.full((len(smiles), space.d), np.nan, np.float32) for name, space in model.spaces.items()}
-    if mols:
-        for name, vectors in model.encode_molecules(mols).items():
+    out = {
+        name: np.full((len(task.smiles), model.spaces[name].d), np.nan, np.float32) for name in task.spaces
+    }
+    if graphs:
+        for name, vectors in model.encode_graphs(graphs, task.spaces).items():
             out[name][where] = vectors
     return out
 
 
 class _Part:
-    """Some molecules, and the folder that holds their vectors or will."""
+    """Some molecules, and the files that hold their vectors or will, one a space."""
 
-    def __init__(self, directory: Path, smiles: Sequence[str], spaces: Mapping[str, int]) -> None:
-        self.directory = directory
-        self.smiles = smiles
-        self._spaces = spaces
+    def __init__(
+        self, name: str, files: Mapping[str, Path], spaces: Mapping[str, int], smiles: Sequence[str]
+    ) -> None:
+        self.name, self.smiles = name, smiles
+        self._files, self._spaces = files, spaces
 
     @classmethod
     def of(
-        cls, card: ModelCard, cache: Path, spaces: Mapping[str, int], smiles: Sequence[str], what: str
+        cls,
+        cache: Path,
+        side: str,
+        keys: Mapping[str, str],
+        spaces: Mapping[str, int],
+        smiles: Sequence[str],
+        what: str = "",
     ) -> _Part:
-        recipe = json.dumps([card.digest, code_digest(), dict(spaces), what])
-        key = hashlib.sha256(recipe.encode())
-        key.update("\n".join(smiles).encode())
-        return cls(cache / "vectors" / card.digest[:16] / key.hexdigest()[:24], smiles, spaces)
+        """`keys`: what each space's vectors depend on; `what`: more that these do, beside the molecules."""
+        name = hashlib.sha256("\n".join([what, *smiles]).encode()).hexdigest()[:24]
+        folder = cache / "vectors"
+        files = {space: folder / f"{space}.{side}" / key[:24] / f"{name}.npy" for space, key in keys.items()}
+        return cls(name, files, spaces, smiles)
+
+    def missing(self) -> tuple[str, ...]:
+        """Spaces whose vectors are not kept yet."""
+        return tuple(space for space, path in self._files.items() if not path.exists())
 
     def write(self, blocks: Iterator[Mapping[str, Vectors]], tell: Callable[[int], object]) -> None:
-        """Take blocks until all molecules have their vectors; the folder appears when it is complete."""
-        writing = self.directory.with_name(f"{self.directory.name}.{os.getpid()}.writing")
-        shutil.rmtree(writing, ignore_errors=True)
-        writing.mkdir(parents=True)
-        n = len(self.smiles)
-        arrays = {
-            name: np.lib.format.open_memmap(writing / f"{name}.npy", "w+", np.float32, (n, d))
-            for name, d in self._spaces.items()
-        }
+        """Take blocks of the missing spaces until all molecules have their vectors; a file appears when it is
+        complete.
+        """
+        n, missing = len(self.smiles), self.missing()
+        writing = {space: path.with_suffix(f".{os.getpid()}.writing") for space, path in self._files.items()}
+        arrays = {}
+        for space in missing:
+            writing[space].parent.mkdir(parents=True, exist_ok=True)
+            shape = (n, self._spaces[space])
+            arrays[space] = np.lib.format.open_memmap(writing[space], "w+", np.float32, shape)
         low = 0
         while low < n:
             block = next(blocks)
             size = len(next(iter(block.values())))
-            for name, array in arrays.items():
-                array[low : low + size] = block[name]
+            for space, array in arrays.items():
+                array[low : low + size] = block[space]
             low += size
             tell(size)
-        for array in arrays.values():
+        for space, array in arrays.items():
             array.flush()
-        os.replace(writing, self.directory)
+            os.replace(writing[space], self._files[space])
 
     def read(self) -> dict[str, Vectors]:
         """{space: (n, d) float32}, mapped. Raises ConfigError where a kept file is damaged."""
         found: dict[str, Vectors] = {}
-        for name, d in self._spaces.items():
-            path = self.directory / f"{name}.npy"
+        for space, path in self._files.items():
             try:
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError, EOFError) as error:
                 raise ConfigError(
-                    f"{path}: the kept vectors cannot be read ({error}); remove the folder"
+                    f"{path}: the kept vectors cannot be read ({error}); remove the file"
                 ) from error
-            if array.shape != (len(self.smiles), d) or array.dtype != np.float32:
-                raise ConfigError(f"{path}: the kept vectors have another shape; remove the folder")
-            found[name] = array
+            if array.shape != (len(self.smiles), self._spaces[space]) or array.dtype != np.float32:
+                raise ConfigError(f"{path}: the kept vectors have another shape; remove the file")
+            found[space] = array
         return found
-
-
-@remember
-def code_digest() -> str:
-    """SHA-256 over the source that vectors depend on, so that none outlives a change of the code."""
-    root = Path(acml_search.__file__).parent
-    sha = hashlib.sha256()
-    for pattern in _CODE:
-        for path in sorted(root.glob(pattern)):
-            sha.update(what_runs(path.read_text(encoding="utf-8")).encode())
-    return sha.hexdigest()
-
-
-def what_runs(source: str) -> str:
-    """The syntax tree of `source` without docstrings: comments and formatting change no vector."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
-    return ast.dump(tree)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )

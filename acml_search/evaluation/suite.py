@@ -1,7 +1,8 @@
-"""A suite of retrieval questions as a TOML file names them.
+"""Questions of a suite as TOML files name them, usually one a file.
 
 root = ".."                                    # paths are relative to this folder, itself to the file's
 library = ["../shared/data/library.parquet"]   # further molecules of every pool
+large = ["../shared/data/moses.parquet"]       # molecules that only `pools` beyond the files' own take
 recall_at = [1, 5, 10, 20, 100, 500]
 seed = 0
 
@@ -13,8 +14,11 @@ name = "c_nmr"                                 # of the result files
 modality = "c_nmr"
 queries = "../shared/data/nmr_c13.parquet"
 where = "split = 'valid' AND spectrum_rank = 0"  # SQL: the rows that ask
+unseen = true                                  # of these, molecules that training saw in no way (default: no)
+limit = 2000                                   # of these, so many, chosen at random (default: all)
 filters = ["none", "formula", "5 Da", "10 ppm"]
-isomers = true
+pools = [1000, 10000, 100000]                  # recall against pool size: nested, without filter
+isomers = true                                 # also among isomers, and among stereoisomers
 to_record = false                              # also the other way: molecules rank records
 pool = 100000                                  # default: all molecules of queries' file and library
 once = true                                    # a molecule asks once (default: where records are derived)
@@ -24,6 +28,8 @@ rerank = true                                  # ask again, shortlists re-scored
                                                # fitted on the inner part of `calibrate`, or the card's
 rerank_queries = 1000                          # so many of the queries, chosen at random (default: all)
 training = "split = 'train'"                   # SQL: rows that queries' similarity is measured to
+baselines = ["random", "formula"]              # asked the same in the same pool
+seen = "fail"                                  # "allowed": molecules that training saw may ask
 
 [question.must]                                # what is to be reached, shown beside what was
 "none@10" = 0.8
@@ -32,7 +38,7 @@ training = "split = 'train'"                   # SQL: rows that queries' similar
 
 [[fused]]                                      # several observations of one compound, against each alone
 name = "c_nmr-h_nmr"
-parts = ["c_nmr", "h_nmr"]                     # questions of this suite
+parts = ["c_nmr", "h_nmr"]                     # questions asked along, or in c_nmr.toml, h_nmr.toml beside
 filters = ["none", "formula"]
 [fused.must]
 "gain" = 0.1                                   # in recall at 1, over the best part alone, without filter
@@ -41,17 +47,13 @@ filters = ["none", "formula"]
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from acml_search.errors import ConfigError
-from acml_search.evaluation import within_batch
-from acml_search.modalities import get
 
-RECALL_AT = (1, 5, 10, 20, 100, 500)
+SEEN = ("fail", "allowed")
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,12 @@ class Question:
     must: Mapping[str, float] = field(default_factory=dict)
     rerank: bool = False
     rerank_queries: int | None = None
+    pools: tuple[int, ...] = ()
+    large: tuple[Path, ...] = ()
+    baselines: tuple[str, ...] = ()
+    seen: str = "fail"
+    unseen: bool = False
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,109 +135,22 @@ class FusedQuestion:
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite as read, with its paths resolved."""
+    """The questions of one or several files, with their paths resolved."""
 
-    path: Path
+    paths: tuple[Path, ...]
     seed: int
     recall_at: tuple[int, ...]
     trained_on: Mapping[str, str]
     questions: tuple[Question, ...]
     fused: tuple[FusedQuestion, ...] = ()
+    beside: tuple[Question, ...] = ()
+    """parts of `fused` that are not asked for themselves"""
 
+    @property
+    def path(self) -> str:
+        """The files, for messages."""
+        return ", ".join(str(path) for path in self.paths)
 
-def read_suite(path: Path) -> Suite:
-    """Raises ConfigError, naming the file and the table, for what is missing or makes no sense."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: the suite cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from error
-    root = path.parent / data.pop("root", ".")
-    library = tuple(root / name for name in data.pop("library", []))
-    tables, fused = data.pop("question", []), data.pop("fused", [])
-    suite = Suite(
-        path=path,
-        seed=int(data.pop("seed", 0)),
-        recall_at=tuple(int(k) for k in data.pop("recall_at", RECALL_AT)),
-        trained_on=data.pop("trained_on", {}),
-        questions=tuple(_question(path, root, library, number, table) for number, table in enumerate(tables)),
-        fused=tuple(_fused(path, table) for table in fused),
-    )
-    if data:
-        raise ConfigError(f"{path}: nobody reads the key {min(data)!r} of the suite")
-    names = [question.name for question in suite.questions]
-    names += [one.name for one in suite.fused]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise ConfigError(
-            f"{path}: two questions are called {twice[0]!r}" if twice else f"{path}: there is no [[question]]"
-        )
-    for one in suite.fused:
-        unknown = sorted(set(one.parts) - set(names))
-        if unknown or len(one.parts) < 2:
-            what = f"{unknown[0]!r} is no question here" if unknown else "it takes two parts at least"
-            raise ConfigError(f"{path}: fused {one.name!r}: {what}")
-    return suite
-
-
-def _question(
-    path: Path, root: Path, library: tuple[Path, ...], number: int, table: dict[str, Any]
-) -> Question:
-    what = f"{path}: question {table.get('name', number + 1)!r}"
-    left = dict(table)
-    try:
-        modality = str(left.pop("modality"))
-        derived = get(modality).derived
-        question = Question(
-            name=str(left.pop("name")),
-            modality=modality,
-            queries=root / left.pop("queries"),
-            library=tuple(root / one for one in left.pop("library")) if "library" in left else library,
-            where=left.pop("where", None),
-            filters=tuple(Filter.of(text) for text in left.pop("filters", ["none"])),
-            isomers=bool(left.pop("isomers", False)),
-            to_record=bool(left.pop("to_record", False)),
-            pool=left.pop("pool", None),
-            once=bool(left.pop("once", derived)),
-            batch=int(left.pop("batch", within_batch.BATCH)),
-            calibrate=left.pop("calibrate", None),
-            training=left.pop("training", None),
-            peaks=bool(left.pop("peaks", False)),
-            assigned=_assigned(root, left.pop("assigned", None)),
-            must=left.pop("must", {}),
-            rerank=bool(left.pop("rerank", False)),
-            rerank_queries=left.pop("rerank_queries", None),
-        )
-    except KeyError as error:
-        raise ConfigError(f"{what} lacks {error}") from None
-    if left:
-        raise ConfigError(f"{what}: nobody reads the key {min(left)!r}")
-    if not re.fullmatch(r"[\w.-]+", question.name):
-        raise ConfigError(f"{what}: the name goes into file names; use letters, digits, '-', '_' and '.'")
-    return question
-
-
-def _fused(path: Path, table: dict[str, Any]) -> FusedQuestion:
-    left = dict(table)
-    try:
-        question = FusedQuestion(
-            str(left.pop("name")),
-            tuple(left.pop("parts")),
-            tuple(Filter.of(text) for text in left.pop("filters", ["none"])),
-            left.pop("must", {}),
-        )
-    except KeyError as error:
-        raise ConfigError(f"{path}: a [[fused]] lacks {error}") from None
-    if left:
-        raise ConfigError(f"{path}: fused {question.name!r}: nobody reads the key {min(left)!r}")
-    return question
-
-
-def _assigned(root: Path, table: dict[str, Any] | None) -> Assigned | None:
-    if table is None:
-        return None
-    further = set(table) - {"file", "column", "where"}
-    if further:
-        raise ConfigError(f"nobody reads the key {min(further)!r} of a table [question.assigned]")
-    return Assigned(root / table["file"], str(table["column"]), table.get("where"))
+    def part(self, name: str) -> Question:
+        """The question of that name, asked or not."""
+        return next(one for one in (*self.questions, *self.beside) if one.name == name)

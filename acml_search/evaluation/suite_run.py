@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acml_search.encoders.card import read_card
+from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import ConfigError
-from acml_search.evaluation.described import described_file
+from acml_search.evaluation.chosen import chosen_of
+from acml_search.evaluation.described import described_file, kept_standardisation
 from acml_search.evaluation.fused import ask_fused
+from acml_search.evaluation.leakage import check_standardisation
 from acml_search.evaluation.queries import QueryFile, read_queries
 from acml_search.evaluation.question import Asking, Bench
-from acml_search.evaluation.report import write_json
+from acml_search.evaluation.report import suite_page
+from acml_search.evaluation.results import write_json
 from acml_search.evaluation.retrieval import Clock
 from acml_search.evaluation.stored import graph_vectors
-from acml_search.evaluation.suite import FusedQuestion, Question, Suite, read_suite
-from acml_search.evaluation.tables import suite_page
+from acml_search.evaluation.suite import FusedQuestion, Question, Suite
+from acml_search.evaluation.suite_files import read_suites
 from acml_search.evaluation.workers import Workers
 
 SUMMARY = "suite.json"
@@ -30,11 +33,10 @@ PAGE = "suite.md"
 class SuiteOptions:
     """What is measured; the names are those of the command line."""
 
-    suite: Path
+    files: tuple[Path, ...]
     out: Path
     model: str = "acml-base"
     cache: Path | None = None
-    only: tuple[str, ...] = ()
     workers: int | None = None
     command: str | None = None
     """the command line that asked, for the results"""
@@ -46,11 +48,10 @@ def measure_suite(options: SuiteOptions) -> dict[str, Any]:
     Questions about a modality that the model has no space for are skipped, and listed so. Raises ConfigError
     where none is left, LibraryError for a file that cannot be read.
     """
-    suite = read_suite(options.suite)
+    suite = read_suites(options.files)
     card = read_card(options.model)
-    questions, skipped = _wanted(suite, options, set(card.spaces))
-    fused = _wanted_fused(suite, options, set(card.spaces))
-    parts = [one for one in suite.questions if any(one.name in two.parts for two in fused)]
+    questions, fused, skipped = _wanted(suite, options.model, set(card.spaces))
+    parts = [suite.part(name) for name in dict.fromkeys(name for one in fused for name in one.parts)]
     _check_folder(options.out)
     cache = options.cache or options.out.parent / "cache"
     clock = Clock()
@@ -59,14 +60,17 @@ def measure_suite(options: SuiteOptions) -> dict[str, Any]:
     with Workers(options.workers, model=options.model) as workers:
         everything = [*questions, *(one for one in parts if one not in questions)]
         files = dict.fromkeys(path for one in everything for path in (one.queries, *one.library))
+        files |= dict.fromkeys(path for one in questions if one.pools for path in one.large)
         structures = {path: described_file(path, workers, cache) for path in files}
+        check_standardisation({path: kept_standardisation(path, cache) for path in files})
         read = {
             path: read_queries(path, workers, cache=cache) for path in {one.queries for one in everything}
         }
-        for question in questions:  # what cannot be asked is said before the long part
-            _check(question, read[question.queries])
+        for question in everything:  # what cannot be asked is said before the long part
+            _check(question, read[question.queries], suite, card)
         clock.lap("read structures")
-        vectors = graph_vectors(structures.values(), card, workers, cache)
+        spaces = sorted({one.modality for one in everything})
+        vectors = graph_vectors(structures.values(), card, workers, cache, spaces=spaces)
         clock.lap("embed molecules")
         bench = Bench(
             suite,
@@ -95,15 +99,19 @@ def measure_suite(options: SuiteOptions) -> dict[str, Any]:
             summary["seconds_by_question"] = seconds
             summary["left"] = [one.name for one in left]
             write_json(summary, options.out / SUMMARY)  # after each, so that what is done is of use
-            (options.out / PAGE).write_text(suite_page(summary, results), encoding="utf-8")
+            page = suite_page(summary, results, options.out)
+            (options.out / PAGE).write_text(page, encoding="utf-8")
     return summary
 
 
-def _check(question: Question, file: QueryFile) -> None:
-    """Raises ConfigError or FilterError for a column that is not there and a condition no row fulfils."""
+def _check(question: Question, file: QueryFile, suite: Suite, card: ModelCard) -> None:
+    """Raises ConfigError or FilterError for a column that is not there, a condition no row fulfils, and
+    molecules that training saw.
+    """
     file.check_columns(question.modality)
-    for where in (question.where, question.calibrate, question.training):
+    for where in (question.calibrate, question.training):
         file.select(where=where)
+    chosen_of(question, file, card, suite.seed)
 
 
 def _summary(
@@ -111,7 +119,7 @@ def _summary(
 ) -> dict[str, Any]:
     known = {one.smiles for file in bench.structures.values() for one in file if not isinstance(one, str)}
     return {
-        "suite": str(options.suite),
+        "suite": bench.suite.path,
         "model": options.model,
         "model_digest": bench.card.digest,
         "spaces": sorted(bench.card.spaces),
@@ -127,35 +135,28 @@ def _summary(
 
 
 def _wanted(
-    suite: Suite, options: SuiteOptions, spaces: set[str]
-) -> tuple[list[Question], list[dict[str, str]]]:
-    names = {one.name for one in suite.questions} | {one.name for one in suite.fused}
-    unknown = sorted(set(options.only) - names)
-    if unknown:
+    suite: Suite, model: str, spaces: set[str]
+) -> tuple[list[Question], list[FusedQuestion], list[dict[str, str]]]:
+    """The questions that the model has spaces for, and what is skipped and why."""
+    questions = [one for one in suite.questions if one.modality in spaces]
+    skipped = [
+        {"question": one.name, "why": f"the model has no space for {one.modality}"}
+        for one in suite.questions
+        if one.modality not in spaces
+    ]
+    fused = []
+    for one in suite.fused:
+        missing = [m for m in (suite.part(part).modality for part in one.parts) if m not in spaces]
+        if missing:
+            skipped.append({"question": one.name, "why": f"the model has no space for {missing[0]}"})
+        else:
+            fused.append(one)
+    if not questions and not fused:
         raise ConfigError(
-            f"{suite.path} has no question {unknown[0]!r}; its questions: {', '.join(sorted(names))}"
-        )
-    chosen = [one for one in suite.questions if not options.only or one.name in options.only]
-    missing = [one for one in chosen if one.modality not in spaces]
-    skipped = [{"question": one.name, "why": f"the model has no space for {one.modality}"} for one in missing]
-    left = [one for one in chosen if one.modality in spaces]
-    if not left and not _wanted_fused(suite, options, spaces):
-        raise ConfigError(
-            f"{suite.path}: model {options.model} has spaces for {', '.join(sorted(spaces))} only, "
+            f"{suite.path}: model {model} has spaces for {', '.join(sorted(spaces))} only, "
             "and no question asks for these"
         )
-    return left, skipped
-
-
-def _wanted_fused(suite: Suite, options: SuiteOptions, spaces: set[str]) -> list[FusedQuestion]:
-    """Those asked for whose parts all have a space in the model."""
-    modality = {one.name: one.modality for one in suite.questions}
-    return [
-        one
-        for one in suite.fused
-        if (not options.only or one.name in options.only)
-        and all(modality[part] in spaces for part in one.parts)
-    ]
+    return questions, fused, skipped
 
 
 def _check_folder(out: Path) -> None:

@@ -1,8 +1,9 @@
-"""`bench throughput`: SMILES text -> vectors, against parsing alone and against a plain PyG pipeline.
+"""`bench throughput`: SMILES text -> vectors, against parsing alone, a plain PyG pipeline and chemprop.
 
 The pipelines do the same texts in turns, several rounds, so that whatever else the machine does falls on all
 of them. Medians are reported, with the lowest and highest round; ratios are medians of the rounds' own
-ratios. Starting processes and loading the model are not timed. What each pipeline is stands in `PIPELINES`.
+ratios. Starting processes and loading the model are not timed. A peer that is not there is named in
+`why_not`. What each pipeline is stands in `PIPELINES`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +24,9 @@ from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError, InvalidMolecule
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.baselines import pyg
+from acml_search.evaluation.baselines.chemprop_peer import ChempropPeer
 from acml_search.evaluation.recall import check_space
-from acml_search.evaluation.report import check_out, write_json
+from acml_search.evaluation.results import check_out, write_json
 from acml_search.evaluation.stages import time_stages
 from acml_search.evaluation.structures import LibraryRows
 from acml_search.evaluation.workers import Workers, chunks
@@ -36,7 +39,12 @@ PIPELINES = {
     "one_space": "as end_to_end, but the vectors of one space alone (`one_space`)",
     "pyg": "from_smiles, DataLoader, the same network, in one process with as many torch threads as workers",
     "pyg_in_workers": "the same, but spread over the workers like ours",
+    "chemprop": "chemprop 2's fingerprint (D-MPNN of width 300, its own featuriser and loader), in one "
+    "process with as many torch threads as workers",
+    "chemprop_in_workers": "the same, but in as many processes as workers, of one thread each",
 }
+NO_PYG = "torch-geometric is not installed: pip install 'acml-search[bench]'"
+NO_CHEMPROP = "no Python with chemprop was named with --peer-python; see benchmarks/peers/README.md"
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,8 @@ class ThroughputOptions:
     smiles_column: str | None = None
     one_space: str | None = None
     """the space that is timed alone against all in one pass; by default `smiles`, or the first by name"""
+    peer_python: Path | None = None
+    """a Python that has chemprop; benchmarks/peers/README.md says how to make one"""
     command: str | None = None
     """the command line that asked, for the result"""
 
@@ -98,12 +108,13 @@ def _pyg_pipeline() -> pyg.PygPipeline:
 
 
 def measure_throughput(options: ThroughputOptions) -> dict[str, Any]:
-    """Run the benchmark, write OUT.json and return what it says; `pyg*` are null without torch-geometric."""
+    """Run the benchmark, write OUT.json and return what it says; peers that are not there are null."""
     card = read_card(options.model)
     check_out(options.out)
     alone = options.one_space or ("smiles" if "smiles" in card.spaces else min(card.spaces))
     check_space(card, alone)
-    with Workers(options.workers, model=options.model) as workers:
+    with ExitStack() as stack:
+        workers = stack.enter_context(Workers(options.workers, model=options.model))
         texts = usable_texts(options, workers)
         parts = list(chunks(texts, CHUNK))
         runs: dict[str, Callable[[], Any]] = {
@@ -115,6 +126,12 @@ def measure_throughput(options: ThroughputOptions) -> dict[str, Any]:
         if pyg.available():
             runs["pyg"] = _pyg_here(card.data["hyper"], texts, workers.n)
             runs["pyg_in_workers"] = lambda: list(workers.map(plain_pyg, parts))
+        peers = {}
+        if options.peer_python is not None:
+            for name, n, threads in (("chemprop", 1, workers.n), ("chemprop_in_workers", workers.n, 1)):
+                peer = ChempropPeer(options.peer_python, texts, n_processes=n, threads=threads)
+                peers[name] = stack.enter_context(peer)
+                runs[name] = peer.run
         rates: dict[str, list[float]] = {name: [] for name in runs}
         with progress(total=(options.rounds + 1) * len(runs), desc="throughput", unit="run") as bar:
             for turn in range(options.rounds + 1):
@@ -127,8 +144,18 @@ def measure_throughput(options: ThroughputOptions) -> dict[str, Any]:
         stages = next(workers.map(time_stages, [texts[: 4 * CHUNK]]))
     result = _result(options, card.digest, len(texts), workers.n, rates, stages)
     result |= {"spaces": sorted(card.spaces), "one_space": alone}
+    result["chemprop"] = peers["chemprop"].about if peers else None
+    result["why_not"] = why_not(options)
     write_json(result, options.out)
     return result
+
+
+def why_not(options: ThroughputOptions) -> dict[str, str]:
+    """The pipelines that were not timed, and the reason."""
+    found = {} if pyg.available() else dict.fromkeys(("pyg", "pyg_in_workers"), NO_PYG)
+    if options.peer_python is None:
+        found |= dict.fromkeys(("chemprop", "chemprop_in_workers"), NO_CHEMPROP)
+    return found
 
 
 def _pyg_here(hyper: dict[str, Any], texts: list[str], threads: int) -> Callable[[], Any]:
@@ -212,6 +239,8 @@ def _result(
         "ratio_to_one_space": ratio("one_space"),
         "ratio_to_pyg": ratio("pyg"),
         "ratio_to_pyg_in_workers": ratio("pyg_in_workers"),
+        "ratio_to_chemprop": ratio("chemprop"),
+        "ratio_to_chemprop_in_workers": ratio("chemprop_in_workers"),
         "spread": {name: [min(seen), max(seen)] for name, seen in rates.items()},
         "pipelines": {name: PIPELINES[name] for name in rates},
         "stages": stages,

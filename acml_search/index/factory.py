@@ -21,17 +21,23 @@ def choose_factory(n: int, d: int) -> tuple[str, str]:
     """The FAISS factory string for `n` vectors of `d` dimensions, and the reason in a sentence.
 
     Below `EXACT_BELOW` an exact scan takes milliseconds. Above, inverted lists of 8-bit codes narrow the
-    search to a shortlist that is scored again from the stored half-precision vectors. The number of lists
-    goes up in powers of two, about 1.5 sqrt(n): more lists would make a search faster by little and training
-    slower by much.
+    search to a shortlist that is scored again from the stored half-precision vectors.
     """
     if n < EXACT_BELOW:
         return EXACT, f"{n:,} vectors: below {EXACT_BELOW:,} an exact scan is fast enough"
-    lists = 2 ** round(np.log2(1.5 * np.sqrt(n)))
+    lists = lists_for(n)
     return f"IVF{lists},SQ8", (
         f"{n:,} vectors of {d} dimensions: {lists:,} inverted lists of 8-bit codes give a shortlist, "
         "which is scored again exactly"
     )
+
+
+def lists_for(n: int) -> int:
+    """How many inverted lists suit `n` vectors: a power of two, about 1.5 sqrt(n).
+
+    More would make a search faster by little and training slower by much.
+    """
+    return int(2 ** round(np.log2(1.5 * np.sqrt(n))))
 
 
 def resolve(factory: str, n: int, d: int) -> tuple[str, str]:

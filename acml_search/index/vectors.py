@@ -152,6 +152,10 @@ class VectorIndex:
             raise IndexCorrupt(path, f"vectors have {store.d} dimensions, {details.d} were indexed")
         return cls(index, store, keys, details)
 
+    def searched(self, details: Details) -> VectorIndex:
+        """The same vectors, searched from now on as `details` say (`nprobe`, `ef_search`)."""
+        return VectorIndex(self._index, self._store, self.keys, details)
+
     def positions_of(self, keys: npt.NDArray[np.int64]) -> Positions:
         """The positions of `keys` (ascending), ascending; keys without a vector on this side are skipped."""
         left = np.searchsorted(self.keys, keys, side="left")

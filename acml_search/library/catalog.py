@@ -105,31 +105,37 @@ class Catalog:
             cursor.close()
         return np.sort(np.asarray(found["key"], dtype=np.int64))
 
-    def rows(self, keys: Sequence[int] | npt.NDArray[np.int64]) -> pa.Table:
-        """The molecules with these keys, one row each in the order of `keys`; all columns.
+    def rows(
+        self, keys: Sequence[int] | npt.NDArray[np.int64], columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The molecules with these keys, one row each in the order of `keys`; all columns, or those named.
 
         Raises `KeyError` for a key that no molecule has.
         """
+        read = None if columns is None else list(dict.fromkeys(["key", *columns]))
+        schema = self._schema if read is None else pa.schema([self._schema.field(name) for name in read])
         wanted = np.asarray(keys, dtype=np.int64)
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order]
         group_of = np.searchsorted(self._first_keys, ascending, side="right") - 1
-        found = [pa.Table.from_batches([], self._schema)]
+        found = [pa.Table.from_batches([], schema)]
         for group in np.unique(group_of):
-            found.append(self._from_group(int(group), ascending[group_of == group]))
+            found.append(self._from_group(int(group), ascending[group_of == group], read))
         table = pa.concat_tables(found, promote_options="permissive")
         back = np.empty(len(order), dtype=np.int64)
         back[order] = np.arange(len(order))
         return take(table, back).combine_chunks()
 
-    def _from_group(self, group: int, keys: npt.NDArray[np.int64]) -> pa.Table:
+    def _from_group(
+        self, group: int, keys: npt.NDArray[np.int64], columns: list[str] | None = None
+    ) -> pa.Table:
         """Rows of one row group, for ascending keys."""
         if group < 0:
             raise KeyError(f"there is no molecule with key {keys[0]}")
         _, part, within = self._groups[group]
         path = self._paths[part]
         try:
-            table = self._file(part).read_row_group(within, use_threads=False)
+            table = self._file(part).read_row_group(within, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise IndexCorrupt(path, f"this part of the index cannot be read: {_line(error)}") from error
         there = int64s(table.column("key"))

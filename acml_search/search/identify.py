@@ -166,7 +166,7 @@ class Identifier:
 
     def _smiles(self, keys: npt.NDArray[np.int64]) -> list[str]:
         order = np.argsort(keys, kind="stable")
-        rows = self._directory.catalog.rows(keys[order]).column("smiles").to_pylist()
+        rows = self._directory.catalog.rows(keys[order], ["smiles"]).column("smiles").to_pylist()
         out = [""] * len(keys)
         for at, smiles in zip(order, rows, strict=True):
             out[at] = str(smiles)

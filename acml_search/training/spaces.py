@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from acml_search import modalities
 from acml_search.encoders.card import ModelCard
 from acml_search.encoders.model import DualEncoder, save_model
+from acml_search.encoders.seen import write_training_list
 from acml_search.errors import ConfigError
 from acml_search.modalities.shift_list import ShiftModality
 from acml_search.training.align import Aligner, AlignTask, Stream
@@ -25,6 +26,7 @@ from acml_search.training.feeds import DerivedFeed, Feed, MeasuredFeed
 from acml_search.training.frozen import Derived, frozen_features
 from acml_search.training.loop import train
 from acml_search.training.observations import Observations, read_observations
+from acml_search.training.seen import command, seen_by
 from acml_search.training.shifts import Assigned, read_assigned
 from acml_search.training.simulate import open_simulated
 
@@ -70,12 +72,13 @@ def align(config: TrainingConfig) -> ModelCard:
         )
         for entry in config.data["stream"]
     ]
+    labels = _labels(config, corpus, observed)
     task = AlignTask(
         corpus,
         model,
         feeds,
         streams,
-        _labels(config, corpus, observed),
+        labels,
         config.data["training"].get("weights", {}),
         frozenset(name for name, space in learned.items() if space.get("unfrozen")),
         {name: space.get("dropout", 0.0) for name, space in learned.items()},
@@ -98,8 +101,9 @@ def align(config: TrainingConfig) -> ModelCard:
     }
     hyper = _hyper(config, spaces)
     network, scales = _complete(config, hyper, averaged)
-    return save_model(
-        config.out / "model",
+    directory = config.out / "model"
+    save_model(
+        directory,
         config.data["name"],
         network,
         hyper,
@@ -107,6 +111,7 @@ def align(config: TrainingConfig) -> ModelCard:
         about,
         half=config.data.get("half", False),
     )
+    return write_training_list(directory, seen_by(corpus, observed, labels[1]), command(config))
 
 
 def _hyper(config: TrainingConfig, spaces: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -176,20 +181,25 @@ def _feed(
         return MeasuredFeed(
             tower, observed, open_simulated(config.root / simulated, name) if simulated else None
         )
-    rows = _derived_rows(config, corpus, space)
-    stamp = {
-        "encoder": sha256(_encoder_file(config, name).read_bytes()).hexdigest(),
-        "seed": config.seed,
-        "rows": sha256(rows.tobytes()).hexdigest(),
-    }
+    rows = derived_rows(config.seed, corpus, space)
+    stamp = encoder_stamp(_encoder_file(config, name), config.seed, rows)
     path = config.root / space.get("features", config.out / f"features-{name}.npy")
     frozen = frozen_features(path, stamp, Derived(name, corpus, rows), tower, space["views"])
     return DerivedFeed(corpus, rows, frozen)
 
 
-def _derived_rows(config: TrainingConfig, corpus: Corpus, space: dict[str, Any]) -> np.ndarray:
+def encoder_stamp(encoder: Path, seed: int, rows: np.ndarray) -> dict[str, Any]:
+    """What features of a frozen encoder depend on."""
+    return {
+        "encoder": sha256(encoder.read_bytes()).hexdigest(),
+        "seed": seed,
+        "rows": sha256(rows.tobytes()).hexdigest(),
+    }
+
+
+def derived_rows(seed: int, corpus: Corpus, space: dict[str, Any]) -> np.ndarray:
     """Rows whose records are made: a seeded choice, molecules of spectral sets and the inner part first."""
-    order = np.random.default_rng([config.seed, 1]).permutation(len(corpus))
+    order = np.random.default_rng([seed, 1]).permutation(len(corpus))
     small = np.isin(np.array(corpus.sources), space.get("first", [])) | corpus.inner
     order = np.concatenate([order[small[order]], order[~small[order]]])
     return np.sort(order[: space.get("molecules", len(corpus))])

@@ -14,7 +14,11 @@ from acml_search.errors import LibraryError
 runner = CliRunner()
 
 COMMANDS = ["build-index", "query", "explain", "parse", "add", "info", "verify", "embed", "models"]
-GROUPS = {"bench": ["recall", "isomers", "suite", "throughput"], "train": ["pretrain", "align"]}
+COMMANDS += ["probe", "map", "attribute"]
+GROUPS = {
+    "bench": ["recall", "isomers", "suite", "throughput"],
+    "train": ["pretrain", "align", "sharpen", "seen"],
+}
 PATHS = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUPS.items() for name in names]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -218,9 +219,38 @@ def test_bench_suite(folder, tiny_model) -> None:
     assert done.stdout == (out / "suite.md").read_text()
     assert "| spelled none@5 | at least 0.7 | 0.750 | yes |" in done.stdout
     assert json.loads((out / "spelled.json").read_text())["recall"]["5"] == 0.75
-    again = run("bench", "suite", suite, "--model", tiny_model, "--only", "spoken", "--out", out)
+    spoken = folder / "spoken.toml"
+    spoken.write_text(suite.read_text().replace("spelled", "spoken"))
+    both = run("bench", "suite", suite, spoken, "--model", tiny_model, "--workers", 1, "--out", out)
+    assert both.exit_code == 0, both.output
+    assert (out / "spoken.json").exists()
+    again = run("bench", "suite", suite, folder / "absent.toml", "--model", tiny_model, "--out", out)
     assert (again.exit_code, again.stdout) == (1, "")
-    assert "has no question 'spoken'; its questions: spelled" in again.stderr
+    assert "absent.toml: the suite cannot be read" in again.stderr
+
+
+def test_bench_recall_warns_of_what_training_saw(folder, tiny_model, tmp_path) -> None:
+    from acml_search.chem.molecule import describe, parse
+    from acml_search.encoders.seen import SeenList, write_training_list
+
+    model = shutil.copytree(tiny_model, tmp_path / "trained")
+    ethanol = describe(*parse("CCO")).inchikey[:14]
+    write_training_list(model, SeenList.of([ethanol], {}), "by hand")
+    (tmp_path / "mine.smi").write_text("CCO\nCCN\nCCC\n")
+    mine = tmp_path / "mine.smi"
+    command = ["bench", "recall", "--modality", "smiles", "--queries", mine, "--model", model,
+               "--workers", 1, "--out", tmp_path / "r.json"]  # fmt: skip
+    done = run(*command)
+    assert done.exit_code == 0, done.output
+    assert "warning: training saw 1 of the molecules that ask (0 with measured records)" in done.stderr
+    assert "warning" not in done.stdout
+    assert json.loads((tmp_path / "r.json").read_text())["leakage"]["n_unseen"] == 2
+    dropped = run(*command, "--seen", "drop")
+    assert (dropped.exit_code, "warning" in dropped.stderr) == (0, False)
+    assert json.loads((tmp_path / "r.json").read_text())["n_queries"] == 2
+    failed = run(*command, "--seen", "fail")
+    assert failed.exit_code == 1
+    assert "1 of the molecules that ask were in the training of tiny, such as that of row 0" in failed.stderr
 
 
 def test_bench_rerank_is_not_there(folder, tiny_model) -> None:

@@ -61,7 +61,7 @@ def test_equivalent_atoms_are_predicted_alike(model) -> None:
 
 def test_company_does_not_matter(model, monkeypatch) -> None:
     together = predicted_peaks(model, "c_nmr", graphs(model, SMILES))
-    monkeypatch.setattr(module, "BATCH", 2)
+    monkeypatch.setattr(module, "_BATCH", 2)
     for one, other in zip(together, predicted_peaks(model, "c_nmr", graphs(model, SMILES)), strict=True):
         for ours, theirs in zip(one, other, strict=True):
             assert ours == pytest.approx(theirs, abs=1e-4)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,7 +94,7 @@ def measured(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, two_spaces):
-    """The folder of `write_measured`, the summary of the suite in `toy_suite.toml` run there, its options.
+    """The folder of `write_measured`, the summary of the questions in `toy/` asked there, the options.
 
     One molecule in two is inner there, for none of ten would be.
     """
@@ -101,11 +102,10 @@ def done(tmp_path_factory, two_spaces):
     from acml_search.evaluation.suite_run import SuiteOptions, measure_suite
 
     folder = write_measured(tmp_path_factory.mktemp("suite"))
-    suite = Path(__file__).parent / "toy_suite.toml"
-    (folder / "suite.toml").write_text(suite.read_text())
-    options = SuiteOptions(
-        folder / "suite.toml", folder / "results", str(two_spaces), workers=1, command="as a test"
-    )
+    files = tuple(folder / f"{name}.toml" for name in ("carbon", "spelled", "electrons", "both"))
+    for file in files:
+        shutil.copy(Path(__file__).parent / "toy" / file.name, file)
+    options = SuiteOptions(files, folder / "results", str(two_spaces), workers=1, command="as a test")
     with pytest.MonkeyPatch.context() as patch:
         for module in (further, question):
             patch.setattr(module, "is_inner", lambda block: ord(block[0]) % 2 == 0)

@@ -93,7 +93,7 @@ def test_results_of_another_model_are_refused(done, tiny_model) -> None:
 def test_two_calibrations_of_one_space_are_refused(done, model) -> None:
     folder, _, options = done
     again = folder / "calibrated-again"
-    measure_suite(replace(options, only=("spelled",), out=again))
+    measure_suite(replace(options, files=(folder / "spelled.toml",), out=again))
     for name in ("one", "two"):
         result = json.loads((folder / "results" / "carbon.calibration.json").read_text())
         (again / f"{name}.json").write_text(json.dumps({**result, "question": name}))

@@ -13,10 +13,10 @@ import pytest
 
 from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError
-from acml_search.evaluation.suite import read_suite
+from acml_search.evaluation.suite_files import read_suites
 from acml_search.evaluation.suite_run import SuiteOptions, measure_suite
 
-TOY = Path(__file__).parent / "toy_suite.toml"
+TOY = Path(__file__).parent / "toy"
 
 
 def answers(folder, name):
@@ -61,15 +61,16 @@ def test_together_is_the_sum_of_the_logits(done, two_spaces):
     ],
 )
 def test_a_table_that_makes_no_sense_is_named(tmp_path, table, reason):
-    path = tmp_path / "suite.toml"
-    path.write_text(f"{TOY.read_text()}\n[[fused]]\n{table}\n")
+    shutil.copytree(TOY, tmp_path / "toy")
+    path = tmp_path / "toy" / "both.toml"
+    path.write_text(f"{path.read_text()}\n[[fused]]\n{table}\n")
     with pytest.raises(ConfigError, match=reason):
-        read_suite(path)
+        read_suites([path])
 
 
 def test_it_can_be_asked_for_alone(done, tmp_path):
-    _, _, options = done
-    summary = measure_suite(replace(options, only=("both",), out=tmp_path / "alone"))
+    folder, _, options = done
+    summary = measure_suite(replace(options, files=(folder / "both.toml",), out=tmp_path / "alone"))
     assert {name.split(".")[0] for name in summary["results"]} == {"both"}
 
 
@@ -79,14 +80,12 @@ def test_the_same_observation_twice_is_reranked_as_once(measured, two_spaces, tm
     card["spaces"]["c_nmr"]["rerank"] = {"cosine": 4.0, "evidence": 0.5}
     (model / "card.json").write_text(json.dumps(card))
     question = 'modality = "c_nmr"\nqueries = "spectra.parquet"\nwhere = "split = \'valid\'"\nbatch = 0\n'
-    (measured / "suite.toml").write_text(
-        'library = ["library.smi"]\n'
-        f'[[question]]\nname = "one"\n{question}[[question]]\nname = "two"\n{question}'
-        '[[fused]]\nname = "both"\nparts = ["one", "two"]\nfilters = ["none", "formula"]\n'
-    )
-    options = SuiteOptions(
-        measured / "suite.toml", measured / "results", str(model), workers=1, only=("both",)
-    )
+    for name in ("one", "two"):
+        text = f'library = ["library.smi"]\n[[question]]\nname = "{name}"\n{question}'
+        (measured / f"{name}.toml").write_text(text)
+    both = measured / "both.toml"
+    both.write_text('[[fused]]\nname = "both"\nparts = ["one", "two"]\nfilters = ["none", "formula"]\n')
+    options = SuiteOptions((both,), measured / "results", str(model), workers=1)
     summary = measure_suite(options)
     assert {"both.rerank.json", "both.formula.rerank.json"} <= set(summary["results"])
     for what in ("", ".formula", ".rerank", ".formula.rerank"):

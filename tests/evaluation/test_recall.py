@@ -192,3 +192,22 @@ def test_a_spectrum_needs_its_columns(files, two_spaces) -> None:
     words = "a c_nmr record needs a column named shifts; further columns here: split"
     with pytest.raises(ConfigError, match=words):
         measure(files, two_spaces, modality="c_nmr")
+
+
+def test_a_column_of_another_kind_is_no_hundred_misses(files, two_spaces) -> None:
+    pq.write_table(pa.table({"smiles": ["CCO", "CCN"], "shifts": ["58, 18", "37"]}), files / "text.parquet")
+    words = r"text\.parquet: none of the 2 records of shifts can be read as c_nmr; row 0: .*give ppm values"
+    with pytest.raises(ConfigError, match=words):
+        measure(files, two_spaces, modality="c_nmr", queries=files / "text.parquet")
+
+
+def test_all_columns_of_a_spectrum_are_named(files, two_spaces) -> None:
+    from acml_search.evaluation.queries import read_queries
+    from acml_search.evaluation.workers import Workers
+
+    pq.write_table(pa.table({"smiles": ["CCO"], "mzs": [[45.0]]}), files / "peaks.parquet")
+    with Workers(1) as workers:
+        file = read_queries(files / "peaks.parquet", workers)
+    words = r"needs a column named intensities \(mzs and intensities are read, and precursor_mz,"
+    with pytest.raises(ConfigError, match=words):
+        file.check_columns("lc_ms")

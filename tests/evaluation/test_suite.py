@@ -12,14 +12,16 @@ import pytest
 from evaluation_files import SHIFTS
 
 from acml_search.errors import ConfigError, FilterError
-from acml_search.evaluation import stored, suite_run
+from acml_search.evaluation import depends, stored, suite_run
 from acml_search.evaluation.isomers import measure_isomers
 from acml_search.evaluation.recall import RecallOptions, RetrievalOptions, measure_recall
 from acml_search.evaluation.structures import describe
-from acml_search.evaluation.suite import Filter, read_suite
+from acml_search.evaluation.suite import Filter
+from acml_search.evaluation.suite_files import read_suites
 from acml_search.evaluation.suite_run import SuiteOptions, measure_suite
 
-SUITE = (Path(__file__).parent / "toy_suite.toml").read_text()
+TOY = Path(__file__).parent / "toy"
+CARBON = (TOY / "carbon.toml").read_text()
 SAME = (
     "n_molecules", "n_pool", "n_failed", "mrr", "filter", "candidates_per_query", "n_pool_unreadable",
 )  # fmt: skip
@@ -94,9 +96,11 @@ def test_isomers_are_those_of_bench_isomers(done, two_spaces) -> None:
 
 def test_every_molecule_is_embedded_once(done, monkeypatch, two_spaces) -> None:
     folder, summary, options = done
-    assert summary["n_molecules"] == 11 + 6
+    assert summary["n_molecules"] == 11 + 6 + 4
     assert summary["skipped"] == [
         {"question": "electrons", "why": "the model has no space for lc_ms"},
+        {"question": "carbon pools of 1,000", "why": "the files hold 21 molecules"},
+        {"question": "carbon stereoisomers", "why": "no query has a stereoisomer in the files"},
         {"question": "spelled peaks", "why": "the space smiles of this model predicts no peaks"},
     ]
 
@@ -106,18 +110,19 @@ def test_every_molecule_is_embedded_once(done, monkeypatch, two_spaces) -> None:
     monkeypatch.setattr(stored, "embed_graphs", never)
     before = {path.name: path.read_bytes() for path in (folder / "results").glob("spelled*.parquet")}
     assert len(before) == 2
-    measure_suite(replace(options, only=("spelled",), out=folder / "again"))
+    measure_suite(replace(options, files=(folder / "spelled.toml",), out=folder / "again"))
     assert before == {path.name: path.read_bytes() for path in (folder / "again").glob("spelled*.parquet")}
 
 
-def test_changed_code_or_weights_embed_again(done, monkeypatch) -> None:
+def test_changed_code_embeds_the_spaces_it_concerns_again(done, monkeypatch) -> None:
     folder, _, options = done
-    monkeypatch.setattr(stored, "code_digest", lambda: "another")
+    monkeypatch.setattr(depends, "code_digest", lambda space, side: f"another {space}")
     seen = []
     embed = stored.embed_graphs
-    monkeypatch.setattr(stored, "embed_graphs", lambda smiles: seen.extend(smiles) or embed(smiles))
-    measure_suite(replace(options, only=("spelled",), out=folder / "again"))
-    assert len(seen) == 11 + 6
+    monkeypatch.setattr(stored, "embed_graphs", lambda task: seen.append(task) or embed(task))
+    measure_suite(replace(options, files=(folder / "spelled.toml",), out=folder / "again"))
+    assert sum(len(task.smiles) for task in seen) == 11 + 6  # the large library is not asked for here
+    assert {task.spaces for task in seen} == {("smiles",)}
 
 
 def test_calibration_is_fitted_on_the_inner_part(done) -> None:
@@ -159,16 +164,40 @@ def test_similarity_is_to_molecules_that_training_saw(done) -> None:
         (('name = "carbon"\n', ""), "question 1 lacks 'name'"),
         (("isomers = true", "isomer = true"), "question 'carbon': nobody reads the key 'isomer'"),
         (('"20 Da"', '"20 kg"'), "the filter '20 kg' is not none, formula, or a mass"),
-        (('name = "spelled"', 'name = "carbon"'), "two questions are called 'carbon'"),
+        (('seen = "fail"', 'seen = "no"'), "seen = 'no' is not one of fail, allowed"),
+        (("pools = [3,", "pools = [1,"), "a pool of 1 holds nothing but the truth"),
+        (("pools = [3,", "pool = 9\npools = [3,"), "it has `pool` and `pools`"),
+        (('filters = ["none", ', "filters = ["), "`pools` are asked without filter"),
         (("recall_at", "recal_at"), "nobody reads the key 'recal_at'"),
         (("[[question]]", "[[question"), "this is not TOML"),
     ],
 )
 def test_a_suite_that_makes_no_sense_is_a_sentence(tmp_path, change, words) -> None:
+    assert change[0] in CARBON
     path = tmp_path / "suite.toml"
-    path.write_text(SUITE.replace(*change))
+    path.write_text(CARBON.replace(*change))
     with pytest.raises(ConfigError, match=words):
-        read_suite(path)
+        read_suites([path])
+
+
+def test_files_that_disagree_are_two_runs(tmp_path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text((TOY / "spelled.toml").read_text().replace("[1, 2, 5, 10, 20]", "[1]"))
+    with pytest.raises(ConfigError, match="differ in `seed` or `recall_at`"):
+        read_suites([TOY / "carbon.toml", other])
+    other.write_text(CARBON)
+    with pytest.raises(ConfigError, match="two questions are called 'carbon'"):
+        read_suites([TOY / "carbon.toml", other])
+    assert len(read_suites([TOY / "carbon.toml", TOY / "carbon.toml"]).questions) == 1
+    with pytest.raises(ConfigError, match="there is no file of questions"):
+        read_suites([])
+
+
+def test_parts_are_found_beside() -> None:
+    suite = read_suites([TOY / "both.toml"])
+    assert ([one.name for one in suite.questions], [one.name for one in suite.fused]) == ([], ["both"])
+    assert suite.part("carbon").modality == "c_nmr"
+    assert read_suites([TOY / "both.toml", TOY / "carbon.toml"]).beside == (suite.part("spelled"),)
 
 
 def test_filters_in_words() -> None:
@@ -176,14 +205,10 @@ def test_filters_in_words() -> None:
     assert (Filter.of("10 ppm").ppm, Filter.of("10 ppm").slug) == (10.0, "10-ppm")
 
 
-def test_only_questions_that_exist_and_that_the_model_can_answer(measured, two_spaces, tiny_model) -> None:
-    (measured / "suite.toml").write_text(SUITE)
-    for only, model, words in (
-        (("oxygen",), two_spaces, "no question 'oxygen'; its questions: both, carbon, electrons, spelled"),
-        (("electrons",), two_spaces, "has spaces for c_nmr, smiles only"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            measure_suite(SuiteOptions(measured / "suite.toml", measured / "out", str(model), only=only))
+def test_only_questions_that_the_model_can_answer(measured, two_spaces) -> None:
+    options = SuiteOptions((TOY / "electrons.toml",), measured / "out", str(two_spaces))
+    with pytest.raises(ConfigError, match="has spaces for c_nmr, smiles only"):
+        measure_suite(options)
 
 
 def test_a_condition_that_cannot_be_applied_is_said_before_embedding(measured, two_spaces) -> None:
@@ -192,9 +217,9 @@ def test_a_condition_that_cannot_be_applied_is_said_before_embedding(measured, t
         (('training = "split', 'training = "slit'), "slit = 'train'.* cannot be applied"),
         (("split = 'valid'\"", "split = 'test'\""), "there are no queries whose columns fulfil"),
     ):
-        suite.write_text(SUITE.replace(*change))
+        suite.write_text(CARBON.replace(*change))
         with pytest.raises((ConfigError, FilterError), match=words):
-            measure_suite(SuiteOptions(suite, measured / "out", str(two_spaces), workers=1))
+            measure_suite(SuiteOptions((suite,), measured / "out", str(two_spaces), workers=1))
     assert not (measured / "cache" / "vectors").exists()
 
 
@@ -208,6 +233,5 @@ def test_stored_vectors_are_found_by_smiles() -> None:
 def test_comments_and_docstrings_are_not_code() -> None:
     plain = "def f(x):\n    return x + 1\n"
     told = '"""A file."""\n\n\ndef f(x):\n    """Adds."""\n    return (x + 1)  # one\n'
-    assert stored.what_runs(plain) == stored.what_runs(told)
-    assert stored.what_runs(plain) != stored.what_runs(plain.replace("1", "2"))
-    assert len(stored.code_digest()) == 64
+    assert depends.what_runs(plain) == depends.what_runs(told)
+    assert depends.what_runs(plain) != depends.what_runs(plain.replace("1", "2"))

@@ -190,6 +190,7 @@ def test_alignment_through_predicted_peaks_finds_spectra_better_than_chance(room
     last = read_log(room / "aligned")[-1]
     assert last["c_nmr_inner_at_1"] > 3 / last["inner_pool"]
     assert card.data["records"]["c_nmr"]["records"] > 300
+    assert 100 < card.data["training_list"]["records"]["c_nmr"] <= card.data["records"]["c_nmr"]["molecules"]
     model = load_model(card.directory)
     record, graph = (
         model.encode_records("c_nmr", [{"shifts": [15.0, 45.0]}]),

@@ -9,14 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rdkit import Chem
+from safetensors.torch import load_file
 
 from acml_search import modalities
 from acml_search.chem.inner import block_hash
 from acml_search.encoders.model import load_model
+from acml_search.encoders.seen import FILE, training_list
 from acml_search.errors import ConfigError, InvalidRecord
 from acml_search.library.read import default_library, open_library
-from acml_search.training import pretrain, spaces
+from acml_search.training import pretrain, seen, sharpen, spaces
 from acml_search.training.batches import isomer_batches
 from acml_search.training.corpus import open_corpus
 
@@ -167,6 +170,24 @@ def test_alignment_gives_a_model_that_loads_and_leaves_the_tower_frozen(room: Pa
             assert (after[f"towers.smiles.{name}"] == value).all(), name
 
 
+def test_an_alignment_lists_what_it_saw(room: Path) -> None:
+    card = spaces.run(room / "align.toml")
+    corpus = open_corpus(room / "corpus")
+    blocks = pq.read_table(room / "corpus" / "molecules.parquet")["inchikey14"].to_pylist()
+    library = pq.read_table(room / "library.parquet").to_pylist()
+    found = training_list(card)
+    assert found is not None
+    learned = set(corpus.learned.tolist())
+    assert 0 < len(learned) < len(blocks)
+    assert found.any(blocks).tolist() == [i in learned for i in range(len(blocks))]  # the inner part is not
+    assert not found.any([row["inchikey14"] for row in library if row["kept_aside"]]).any()
+    assert not found.with_records(blocks).any()  # spellings are made from structures
+    (card.directory / FILE).unlink()
+    again = seen.run(room / "align.toml")
+    assert again.digest == card.digest
+    assert again.data["training_list"] == card.data["training_list"]
+
+
 def test_a_record_that_cannot_be_read_costs_one_molecule(room: Path) -> None:
     """Neither pretraining nor the frozen features stop at it."""
     read = modalities.get("smiles").read
@@ -215,3 +236,41 @@ def test_isomer_batches_visit_each_row_once_and_keep_formulas_together() -> None
     for batch in batches:
         runs = formulas[batch].reshape(-1, 10)
         assert (runs == runs[:, :1]).all()
+
+
+def test_sharpening_changes_two_projections_and_nothing_else(room: Path) -> None:
+    if not (room / "aligned" / "model" / "card.json").exists():
+        spaces.run(room / "align.toml")
+    (room / "sharpen.toml").write_text(
+        'root = "."\nout = "sharp"\nname = "toy-sharp"\nstart = "aligned/model"\nseed = 7\n'
+        '[space]\nname = "smiles"\npretrained = "pretrained"\nfeatures = "aligned/features-smiles.npy"\n'
+        "views = 2\ncloseness = 1.0\n[training]\nepochs = 3\nepoch_size = 512\nbatch = 64\nlr = 5e-3\n"
+        "weight_decay = 1e-4\n" + CORPUS
+    )
+    sharpen.run(room / "sharpen.toml")
+    log = read_log(room / "sharp")
+    assert log[-1]["contrast"] < log[0]["contrast"]
+    before = load_file(room / "aligned" / "model" / "model.safetensors")
+    after = load_file(room / "sharp" / "model" / "model.safetensors")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith(("heads.smiles.", "towers.smiles.projection.")) for name in changed)
+    assert training_list(load_model(room / "sharp" / "model").card) is not None
+
+
+def test_sharpening_asks_for_a_space_that_is_there(room: Path) -> None:
+    if not (room / "aligned" / "model" / "card.json").exists():
+        spaces.run(room / "align.toml")
+    text = (
+        'root = "."\nout = "none"\nname = "x"\nstart = "aligned/model"\nseed = 7\n[space]\nname = "c_nmr"\n'
+    )
+    (room / "wrong.toml").write_text(text + "[training]\nepochs = 1\n" + CORPUS)
+    with pytest.raises(ConfigError, match="has no space 'c_nmr' to sharpen"):
+        sharpen.run(room / "wrong.toml")
+
+
+def test_every_molecule_meets_its_neighbours(room: Path) -> None:
+    rng = np.random.default_rng(0)
+    near = sharpen.nearest(rng.standard_normal((300, 8)).astype(np.float32))
+    assert near.shape == (300, sharpen.NEIGHBOURS)
+    assert near.min() >= 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,15 +18,16 @@ from acml_search.modalities.blocks.recogniser import (
     BOND,
     RULER_SIDE,
     SHARP,
-    Read,
     Recogniser,
     Ruler,
+    look,
     measure,
     padded,
-    read_picture,
 )
 from acml_search.modalities.pictures.assemble import assemble
 from acml_search.modalities.pictures.pixels import resized
+from acml_search.modalities.pictures.plausible import doubt
+from acml_search.modalities.pictures.readings import Read, Seen, best, readings
 from acml_search.modalities.smiles import N_LINK_CODES, SYMBOL_COLUMNS, Smiles
 
 _MAX_PIXELS = 2_000_000
@@ -34,16 +37,23 @@ _MAX_PIXELS = 2_000_000
 _TRUSTED = 0.93
 """mean probability above which a reading is not questioned"""
 _OTHER_SCALES = (1.5, 0.67, 2.2, 0.45)
+_LEAST = 0.03
+"""share below which another reading is left out"""
+_KEPT = 64
+"""pictures whose readings are kept: a search embeds a picture and then says what it was read as"""
 
 
 class Reading(NamedTuple):
     """A recognised structure."""
 
     smiles: str
-    """"" where no atom was found"""
+    """the likeliest; "" where no atom was found"""
     read: Read
+    """the reading of least cost, before it was asked which one is a molecule"""
     scale: float
     """pixels of the network's map per pixel of ink"""
+    shares: tuple[tuple[str, float], ...] = ()
+    """SMILES that the picture may show and their probabilities, the likeliest first"""
 
 
 class PictureReader(nn.Module):
@@ -69,19 +79,28 @@ class PictureReader(nn.Module):
         self.ruler = Ruler(ruler)
         self.smiles = GraphNet(list(SYMBOL_COLUMNS.values()), N_LINK_CODES, width, hidden, layers)
         self.width = self.smiles.width
+        self._kept = OrderedDict[bytes, Reading]()
+
+    def train(self, mode: bool = True) -> PictureReader:
+        """As `nn.Module.train`. Other weights may be next, so nothing that was read is kept."""
+        self._kept = OrderedDict[bytes, Reading]()
+        return super().train(mode)
 
     def forward(self, batch: Any) -> Tensor:
         reader = Smiles()
         out = torch.zeros(len(batch.shapes), self.width)
-        graphs, rows = [], []
+        graphs, rows, shares = [], [], []
         for row, ink in enumerate(pictures(batch)):
-            try:
-                graphs.append(reader.read(self.read(ink).smiles))
-            except InvalidRecord:  # no atom was found, or more than a SMILES may have
-                continue
-            rows.append(row)
+            for smiles, share in self.read(ink).shares:
+                try:
+                    graphs.append(reader.read(smiles))
+                except InvalidRecord:  # no atom was found, or more than a SMILES may have
+                    continue
+                rows.append(row)
+                shares.append(share)
         if rows:
-            out[rows] = self.smiles(TensorBatch.of(collate(graphs)))
+            vectors = self.smiles(TensorBatch.of(collate(graphs))) * torch.tensor(shares)[:, None]
+            out.index_add_(0, torch.tensor(rows), vectors)
         return out
 
     def recognise(self, inks: Sequence[np.ndarray]) -> list[str]:
@@ -89,26 +108,40 @@ class PictureReader(nn.Module):
         return [self.read(ink).smiles for ink in inks]
 
     def read(self, ink: np.ndarray) -> Reading:
-        """Recognise one picture, ink (h, w) uint8 of any scale.
+        """Recognise one picture, ink (h, w) uint8 of any scale. The last pictures' readings are kept.
 
         The ruler may err: where the reading is doubtful at the scale it gave, others are tried, and the least
         doubtful reading is kept.
         """
+        name = blake2b(f"{ink.shape}".encode() + ink.tobytes(), digest_size=16).digest()
+        reading = self._kept.get(name)
+        if reading is None:
+            reading = self._kept[name] = self._recognised(ink)
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return reading
+
+    def _recognised(self, ink: np.ndarray) -> Reading:
         scale = BOND / bond_length(self.ruler, ink)
-        best = self._at(ink, scale)
+        seen, read, scale = self._at(ink, scale)
+        first = scale
         for factor in _OTHER_SCALES:
-            if best.read.trust > _TRUSTED:
+            if read.trust > _TRUSTED:
                 break
             # Not where the search has been already.
-            if not 0.87 < scale * factor / best.scale < 1.15:
-                best = max(best, self._at(ink, scale * factor), key=lambda reading: reading.read.trust)
-        return best
+            if not 0.87 < first * factor / scale < 1.15:
+                other = self._at(ink, first * factor)
+                if other[1].trust > read.trust:
+                    seen, read, scale = other
+        shares = weighed(seen)
+        return Reading(shares[0][0], read, scale, shares)
 
-    def _at(self, ink: np.ndarray, scale: float) -> Reading:
+    def _at(self, ink: np.ndarray, scale: float) -> tuple[Seen, Read, float]:
         """Read at a scale, and again where the bonds that are found turn out longer or shorter."""
         for again in (True, False):
             scale = float(np.clip(scale, 0.02, min(np.sqrt(_MAX_PIXELS / ink.size), 12)))
-            read = read_picture(self.recogniser, resized(ink, SHARP * scale))
+            seen = look(self.recogniser, resized(ink, SHARP * scale))
+            read = best(seen)
             if not read.bonds or not again:
                 break
             ends = np.array(read.bonds)[:, :2]
@@ -116,7 +149,22 @@ class PictureReader(nn.Module):
             if 0.87 < length / BOND < 1.15:
                 break
             scale *= BOND / length
-        return Reading(assemble(read.symbols, read.hydrogens, read.charges, read.bonds), read, scale)
+        return seen, read, scale
+
+
+def weighed(seen: Seen) -> tuple[tuple[str, float], ...]:
+    """SMILES that a picture may show and their probabilities, the likeliest first: by what the network saw,
+    and by how likely each is as a molecule."""
+    against: dict[str, float] = {}
+    for cost, read in readings(seen):
+        found = assemble(read.symbols, read.hydrogens, read.charges, read.bonds)
+        if found.smiles not in against:  # costs rise
+            against[found.smiles] = cost + doubt(found.mol, found.smiles)
+    odds = np.exp(min(against.values()) - np.array(list(against.values())))
+    odds[odds < _LEAST * odds.sum()] = 0
+    order = np.argsort(-odds, kind="stable")
+    names = list(against)
+    return tuple((names[i], float(odds[i] / odds.sum())) for i in order if odds[i])
 
 
 @torch.inference_mode()

@@ -9,14 +9,15 @@ is written in letters; how long bonds are is told by a smaller network, the rule
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acml_search.modalities.pictures.assemble import MAX_CHARGE, MAX_HYDROGENS, MOST_BONDS, SYMBOLS
+from acml_search.modalities.pictures.assemble import MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
+from acml_search.modalities.pictures.readings import FAINT, NOTHING, Seen
 
 BOND = 16.0
 """pixels of a bond in the map of features: the unit of all positions"""
@@ -28,25 +29,11 @@ REACH = 2.6
 ORDERS = 6
 """no bond, single, double, triple, aromatic, other"""
 MAX_ATOMS = 300
-MAX_BONDS = 6
 RULER_SIDE = 144.0
 """side of a square of the area that the ruler sees a picture at"""
-_LONG_ODDS = 4.0
 _WINDOW = (64, 96)
 _ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)
 _AROUND = ((0.0, 0.0), (-7.0, 0.0), (7.0, 0.0))
-
-
-class Read(NamedTuple):
-    """What a picture was read as. n atoms, m bonds; positions in units of a sixteenth of a bond."""
-
-    xy: np.ndarray
-    symbols: list[str]
-    hydrogens: list[int]
-    charges: list[int]
-    bonds: list[tuple[int, int, int]]
-    trust: float = 0.0
-    """mean probability of what was read: atoms' places and symbols, bonds' orders; 0 without an atom"""
 
 
 def _layer(i: int, o: int, stride: int = 1) -> nn.Sequential:
@@ -202,7 +189,7 @@ def windows(pictures: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
     return wide[picture.view(-1, 1, 1), rows, columns].unsqueeze(1)
 
 
-def peaks(points: Tensor, threshold: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+def peaks(points: Tensor, threshold: float = FAINT) -> tuple[np.ndarray, np.ndarray]:
     """Atom centres (n, 2) float32 in pixels from the points (h, w, 3) of one picture, and their probabilities
     (n,), the highest first.
     """
@@ -229,60 +216,24 @@ def near_pairs(xy: np.ndarray, reach: float = REACH * BOND) -> np.ndarray:
 
 
 @torch.inference_mode()
-def read_picture(network: Recogniser, ink: np.ndarray) -> Read:
-    """Read one picture, ink (h, w) uint8 with bonds of about 32 pixels."""
+def look(network: Recogniser, ink: np.ndarray) -> Seen:
+    """What the network sees in one picture, ink (h, w) uint8 with bonds of about 32 pixels."""
     picture = padded(ink, margin=8 * SHARP, multiple=8 * SHARP)
     features, points = network(picture)
     xy, sure = peaks(points[0])
-    if len(xy) == 0:
-        return Read(xy, [], [], [], [])
+    if not len(xy):
+        return NOTHING
     here = torch.from_numpy(xy)
     one = torch.zeros(len(xy), dtype=torch.long)
     spelled = network.spell(picture, one, here)
-    symbol, hydrogens, charge = network.atoms(features, one, here, spelled)
-    doubts = [sure, symbol.softmax(dim=1).amax(dim=1).numpy()]
+    told = [logits.log_softmax(dim=1).numpy() for logits in network.atoms(features, one, here, spelled)]
     pairs = near_pairs(xy)
-    bonds: list[tuple[int, int, int]] = []
-    if len(pairs):
-        start, end = here[torch.from_numpy(pairs[:, 0])], here[torch.from_numpy(pairs[:, 1])]
-        logits = network.bonds(features, torch.zeros(len(pairs), dtype=torch.long), start, end)
-        chances = logits.softmax(dim=1).numpy()
-        bonds = _likely(pairs, chances, len(xy))
-        # Of pairs that are clearly no bond there are many, and they say little.
-        doubts.append(chances.max(axis=1)[chances[:, 0] < 0.99])
-        symbol = symbol - _overdrawn(bonds, len(xy))
-    return Read(
-        xy,
-        [SYMBOLS[i] for i in symbol.argmax(dim=1).tolist()],
-        hydrogens.argmax(dim=1).tolist(),
-        [c - MAX_CHARGE for c in charge.argmax(dim=1).tolist()],
-        bonds,
-        float(np.concatenate(doubts).mean()),
-    )
-
-
-def _likely(pairs: np.ndarray, chances: np.ndarray, n: int) -> list[tuple[int, int, int]]:
-    """Pairs that are bonds, the most certain first, as far as n atoms can have them: six each, and three for
-    two atoms in all. More is no structure, and RDKit may not come back from it.
-    """
-    orders = chances.argmax(axis=1)
-    degree = np.zeros(n, np.int64)
-    bonds: list[tuple[int, int, int]] = []
-    for i in np.argsort(chances[:, 0]):
-        a, b = pairs[i]
-        if orders[i] and degree[a] < MAX_BONDS and degree[b] < MAX_BONDS and len(bonds) < 1.5 * n:
-            bonds.append((int(a), int(b), int(orders[i])))
-            degree[[a, b]] += 1
-    return bonds
-
-
-def _overdrawn(bonds: list[tuple[int, int, int]], n: int) -> Tensor:
-    """(n, symbols) float32: what the logit of a symbol loses where more bonds are drawn than it can carry."""
-    carried = np.zeros(n)
-    for a, b, order in bonds:
-        carried[[a, b]] += {4: 1.5, 5: 1.0}.get(order, float(order))
-    over = np.floor(carried)[:, None] - np.array(MOST_BONDS)[None, :]
-    return torch.from_numpy(np.clip(over, 0, 1) * _LONG_ODDS).float()
+    start, end = here[torch.from_numpy(pairs[:, 0])], here[torch.from_numpy(pairs[:, 1])]
+    orders = network.bonds(features, torch.zeros(len(pairs), dtype=torch.long), start, end)
+    chances = orders.log_softmax(dim=1).numpy()
+    # Of pairs that are clearly no bond there are many, and they say little.
+    open_ = chances[:, 0] < np.log(0.99)
+    return Seen(xy, sure, *told, pairs[open_], chances[open_])
 
 
 def padded(ink: np.ndarray, margin: int = 8, multiple: int = 8) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 from rdkit import Chem, RDLogger
 
@@ -37,15 +38,22 @@ _BONDS = {
 _ONE_MORE = {"N": (3, 1), "O": (2, 1), "B": (3, -1)}
 
 
+class Structure(NamedTuple):
+    """A structure put together."""
+
+    smiles: str
+    """without configuration; "" where there is no atom"""
+    mol: Chem.Mol | None
+    """sanitised; None where RDKit refuses it"""
+
+
 def assemble(
     symbols: Sequence[str],
     hydrogens: Sequence[int],
     charges: Sequence[int],
     bonds: Sequence[tuple[int, int, int]],
-) -> str:
-    """SMILES without configuration of n atoms (`SYMBOLS`) and bonds (first, second, order); "" where there is
-    no atom.
-    """
+) -> Structure:
+    """The structure of n atoms (`SYMBOLS`) and bonds (first, second, order)."""
     bonded = {i for a, b, _ in bonds for i in (a, b)}
     # A corner without a bond is a speck, unless it is all there is.
     kept = [i for i, s in enumerate(symbols) if i in bonded or (s not in ("", "H", "?"))]
@@ -108,19 +116,19 @@ def _expand(mol: Chem.RWMol, at: int, smiles: str) -> None:
         mol.AddBond(other, place[first], Chem.BondType.SINGLE)
 
 
-def _written(mol: Chem.RWMol) -> str:
-    """SMILES of the first of several readings that RDKit accepts; else of the molecule as it stands."""
+def _written(mol: Chem.RWMol) -> Structure:
+    """The first of several readings that RDKit accepts; else the molecule as it stands."""
     if mol.GetNumAtoms() == 0:
-        return ""
+        return Structure("", None)
     _balance(mol)
     with _quiet():
         for reading in _readings(mol):
             if Chem.SanitizeMol(reading, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE:
                 reading = Chem.RemoveHs(reading, sanitize=False)
-                return str(Chem.MolToSmiles(reading, isomericSmiles=False))
+                return Structure(str(Chem.MolToSmiles(reading, isomericSmiles=False)), reading)
         raw = Chem.Mol(mol)
         raw.UpdatePropertyCache(strict=False)
-        return str(Chem.MolToSmiles(raw, isomericSmiles=False))
+        return Structure(str(Chem.MolToSmiles(raw, isomericSmiles=False)), None)
 
 
 def _readings(mol: Chem.RWMol) -> list[Chem.Mol]:

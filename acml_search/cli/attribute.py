@@ -1,0 +1,86 @@
+"""`acml-search attribute`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acml_search.cli.output import command_line, print_json
+from acml_search.cli.probe import OwnModel, Seed
+from acml_search.cli.written import check_out
+
+
+def attribute(
+    smiles: Annotated[str, typer.Argument(help="The molecule.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="File to write: .png, .svg or .json.", readable=False)
+    ],
+    to: Annotated[
+        str | None, typer.Option(metavar="SMILES", help="Explain the similarity to this molecule.")
+    ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(metavar="CONCEPT", help="Explain a linear probe, such as logP or ketone (see `probe`)."),
+    ] = None,
+    property_: Annotated[
+        Path | None,
+        typer.Option(
+            "--property", metavar="MODEL", help="Explain a linear model of `properties fit`.", readable=False
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="Y", help="Target of the property model. Default: the only one."),
+    ] = None,
+    space: Annotated[
+        str, typer.Option(help="Space of the similarity or the probe, such as c_nmr; or trunk.")
+    ] = "trunk",
+    method: Annotated[
+        str, typer.Option(metavar="occlusion|gradient", help="Leave atoms out, or gradient x input.")
+    ] = "occlusion",
+    fit_on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="INDEX|LIBRARY",
+            help="What the probe is fitted on. Default: indexes/default, or RDKit's own molecules.",
+            readable=False,
+        ),
+    ] = None,
+    model: OwnModel = None,
+    seed: Seed = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document as well.")] = False,
+) -> None:
+    """Which atoms does a score come from: a similarity, a concept, a property? Drawn on the molecule.
+
+    \b
+    acml-search attribute "CC(=O)Nc1ccc(O)cc1" --to "CC(=O)Oc1ccccc1C(=O)O" --space c_nmr --out why.svg
+    acml-search attribute "CC(=O)Nc1ccc(O)cc1" --probe TPSA --out tpsa.png
+    """
+    check_out(out)
+    if target is not None and property_ is None:
+        raise typer.BadParameter("a target belongs to --property", param_hint="'--target'")
+
+    from acml_search.semantics.reason import AttributeOptions, explain
+
+    made = explain(
+        AttributeOptions(
+            smiles=smiles,
+            out=out,
+            to=to,
+            probe=probe,
+            property_model=property_,
+            target=target,
+            space=space,
+            method=method,
+            fit_on=fit_on,
+            model=model,
+            seed=seed,
+            command=command_line(),
+        )
+    )
+    if json:
+        print_json(made)
+    else:
+        typer.echo(f"{out}: {made['score']}, {made['molecules'][0]['score']:.4g} {made['unit']}".rstrip())

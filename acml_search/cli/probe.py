@@ -1,0 +1,70 @@
+"""`acml-search probe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acml_search.cli import options
+from acml_search.cli.output import command_line, print_json
+
+Where = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[INDEX|LIBRARY]",
+        help="Folder of an index, or a library file. Default: indexes/default, or RDKit's own molecules.",
+        readable=False,
+    ),
+]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|DIR",
+        help="Checkpoint. Default: the index's own, else acml-base.",
+        callback=options.say_licence,
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
+
+
+def probe(
+    where: Where = None,
+    model: OwnModel = None,
+    n: Annotated[int, typer.Option("--n", min=200, help="Molecules, a seeded choice.")] = 4_000,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for probe.json, probe.md, probe.png, probe.svg.", readable=False
+        ),
+    ] = None,
+    smiles_column: options.SmilesColumn = None,
+    json: options.Json = False,
+) -> None:
+    """What does each space know of chemistry? Linear probes to what a chemist would name, side by side with
+    Morgan bits and an untrained trunk, tested on scaffolds no probe saw.
+
+    \b
+    acml-search probe
+    acml-search probe library.smi --n 2000 --out probes/library
+    """
+    if out is not None and out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"{out} is a file; name a folder", param_hint="'--out'")
+
+    from acml_search.semantics import probe_table
+    from acml_search.semantics.probe import ProbeOptions
+    from acml_search.semantics.probe import probe as run
+
+    result = run(
+        ProbeOptions(
+            where=where, model=model, n=n, seed=seed, smiles_column=smiles_column, command=command_line()
+        )
+    )
+    if out is not None:
+        probe_table.write(result, out)
+    if json:
+        print_json(result)
+    else:
+        typer.echo(probe_table.text(result), nl=False)

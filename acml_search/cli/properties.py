@@ -1,0 +1,106 @@
+"""`acml-search properties fit | predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acml_search.cli import options
+from acml_search.cli.output import command_line, print_json
+
+app = typer.Typer(no_args_is_help=True, help="Predict properties of molecules from the graph encoder.")
+
+
+@app.command()
+def fit(
+    data: Annotated[Path, typer.Argument(help=f"Molecules with labels. {options.FILES}", readable=False)],
+    target: Annotated[list[str], typer.Option(help="Column to predict; may be repeated.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    task: Annotated[
+        str | None,
+        typer.Option(help="regression or classification. Default: by the labels (0 and 1 are classes)."),
+    ] = None,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="Train the graph trunk further, instead of a head on it.")
+    ] = False,
+    head: Annotated[
+        str, typer.Option(help="linear, boosted (trees), or auto: the better on an inner part.")
+    ] = "auto",
+    model: options.Model = "acml-base",
+    smiles_column: options.SmilesColumn = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    json: options.Json = False,
+) -> None:
+    """Learn a property from molecules with labels; missing labels and bad rows are no harm.
+
+    \b
+    acml-search properties fit solubility.csv --target logS --out models/solubility
+    """
+    from acml_search.properties.run import fit as run
+
+    card = run(
+        data,
+        target,
+        out,
+        task=task,
+        head=head,
+        tune=finetune,
+        model=model,
+        smiles_column=smiles_column,
+        seed=seed,
+        command=command_line(),
+    )
+    if card["rejected"]:
+        typer.echo(
+            f"acml-search: {card['rejected']:,} of {card['rows']:,} rows cannot be used; why: "
+            f"{out}/rejects.parquet",
+            err=True,
+        )
+    if json:
+        print_json(card)
+        return
+    inner = card["inner"]
+    measures = ", ".join(
+        f"{name} {inner[name]:.3f}"
+        for name in ("auroc", "auprc", "rmse", "mae", "r2", "spearman")
+        if name in inner
+    )
+    typer.echo(
+        f"{out}: {card['task']} of {', '.join(card['targets'])} by {card['kind']} "
+        f"({card['members']} members), "
+        f"{card['molecules']:,} molecules\n  on {inner['n']:,} molecules of other scaffolds: {measures}"
+    )
+
+
+@app.command()
+def predict(
+    directory: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of `fit`.", readable=False)],
+    library: Annotated[Path, typer.Argument(help=options.FILES, readable=False)],
+    out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Where the base model is, if not where it was.", metavar="NAME|DIR"),
+    ] = None,
+    smiles_column: options.SmilesColumn = None,
+    json: options.Json = False,
+) -> None:
+    """Predict for every molecule of a library: its columns, the prediction and the uncertainty.
+
+    \b
+    acml-search properties predict models/solubility screening.smi --out predicted.csv
+    """
+    from acml_search.properties.run import predict as run
+
+    told = run(directory, library, out, model=model, smiles_column=smiles_column)
+    if told["rejected"]:
+        typer.echo(
+            f"acml-search: {told['rejected']:,} of {told['rows']:,} rows cannot be read and have no "
+            f"prediction; why: {told['rejects']}",
+            err=True,
+        )
+    if json:
+        print_json(told)
+    else:
+        typer.echo(f"{out}: {told['predicted']:,} molecules")

@@ -1,0 +1,1 @@
+"""Properties of molecules, predicted from what the graph encoder knows of them."""

@@ -1,0 +1,196 @@
+"""A property model: several heads, or several fine-tuned trunks, over one base model, in a folder of its own.
+
+    card.json            targets, task, split, how well it does on the inner part, base model, versions
+    members/<i>/         a head (safetensors or LightGBM's text) or a fine-tuned trunk (safetensors)
+
+The prediction is the mean of the members. The uncertainty is their standard deviation; for numbers it is
+scaled by one factor, so that on the inner part it is as large as the error on average (root mean square), in
+the labels' unit. For classes it is that of the members' probabilities: how far they disagree, between 0 and
+0.5; what the members agree to be undecided about stands in the probability itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.errors import CheckpointError
+from acml_search.properties.features import embeddings
+from acml_search.properties.finetune import FineTuned, finetune, load_finetuned
+from acml_search.properties.heads import KINDS, FittedHead, fit_head, load_head, score
+from acml_search.properties.labelled import Labelled
+
+if TYPE_CHECKING:
+    from rdkit import Chem
+
+    from acml_search.encoders.model import Model
+
+FORMAT = 1
+HEADS, TUNED = 5, 3
+"""members of a model: heads on resampled molecules, trunks begun with other seeds"""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass
+class PropertyModel:
+    """Fitted members over a base model. `kind`: linear, boosted or finetuned."""
+
+    base: Model
+    kind: str
+    members: Sequence[FittedHead | FineTuned]
+    card: dict[str, Any]
+
+    @property
+    def targets(self) -> list[str]:
+        return list(self.card["targets"])
+
+    def predict(self, mols: Sequence[Chem.Mol]) -> tuple[Floats, Floats]:
+        """Prediction and uncertainty, (n, t) each, of standardised molecules."""
+        each = _each(self.base, self.members, mols)
+        factor = np.array(self.card["uncertainty_factor"])
+        return each.mean(axis=0), each.std(axis=0) * factor
+
+
+def fit_model(
+    base: Model, data: Labelled, valid: npt.NDArray[np.bool_], *, head: str, tune: bool, seed: int
+) -> PropertyModel:
+    """Fit on the molecules that are not `valid` (n,), choose on those that are.
+
+    `head`: linear, boosted, or auto for the better of them; `tune`: fine-tune the trunk instead.
+    """
+    train, judged = np.flatnonzero(~valid), np.flatnonzero(valid)
+    y, valid_y = data.y[train], data.y[judged]
+    tried: dict[str, float] = {}
+    members: Any
+    if tune:
+        mols, valid_mols = [data.mols[i] for i in train], [data.mols[i] for i in judged]
+        members = [
+            finetune(base, mols, y, valid_mols, valid_y, data.task, seed + i, class_weight=_rare(y))
+            for i in range(TUNED)
+        ]
+        kind = "finetuned"
+        tried[kind] = members[0].valid_score
+    else:
+        x = embeddings(base, data.mols)
+        kinds = KINDS if head == "auto" else (head,)
+        first = {
+            kind: fit_head(kind, data.task, x[train], y, x[judged], valid_y, seed, _rare(y)) for kind in kinds
+        }
+        tried = {kind: one.valid_score for kind, one in first.items()}
+        kind = max(tried, key=lambda name: np.nan_to_num(tried[name], nan=-np.inf))
+        members = [first[kind]]
+        rng = np.random.default_rng(seed)
+        for i in range(1, HEADS):
+            rows = np.sort(rng.integers(0, len(train), len(train)))
+            members.append(
+                fit_head(kind, data.task, x[train[rows]], y[rows], x[judged], valid_y, seed + i, _rare(y))
+            )
+    each = _each(base, members, [data.mols[i] for i in judged])
+    mean, spread = each.mean(axis=0), each.std(axis=0)
+    card = {
+        "format": FORMAT,
+        "kind": kind,
+        "targets": data.targets,
+        "task": data.task,
+        "members": len(members),
+        "model": base.card.name,
+        "model_digest": base.card.digest,
+        "uncertainty_factor": _factor(data.task, valid_y, mean, spread).tolist(),
+        "inner": {"score": score(data.task, valid_y, mean), "n": len(judged), "tried": tried},
+        "n_train": len(train),
+        "seed": seed,
+    }
+    return PropertyModel(base, kind, members, card)
+
+
+def save(model: PropertyModel, directory: Path) -> None:
+    """Write the model's folder, whole or not at all; an earlier one in its place is replaced."""
+    writing = directory.with_name(f"{directory.name}.{os.getpid()}.writing")
+    shutil.rmtree(writing, ignore_errors=True)
+    for number, member in enumerate(model.members):
+        folder = writing / "members" / str(number)
+        folder.mkdir(parents=True)
+        member.save(folder)
+    text = json.dumps(model.card, indent=1, ensure_ascii=False) + "\n"
+    (writing / "card.json").write_text(text, encoding="utf-8")
+    shutil.rmtree(directory, ignore_errors=True)
+    os.replace(writing, directory)
+
+
+def read_card_of(directory: Path) -> dict[str, Any]:
+    """The card of a property model. Raises CheckpointError for a folder that holds none."""
+    path = directory / "card.json"
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known = card["format"] == FORMAT and {
+            "kind",
+            "targets",
+            "task",
+            "members",
+            "base",
+            "model_digest",
+        } <= set(card)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            path, f"this is no property model ({error}); fit one with `acml-search properties fit`"
+        ) from error
+    if not known:
+        raise CheckpointError(
+            path,
+            f"this is no property model of format {FORMAT}; fit it again with `acml-search properties fit`",
+        )
+    return card
+
+
+def load(directory: Path, base: Model) -> PropertyModel:
+    """A saved model over the base it was fitted on. Raises CheckpointError for another base or no model."""
+    card = read_card_of(directory)
+    if card["model_digest"] != base.card.digest:
+        raise CheckpointError(
+            directory,
+            f"it was fitted on {card['model']} with digest {card['model_digest'][:12]}, and "
+            f"{base.card.name} here has {base.card.digest[:12]}; name the right one with --model, or fit "
+            "again",
+        )
+    folders = [directory / "members" / str(i) for i in range(card["members"])]
+    members: Any = (
+        [load_finetuned(one, base) for one in folders]
+        if card["kind"] == "finetuned"
+        else [load_head(one) for one in folders]
+    )
+    return PropertyModel(base, card["kind"], members, card)
+
+
+def _each(base: Model, members: Sequence[Any], mols: Sequence[Chem.Mol]) -> Floats:
+    """(members, n, t)"""
+    if isinstance(members[0], FineTuned):
+        return np.stack([one.predict(mols) for one in members])
+    x = embeddings(base, mols)
+    return np.stack([one.predict(x) for one in members])
+
+
+def _factor(task: str, y: Floats, mean: Floats, spread: Floats) -> Floats:
+    """(t,) what makes the members' spread as large as their error; 1 for classes."""
+    if task == "classification":
+        return np.ones(y.shape[1])
+    known = np.isfinite(y)
+    error = np.sqrt(np.where(known, (mean - np.nan_to_num(y)) ** 2, 0).sum(axis=0))
+    size = np.sqrt(np.where(known, spread**2, 0).sum(axis=0))
+    return np.where((size > 0) & (error > 0), error / np.where(size > 0, size, 1), 1.0)
+
+
+def _rare(y: Floats) -> bool:
+    """Are classes so unequal that they are to weigh the same? Never for numbers."""
+    known = y[np.isfinite(y)]
+    if not np.isin(known, (0.0, 1.0)).all():
+        return False
+    return bool(not 0.2 <= float(known.mean()) <= 0.8)

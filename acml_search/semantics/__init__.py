@@ -1,0 +1,1 @@
+"""What the graph space knows: probes, maps and attributions."""

@@ -1,0 +1,215 @@
+"""Properties: heads, splits, labels, and the two commands from end to end with a small untrained model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv as pacsv
+import pytest
+from rdkit import Chem
+
+from acml_search.cli import main
+from acml_search.encoders.model import Model, load_model
+from acml_search.errors import CheckpointError, ConfigError, LibraryError
+from acml_search.properties import features, metrics
+from acml_search.properties.finetune import finetune
+from acml_search.properties.heads import fit_head, load_head
+from acml_search.properties.labelled import read_labelled
+from acml_search.properties.run import fit, predict
+from acml_search.properties.split import inner_split, scaffold_of
+
+CHAINS = [f"{'C' * n}{end}" for n in range(1, 13) for end in ("O", "N", "C(=O)O", "c1ccccc1", "Cl")]
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Heavy atoms counted, and whether there is an oxygen, with what goes wrong in real files."""
+    rows = ["smiles,size,oxygen,vendor"]
+    for i, smiles in enumerate(CHAINS):
+        mol = Chem.MolFromSmiles(smiles)
+        size = "" if i == 4 else str(mol.GetNumHeavyAtoms())
+        rows.append(f"{smiles},{size},{int('O' in smiles)},V{i % 3}")
+    rows += ["C1CC,3,0,V0", "CCCCCCCCCCCCCCO,big,1,V0", "OCC,5,1,V1"]  # ring, text, a duplicate of CCO
+    path = tmp_path_factory.mktemp("labels") / "labels.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def toy(n: int, task: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, 12)).astype(np.float32)
+    y = x[:, :2] @ np.array([[1.0, 0.5], [-1.0, 2.0]]) + 0.05 * rng.standard_normal((n, 2))
+    return x, (y > 0).astype(float) if task == "classification" else y
+
+
+@pytest.mark.parametrize("kind", ["linear", "boosted"])
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_head_learns_despite_missing_labels_and_comes_back_from_disk(
+    kind: str, task: str, tmp_path: Path
+) -> None:
+    x, y = toy(400, task)
+    y[::3, 0] = np.nan
+    valid_x, valid_y = toy(120, task, seed=1)
+    head = fit_head(kind, task, x, y, valid_x, valid_y, seed=0)
+    assert head.valid_score > 0.85
+    head.save(tmp_path)
+    again = load_head(tmp_path)
+    np.testing.assert_allclose(again.predict(valid_x), head.predict(valid_x), atol=1e-6)
+
+
+def test_a_linear_head_finds_the_weights_that_made_the_labels() -> None:
+    x, y = toy(2_000, "regression")
+    head = fit_head("linear", "regression", x, y, *toy(200, "regression", seed=1), seed=0)
+    np.testing.assert_allclose(
+        head.predict(np.eye(12, dtype=np.float32)[:2]), [[1.0, 0.5], [-1.0, 2.0]], atol=0.02
+    )
+
+
+def test_a_target_of_one_class_is_answered_and_does_not_judge() -> None:
+    x, y = toy(100, "classification")
+    y[:, 1] = 1
+    for kind in ("linear", "boosted"):
+        head = fit_head(kind, "classification", x, y, x, y, seed=0)
+        assert head.predict(x)[:, 1].min() > 0.9
+        assert head.valid_score == pytest.approx(metrics.auroc(y[:, :1], head.predict(x)[:, :1]))
+
+
+def test_class_weights_move_the_rare_class_up() -> None:
+    x, y = toy(600, "classification")
+    keep = (y[:, 0] == 0) | (np.arange(600) % 10 == 0)
+    x, y = x[keep], y[keep][:, :1]
+    plain = fit_head("linear", "classification", x, y, x, y, 0).predict(x)
+    weighed = fit_head("linear", "classification", x, y, x, y, 0, class_weight=True).predict(x)
+    assert weighed.mean() > plain.mean()
+
+
+def test_metrics_by_hand() -> None:
+    y = np.array([[0.0, 1.0], [1.0, np.nan], [1.0, 1.0]])
+    p = np.array([[0.1, 3.0], [0.4, 9.0], [0.05, 1.0]])
+    assert metrics.auroc(y, p) == 0.5  # of the first target; the second has one class only
+    assert metrics.rmse(y[:, 1:], p[:, 1:]) == pytest.approx(np.sqrt(2.0))
+    assert metrics.mae(y[:, 1:], p[:, 1:]) == 1.0
+    assert np.isnan(metrics.auroc(y[:, 1:], p[:, 1:]))
+    assert metrics.spearman(np.array([[1.0], [2.0], [3.0]]), np.zeros((3, 1))) == 0.0
+
+
+def test_no_scaffold_stands_on_both_sides() -> None:
+    smiles = [
+        f"{'C' * n}{ring}" for n in range(1, 6) for ring in ("c1ccccc1", "c1ccncc1", "C1CCNC1", "C1CCCCC1")
+    ]
+    mols = [Chem.MolFromSmiles(s) for s in smiles * 3]
+    valid = inner_split(mols, np.zeros((len(mols), 1)), "regression", seed=0)
+    assert 0 < valid.sum() <= 0.15 * len(mols)
+    more = [Chem.MolFromSmiles(s) for s in CHAINS]
+    chosen = inner_split(more, np.zeros((len(more), 1)), "regression", seed=3)
+    rings = [scaffold_of(mol) for mol in more]
+    sides = {
+        name: {bool(c) for r, c in zip(rings, chosen, strict=True) if r == name} for name in rings if name
+    }
+    assert all(len(side) == 1 for side in sides.values())
+
+
+def test_labels_are_read_merged_and_rejected_with_reasons(labels: Path) -> None:
+    found = read_labelled(labels, ["size"])
+    assert found.task == "regression"
+    assert found.n_merged == 1
+    assert [one.row for one in found.rejected] == [60, 61]
+    assert "'big' of size is no number" in found.rejected[1].reason
+    assert found.y[found.smiles.index("CCO"), 0] == 4.0  # (3 + 5) / 2
+    assert len(found.mols) == len(CHAINS) - 1
+    assert read_labelled(labels, ["oxygen"]).task == "classification"
+
+
+def test_a_wrong_column_or_class_is_named(labels: Path) -> None:
+    with pytest.raises(
+        LibraryError, match="no column 'weight' to predict; its columns are size, oxygen, vendor"
+    ):
+        read_labelled(labels, ["weight"])
+    with pytest.raises(ConfigError, match="is no class"):
+        read_labelled(labels, ["size"], "classification")
+
+
+def test_one_molecule_in_two_classes_is_no_label(tmp_path: Path) -> None:
+    path = tmp_path / "twice.csv"
+    path.write_text("smiles,y\n" + "".join(f"{s},{i % 2}\n" for i, s in enumerate(CHAINS)) + "CO,1\n")
+    found = read_labelled(path, ["y"])
+    assert "CO" not in found.smiles
+    assert {one.row for one in found.rejected} == {0, 60}
+    assert "different classes" in found.rejected[0].reason
+
+
+def test_embeddings_are_the_parts_side_by_side(model: Model) -> None:
+    mols = [Chem.MolFromSmiles(s) for s in CHAINS[:5]]
+    whole = features.embeddings(model, mols)
+    spaces = model.encode_molecules(mols)
+    column = model.network.trunk.width
+    for vectors in spaces.values():
+        np.testing.assert_allclose(whole[:, column : column + vectors.shape[1]], vectors, atol=1e-6)
+        column += vectors.shape[1]
+    assert whole.shape == (5, column)
+    with pytest.raises(ConfigError, match="no part 'nose'"):
+        features.embeddings(model, mols, ["nose"])
+
+
+def test_finetuning_learns_more_than_the_mean(model: Model) -> None:
+    mols = [Chem.MolFromSmiles(s) for s in CHAINS]
+    y = np.array([[mol.GetNumHeavyAtoms()] for mol in mols], float)
+    tuned = finetune(model, mols[::2], y[::2], mols[1::2], y[1::2], "regression", seed=0, epochs=25)
+    assert tuned.valid_score > 0.5
+    again = finetune(model, mols[::2], y[::2], mols[1::2], y[1::2], "regression", seed=0, epochs=25)
+    np.testing.assert_array_equal(again.predict(mols), tuned.predict(mols))
+
+
+@pytest.mark.parametrize("extra", [[], ["--finetune"]])
+def test_fit_and_predict_from_the_command_line(
+    extra: list[str], labels: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model"
+    arguments = ["--target", "size", "--target", "oxygen", "--task", "regression", "--model", str(tiny_model)]
+    run(["properties", "fit", str(labels), *arguments, "--out", str(out), "--json", *extra])
+    told = capsys.readouterr()
+    card = json.loads(told.out)
+    assert card["kind"] == ("finetuned" if extra else card["kind"])
+    assert "2 of 63 rows cannot be used" in told.err
+    library = tmp_path / "library.csv"
+    library.write_text("smiles,price\nCCO,1\nC1CC,2\nCCCCN,3\n")
+    run(["properties", "predict", str(out), str(library), "--out", str(tmp_path / "p.csv")])
+    table = pacsv.read_csv(tmp_path / "p.csv").to_pydict()
+    assert table["smiles"] == ["CCO", "C1CC", "CCCCN"]
+    assert table["price"] == [1, 2, 3]
+    assert table["size_prediction"][1] is None
+    assert all(
+        table[f"{t}_{what}"][0] is not None
+        for t in ("size", "oxygen")
+        for what in ("prediction", "uncertainty")
+    )
+    assert "unclosed ring" in (tmp_path / "p.csv.rejects.csv").read_text()
+
+
+def test_another_base_model_is_refused(labels: Path, tiny_model: Path, tmp_path: Path) -> None:
+    fit(labels, ["size"], tmp_path / "m", model=str(tiny_model), head="linear")
+    path = tmp_path / "m" / "card.json"
+    path.write_text(path.read_text().replace(json.loads(path.read_text())["model_digest"], "0" * 64))
+    with pytest.raises(CheckpointError, match="fitted on"):
+        predict(tmp_path / "m", labels, tmp_path / "p.csv", model=str(tiny_model))
+
+
+def test_a_folder_that_is_no_model_is_left_alone(labels: Path, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="something else"):
+        fit(labels, ["size"], tmp_path, model=str(tiny_model))
+    with pytest.raises(CheckpointError, match="no property model"):
+        predict(tmp_path, labels, tmp_path / "p.csv", model=str(tiny_model))
+
+
+def run(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 0
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return load_model(tiny_model)
