@@ -5,7 +5,7 @@
 
 200 molecules of the default library, gradient x input and occlusion, the similarity to the nearest in every
 space and three linear probes; a fifth of the atoms removed in two ways. The JSON says what removing is, and
-what of the result is guaranteed. Half a minute on two cores.
+what of the result is guaranteed. One to two minutes of processor time.
 """
 
 from __future__ import annotations

@@ -14,6 +14,10 @@ from acml_search.cli.output import columns, command_line
 def index(
     plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Vectors and engines.", readable=False)],
     out: Annotated[Path, typer.Option(help="JSON file to write.", readable=False)],
+    base: Annotated[
+        list[Path] | None,
+        typer.Option(help="Molecules to index instead of the plan's; may be repeated.", readable=False),
+    ] = None,
     n: Annotated[
         int | None, typer.Option("--n", min=1, help="Index only so many vectors, a seeded choice.")
     ] = None,
@@ -50,6 +54,7 @@ def index(
         IndexOptions(
             plan=plan,
             out=out,
+            base=tuple(base or ()),
             n=n,
             rounds=rounds,
             only=tuple(only or ()),

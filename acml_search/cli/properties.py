@@ -64,6 +64,7 @@ def fit(
     inner = card["inner"]
     measures = ", ".join(
         f"{name} {inner[name]:.3f}"
+        + ("" if (ci := inner["ci95"][name]) is None else f" ({ci[0]:.3f} to {ci[1]:.3f})")
         for name in ("auroc", "auprc", "rmse", "mae", "r2", "spearman")
         if name in inner
     )

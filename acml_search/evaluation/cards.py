@@ -33,7 +33,9 @@ _WHAT = (
     "by_cosine",
 )
 KEPT: dict[str, tuple[str, ...]] = {
-    "recall": (*_WHAT, "candidates_per_query", "recall", "mrr", "ci95", "chance", "tie_rule"),
+    "recall": (
+        *_WHAT, "candidates_per_query", "recall", "mrr", "ci95", "chance", "tie_rule", "by_pool", "leakage",
+    ),
     "isomers": (
         *_WHAT, "n_groups", "group_size", "accuracy", "ci95", "chance", "mrr", "mrr_ci95", "mrr_chance",
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from acml_search.errors import ConfigError
 from acml_search.evaluation import within_batch
 from acml_search.evaluation.suite import SEEN, Assigned, Filter, FusedQuestion, Question, Suite
+from acml_search.evaluation.toml_file import read_toml
 from acml_search.modalities import get
 
 RECALL_AT = (1, 5, 10, 20, 100, 500)
@@ -68,12 +68,7 @@ def _with_parts(suite: Suite, read: Sequence[Suite]) -> Suite:
 
 
 def _read(path: Path) -> Suite:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: the suite cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from error
+    data = read_toml(path, "suite")
     root = path.parent / data.pop("root", ".")
     library = tuple(root / name for name in data.pop("library", []))
     large = tuple(root / name for name in data.pop("large", []))

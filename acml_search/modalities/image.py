@@ -1,8 +1,8 @@
 """Pictures of structures, read as a chemist reads them: atoms, bonds, structure.
 
-A picture is brought to its ink (`read`); the tower recognises atoms and bonds in it, writes the structure as
-SMILES and embeds that with the SMILES encoder. `modalities.blocks.reader.PictureReader.recognise` gives the
-SMILES itself.
+A picture is brought to its ink (`read`); the tower recognises atoms and bonds in it, writes the structures
+that it may show as SMILES and embeds them with the SMILES encoder, each by its share.
+`modalities.blocks.reader.PictureReader.recognise` gives the likeliest SMILES itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from rdkit import Chem
 
-from acml_search.chem.depict import PLAIN, draw, held_out_style, png
+from acml_search.chem.depict import draw, png
+from acml_search.chem.styles import PLAIN, held_out_style
 from acml_search.errors import InvalidMolecule, InvalidRecord
 from acml_search.modalities.base import Modality, register
 from acml_search.modalities.pictures.pixels import ink_of, open_picture

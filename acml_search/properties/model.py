@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search.errors import CheckpointError
+from acml_search.library.prepare import Rejected
+from acml_search.library.store import rejects_table, write_parquet
 from acml_search.properties.features import embeddings
 from acml_search.properties.finetune import FineTuned, finetune, load_finetuned
 from acml_search.properties.heads import KINDS, FittedHead, fit_head, load_head, score
@@ -112,8 +114,10 @@ def fit_model(
     return PropertyModel(base, kind, members, card)
 
 
-def save(model: PropertyModel, directory: Path) -> None:
-    """Write the model's folder, whole or not at all; an earlier one in its place is replaced."""
+def save(model: PropertyModel, directory: Path, rejected: Sequence[Rejected] = ()) -> None:
+    """Write the model's folder, with the rows that could not be used, whole or not at all; an earlier one in
+    its place is replaced.
+    """
     writing = directory.with_name(f"{directory.name}.{os.getpid()}.writing")
     shutil.rmtree(writing, ignore_errors=True)
     for number, member in enumerate(model.members):
@@ -122,8 +126,12 @@ def save(model: PropertyModel, directory: Path) -> None:
         member.save(folder)
     text = json.dumps(model.card, indent=1, ensure_ascii=False) + "\n"
     (writing / "card.json").write_text(text, encoding="utf-8")
-    shutil.rmtree(directory, ignore_errors=True)
+    write_parquet(rejects_table(rejected), writing / "rejects.parquet")
+    before = directory.with_name(f"{directory.name}.{os.getpid()}.before")
+    if directory.exists():
+        os.replace(directory, before)
     os.replace(writing, directory)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def read_card_of(directory: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from acml_search.encoders.model import Model, load_model
 from acml_search.errors import ConfigError
 from acml_search.library.prepare import Rejected, prepare
 from acml_search.library.read import Library, Row, open_library
-from acml_search.library.store import rejects_table, write_parquet
+from acml_search.library.store import rejects_table
 from acml_search.progress import progress
 from acml_search.properties import metrics
 from acml_search.properties.heads import KINDS, TASKS
@@ -26,6 +26,7 @@ from acml_search.properties.model import PropertyModel, fit_model, load, read_ca
 from acml_search.properties.split import inner_split
 
 _CHUNK = 512
+RESAMPLES = 200
 
 
 def fit(
@@ -59,8 +60,7 @@ def fit(
     fitted.card["base"] = str(Path(model).resolve()) if Path(model).is_dir() else model
     _describe(fitted, found, valid, base, command)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save(fitted, out)
-    write_parquet(rejects_table(found.rejected), out / "rejects.parquet")
+    save(fitted, out, found.rejected)
     return fitted.card
 
 
@@ -88,8 +88,20 @@ def _describe(fitted: PropertyModel, found: Labelled, valid: Any, base: Model, c
         },
     }
     fitted.card["inner"] |= {name: one(y, mean) for name, one in measures.items()}
+    fitted.card["inner"]["ci95"] = {name: _interval(one, y, mean) for name, one in measures.items()}
     if found.task == "regression":
         fitted.card["inner"]["error_follows_uncertainty"] = metrics.spearman(np.abs(y - mean), uncertainty)
+
+
+def _interval(measure: metrics.Measure, y: Any, predicted: Any) -> list[float] | None:
+    """95 % bootstrap interval over molecules; None where too few resamples can be judged."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, len(y), len(y))
+        found.append(measure(y[rows], predicted[rows]))
+    good = [x for x in found if np.isfinite(x)]
+    return None if len(good) < RESAMPLES / 2 else [float(x) for x in np.percentile(good, [2.5, 97.5])]
 
 
 def predict(

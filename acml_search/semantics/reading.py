@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Check(NamedTuple):
-    """An expectation that was written down before the figures were seen."""
+    """What chemistry lets expect. Written down after a first look at seed 0: other seeds are its test."""
 
     name: str
     space: str

@@ -1,4 +1,6 @@
-"""How often symbols are drawn: in training, where rare ones are made frequent, and in molecules as they are.
+"""How often symbols are drawn, and what atoms have around them.
+
+Symbols: in training, where rare ones are made frequent, and in molecules as they are.
 
 A classifier trained on other shares than it meets says the rare too often. Its logits are corrected by the
 logarithm of the ratio of the shares (Saerens, Latinne and Decaestecker 2002), which here goes into the bias
@@ -7,14 +9,18 @@ of the last layer.
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from rdkit import Chem
 
 from acml_search.chem.depict import Drawing
 from acml_search.modalities.blocks.recogniser import Recogniser
 from acml_search.modalities.pictures.assemble import SYMBOLS
+from acml_search.modalities.pictures.plausible import environment
 
 MOST = 6.0  # a symbol loses or gains no more: some were not drawn at all
 
@@ -48,3 +54,13 @@ def drawn(make: Callable[[], Drawing | None], n: int) -> Iterable[Drawing]:
         if drawing is not None:
             yield drawing
             done += 1
+
+
+def environments(mols: Iterable[Chem.Mol]) -> str:
+    """The table that `modalities.pictures.environments` holds: name and atoms in a million, the most frequent
+    first, of all environments that are met more than once."""
+    counts = Counter(environment(atom) for mol in mols for atom in mol.GetAtoms())
+    share = 1e6 / max(counts.total(), 1)
+    rows = sorted((-max(round(n * share), 1), name) for name, n in counts.items() if n > 1)
+    words = " ".join(f"{name} {-n}" for n, name in rows)
+    return textwrap.fill(words, 108, break_long_words=False, break_on_hyphens=False)

@@ -1,6 +1,6 @@
 """Pretraining of the picture encoder: to recognise structures in drawings, atom by atom and bond by bond.
 
-Molecules are drawn in the training family of `chem.depict` and their pictures worn in many ways; where every
+Molecules are drawn in the training family of `chem.styles` and their pictures worn in many ways; where every
 atom is, what is written there and which bonds are drawn is known, so one picture gives some hundred labels.
 All styles of the held-out family are kept for measuring. What is kept is the recogniser with a copy of the
 frozen SMILES encoder behind it, and that one's projection.
@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acml_search.chem.depict import Drawing, draw, held_out_style, training_style
+from acml_search.chem.depict import Drawing, draw
+from acml_search.chem.styles import held_out_style, training_style
 from acml_search.errors import ConfigError, InvalidMolecule, InvalidRecord
 from acml_search.modalities.blocks.reader import PictureReader
 from acml_search.modalities.blocks.recogniser import (
@@ -77,7 +78,7 @@ class RecogniseTask(Task[Reader]):
             "ruler": ruler_loss(self.model.ruler, samples, rng)
         }
 
-    def settle(self, model: Reader, rng: np.random.Generator, n: int = 1_500) -> None:
+    def settle(self, model: Reader, rng: np.random.Generator, n: int) -> None:
         """Correct the recogniser for symbols that are rarer in molecules as they are than in training."""
 
         def make(mutate: float) -> Drawing | None:
@@ -227,7 +228,8 @@ def run(path: Path | str) -> Path:
     if "initial" in config.data:
         _start(task.model, config.root / config.data["initial"])
     model = train(task, config.data["training"], config.seed, config.out)
-    task.settle(model, np.random.default_rng([config.seed, 2]))
+    drawings = min(1_500, int(config.data["training"]["epoch_size"]))
+    task.settle(model, np.random.default_rng([config.seed, 2]), drawings)
     return keep(model, behind, config)
 
 

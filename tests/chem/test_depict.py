@@ -8,17 +8,10 @@ from molecules import MOLECULES
 from PIL import Image
 from rdkit import Chem
 
-from acml_search.chem.depict import (
-    PLAIN,
-    Drawing,
-    Style,
-    draw,
-    held_out_style,
-    png,
-    training_style,
-)
+from acml_search.chem.depict import Drawing, draw, png
 from acml_search.chem.fonts import HELD_OUT_FONTS, TRAINING_FONTS
 from acml_search.chem.secondhand import HELD_OUT_EFFECTS, TRAINING_EFFECTS, apply
+from acml_search.chem.styles import PLAIN, Style, held_out_style, training_style
 from acml_search.modalities.pictures.assemble import assemble
 
 PARACETAMOL = Chem.MolFromSmiles("CC(=O)Nc1ccc(O)cc1")
@@ -27,7 +20,7 @@ PARACETAMOL = Chem.MolFromSmiles("CC(=O)Nc1ccc(O)cc1")
 def structure(drawing: Drawing) -> str:
     """What the truth of a drawing says."""
     bonds = [(int(a), int(b), int(o)) for (a, b), o in zip(drawing.bonds, drawing.orders, strict=True)]
-    return assemble(drawing.symbols, drawing.hydrogens.tolist(), drawing.charges.tolist(), bonds)
+    return assemble(drawing.symbols, drawing.hydrogens.tolist(), drawing.charges.tolist(), bonds).smiles
 
 
 def block(smiles: str) -> str:

@@ -16,7 +16,8 @@ runner = CliRunner()
 COMMANDS = ["build-index", "query", "explain", "parse", "add", "info", "verify", "embed", "models"]
 COMMANDS += ["probe", "map", "attribute"]
 GROUPS = {
-    "bench": ["recall", "isomers", "suite", "throughput"],
+    "bench": ["recall", "isomers", "suite", "throughput", "index", "properties", "report"],
+    "properties": ["fit", "predict"],
     "train": ["pretrain", "align", "sharpen", "seen"],
 }
 PATHS = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUPS.items() for name in names]

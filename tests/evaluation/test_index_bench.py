@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -264,6 +265,25 @@ def test_real_embeddings(measured, source, tmp_path) -> None:
     some = prepare(read, 5, source, tmp_path)
     assert some.base().shape == (5, 32)
     assert some.folder != data.folder
+
+
+def test_other_molecules_than_the_plan_names(measured, two_spaces, tmp_path) -> None:
+    path = plan(measured, HEAD, EMBEDDINGS, FLAT)
+    options = IndexOptions(
+        path,
+        tmp_path / "out.json",
+        base=[measured / "large.smi"],
+        rounds=1,
+        model=str(two_spaces),
+        workers=1,
+    )
+    result = measure_index(options)
+    assert (result["n"], result["d"], result["space"], result["n_queries"]) == (7, 32, "c_nmr", 4)
+    assert result["data"]["base"] == ["large.smi"]
+    assert named(result, "flat")[0]["recall"] == {"1": 1.0, "5": 1.0}
+    synthetic = plan(tmp_path, HEAD, SYNTHETIC, FLAT)
+    with pytest.raises(ConfigError, match="leave --base out"):
+        measure_index(replace(options, plan=synthetic))
 
 
 def test_a_space_that_the_model_has_not(measured, source, tmp_path) -> None:

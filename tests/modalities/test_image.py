@@ -11,9 +11,13 @@ from PIL import Image
 from rdkit import Chem
 
 from acml_search import modalities
-from acml_search.chem.depict import Style, draw, png
+from acml_search.chem.depict import draw, png
+from acml_search.chem.styles import Style
 from acml_search.errors import InvalidRecord
+from acml_search.modalities.blocks.reader import weighed
 from acml_search.modalities.pictures.assemble import SYMBOLS, assemble
+from acml_search.modalities.pictures.plausible import doubt, environment
+from acml_search.modalities.pictures.readings import NOTHING, Seen, best, readings
 
 PICTURES = modalities.get("image")
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
@@ -123,16 +127,18 @@ class TestAssemble:
     def test_a_dashed_pyrrole_takes_its_hydrogen_from_the_letters_or_from_need(self) -> None:
         bonds = [(i, (i + 1) % 5, 4) for i in range(5)]
         for written in (1, 0):
-            assert assemble(["N", "", "", "", ""], [written, 0, 0, 0, 0], [0] * 5, bonds).smiles == "c1cc[nH]c1"
+            assert (
+                assemble(["N", "", "", "", ""], [written, 0, 0, 0, 0], [0] * 5, bonds).smiles == "c1cc[nH]c1"
+            )
 
     def test_missed_charges_are_added(self) -> None:
         bonds = [(0, 1, 1), (1, 2, 2), (1, 3, 1)]
         for minus in (-1, 0):
-            nitro = assemble(["", "N", "O", "O"], [0, 0, 0, 0], [0, 0, 0, minus], bonds)
+            nitro = assemble(["", "N", "O", "O"], [0, 0, 0, 0], [0, 0, 0, minus], bonds).smiles
             assert Chem.CanonSmiles(nitro) == Chem.CanonSmiles("C[N+](=O)[O-]")
         ammonium = assemble(
             ["", "N", "", "", "O"], [0, 0, 0, 0, 1], [0] * 5, [(i, 1, 1) for i in (0, 2, 3, 4)]
-        )
+        ).smiles
         assert Chem.CanonSmiles(ammonium) == Chem.CanonSmiles("C[N+](C)(C)O")
 
     @pytest.mark.parametrize(
@@ -146,7 +152,7 @@ class TestAssemble:
     )
     def test_letters_become_groups(self, label: str, expected: str) -> None:
         ring = [(i, (i + 1) % 6, 1 + i % 2) for i in range(6)]
-        smiles = assemble([*[""] * 6, label], [0] * 7, [0] * 7, [*ring, (0, 6, 1)])
+        smiles = assemble([*[""] * 6, label], [0] * 7, [0] * 7, [*ring, (0, 6, 1)]).smiles
         assert Chem.CanonSmiles(smiles) == Chem.CanonSmiles(expected)
 
     def test_two_groups_bonded_to_each_other(self) -> None:
@@ -154,7 +160,7 @@ class TestAssemble:
 
     def test_what_is_no_chemistry_is_written_as_it_stands(self) -> None:
         star = [(0, i, 2) for i in range(1, 6)]
-        smiles = assemble([""] * 6, [0] * 6, [0] * 6, star)
+        smiles = assemble([""] * 6, [0] * 6, [0] * 6, star).smiles
         assert smiles
         assert modalities.get("smiles").read(smiles).atoms.shape[0] == 6
 
@@ -165,7 +171,108 @@ class TestAssemble:
 
     def test_every_symbol_can_be_assembled(self) -> None:
         for symbol in SYMBOLS:
-            assert assemble([symbol, "", ""], [0, 0, 0], [0, 0, 0], [(0, 1, 1), (1, 2, 1)])
+            assert assemble([symbol, "", ""], [0, 0, 0], [0, 0, 0], [(0, 1, 1), (1, 2, 1)]).smiles
+
+
+def seen(
+    letters: list[dict[str, float]],
+    bonds: dict[tuple[int, int], dict[int, float]],
+    sure: list[float] | None = None,
+) -> Seen:
+    """What a network might see: probabilities of letters by atom and of orders by pair; the rest is nil."""
+    symbols = np.full((len(letters), len(SYMBOLS)), 1e-9)
+    for row, told in zip(symbols, letters, strict=True):
+        for symbol, chance in told.items():
+            row[SYMBOLS.index(symbol)] = chance
+    orders = np.full((len(bonds), 6), 1e-9)
+    for row, chances in zip(orders, bonds.values(), strict=True):
+        for order, chance in chances.items():
+            row[order] = chance
+    fixed = np.full((len(letters), 5), 1e-9)
+    xy = np.arange(2 * len(letters), dtype=np.float32).reshape(-1, 2)
+    hydrogens, charges = fixed.copy(), fixed.copy()
+    hydrogens[:, 0] = charges[:, 2] = 1
+    return Seen(
+        xy,
+        np.array(sure or [0.99] * len(letters), np.float32),
+        np.log(symbols),
+        np.log(hydrogens),
+        np.log(charges),
+        np.array(list(bonds), np.int64).reshape(-1, 2),
+        np.log(orders),
+    )
+
+
+CHAIN = {(0, 1): {1: 0.999}, (1, 2): {1: 0.999}}
+
+
+class TestReadings:
+    def written(self, what: Seen) -> list[str]:
+        return [assemble(*read[1:5]).smiles for _, read in readings(what)]
+
+    def test_a_sure_picture_has_one_reading(self) -> None:
+        what = seen([{"": 1.0}, {"": 1.0}, {"O": 0.99, "S": 0.01}], CHAIN)
+        assert self.written(what) == ["CCO"]
+        assert weighed(what) == (("CCO", 1.0),)
+
+    def test_unsure_letters_bonds_and_points_are_changed_one_by_one_and_together(self) -> None:
+        letters = [{"": 1.0}, {"": 1.0}, {"O": 0.6, "S": 0.4}]
+        assert self.written(seen(letters, CHAIN)) == ["CCO", "CCS"]
+        bonds = {(0, 1): {1: 0.999}, (1, 2): {1: 0.55, 2: 0.45}}
+        assert self.written(seen(letters, bonds)) == ["CCO", "CC=O", "CCS", "CC=S"]
+        faint = self.written(seen([{"": 1.0}] * 3, CHAIN, [0.99, 0.99, 0.28]))
+        assert faint == ["CC", "CCC"]
+
+    def test_costs_rise_from_the_likeliest_and_there_are_few(self) -> None:
+        rng = np.random.default_rng(7)
+        letters = [dict(zip(("", "N", "O", "S"), rng.dirichlet(np.ones(4)), strict=True)) for _ in range(12)]
+        bonds = {(i, i + 1): {1: 0.7, 2: 0.3} for i in range(11)}
+        found = list(readings(seen(letters, bonds)))
+        costs = [cost for cost, _ in found]
+        assert costs == sorted(costs)
+        assert costs[0] == 0
+        assert len(found) == 8
+        assert found[0][1].symbols == best(seen(letters, bonds)).symbols
+
+    def test_a_letter_that_carries_too_many_bonds_is_another_one(self) -> None:
+        star = {(0, i): {1: 0.999} for i in range(1, 4)}
+        what = seen([{"F": 0.6, "N": 0.4}, *[{"": 1.0}] * 3], star)
+        assert best(what).symbols[0] == "N"
+
+    def test_nothing_seen_is_nothing_read(self) -> None:
+        assert weighed(NOTHING) == (("", 1.0),)
+
+    def test_a_molecule_is_preferred_to_what_hardly_is_one(self) -> None:
+        # Bz read as bromine: on oxygen it is hardly ever found.
+        what = seen([{"": 1.0}, {"O": 1.0}, {"Br": 0.7, "Bz": 0.3}], CHAIN)
+        assert best(what).symbols[2] == "Br"
+        (first, share), *_ = weighed(what)
+        assert Chem.CanonSmiles(first) == Chem.CanonSmiles("COC(=O)c1ccccc1")
+        assert 0.5 < share <= 1
+
+    def test_shares_sum_to_one_and_fall(self) -> None:
+        shares = [share for _, share in weighed(seen([{"": 1.0}, {"": 1.0}, {"O": 0.6, "N": 0.4}], CHAIN))]
+        assert len(shares) == 2
+        assert sum(shares) == pytest.approx(1)
+        assert shares == sorted(shares, reverse=True)
+
+
+class TestDoubt:
+    @pytest.mark.parametrize(
+        ("usual", "odd"), [("CCOC", "CCOBr"), ("CC(=O)OC", "C[O+](C)C"), ("CCO", "CC.O")]
+    )
+    def test_rare_environments_and_pieces_are_doubted(self, usual: str, odd: str) -> None:
+        assert doubt(Chem.MolFromSmiles(usual), usual) < doubt(Chem.MolFromSmiles(odd), odd)
+
+    def test_what_rdkit_refuses_is_doubted_more_than_a_rare_atom(self) -> None:
+        assert doubt(None, "CF(C)C") > doubt(Chem.MolFromSmiles("CCOS"), "CCOS")
+
+    def test_an_environment_does_not_depend_on_the_order_of_atoms(self) -> None:
+        told = {
+            environment(Chem.MolFromSmiles(s).GetAtomWithIdx(i))
+            for s, i in (("C(=O)(O)N", 0), ("NC(=O)O", 1))
+        }
+        assert told == {"C-N-O=O"}
 
 
 def test_png_keeps_every_pixel() -> None:

@@ -17,6 +17,7 @@ from acml_search.properties import features, metrics
 from acml_search.properties.finetune import finetune
 from acml_search.properties.heads import fit_head, load_head
 from acml_search.properties.labelled import read_labelled
+from acml_search.properties.model import load
 from acml_search.properties.run import fit, predict
 from acml_search.properties.split import inner_split, scaffold_of
 
@@ -213,3 +214,25 @@ def run(arguments: list[str]) -> None:
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> Model:
     return load_model(tiny_model)
+
+
+def test_errors_are_as_large_as_the_uncertainty_says(tiny_model: Path, tmp_path: Path) -> None:
+    """Numbers whose noise depends on the ring: the mean error is the mean uncertainty, by construction."""
+    rng = np.random.default_rng(5)
+    rows = ["smiles,y"]
+    for smiles in (
+        f"{'C' * n}{ring}" for n in range(1, 21) for ring in ("c1ccccc1", "C1CCNC1", "O", "N", "S", "F")
+    ):
+        rows.append(f"{smiles},{len(smiles) + 0.3 * rng.standard_normal():.3f}")
+    path = tmp_path / "noisy.csv"
+    path.write_text("\n".join(rows) + "\n")
+    card = fit(path, ["y"], tmp_path / "m", model=str(tiny_model), head="linear")
+    low, high = card["inner"]["ci95"]["rmse"]
+    assert low <= card["inner"]["rmse"] <= high
+    again = load(tmp_path / "m", load_model(tiny_model))
+    found = read_labelled(path, ["y"])
+    valid = inner_split(found.mols, found.y, "regression", 0)
+    mean, uncertainty = again.predict([found.mols[i] for i in np.flatnonzero(valid)])
+    error = np.sqrt(np.mean((mean - found.y[valid]) ** 2))
+    assert np.sqrt(np.mean(uncertainty**2)) == pytest.approx(error, rel=1e-4)
+    assert len(np.unique(uncertainty)) > 5

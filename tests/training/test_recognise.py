@@ -13,14 +13,15 @@ from rdkit import Chem
 from safetensors.torch import load_file, save_file
 
 from acml_search import modalities
-from acml_search.chem.depict import Style, draw, training_style
+from acml_search.chem.depict import draw
+from acml_search.chem.styles import Style, training_style
 from acml_search.encoders.model import Tower
 from acml_search.errors import ConfigError
 from acml_search.modalities.blocks import Projection, tensors
 from acml_search.modalities.blocks.recogniser import BOND, SHARP, Recogniser, Ruler
 from acml_search.modalities.pictures.assemble import SYMBOLS
 from acml_search.training.pages import CANVAS, Sample, at_scale, mutated, packed, sample_of
-from acml_search.training.prior import settle, shares
+from acml_search.training.prior import environments, settle, shares
 from acml_search.training.recognise import recogniser_loss, ruler_loss, run, same_molecule
 
 TOWER = {"width": 8, "hidden": 8, "layers": 2, "fine": 8, "coarse": 8, "blocks": 1, "ruler": 8}
@@ -198,20 +199,53 @@ def test_a_run_begins_with_what_an_earlier_one_left(trained: Path) -> None:
         _start(reader, trained / "nowhere")
 
 
-def test_a_picture_is_embedded_as_the_smiles_that_is_recognised(trained: Path) -> None:
+@pytest.fixture
+def tower(trained: Path) -> Tower:
+    """Whatever a network after four steps recognises: an oxygen at least."""
     tower = Tower("image", TOWER, {"hidden": 8, "d": 8}).eval()
     tower.load_state_dict(load_file(trained / "encoder.safetensors"))
+    with torch.no_grad():
+        tower.encoder.recogniser.points.bias[0] = 3.0
+        tower.encoder.recogniser.symbol[-1].bias[SYMBOLS.index("O")] = 50.0
+    return tower
+
+
+def test_a_picture_is_embedded_as_the_structures_that_it_may_show(tower: Tower) -> None:
     image, smiles = modalities.get("image"), modalities.get("smiles")
     ink = image.read(image.derive("CCO"))
     with torch.inference_mode():
-        # Whatever a network after four steps recognises in it.
-        tower.encoder.recogniser.points.bias[0] = 3.0
-        tower.encoder.recogniser.symbol[-1].bias[SYMBOLS.index("O")] = 50.0
-        written = tower.encoder.recognise([ink])[0]
-        assert written
         vector = tower.encoder(tensors(image.collate([ink])))
-        expected = tower.encoder.smiles(tensors(smiles.collate([smiles.read(written)])))
-    assert torch.allclose(vector, expected, atol=1e-5)
+        shares = tower.encoder.read(ink).shares
+        assert tower.encoder.recognise([ink]) == [shares[0][0]]
+        assert shares[0][0]
+        each = tower.encoder.smiles(tensors(smiles.collate([smiles.read(one) for one, _ in shares])))
+    expected = sum(share * row for (_, share), row in zip(shares, each, strict=True))
+    assert torch.allclose(vector[0], expected, atol=1e-5)
+
+
+def test_a_picture_is_read_once_until_the_weights_may_change(
+    tower: Tower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from acml_search.modalities.blocks import reader
+
+    looks = []
+    look = reader.look
+    monkeypatch.setattr(reader, "look", lambda *given: looks.append(given) or look(*given))
+    image = modalities.get("image")
+    ink, other = (image.read(image.derive(smiles)) for smiles in ("CCO", "CCN"))
+    with torch.inference_mode():
+        tower.encoder.recogniser.points.bias[0] = -20.0  # no atoms: quick
+        tower.encoder(tensors(image.collate([ink])))
+        once = len(looks)
+        assert once
+        tower.encoder.read(ink.copy())
+        assert len(looks) == once
+        tower.encoder.read(other)
+        assert len(looks) > once
+        again = len(looks)
+        tower.train().eval()
+        tower.encoder.read(ink)
+    assert len(looks) > again
 
 
 def test_symbols_that_training_made_frequent_lose_what_they_gained() -> None:
@@ -233,3 +267,16 @@ def test_shares_count_what_is_drawn() -> None:
     assert found.sum() == pytest.approx(1.0)
     assert found[SYMBOLS.index("")] == pytest.approx(5 / (len(SYMBOLS) + 6))  # four corners and one
     assert found[SYMBOLS.index("O")] == found[SYMBOLS.index("N")] == pytest.approx(2 / (len(SYMBOLS) + 6))
+
+
+def test_environments_are_counted_in_a_million_atoms() -> None:
+    # Eight atoms: two methyls, two CH2, two OH, and a C and an F that are met once.
+    words = environments(Chem.MolFromSmiles(s) for s in ("CCO", "CCO", "CF")).split()
+    assert words == ["C-C", "250000", "C-C-O", "250000", "O-C", "250000"]
+
+
+def test_a_single_point_has_no_bonds() -> None:
+    network = Recogniser(8, 8, 1).eval()
+    none = torch.zeros(0, dtype=torch.long)
+    features, _ = network(torch.zeros(1, 1, 64, 64))
+    assert network.bonds(features, none, torch.zeros(0, 2), torch.zeros(0, 2)).shape == (0, 6)

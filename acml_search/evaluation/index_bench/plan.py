@@ -42,7 +42,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -50,6 +49,7 @@ from pathlib import Path
 from typing import Any
 
 from acml_search.errors import ConfigError
+from acml_search.evaluation.toml_file import read_toml
 
 Setting = Mapping[str, Any]
 
@@ -99,12 +99,7 @@ def digest(recipe: Any) -> str:
 
 def read_plan(path: Path) -> Plan:
     """Raises ConfigError, naming the file and the key, for what is missing or makes no sense."""
-    try:
-        left = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: the benchmark cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from error
+    left = read_toml(path, "benchmark")
     root = path.parent / left.pop("root", ".")
     data = _data(path, left.pop("data", {}))
     engines = left.pop("engine", [])

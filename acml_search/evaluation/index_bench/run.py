@@ -7,7 +7,7 @@ import platform
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from acml_search.errors import AcmlSearchError, ConfigError
 from acml_search.evaluation.index_bench.data import Source, prepare
 from acml_search.evaluation.index_bench.judge import TOLERANCE, Judge
-from acml_search.evaluation.index_bench.plan import read_plan
+from acml_search.evaluation.index_bench.plan import Plan, read_plan
 from acml_search.evaluation.index_bench.rows import REFERENCES, rows
 from acml_search.evaluation.index_bench.turns import Contestant
 from acml_search.evaluation.results import check_out, write_json
@@ -33,6 +33,8 @@ class IndexOptions:
 
     plan: Path
     out: Path
+    base: Sequence[Path] = ()
+    """files whose molecules are indexed instead of those that the plan names"""
     n: int | None = None
     rounds: int | None = None
     only: Sequence[str] = ()
@@ -51,7 +53,7 @@ def measure_index(options: IndexOptions) -> dict[str, Any]:
     name that makes no sense, AcmlSearchError where every engine failed.
     """
     began = time.perf_counter()
-    plan = read_plan(options.plan)
+    plan = _read(options)
     check_out(options.out)
     unknown = sorted(set(options.only) - {build.name for build in plan.builds})
     if unknown:
@@ -110,6 +112,16 @@ def measure_index(options: IndexOptions) -> dict[str, Any]:
     }
     write_json(result, options.out)
     return result
+
+
+def _read(options: IndexOptions) -> Plan:
+    plan = read_plan(options.plan)
+    if not options.base:
+        return plan
+    if plan.data["kind"] != "embeddings":
+        raise ConfigError(f"{plan.path}: its vectors are no molecules'; leave --base out")
+    base = [os.path.relpath(path, plan.root) for path in options.base]
+    return replace(plan, data={**plan.data, "base": base})
 
 
 def _write_records(records: Sequence[pa.Table], path: Path) -> None:

@@ -40,13 +40,13 @@ systems = ["full", "single-c_nmr"]
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from acml_search.errors import ConfigError
+from acml_search.evaluation.toml_file import read_toml
 
 TASKS = ("regression", "classification")
 KINDS = ("embedding", "untrained", "morgan", "rdkit", "minimol", "chemprop", "finetuned")
@@ -123,12 +123,7 @@ class Plan:
 
 def read_plan(path: Path) -> Plan:
     """Raises ConfigError, naming the file and the table, for what is missing or makes no sense."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: the benchmark cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from error
+    data = read_toml(path, "benchmark")
     root = path.parent / data.pop("root", ".")
     systems = {name: _system(path, name, table) for name, table in data.pop("system", {}).items()}
     sets = tuple(_set(path, root, number, table) for number, table in enumerate(data.pop("set", [])))

@@ -1,4 +1,8 @@
-"""From a picture to a vector: recognised structure, written as SMILES, read by the SMILES encoder."""
+"""From a picture to a vector: the structures that it may show, written as SMILES, read by the SMILES encoder.
+
+One letter misread is another molecule, far away. Where the picture leaves a choice, the vectors of the likely
+readings are averaged by their probabilities: the right one stays near.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ _MAX_PIXELS = 2_000_000
 _TRUSTED = 0.93
 """mean probability above which a reading is not questioned"""
 _OTHER_SCALES = (1.5, 0.67, 2.2, 0.45)
-_LEAST = 0.03
+_LEAST = 0.1
 """share below which another reading is left out"""
 _KEPT = 64
 """pictures whose readings are kept: a search embeds a picture and then says what it was read as"""
@@ -60,8 +64,9 @@ class PictureReader(nn.Module):
     """The frozen encoder of pictures: ruler, recogniser and a copy of the SMILES encoder.
 
     `forward` takes a batch as `modalities.image.Image.collate` makes it, tensors in place of arrays: `pixels`
-    (P,) uint8, all pictures end to end, and `shapes` (n, 2) int64; it gives (n, width) float32, zeros for a
-    picture in which no atom was found. A picture's vector does not depend on the others of its batch.
+    (P,) uint8, all pictures end to end, and `shapes` (n, 2) int64; it gives (n, width) float32, the mean over
+    the likely readings; zeros for a picture in which no atom was found. A picture's vector does not depend on
+    the others of its batch.
     """
 
     def __init__(
@@ -157,8 +162,11 @@ def weighed(seen: Seen) -> tuple[tuple[str, float], ...]:
     and by how likely each is as a molecule."""
     against: dict[str, float] = {}
     for cost, read in readings(seen):
+        # Costs rise: what costs this much more cannot come to a share that counts.
+        if against and cost > min(against.values()) - np.log(_LEAST):
+            break
         found = assemble(read.symbols, read.hydrogens, read.charges, read.bonds)
-        if found.smiles not in against:  # costs rise
+        if found.smiles not in against:
             against[found.smiles] = cost + doubt(found.mol, found.smiles)
     odds = np.exp(min(against.values()) - np.array(list(against.values())))
     odds[odds < _LEAST * odds.sum()] = 0

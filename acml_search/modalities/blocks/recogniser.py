@@ -128,7 +128,7 @@ class Recogniser(nn.Module):
         """Logits of the order (m, 6) of pairs of points; the same for either direction."""
         thin = self.thin(features)
         steps = torch.cat([sample(thin, picture, start + (end - start) * t) for t in _ALONG], dim=1)
-        back = steps.view(len(steps), len(_ALONG), -1).flip(1).reshape(len(steps), -1)
+        back = steps.view(len(steps), len(_ALONG), thin.shape[3]).flip(1).reshape(steps.shape)
         length = (end - start).norm(dim=1, keepdim=True) / BOND
         return self.bond(torch.cat([steps, length], 1)) + self.bond(torch.cat([back, length], 1))
 
@@ -226,14 +226,16 @@ def look(network: Recogniser, ink: np.ndarray) -> Seen:
     here = torch.from_numpy(xy)
     one = torch.zeros(len(xy), dtype=torch.long)
     spelled = network.spell(picture, one, here)
-    told = [logits.log_softmax(dim=1).numpy() for logits in network.atoms(features, one, here, spelled)]
+    symbols, hydrogens, charges = (
+        logits.log_softmax(dim=1).numpy() for logits in network.atoms(features, one, here, spelled)
+    )
     pairs = near_pairs(xy)
     start, end = here[torch.from_numpy(pairs[:, 0])], here[torch.from_numpy(pairs[:, 1])]
     orders = network.bonds(features, torch.zeros(len(pairs), dtype=torch.long), start, end)
     chances = orders.log_softmax(dim=1).numpy()
     # Of pairs that are clearly no bond there are many, and they say little.
     open_ = chances[:, 0] < np.log(0.99)
-    return Seen(xy, sure, *told, pairs[open_], chances[open_])
+    return Seen(xy, sure, symbols, hydrogens, charges, pairs[open_], chances[open_])
 
 
 def padded(ink: np.ndarray, margin: int = 8, multiple: int = 8) -> Tensor:
