@@ -13,7 +13,7 @@ from acml_search.evaluation.baselines.base import Baseline, Material, baseline
 from acml_search.evaluation.isomers import isomer_result, with_isomers
 from acml_search.evaluation.ranking import Ranker
 from acml_search.evaluation.recall import filter_name, filters_of
-from acml_search.evaluation.rerank import Listing, tell, with_evidence
+from acml_search.evaluation.rerank import DEPTH, Listing, tell, with_evidence
 from acml_search.evaluation.retrieval import Asked, answered_by
 from acml_search.evaluation.structures import Query
 from acml_search.evaluation.suite import Filter
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from acml_search.evaluation.question import Asking
 
 BLOCK = 4_096
-MATCHED = 100
-"""candidates that are matched peak by peak"""
+MATCHED = DEPTH
+"""candidates that are matched peak by peak: as many as the model re-ranks"""
 MOST, RECORDS_ASKED = 1_000, 2
 """queries that baselines are asked, a seeded choice, and of one molecule at most; the model is compared with
 them on these"""
@@ -65,6 +65,8 @@ def _asked(asking: Asking) -> list[Asked]:
 
 def _answers(asking: Asking, one: Baseline, asked: list[Asked]) -> Iterator[dict[str, Any]]:
     material = _material(asking, [each for each in asked if each.truth >= 0])
+    if one.matches_peaks:
+        material.told["shortlist"] = MATCHED
     score = one.prepare(material)
     n = len(asking.pool)
     # The truths stand first in the pool.

@@ -14,8 +14,9 @@ from evaluation_files import SHIFTS, write_measured
 from rdkit import Chem
 
 from acml_search.chem.molecule import describe
+from acml_search.encoders.predict import Predicted
 from acml_search.errors import ConfigError
-from acml_search.evaluation.baselines import base, nearest_spectrum
+from acml_search.evaluation.baselines import base, fingerprint, nearest_spectrum, shifts
 from acml_search.evaluation.baselines.base import Material, Rows, baseline
 from acml_search.evaluation.baselines.observed import masses, smooth
 from acml_search.evaluation.structures import Pool, Query, Structure
@@ -72,6 +73,8 @@ def test_nearest_spectrum_finds_the_molecules_like_those_of_the_nearest_one(
     assert scores[0].argmax() == NAMES.index("CCOCC")
     assert alone.structure.block not in material.train.blocks
     assert material.inner.blocks == [alone.structure.block]
+    told = material.told["chosen_on_inner"]
+    assert told["neighbours"] in nearest_spectrum.NEIGHBOURS and told["power"] in nearest_spectrum.POWERS
 
 
 def test_tanimoto_by_hand() -> None:
@@ -87,6 +90,33 @@ def test_binned_observations_by_hand() -> None:
     table = masses([spectrum], 0.5).toarray()[0]
     # the peak half between two bins, the neutral loss of 50 on one
     np.testing.assert_allclose(np.sort(table[table > 0]), np.array([1.0, 1.0, 2.0]) / np.sqrt(6.0), rtol=1e-6)
+
+
+def test_the_share_of_usual_odds_is_the_one_that_finds_the_inner_molecules() -> None:
+    # One bit everybody has, one that is rare. Half of the usual odds taken off, the rare bit decides.
+    usual = np.array([4.0, -4.0], np.float32)
+    logits = np.array([[3.0, -1.0]], np.float32)  # the rare bit is likelier than usual
+    truth, other = np.array([[0.0, 1.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
+    found = fingerprint._by_share(logits, usual, truth, other)
+    # scores of truth and other: -1 + 4 share against 3 - 4 share; a tie, at a half, is lost
+    assert found == {0.0: 0.5, 0.5: 0.5, 0.75: 1.0, 0.9: 1.0, 1.0: 1.0}
+
+
+def test_usual_odds_are_those_of_the_training_rows() -> None:
+    bits = np.array([[1, 0], [1, 0], [1, 1]], np.float32)
+    np.testing.assert_allclose(fingerprint._log_odds(bits), np.log([3.5 / 0.5, 1.5 / 2.5]), rtol=1e-6)
+
+
+def test_predicted_peaks_in_a_histogram_by_hand() -> None:
+    def peaks(*position: float) -> Predicted:
+        n = len(position)
+        return Predicted(np.arange(n), np.array(position), np.zeros(n), np.ones(n))
+
+    predicted = [peaks(50.0, 50.0), peaks(90.0)]  # two equivalent atoms show one peak
+    table = shifts._spread("c_nmr", 3, [0, 2], predicted).astype(np.float32)
+    asked = smooth("c_nmr", [[50.0]], shifts.WIDTH["c_nmr"])
+    apart = np.exp(-((40 / shifts.WIDTH["c_nmr"]) ** 2) / 4)
+    np.testing.assert_allclose(asked @ table.T, [[1.0, 0.0, apart]], atol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["fingerprint", "acml"])
@@ -111,6 +141,12 @@ def test_records_of_a_molecule_are_limited_and_unreadable_ones_left_out() -> Non
     ]
     assert len(Rows.of(rows, "c_nmr", 3)) == 3
     assert len(Rows.of(rows, "c_nmr")) == 5
+
+
+def test_training_rows_that_are_missing_are_named(material: Material) -> None:
+    material.training = []
+    with pytest.raises(ConfigError, match="name such rows with `training`"):
+        baseline("nearest_spectrum").prepare(material)
 
 
 def test_an_unknown_baseline_and_one_that_makes_no_sense_are_named() -> None:

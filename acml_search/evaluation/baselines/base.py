@@ -86,9 +86,15 @@ class Material:
 
     @cached_property
     def train(self) -> Rows:
-        """Training rows without the inner part."""
+        """Training rows without the inner part. Raises ConfigError where there are none."""
         rows = [q for q in self.training if q.structure is not None and not is_inner(q.structure.block)]
-        return Rows.of(rows, self.modality, RECORDS, self.seed)
+        found = Rows.of(rows, self.modality, RECORDS, self.seed)
+        if not len(found):
+            raise ConfigError(
+                f"the baselines of {self.modality} that learn have no row to learn from; name such rows with "
+                "`training` in the question, or leave these baselines out"
+            )
+        return found
 
     @cached_property
     def inner(self) -> Rows:

@@ -39,7 +39,7 @@ class Formula(Baseline):
     def prepare(self, material: Material) -> Score:
         codes = material.pool.formula_codes()
         mine = codes[material.truths]
-        sizes = np.bincount(codes)[mine]
+        sizes = np.bincount(codes)[codes[np.unique(material.truths)]]  # a molecule weighs as one
         material.told["expected_at_1"] = float((1 / sizes).mean()) if len(sizes) else None
 
         def score(low: int, high: int) -> Scores:

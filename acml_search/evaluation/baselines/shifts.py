@@ -19,8 +19,10 @@ from acml_search.evaluation.depends import side_key
 from acml_search.evaluation.workers import chunks
 from acml_search.progress import progress
 
-WIDTH = {"c_nmr": 2.0, "h_nmr": 0.15}
-"""ppm, of the Gaussians in the histograms that make the shortlist"""
+WIDTH = {"c_nmr": 4.5, "h_nmr": 0.25}
+"""ppm, of the Gaussians in the histograms that make the shortlist: the mean reciprocal rank of inner
+molecules among 6,000 of the pool was best here, of 0.5 to 11 ppm (13C) and 0.05 to 0.4 ppm (1H)
+"""
 CHUNK = 512
 
 

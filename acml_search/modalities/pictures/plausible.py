@@ -18,7 +18,7 @@ _COMMON = 1_000.0
 _UNSEEN = 0.5
 _IMPOSSIBLE = 4.0
 _PIECE = 2.0
-_RARITY = 0.2
+_RARITY = 0.1
 
 _SIGNS = {
     Chem.BondType.SINGLE: "-",
