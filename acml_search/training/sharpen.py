@@ -35,7 +35,7 @@ from acml_search.training.frozen import Derived, Frozen, frozen_features
 from acml_search.training.loop import Task, train
 from acml_search.training.losses import ContrastiveLoss, pair_recall
 from acml_search.training.shifts import graph_batch
-from acml_search.training.spaces import derived_rows, encoder_stamp
+from acml_search.training.spaces import commit_of, derived_rows, encoder_stamp
 
 NEIGHBOURS = 8
 _PROBE = 8
@@ -165,6 +165,7 @@ def run(path: Path | str) -> ModelCard:
     about = {
         **{key: card.data[key] for key in _ABOUT if key in card.data},
         "seed": config.seed,
+        "commit": commit_of(config.root),
         "sharpened": {"config": config.data, "start": card.digest, "log": log},
     }
     made = save_model(

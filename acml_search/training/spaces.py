@@ -95,7 +95,7 @@ def align(config: TrainingConfig) -> ModelCard:
         },
         "split": "spectral sets: train; inner part (choices) = 1 InChIKey block in 50, by hash",
         "seed": config.seed,
-        "commit": _commit(config.root),
+        "commit": commit_of(config.root),
         "log": log,
         **config.data.get("card", {}),
     }
@@ -246,7 +246,8 @@ def _complete(
     return network, scales
 
 
-def _commit(root: Path) -> str:
+def commit_of(root: Path) -> str:
+    """The commit that is checked out, for a card."""
     found = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
     )

@@ -74,7 +74,8 @@ def test_nearest_spectrum_finds_the_molecules_like_those_of_the_nearest_one(
     assert alone.structure.block not in material.train.blocks
     assert material.inner.blocks == [alone.structure.block]
     told = material.told["chosen_on_inner"]
-    assert told["neighbours"] in nearest_spectrum.NEIGHBOURS and told["power"] in nearest_spectrum.POWERS
+    assert told["neighbours"] in nearest_spectrum.NEIGHBOURS
+    assert told["power"] in nearest_spectrum.POWERS
 
 
 def test_tanimoto_by_hand() -> None:
