@@ -1,13 +1,15 @@
-"""Fonts that drawings are lettered in: RDKit's and Pillow's own, Matplotlib's, and DejaVu where the system
-has it.
+"""Fonts that drawings are lettered in: RDKit's and Pillow's own, Matplotlib's, those of the extra `fonts`, and
+DejaVu where the system has it.
 
-A name may end in a width and a slant, "FreeSans~0.85/8": the font's outlines at 85 % of their width, leaning
-8 degrees. The lettering of journals varies more than the fonts at hand.
+A name with a package before it, "font_lato:Lato-Light", is a file of that package. A name may end in a width
+and a slant, "FreeSans~0.85/8": the font's outlines at 85 % of their width, leaning 8 degrees. The lettering of
+journals varies more than the fonts at hand.
 """
 
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import logging
 import math
 import re
@@ -24,6 +26,12 @@ TRAINING_FONTS = (
     "", "BuiltinRobotoRegular", "FreeSans", "DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif",
     "STIXGeneral", "STIXGeneralBol", "cmss10", "cmb10", "DejaVuSerif-Bold",
     "FreeSans~0.82/0", "FreeSans~1.2/0", "FreeSans~1/11", "STIXGeneral~1.15/7", "cmss10~1.2/0",
+    "cmtt10", "font_lato:Lato-Regular", "font_lato:Lato-Light", "font_manrope:Manrope-Regular",
+    "font_manrope:Manrope-ExtraBold~0.85/0", "font_hanken_grotesk:HankenGrotesk-Medium",
+    "font_source_sans_pro:SourceSansPro-Regular", "font_source_sans_pro:SourceSansPro-It",
+    "font_source_sans_pro:SourceSansPro-Regular~1.2/0", "font_source_serif_pro:SourceSerifPro-Regular",
+    "font_caladea:Caladea-Regular", "font_fredoka_one:FredokaOne-Regular", "font_intuitive:Intuitive",
+    "font_intuitive:Intuitive~1.2/8", "font_intuitive:Intuitive~0.85/0",
 )  # fmt: skip
 HELD_OUT_FONTS = ("ComicNeue", "Aileron", "DejaVuSansCondensed", "DejaVuSansMono", "DejaVuMathTeXGyre")
 
@@ -50,6 +58,8 @@ def font_file(name: str) -> str:
     if changed:
         of = font_file(changed[1])
         return _changed(of, name, float(changed[2]), float(changed[3])) if of else ""
+    if ":" in name:
+        return _packaged(*name.split(":"))
     try:
         return str(ImageFont.truetype(f"{name}.ttf", 10).path)
     except OSError:
@@ -57,6 +67,14 @@ def font_file(name: str) -> str:
 
         path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
         return str(path) if path.exists() else ""
+
+
+def _packaged(package: str, name: str) -> str:
+    """The file of a font that a package of fonts carries, "" where it is not installed."""
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    files = [Path(folder) / "files" / f"{name}{kind}" for folder in folders or () for kind in (".ttf", ".otf")]
+    return next((str(file) for file in files if file.exists()), "")
 
 
 def _changed(file: str, name: str, width: float, slant: float) -> str:
@@ -83,7 +101,7 @@ def _changed(file: str, name: str, width: float, slant: float) -> str:
             glyph.recalcBounds(glyphs)
         advance, side = font["hmtx"][glyph_name]
         font["hmtx"][glyph_name] = (round(advance * width), round(side * width))
-    path = _folder() / f"{name.replace('/', '-')}.ttf"
+    path = _folder() / f"{re.sub('[/:]', '-', name)}.ttf"
     font.save(path)
     return str(path)
 

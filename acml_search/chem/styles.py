@@ -6,7 +6,8 @@ any drawing of a molecule has: one can train a reader, the other test it.
                    `training_style`                          `held_out_style`
     fonts          Telex, Roboto, FreeSans, DejaVu Sans      Comic Neue, Aileron, DejaVu Sans Condensed,
                    and Serif (and Bold), STIX, Computer      DejaVu Sans Mono, DejaVu Math
-                   Modern; some stretched or slanted
+                   Modern, those of the extra `fonts`;
+                   some stretched or slanted
     modes          RDKit's free mode                         ACS 1996, comic, free
     line widths    1, 1.5, 2, 3 pixels                       0.8, 1.2, 2.5, 3.5 pixels (ACS: 0.6)
     palettes       RDKit's, black, Avalon's                  CDK's, dark random ones, white on dark
@@ -17,8 +18,8 @@ any drawing of a molecule has: one can train a reader, the other test it.
                    resampling, gamma
 
 Rotation, mirroring, size, abbreviations, kekulised or dashed aromatic rings, written methyls and stereo
-labels vary in both. DejaVu is used where the system has it; the other fonts come with RDKit, Pillow and
-Matplotlib.
+labels vary in both. DejaVu is used where the system has it, the extra's where it is installed; the other fonts
+come with RDKit, Pillow and Matplotlib.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from acml_search.errors import ConfigError
 from acml_search.semantics.concepts import CONCEPTS, by_name, keep_asked
 from acml_search.semantics.linear import fit
 from acml_search.semantics.sample import Sample
+from acml_search.properties.features import parts_of
 from acml_search.semantics.views import TRUNK, scaffolds, trunk_and_spaces
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ Singles = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Score:
-    """parts: `trunk` and names of spaces, side by side: f features in all. cosine: `v` is first divided by
+    """parts: `trunk`, `maxima` and names of spaces, side by side: f features in all. cosine: `v` is first divided by
     its length. All arrays (f,) float32.
     """
 
@@ -58,14 +59,7 @@ class Score:
         import torch
         from torch.nn import functional
 
-        network = model.network
-        states = network.trunk.node_states(batch)
-        pooled = network.trunk.pool(states, batch)
-        found = [
-            pooled if part == TRUNK else network.heads[part](states, pooled, batch, network.tower(part))
-            for part in self.parts
-        ]
-        v = torch.cat(found, dim=1)
+        v = torch.cat(parts_of(model, batch, self.parts), dim=1)
         if self.cosine:
             v = functional.normalize(v, dim=1)
         mean, scale, weights = (torch.from_numpy(x) for x in (self.mean, self.scale, self.weights))

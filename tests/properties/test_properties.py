@@ -145,13 +145,27 @@ def test_embeddings_are_the_parts_side_by_side(model: Model) -> None:
     mols = [Chem.MolFromSmiles(s) for s in CHAINS[:5]]
     whole = features.embeddings(model, mols)
     spaces = model.encode_molecules(mols)
-    column = model.network.trunk.width
+    column = 2 * model.network.trunk.width
     for vectors in spaces.values():
         np.testing.assert_allclose(whole[:, column : column + vectors.shape[1]], vectors, atol=1e-6)
         column += vectors.shape[1]
     assert whole.shape == (5, column)
     with pytest.raises(ConfigError, match="no part 'nose'"):
         features.embeddings(model, mols, ["nose"])
+
+
+def test_maxima_are_the_greatest_of_the_atoms_states(model: Model) -> None:
+    import torch
+
+    from acml_search.chem.graph import collate
+    from acml_search.modalities.blocks import TensorBatch
+
+    mols = [Chem.MolFromSmiles(s) for s in CHAINS[:4]]
+    found = features.embeddings(model, mols, [features.MAXIMA])
+    for mol, row in zip(mols, found, strict=True):
+        with torch.inference_mode():
+            states = model.network.trunk.node_states(TensorBatch.of(collate([model.featurise(mol)])))
+        np.testing.assert_allclose(row, torch.cat(states, dim=1).amax(dim=0).numpy(), atol=1e-4)
 
 
 def test_finetuning_learns_more_than_the_mean(model: Model) -> None:

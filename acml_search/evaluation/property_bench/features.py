@@ -23,6 +23,7 @@ from acml_search.evaluation.property_bench.code import code_of
 from acml_search.evaluation.property_bench.peers import peer_versions, run_peer
 from acml_search.evaluation.property_bench.plan import Plan, System
 from acml_search.evaluation.property_bench.store import Columns
+from acml_search.properties.features import MAXIMA, TRUNK, width_of
 
 MORGAN_BITS = 2048
 MORGAN_RADIUS = 2
@@ -80,7 +81,7 @@ def recipe_of(system: System, plan: Plan, peer_python: Path | None) -> tuple[Rec
         if one.kind == system.kind and model_of(one, plan) == model_of(system, plan)
     ]
     named = {part for one in together for part in parts_of(one, card)}
-    parts = tuple(part for part in ("trunk", *card.spaces) if part in named)
+    parts = tuple(part for part in (TRUNK, MAXIMA, *card.spaces) if part in named)
     # an untrained network has the shape of the model and nothing of its weights
     depends.append(("hyper", card.data["hyper"]) if system.kind == "untrained" else ("digest", card.digest))
     depends.append(("code", code_of("features")))
@@ -101,13 +102,13 @@ def model_of(system: System, plan: Plan) -> str:
 def parts_of(system: System, card: ModelCard) -> tuple[str, ...]:
     """The parts a system concatenates, "spaces" spelt out. Raises ConfigError for one there is not."""
     parts: list[str] = []
-    for part in system.parts or ("trunk", "spaces"):
+    for part in system.parts or (TRUNK, MAXIMA, "spaces"):
         parts += list(card.spaces) if part == "spaces" else [part]
     for part in parts:
-        if part != "trunk" and part not in card.spaces:
+        if part not in (TRUNK, MAXIMA, *card.spaces):
             raise ConfigError(
-                f"system {system.name!r}: the model {card.name} has no part {part!r}; it has trunk, "
-                f"{', '.join(card.spaces)}"
+                f"system {system.name!r}: the model {card.name} has no part {part!r}; it has "
+                f"{', '.join((TRUNK, MAXIMA, *card.spaces))}"
             )
     return tuple(parts)
 
@@ -117,9 +118,11 @@ def columns_of(mine: Sequence[str], stored: Sequence[str], card: ModelCard) -> t
 
     Raises ConfigError where they do not.
     """
-    widths = {name: space.d for name, space in card.spaces.items()}
-    trunk = card.data["hyper"]["trunk"]
-    widths["trunk"] = int(trunk["layers"]) * int(trunk["width"])
+    trunk, spaces = card.data["hyper"]["trunk"], {name: space.d for name, space in card.spaces.items()}
+    widths = {
+        part: width_of(part, int(trunk["layers"]), int(trunk["width"]), spaces)
+        for part in (TRUNK, MAXIMA, *spaces)
+    }
     ordered = [part for part in stored if part in mine]
     first, last = stored.index(ordered[0]), stored.index(ordered[-1])
     if list(stored[first : last + 1]) != ordered:
