@@ -1,9 +1,9 @@
-"""Fonts that drawings are lettered in: RDKit's and Pillow's own, Matplotlib's, those of the extra `fonts`, and
-DejaVu where the system has it.
+"""Fonts that drawings are lettered in: RDKit's and Pillow's own, Matplotlib's, those of the extra `fonts`,
+and DejaVu where the system has it.
 
 A name with a package before it, "font_lato:Lato-Light", is a file of that package. A name may end in a width
-and a slant, "FreeSans~0.85/8": the font's outlines at 85 % of their width, leaning 8 degrees. The lettering of
-journals varies more than the fonts at hand.
+and a slant, "FreeSans~0.85/8": the font's outlines at 85 % of their width, leaning 8 degrees. The lettering
+of journals varies more than the fonts at hand.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def font_file(name: str) -> str:
 def _packaged(package: str, name: str) -> str:
     """The file of a font that a package of fonts carries, "" where it is not installed."""
     spec = importlib.util.find_spec(package)
-    folders = spec.submodule_search_locations if spec else None
-    files = [Path(folder) / "files" / f"{name}{kind}" for folder in folders or () for kind in (".ttf", ".otf")]
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    files = [Path(folder, "files", f"{name}{kind}") for folder in folders for kind in (".ttf", ".otf")]
     return next((str(file) for file in files if file.exists()), "")
 
 

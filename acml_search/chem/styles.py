@@ -18,8 +18,8 @@ any drawing of a molecule has: one can train a reader, the other test it.
                    resampling, gamma
 
 Rotation, mirroring, size, abbreviations, kekulised or dashed aromatic rings, written methyls and stereo
-labels vary in both. DejaVu is used where the system has it, the extra's where it is installed; the other fonts
-come with RDKit, Pillow and Matplotlib.
+labels vary in both. DejaVu is used where the system has it, the extra's where it is installed; the other
+fonts come with RDKit, Pillow and Matplotlib.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def report(
     readme: Annotated[
         Path | None,
         typer.Option(
-            help="Also put the table of results into this file, between `<!-- results: begin -->` and "
-            "`<!-- results: end -->`.",
+            help="Also put the tables into this file, between `<!-- results: begin -->` and "
+            "`<!-- results: end -->`, and the same with `properties`.",
             readable=False,
         ),
     ] = None,
@@ -42,6 +42,6 @@ def report(
     n = sum(told["results"].values())
     typer.echo(f"{told['page']}: {n:,} results, {len(told['plots']) // 2} plots")
     if told["readme"]:
-        typer.echo(f"{told['readme']}: table of results replaced")
+        typer.echo(f"{told['readme']}: tables replaced")
     for line in told["not_ahead"]:
         typer.echo(f"not ahead: {line.replace('**', '')}")

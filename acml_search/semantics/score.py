@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search.errors import ConfigError
+from acml_search.properties.features import parts_of
 from acml_search.semantics.concepts import CONCEPTS, by_name, keep_asked
 from acml_search.semantics.linear import fit
 from acml_search.semantics.sample import Sample
-from acml_search.properties.features import parts_of
 from acml_search.semantics.views import TRUNK, scaffolds, trunk_and_spaces
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ Singles = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Score:
-    """parts: `trunk`, `maxima` and names of spaces, side by side: f features in all. cosine: `v` is first divided by
-    its length. All arrays (f,) float32.
+    """parts: `trunk`, `maxima` and names of spaces, side by side: f features in all. cosine: `v` is first
+    divided by its length. All arrays (f,) float32.
     """
 
     name: str

@@ -257,6 +257,24 @@ def test_a_readme_without_a_place_is_left_as_it_is(folder, tmp_path, text) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_the_readme_takes_the_tables_it_has_room_for(folder, tmp_path) -> None:
+    readme = tmp_path / "README.md"
+    both = (
+        "<!-- results: begin -->\nkept\n<!-- results: end -->\n"
+        "<!-- properties: begin -->\nold\n<!-- properties: end -->\n"
+    )
+    readme.write_text(both)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    write_properties(alone)
+    make_report(ReportOptions((alone,), tmp_path / "out", readme))
+    text = readme.read_text()
+    assert text.startswith("<!-- results: begin -->\nkept\n<!-- results: end -->\n")
+    assert "old" not in text
+    assert "acml-search bench properties benchmarks/toynet.toml" in text
+    assert "| esol | rmse ↓ | 1,117 | **0.900 ± 0.020** | 1.200 ± 0.030 |" in text
+
+
 def test_sizes_of_groups_come_from_the_queries_where_not_told(tmp_path) -> None:
     ranks, sizes = [1] * 25 + [2] * 14 + [None], [2] * 20 + [7] * 20
     write_isomers(tmp_path, "told", ranks, sizes)

@@ -16,7 +16,7 @@ from acml_search.evaluation.report.drawing import Plots
 from acml_search.evaluation.report.found import Found, Results, by_maker, read_results
 from acml_search.evaluation.report.markdown import commands, joined, listed, table, with_interval
 from acml_search.evaluation.report.points import Point, by_group_size, classed
-from acml_search.evaluation.report.readme import replaced_results, write_bytes
+from acml_search.evaluation.report.readme import replaced_tables, write_bytes
 from acml_search.evaluation.report.reliability import diagram, part_of
 from acml_search.evaluation.report.suite import NOT_RECALL
 
@@ -54,7 +54,7 @@ def make_report(options: ReportOptions) -> dict[str, Any]:
     ConfigError where nothing is a result, or the README has no place for the table; then nothing is written.
     """
     results = read_results(options.results)
-    text = replaced_results(options.readme, results, options.command) if options.readme else None
+    text = replaced_tables(options.readme, results, options.command) if options.readme else None
     if options.out.exists() and not options.out.is_dir():
         raise ConfigError(f"{options.out} is no folder; name one with --out")
     options.out.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,9 @@ from acml_search.evaluation.report.markdown import commands, count, joined, tabl
 LOWER_IS_BETTER = ("rmse", "mae", "mse")
 HIGHER_IS_BETTER = ("spearman", "roc-auc", "auroc", "pr-auc", "auprc", "accuracy", "r2")
 
+ABLATION = "modalities"
+"""the group of systems that differ in what they were trained on"""
+
 Told = Mapping[str, Any]
 
 
@@ -30,6 +33,28 @@ def section(one: Found) -> str:
             _ranks(data.get("groups") or {}),
             _wins(data.get("wins") or {}, data.get("spread")),
             _reasons(sets),
+            commands([one.command]),
+        ]
+    )
+
+
+def brief(one: Found) -> str:
+    """What a README has room for: the scores without the ablation's systems, ranks and duels."""
+    data = one.data
+    sets: Sequence[Told] = data["sets"]
+    groups: Mapping[str, Told] = data.get("groups") or {}
+    names = dict.fromkeys(name for each in sets for name in each["systems"])
+    ablated = set((groups.get(ABLATION) or {}).get("ranks") or {}) - {"untrained"}
+    systems = [
+        name
+        for name in names
+        if name not in ablated and any(_value(each, name, "mean") is not None for each in sets)
+    ]
+    return joined(
+        [
+            _scores(sets, systems, {}),
+            _ranks(groups),
+            _wins(data.get("wins") or {}, data.get("spread")),
             commands([one.command]),
         ]
     )

@@ -1,4 +1,4 @@
-"""The README's table of results, between two markers; every other byte of the file stays."""
+"""The README's tables, each between two markers; every other byte of the file stays."""
 
 from __future__ import annotations
 
@@ -18,38 +18,60 @@ from acml_search.evaluation.report.markdown import (
     table,
     with_interval,
 )
+from acml_search.evaluation.report.properties import brief
 from acml_search.evaluation.report.retrieval import in_order, modalities
 
-BEGIN = b"<!-- results: begin -->"
-END = b"<!-- results: end -->"
 HEAD = [
     "modality", "pool", "molecules asked", "R@1 (95 %)", "R@10", "R@1 within 5 Da", "R@1 within 10 ppm",
     "R@1 of its formula", "among isomers", "best baseline, R@1",
 ]  # fmt: skip
 
 
-def replaced_results(path: Path, results: Results, command: str | None) -> bytes:
-    """The file with the table between its markers.
+def replaced_tables(path: Path, results: Results, command: str | None) -> bytes:
+    """The file with a table between each pair of its markers, `<!-- results: begin -->` and `end`, and the
+    same with `properties`. A table of which no result was named stays as it is.
 
-    Raises ConfigError where the file has no markers, or one of them twice, or there is nothing to show.
+    Raises ConfigError where the file has no markers, or one of them twice, or nothing named fills any.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file; name the README whose table is to be replaced")
-    old = path.read_bytes()
-    begin, end = old.find(BEGIN), old.find(END)
-    if old.count(BEGIN) != 1 or old.count(END) != 1 or end < begin:
+    data = path.read_bytes()
+    makers = {"results": results_table, "properties": properties_table}
+    marked = [name for name in makers if _mark(name, "begin") in data or _mark(name, "end") in data]
+    if not marked:
+        raise ConfigError(f"{path}: {_how('results')}")
+    texts = {name: makers[name](results.every, command) for name in marked}
+    if not any(texts.values()):
         raise ConfigError(
-            f"{path}: put the line `{BEGIN.decode()}` once where the table of results is to begin, and "
-            f"`{END.decode()}` once after it; what stands between them is replaced"
+            f"{path} was left as it was: no result that fills its table ({', '.join(marked)}) was named"
         )
-    text = results_table(results.every, command)
+    for name, text in texts.items():
+        data = _filled(path, data, name, text)
+    return data
+
+
+def _mark(name: str, side: str) -> bytes:
+    return f"<!-- {name}: {side} -->".encode()
+
+
+def _how(name: str) -> str:
+    begin, end = _mark(name, "begin").decode(), _mark(name, "end").decode()
+    return (
+        f"put the line `{begin}` once where the table of {name} is to begin, and `{end}` once after it; what "
+        "stands between them is replaced"
+    )
+
+
+def _filled(path: Path, old: bytes, name: str, text: str) -> bytes:
+    begin, end = _mark(name, "begin"), _mark(name, "end")
+    first, last = old.find(begin), old.find(end)
+    if old.count(begin) != 1 or old.count(end) != 1 or last < first:
+        raise ConfigError(f"{path}: {_how(name)}")
     if not text:
-        raise ConfigError(
-            f"{path} was left as it is: no result of recall or isomers was named to fill it with"
-        )
+        return old
     newline = "\r\n" if b"\r\n" in old else "\n"
     middle = f"\n{text}\n".replace("\n", newline).encode()
-    return old[: begin + len(BEGIN)] + middle + old[end:]
+    return old[: first + len(begin)] + middle + old[last:]
 
 
 def results_table(found: Sequence[Found], command: str | None) -> str:
@@ -67,6 +89,14 @@ def results_table(found: Sequence[Found], command: str | None) -> str:
         shown = [i for i in range(len(HEAD)) if any(row[i] for row in rows) or i == 0]
         parts.append(table([HEAD[i] for i in shown], [[row[i] for i in shown] for row in rows]))
         parts.append(commands(one.command for one in group))
+    if parts and command:
+        parts.append(f"This table was put here by `{command}`.")
+    return joined(parts)
+
+
+def properties_table(found: Sequence[Found], command: str | None) -> str:
+    """The scores of each property benchmark, and who is ahead of whom, with the command line under it."""
+    parts = [brief(one) for one in found if one.kind == "properties"]
     if parts and command:
         parts.append(f"This table was put here by `{command}`.")
     return joined(parts)
