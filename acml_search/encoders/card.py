@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +56,15 @@ class ModelCard:
         if not re.search(r"\bBY-NC", self.licence):
             return None
         return f"{self.name}: not for commercial use; {self.licence}"
+
+    def trust(self, spaces: Iterable[str], kind: str) -> dict[str, float]:
+        """What each space's logit counts for where those of all `spaces` are added: 1 unless it was fitted.
+
+        kind: `plain`, of scale x cosine, or `rerank`, of logits after peaks were compared.
+        """
+        names = list(spaces)
+        fitted = self.data.get("together", {}).get("+".join(sorted(names)), {}).get(kind, {})
+        return {name: float(fitted.get(name, 1.0)) for name in names}
 
     @property
     def weights(self) -> Path:

@@ -50,6 +50,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "calibration": ("question", "modality", "scale_before", "factor", "scale", "temperature", "shortlist",
                     "n_pool", "inner", "valid"),
     "rerank": ("question", "modality", "cosine", "evidence", "shortlist", "n_pool", "inner"),
+    "together": ("question", "modality", "plain", "rerank", "shortlist", "n_pool", "inner"),
 }  # fmt: skip
 """What a card keeps of each kind of result."""
 
@@ -57,9 +58,10 @@ KEPT: dict[str, tuple[str, ...]] = {
 def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None = None) -> ModelCard:
     """Put the results of suites (their folders) and of single benchmarks (JSON files) into a card.
 
-    Replaces `metrics`, `within_batches`, `calibration`, `recall_by_class` and `known_failures_by_class`, and
-    sets the scale of every calibrated space and the weights of every one whose re-ranking was fitted. Raises
-    ConfigError for a result of another model, for two fits of one space, and for a folder without results.
+    Replaces `metrics`, `within_batches`, `calibration`, `together`, `recall_by_class` and
+    `known_failures_by_class`, and sets the scale of every calibrated space and the weights of every one whose
+    re-ranking was fitted. Raises ConfigError for a result of another model, for two fits of one space, and
+    for a folder without results.
     """
     card = read_card(directory)
     found = [(path, one) for path in sources for one in _results(path) if "baseline" not in one]
@@ -78,6 +80,7 @@ def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None =
     data["within_batches"] = by_kind["batches"]
     data["calibration"] = calibration = _by_space(by_kind["calibration"])
     reranking = _by_space(by_kind["rerank"])
+    data["together"] = _by_space(by_kind["together"])
     data["spaces"] = {
         name: {
             **space,

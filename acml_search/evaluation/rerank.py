@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -168,28 +168,29 @@ def with_evidence(
         for found in workers.map(score, tasks):
             scores += found
             bar.update(len(found))
-    lists = [_lists(asked, listing, usable, wanted, scores) for listing in listings]
+    lists = [_compared(lists_of(asked, listing, usable), wanted, scores) for listing in listings]
     return usable, lists
 
 
-def _lists(
-    asked: Sequence[Asked],
-    listing: Listing,
-    usable: Sequence[int],
-    wanted: Sequence[Ints],
-    scores: Sequence[Floats],
-) -> Lists:
+def lists_of(asked: Sequence[Asked], listing: Listing, usable: Sequence[int]) -> Lists:
+    """The shortlists of the queries at the places `usable`, nothing compared: scores are 0."""
     truths = np.array([asked[i].truth for i in usable], np.int64)
     rows = list(usable)
     places = np.concatenate([truths[:, None], listing.listed[rows]], axis=1)
     cosines = np.concatenate([listing.truth_scores[rows][:, None], listing.listed_scores[rows]], axis=1)
-    evidence = np.full(places.shape, -np.inf)
-    for row, (known, values) in enumerate(zip(wanted, scores, strict=True)):
-        here = places[row] >= 0
-        evidence[row, here] = values[np.searchsorted(known, places[row, here])]
     blocks = [structure.block for i in usable if (structure := asked[i].query.structure) is not None]
     listed = listing.beaten_by[rows] < listing.depth
-    return Lists(cosines.astype(np.float64), evidence, places, listed, blocks)
+    scores = np.where(places >= 0, 0.0, -np.inf)
+    return Lists(cosines.astype(np.float64), scores, places, listed, blocks)
+
+
+def _compared(lists: Lists, wanted: Sequence[Ints], scores: Sequence[Floats]) -> Lists:
+    """The shortlists with the scores of the candidates at the places `wanted` of each query."""
+    evidence = np.full(lists.places.shape, -np.inf)
+    for row, (known, values) in enumerate(zip(wanted, scores, strict=True)):
+        here = lists.places[row] >= 0
+        evidence[row, here] = values[np.searchsorted(known, lists.places[row, here])]
+    return replace(lists, scores=evidence)
 
 
 class _Task(NamedTuple):

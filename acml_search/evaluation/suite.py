@@ -125,11 +125,14 @@ class Question:
 
 @dataclass(frozen=True)
 class FusedQuestion:
-    """`parts`: names of the questions whose observations of one compound are put together."""
+    """`parts`: names of the questions whose observations of one compound are put together. `calibrate`: SQL;
+    on the inner part of these rows it is fitted what each part's logit counts for.
+    """
 
     name: str
     parts: tuple[str, ...]
     filters: tuple[Filter, ...]
+    calibrate: str | None = None
     must: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -157,6 +157,7 @@ def _fused(path: Path, table: dict[str, Any]) -> FusedQuestion:
             str(left.pop("name")),
             tuple(left.pop("parts")),
             tuple(Filter.of(text) for text in left.pop("filters", ["none"])),
+            left.pop("calibrate", None),
             left.pop("must", {}),
         )
     except KeyError as error:

@@ -65,45 +65,45 @@ class Lists:
         return np.asarray(1.0 / sizes[group], np.float64)
 
 
-def negative_log_likelihood(lists: Lists, weights: Weights) -> tuple[float, Floats, Floats]:
-    """Weighted mean over queries of -log softmax(truth), its gradient (2,) and Hessian (2, 2) in the weights.
-    Every shortlist must hold the truth.
+def negative_log_likelihood(
+    features: Floats, there: npt.NDArray[np.bool_], weigh: Floats, at: Floats
+) -> tuple[float, Floats, Floats]:
+    """Weighted mean over queries of -log softmax(truth), its gradient (f,) and Hessian (f, f) at the weights
+    `at` (f,). `features` (nq, k, f), the truth's in column 0; `there` (nq, k): is there a candidate?
+    `weigh` (nq,): what a query counts for. Every shortlist must hold the truth.
     """
-    there = np.isfinite(lists.cosines)
-    features = np.stack([lists.cosines, lists.scores], axis=2)
-    features = np.where(there[:, :, None], features, 0.0) - features[:, :1]
-    logits = np.where(there, features @ np.array(weights), -np.inf)
+    features = np.where(there[:, :, None], features, 0.0)
+    features = features - features[:, :1]
+    logits = np.where(there, features @ at, -np.inf)
     top = logits.max(axis=1)
     share = np.exp(logits - top[:, None])
     total = share.sum(axis=1)
     share /= total[:, None]
-    weigh = lists.molecule_weights / lists.molecule_weights.sum()
+    weigh = weigh / weigh.sum()
     mean = np.einsum("qk,qkf->qf", share, features)
     second = np.einsum("q,qk,qkf,qkg->fg", weigh, share, features, features, optimize=True)
     hessian = second - np.einsum("q,qf,qg->fg", weigh, mean, mean)
     return float(weigh @ (np.log(total) + top)), weigh @ mean, hessian
 
 
-def fit_weights(lists: Lists, start: Weights) -> Weights:
-    """The weights of greatest likelihood, neither below zero: Newton's method with halved steps.
-
-    Raises ConfigError where no shortlist holds its truth.
+def most_likely(
+    features: Floats, there: npt.NDArray[np.bool_], weigh: Floats, start: npt.ArrayLike
+) -> Floats:
+    """(f,) the weights of greatest likelihood, none below zero: Newton's method with halved steps. Arguments
+    as `negative_log_likelihood` takes them.
     """
-    lists = lists.some(lists.listed)
-    if not len(lists.blocks):
-        raise ConfigError("there is no shortlist with its truth to fit the weights of re-ranking on")
     at = np.array(start, np.float64)
-    value, slope, bend = negative_log_likelihood(lists, Weights(*at))
+    value, slope, bend = negative_log_likelihood(features, there, weigh, at)
     for _ in range(100):
         free = ~((at <= 0) & (slope > 0))  # a weight that would go below zero stays there
         if not free.any():
             break
-        step = np.zeros(2)
+        step = np.zeros(len(at))
         part = bend[np.ix_(free, free)] + 1e-12 * np.eye(int(free.sum()))
         step[free] = np.linalg.solve(part, slope[free])
         for _ in range(30):
             tried = np.maximum(at - step, 0.0)
-            better, new_slope, new_bend = negative_log_likelihood(lists, Weights(*tried))
+            better, new_slope, new_bend = negative_log_likelihood(features, there, weigh, tried)
             if better <= value:
                 break
             step /= 2
@@ -113,6 +113,19 @@ def fit_weights(lists: Lists, start: Weights) -> Weights:
         at, value, slope, bend = tried, better, new_slope, new_bend
         if gained < 1e-10:
             break
+    return at
+
+
+def fit_weights(lists: Lists, start: Weights) -> Weights:
+    """The weights of greatest likelihood, neither below zero.
+
+    Raises ConfigError where no shortlist holds its truth.
+    """
+    lists = lists.some(lists.listed)
+    if not len(lists.blocks):
+        raise ConfigError("there is no shortlist with its truth to fit the weights of re-ranking on")
+    features = np.stack([lists.cosines, lists.scores], axis=2)
+    at = most_likely(features, np.isfinite(lists.cosines), lists.molecule_weights, start)
     return Weights(float(at[0]), float(at[1]))
 
 

@@ -1,8 +1,8 @@
 """Candidates for one or several observations: found in each space, scored in all of them.
 
 Every observation searches the graph side of its own space; the union of the shortlists is then scored in
-every space, from the stored vectors, and the calibrated logits are added (a product of experts: Hinton 2002):
-an observation that is missing adds nothing.
+every space, from the stored vectors, and the calibrated logits are added, each by what it counts for (a
+logarithmic opinion pool: Genest and Zidek 1986): an observation that is missing adds nothing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 class Candidates(NamedTuple):
     """n molecules, the best first.
 
-    keys: (n,) int64; cosines: (n,) float64 by space; logits: (n,) float64, the sum of scale x cosine over the
-    spaces.
+    keys: (n,) int64; cosines: (n,) float64 by space; logits: (n,) float64, the sum over the spaces of what
+    each counts for x scale x cosine.
     """
 
     keys: Keys
@@ -45,13 +45,14 @@ def gather(
     directory: IndexDirectory,
     vectors: Mapping[str, npt.NDArray[np.float32]],
     k: int,
+    trust: Mapping[str, float],
     passing: Keys | None = None,
     besides: Keys | None = None,
 ) -> Candidates:
     """The candidates for observations with the unit vectors `vectors`, (d,) by space.
 
-    k: at least so many of each space. passing: keys that may be found, ascending; None for all. besides: keys
-    that are candidates whatever their score.
+    k: at least so many of each space. trust: what each space's logit counts for. passing: keys that may be
+    found, ascending; None for all. besides: keys that are candidates whatever their score.
     Raises IndexCorrupt where a molecule lacks a vector in one of the spaces.
     """
     found = [] if besides is None else [np.asarray(besides, np.int64)]
@@ -64,7 +65,7 @@ def gather(
     cosines = {name: _cosines(directory, name, vector, union) for name, vector in vectors.items()}
     logits = np.zeros(len(union))
     for name, values in cosines.items():
-        logits += directory.spaces[name].scale * values
+        logits += trust[name] * directory.spaces[name].scale * values
     # Ties by key, so that the same question has the same answer.
     return Candidates(union, cosines, logits).take(np.lexsort((union, -logits)))
 

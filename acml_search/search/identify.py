@@ -75,7 +75,8 @@ class Identifier:
             self._check(observation.modality)
         vectors = self._vectors(asked.observations)
         lap("encode")
-        found = gather(self._directory, vectors, asked.k, asked.passing, asked.wanted)
+        trust = self._load().card.trust(vectors, "plain")
+        found = gather(self._directory, vectors, asked.k, trust, asked.passing, asked.wanted)
         lap("search")
         scored = self._scored(found, asked)
         lap("rerank")
@@ -116,8 +117,9 @@ class Identifier:
 
     def _scored(self, found: Candidates, asked: Asked) -> Scored:
         """The candidates in the order of their logits, the first ones re-scored by their peaks."""
-        spaces = self._directory.spaces
-        parts = {name: spaces[name].scale * values for name, values in found.cosines.items()}
+        spaces, card = self._directory.spaces, self._load().card
+        plain, again = (card.trust(found.cosines, kind) for kind in ("plain", "rerank"))
+        parts = {name: plain[name] * spaces[name].scale * values for name, values in found.cosines.items()}
         weights = self._weights(found, asked) if asked.rerank else {}
         if not weights:
             return Scored(found, found.logits, parts, [])
@@ -128,7 +130,8 @@ class Identifier:
         for name, weight in weights.items():
             scores = self._scores(name, asked, mols)
             parts[name] = parts[name].copy()
-            parts[name][first] = weight["cosine"] * found.cosines[name][first] + weight["evidence"] * scores
+            logits = weight["cosine"] * found.cosines[name][first] + weight["evidence"] * scores
+            parts[name][first] = again[name] * logits
         totals = np.sum(list(parts.values()), axis=0)
         rest = np.setdiff1d(np.arange(len(found.keys)), first)
         if len(rest):

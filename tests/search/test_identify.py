@@ -243,6 +243,38 @@ def test_reranked_logits_are_weighted_cosine_and_evidence(model: Model, rerankin
     assert found.probabilities.sum() == pytest.approx(1.0)
 
 
+def test_each_logit_counts_for_what_the_card_says_of_such_a_set(
+    spectral_model: Path, spectral_index: Path, reranking: Index, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(spectral_model, tmp_path / "trusted"))
+    card = json.loads((copy / "card.json").read_text())
+    card["spaces"]["c_nmr"]["rerank"] = {"cosine": 3.0, "evidence": 0.5}
+    card["spaces"]["h_nmr"]["rerank"] = {"cosine": 2.0, "evidence": 0.25}
+    factors = {"plain": {"c_nmr": 1.5, "h_nmr": 0.25}, "rerank": {"c_nmr": 1.25, "h_nmr": 0.5}}
+    card["together"] = {"c_nmr+h_nmr": factors}
+    (copy / "card.json").write_text(json.dumps(card))
+    trusting = acml_search.open_index(spectral_index, model=copy)
+    both = {"h_nmr": PROTONS, "c_nmr": SHIFTS}
+    n = len(trusting)
+    for rerank, kind in ((False, "plain"), (True, "rerank")):
+        before = {
+            row["key"]: row["why"]["logits"]
+            for row in reranking.identify(observed(**both), k=n, rerank=rerank).lists[0].rows()
+        }
+        rows = list(trusting.identify(observed(**both), k=n, rerank=rerank).lists[0].rows())
+        for row in rows:
+            for name, logit in row["why"]["logits"].items():
+                assert logit == pytest.approx(factors[kind][name] * before[row["key"]][name], abs=2e-3)
+        totals = [sum(row["why"]["logits"].values()) for row in rows]
+        assert totals == pytest.approx(sorted(totals, reverse=True), abs=2e-3)
+    for other in ({"c_nmr": SHIFTS}, {"c_nmr": SHIFTS, "h_nmr": PROTONS, "lc_ms": SPECTRUM}):
+        asked = observed(**other)
+        (plain,), (same,) = (
+            one.identify(asked, k=5, rerank=False, by_precursor=False).lists for one in (reranking, trusting)
+        )
+        assert plain.hits == same.hits
+
+
 def test_reranking_can_be_left_out_and_changes_the_order(reranking: Index) -> None:
     asked = observed(c_nmr=SHIFTS)
     plain = list(reranking.identify(asked, k=10, rerank=False).lists[0].rows())
