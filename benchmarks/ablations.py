@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from acml_search.cli.output import command_line
 from acml_search.encoders.card import read_card
-from acml_search.evaluation import metrics
+from acml_search.evaluation.measures import metrics
 from acml_search.evaluation.recall import RecallOptions, measure_recall
 from acml_search.evaluation.results import write_json
 from acml_search.training.config import TrainingConfig, read_config

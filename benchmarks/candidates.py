@@ -21,16 +21,16 @@ import numpy as np
 from acml_search.chem.inner import is_inner
 from acml_search.cli.output import command_line
 from acml_search.encoders.card import read_card
-from acml_search.evaluation import metrics
-from acml_search.evaluation.described import KnownStructures, described_file
-from acml_search.evaluation.embedding import BLOCK, embed
-from acml_search.evaluation.queries import read_queries
-from acml_search.evaluation.ranking import Ranker
-from acml_search.evaluation.recall import asked_of, molecules_of
+from acml_search.evaluation.data.described import KnownStructures, described_file
+from acml_search.evaluation.data.queries import read_queries
+from acml_search.evaluation.data.structures import make_pool
+from acml_search.evaluation.measures import metrics
+from acml_search.evaluation.ranks.answers import asked_of, molecules_of
+from acml_search.evaluation.ranks.ranking import Ranker
+from acml_search.evaluation.ranks.retrieval import Asked, Truths, query_vectors, source_of
 from acml_search.evaluation.results import write_json
-from acml_search.evaluation.retrieval import Asked, Truths, query_vectors, source_of
-from acml_search.evaluation.stored import graph_vectors
-from acml_search.evaluation.structures import make_pool
+from acml_search.evaluation.vectors.embedding import BLOCK, embed
+from acml_search.evaluation.vectors.stored import graph_vectors
 from acml_search.evaluation.workers import Workers, chunks
 
 KS = (1, 10, 100, 500)

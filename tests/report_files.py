@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acml_search.evaluation.groups import by_size, sizes_of
-from acml_search.evaluation.metrics import summarise
+from acml_search.evaluation.measures.groups import by_size, sizes_of
+from acml_search.evaluation.measures.metrics import summarise
 
 SMILES = ["CCO", "CCCO", "CCCCO", "CCCCCO", "c1ccccc1O", "CC(=O)O", "CCN", "CCCN", "CCCCCCCCCCCC", "CCOCC"]
 DIGEST = "0123456789abcdef" * 4

@@ -29,6 +29,25 @@ FLOOR = {
     "errors": 0,
     "progress": 0,
 }
+SHELVES = (
+    "workers",
+    "data",
+    "vectors",
+    "measures",
+    "ranks",
+    "results",
+    "rerank",
+    "recall",
+    "isomers",
+    "baselines",
+    "report",
+    "suite",
+    "cards",
+    "throughput",
+    "index_bench",
+    "property_bench",
+)
+"""folders and modules of `evaluation`: each imports those before it only"""
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TORCH_AT_HOME = ("encoders", "training")
 TORCH_PARTS_OF_TOWERS = "modalities/blocks"
@@ -98,6 +117,20 @@ def test_torch_is_imported_at_module_level_only_where_it_is_at_home(module: Path
     if room(module) in TORCH_AT_HOME or str(module.relative_to(PACKAGE).parent) == TORCH_PARTS_OF_TOWERS:
         return
     assert torch_imports(module.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "module", sorted((PACKAGE / "evaluation").rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_folders_of_the_benchmarks_import_one_way(module: Path) -> None:
+    here = module.relative_to(PACKAGE / "evaluation").parts[0].removesuffix(".py")
+    if here == "__init__":
+        return
+    allowed = SHELVES[: SHELVES.index(here) + 1]
+    names = [name.split(".") for name in imports(ast.parse(module.read_text(encoding="utf-8")))]
+    assert [
+        name for name in names if name[:2] == ["acml_search", "evaluation"] and name[2] not in allowed
+    ] == []
 
 
 def test_an_upward_import_is_seen() -> None:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from acml_search.cli.bench_tables import isomer_table, recall_table, throughput_table
 from acml_search.cli.options import Model, SmilesColumn, Workers
-from acml_search.cli.output import columns, command_line
+from acml_search.cli.output import command_line
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval quality and speed.")
 
@@ -111,7 +112,7 @@ def recall(
         )
     )
     _warn(result)
-    typer.echo(_recall_table(result))
+    typer.echo(recall_table(result))
 
 
 @app.command()
@@ -160,7 +161,7 @@ def isomers(
         )
     )
     _warn(result)
-    typer.echo(_isomer_table(result))
+    typer.echo(isomer_table(result))
 
 
 @app.command()
@@ -185,7 +186,7 @@ def suite(
     \b
     acml-search bench suite benchmarks/c_nmr.toml benchmarks/h_nmr.toml --out benchmarks/results/acml-base
     """
-    from acml_search.evaluation.suite_run import PAGE, SuiteOptions, measure_suite
+    from acml_search.evaluation.suite.run import PAGE, SuiteOptions, measure_suite
 
     measure_suite(
         SuiteOptions(
@@ -245,68 +246,13 @@ def throughput(
             command=command_line(),
         )
     )
-    typer.echo(_throughput_table(result))
+    typer.echo(throughput_table(result))
 
 
 def _warn(result: dict[str, Any]) -> None:
     """One line on stderr where training saw molecules that ask."""
-    from acml_search.evaluation.leakage import warning
+    from acml_search.evaluation.ranks.leakage import warning
 
     line = warning(result["leakage"])
     if line is not None:
         typer.echo(f"warning: {line}", err=True)
-
-
-def _recall_table(result: dict[str, Any]) -> str:
-    filtered = f", {result['filter']}" if result["filter"] else ""
-    head = (
-        f"{result['modality']} {result['direction']}: {result['n_queries']:,} queries "
-        f"({result['n_failed']:,} failed), pool of {result['n_pool']:,}{filtered}"
-        f"{', re-ranked' if result['rerank'] else ''}"
-    )
-    scores = {f"recall@{k}": (value, k) for k, value in result["recall"].items()} | {
-        "mrr": (result["mrr"], "mrr")
-    }
-    rows: list[tuple[object, ...]] = [("", "value", "95 % interval", "chance")]
-    for name, (value, key) in scores.items():
-        low, high = result["ci95"][key]
-        rows.append((name, f"{value:.4f}", f"{low:.4f} to {high:.4f}", f"{result['chance'][key]:.2g}"))
-    return f"{head}\n{columns(rows)}"
-
-
-def _isomer_table(result: dict[str, Any]) -> str:
-    size = result["group_size"]
-    head = (
-        f"{result['modality']}: {result['n_queries']:,} queries ({result['n_failed']:,} failed) in "
-        f"{result['n_groups']:,} formulas, groups of {size['median']:g} (median) to {size['max']:,} molecules"
-        f"{', re-ranked' if result['rerank'] else ''}"
-    )
-    rows: list[tuple[object, ...]] = [("", "value", "95 % interval", "chance")]
-    for name, prefix in (("accuracy", ""), ("mrr", "mrr_")):
-        low, high = result[f"{prefix}ci95"]
-        rows.append(
-            (name, f"{result[name]:.4f}", f"{low:.4f} to {high:.4f}", f"{result[f'{prefix}chance']:.2g}")
-        )
-    return f"{head}\n{columns(rows)}"
-
-
-def _throughput_table(result: dict[str, Any]) -> str:
-    rows: list[tuple[object, ...]] = [("pipeline", "molecules/s", "lowest to highest of the rounds")]
-    for name, (low, high) in result["spread"].items():
-        rows.append((name, round(result[f"{name}_per_second"]), f"{low:,.0f} to {high:,.0f}"))
-    stages: list[tuple[object, ...]] = [("stage", "µs/molecule", "share of end to end")]
-    for name, stage in result["stages"].items():
-        share = "" if stage["share"] is None else f"{stage['share']:.0%}"
-        stages.append((name, f"{stage['microseconds']:.1f}", share))
-    head = f"{result['n']:,} molecules, {result['workers']} workers, {result['rounds']} rounds"
-    ratio = f"end to end is {result['ratio_to_parse']:.2f} x parse_only"
-    for name in ("pyg", "pyg_in_workers", "chemprop", "chemprop_in_workers"):
-        if result[f"ratio_to_{name}"] is not None:
-            ratio += f", {result[f'ratio_to_{name}']:.1f} x {name}"
-    for reason in dict.fromkeys(result["why_not"].values()):
-        ratio += f"\nnot measured: {reason}"
-    if result["ratio_to_one_space"] is not None:
-        n = len(result["spaces"])
-        alone = result["one_space"]
-        ratio += f"; {n} spaces in one pass run at {result['ratio_to_one_space']:.2f} x {alone} alone"
-    return f"{head}\n{columns(rows)}\n{ratio}\n\n{columns(stages)}"

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import ConfigError
-from acml_search.evaluation.classes import by_class, failures
-from acml_search.evaluation.suite_run import SUMMARY
+from acml_search.evaluation.measures.classes import by_class, failures
+from acml_search.evaluation.suite.run import SUMMARY
 
 _WHAT = (
     "question",

@@ -15,15 +15,16 @@ import numpy as np
 
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import ConfigError
-from acml_search.evaluation import metrics
-from acml_search.evaluation.groups import by_size, sizes_of
-from acml_search.evaluation.leakage import check_truths
-from acml_search.evaluation.ranking import Every, Ranker, SameFormula
-from acml_search.evaluation.recall import TIE_RULE, RetrievalOptions, asked_of
-from acml_search.evaluation.rerank import Keeper
+from acml_search.evaluation.data.structures import Pool
+from acml_search.evaluation.measures import metrics
+from acml_search.evaluation.measures.groups import by_size, sizes_of
+from acml_search.evaluation.ranks.answers import TIE_RULE, asked_of
+from acml_search.evaluation.ranks.leakage import check_truths
+from acml_search.evaluation.ranks.ranking import Every, Ranker, SameFormula
+from acml_search.evaluation.ranks.retrieval import Asked, Clock, rank_queries
+from acml_search.evaluation.recall import RetrievalOptions
+from acml_search.evaluation.rerank.rescoring import Keeper
 from acml_search.evaluation.results import write_json, write_per_query
-from acml_search.evaluation.retrieval import Asked, Clock, rank_queries
-from acml_search.evaluation.structures import Pool
 from acml_search.evaluation.workers import Workers
 from acml_search.modalities import get
 

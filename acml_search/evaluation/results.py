@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search.errors import ConfigError
-from acml_search.evaluation.retrieval import Asked
-from acml_search.evaluation.structures import Pool
+from acml_search.evaluation.data.structures import Pool
+from acml_search.evaluation.ranks.retrieval import Asked
 
 _COLUMNS: dict[str, pa.DataType] = {
     "row": pa.int64(),

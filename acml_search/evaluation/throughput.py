@@ -25,10 +25,10 @@ from acml_search.errors import ConfigError, InvalidMolecule
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.baselines import pyg
 from acml_search.evaluation.baselines.chemprop_peer import ChempropPeer
+from acml_search.evaluation.data.structures import LibraryRows
 from acml_search.evaluation.recall import check_space
 from acml_search.evaluation.results import check_out, write_json
-from acml_search.evaluation.stages import time_stages
-from acml_search.evaluation.structures import LibraryRows
+from acml_search.evaluation.vectors.stages import time_stages
 from acml_search.evaluation.workers import Workers, chunks
 from acml_search.progress import progress
 

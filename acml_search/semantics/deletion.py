@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from acml_search import __version__
 from acml_search.errors import ConfigError
-from acml_search.evaluation.metrics import bootstrap_interval
+from acml_search.evaluation.measures.metrics import bootstrap_interval
 from acml_search.progress import progress
 from acml_search.semantics.attribution import METHODS, attribute
 from acml_search.semantics.sample import Sample, read_sample

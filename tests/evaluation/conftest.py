@@ -98,8 +98,8 @@ def done(tmp_path_factory, two_spaces):
 
     One molecule in two is inner there, for none of ten would be.
     """
-    from acml_search.evaluation import further, question
-    from acml_search.evaluation.suite_run import SuiteOptions, measure_suite
+    from acml_search.evaluation.suite import further, question
+    from acml_search.evaluation.suite.run import SuiteOptions, measure_suite
 
     folder = write_measured(tmp_path_factory.mktemp("suite"))
     files = tuple(folder / f"{name}.toml" for name in ("carbon", "spelled", "electrons", "both"))

@@ -12,10 +12,10 @@ import pytest
 from acml_search.encoders.card import read_card
 from acml_search.encoders.model import load_model
 from acml_search.errors import ConfigError
-from acml_search.evaluation import classes
 from acml_search.evaluation.cards import fill_card
+from acml_search.evaluation.measures import classes
 from acml_search.evaluation.recall import RecallOptions, measure_recall
-from acml_search.evaluation.suite_run import measure_suite
+from acml_search.evaluation.suite.run import measure_suite
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from acml_search.errors import ConfigError
+from acml_search.evaluation.data.structures import Pool, Query, Structure
 from acml_search.evaluation.isomers import isomer_result, measure_isomers
-from acml_search.evaluation.metrics import FAILED
+from acml_search.evaluation.measures.metrics import FAILED
+from acml_search.evaluation.ranks.retrieval import Asked
 from acml_search.evaluation.recall import RecallOptions, RetrievalOptions, measure_recall
-from acml_search.evaluation.retrieval import Asked
-from acml_search.evaluation.structures import Pool, Query, Structure
 
 
 def options(folder, model, kind=RetrievalOptions, **more):

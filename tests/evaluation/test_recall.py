@@ -13,9 +13,9 @@ from rdkit import Chem
 
 from acml_search.encoders.model import load_model
 from acml_search.errors import ConfigError, FilterError, LibraryError, UnknownModality
-from acml_search.evaluation.metrics import TIE_TOLERANCE
+from acml_search.evaluation.data.records import record_of
+from acml_search.evaluation.measures.metrics import TIE_TOLERANCE
 from acml_search.evaluation.recall import RecallOptions, measure_recall
-from acml_search.evaluation.records import record_of
 
 QUERIES = ["CCO", "CCN", "CC(=O)O", "c1ccccc1O", "OCC", "C1CC", "CC(C)Cc1ccc(cc1)C(C)C(=O)O"]
 LIBRARY = ["CCCC", "CC(C)C", "NCC", "COC", "CC(=O)Nc1ccc(O)cc1", "not a molecule", "c1ccncc1", "CCS"]
@@ -202,7 +202,7 @@ def test_a_column_of_another_kind_is_no_hundred_misses(files, two_spaces) -> Non
 
 
 def test_all_columns_of_a_spectrum_are_named(files, two_spaces) -> None:
-    from acml_search.evaluation.queries import read_queries
+    from acml_search.evaluation.data.queries import read_queries
     from acml_search.evaluation.workers import Workers
 
     pq.write_table(pa.table({"smiles": ["CCO"], "mzs": [[45.0]]}), files / "peaks.parquet")

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from acml_search.chem.inner import is_inner
 from acml_search.errors import ConfigError, InvalidRecord
 from acml_search.evaluation.baselines.bits import packed_bits
-from acml_search.evaluation.structures import Pool, Query
+from acml_search.evaluation.data.structures import Pool, Query
 from acml_search.evaluation.workers import Workers
 from acml_search.modalities import get
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search.errors import ConfigError
-from acml_search.evaluation.classes import BITS, fingerprints
+from acml_search.evaluation.measures.classes import BITS, fingerprints
 from acml_search.evaluation.workers import Workers, chunks
 from acml_search.progress import progress
 

@@ -15,7 +15,7 @@ from acml_search.errors import InvalidMolecule
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.baselines.base import Baseline, Material, Score, Scores, register
 from acml_search.evaluation.baselines.observed import SHIFTS, smooth, unit
-from acml_search.evaluation.depends import side_key
+from acml_search.evaluation.vectors.depends import side_key
 from acml_search.evaluation.workers import chunks
 from acml_search.progress import progress
 

@@ -125,8 +125,8 @@ def _synthetic(plan: Plan, n: int | None, source: Source, folder: Path) -> dict[
 def _depends(plan: Plan, source: Source) -> dict[str, Any]:
     """What the vectors of the files depend on: their content, the weights, and the code that embeds."""
     from acml_search.encoders.card import read_card
-    from acml_search.evaluation.depends import side_key
     from acml_search.evaluation.recall import check_space
+    from acml_search.evaluation.vectors.depends import side_key
     from acml_search.library.read import open_library
 
     card = read_card(source.model)
@@ -155,8 +155,8 @@ def _embeddings(plan: Plan, n: int | None, source: Source, folder: Path) -> dict
 def _write_base(
     plan: Plan, n: int | None, source: Source, card: Any, workers: Any, folder: Path
 ) -> dict[str, Any]:
-    from acml_search.evaluation.described import described_file
-    from acml_search.evaluation.stored import PART, graph_vectors
+    from acml_search.evaluation.data.described import described_file
+    from acml_search.evaluation.vectors.stored import PART, graph_vectors
 
     space = plan.data["space"]
     files = []
@@ -195,10 +195,10 @@ def _write_base(
 
 def _write_queries(plan: Plan, source: Source, workers: Any, folder: Path) -> dict[str, Any]:
     """Records that were asked, a seeded choice; those that could not be embedded are counted and left out."""
-    from acml_search.evaluation.embedding import BLOCK as AT_ONCE
-    from acml_search.evaluation.embedding import Source as Record
-    from acml_search.evaluation.embedding import embed
-    from acml_search.evaluation.queries import read_queries
+    from acml_search.evaluation.data.queries import read_queries
+    from acml_search.evaluation.vectors.embedding import BLOCK as AT_ONCE
+    from acml_search.evaluation.vectors.embedding import Source as Record
+    from acml_search.evaluation.vectors.embedding import embed
     from acml_search.evaluation.workers import chunks
 
     space, told = plan.data["space"], {}

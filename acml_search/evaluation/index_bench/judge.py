@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search.errors import ConfigError
-from acml_search.evaluation.metrics import bootstrap_interval
+from acml_search.evaluation.measures.metrics import bootstrap_interval
 from acml_search.progress import progress
 
 Floats = npt.NDArray[np.float32]

@@ -49,7 +49,7 @@ from pathlib import Path
 from typing import Any
 
 from acml_search.errors import ConfigError
-from acml_search.evaluation.toml_file import read_toml
+from acml_search.evaluation.data.toml_file import read_toml
 
 Setting = Mapping[str, Any]
 

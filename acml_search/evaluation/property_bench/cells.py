@@ -11,10 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import resource
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ import pyarrow.parquet as pq
 from acml_search.errors import AcmlSearchError, ConfigError
 from acml_search.evaluation.property_bench import trained
 from acml_search.evaluation.property_bench.plan import HIGHER_IS_BETTER, PropertySet, System
+from acml_search.evaluation.property_bench.processor import one_thread, processor_seconds
 from acml_search.evaluation.property_bench.rows import Floats, Parts, Rows
 from acml_search.evaluation.property_bench.scores import score
 from acml_search.evaluation.property_bench.store import Columns, Features, FeatureStore
@@ -108,7 +107,7 @@ def predictions_of(path: Path) -> Path:
 
 def run_cell(cell: Cell) -> dict[str, Any]:
     """Task of a worker: fit, predict, store, score. What a user can cause is told as `why_not`."""
-    began, before = time.perf_counter(), _processor_seconds()
+    began, before = time.perf_counter(), processor_seconds()
     cell.path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with one_thread():
@@ -119,30 +118,9 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     result = _about(cell) | more | rescored(cell.path, cell.asked.metric, _seen(cell))
     result["seen_list"] = cell.seen_list
     result["seconds"] = round(time.perf_counter() - began, 2)
-    result["processor_seconds"] = round(_processor_seconds() - before, 2)
+    result["processor_seconds"] = round(processor_seconds() - before, 2)
     write_json(result, cell.path)
     return result
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Linear algebra on one thread: the cores are busy with other cells."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _processor_seconds() -> float:
-    """What this process and its peers have used: on a busy machine, how dear a cell is."""
-    mine, theirs = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return mine.ru_utime + mine.ru_stime + theirs.ru_utime + theirs.ru_stime
 
 
 def _seen(cell: Cell) -> dict[str, bool] | None:

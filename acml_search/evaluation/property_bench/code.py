@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import acml_search
-from acml_search.evaluation.depends import what_runs
+from acml_search.evaluation.vectors.depends import what_runs
 
 _ROOM = "acml_search.properties"
 

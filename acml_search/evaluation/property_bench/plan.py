@@ -40,13 +40,13 @@ systems = ["full", "single-c_nmr"]
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from acml_search.errors import ConfigError
-from acml_search.evaluation.toml_file import read_toml
+from acml_search.evaluation.data.toml_file import read_toml
 
 TASKS = ("regression", "classification")
 KINDS = ("embedding", "untrained", "morgan", "rdkit", "minimol", "chemprop", "finetuned")
@@ -165,6 +165,15 @@ def _check(plan: Plan) -> None:
     for name in (*names, *plan.systems):
         if not re.fullmatch(r"[\w-]+", name):
             raise ConfigError(f"{plan.path}: {name!r} goes into file names; use letters, digits, '-' and '_'")
+
+
+def check_named(plan: Plan, sets: Sequence[str], systems: Sequence[str]) -> None:
+    """Raises ConfigError for the name of a set or of a system that the benchmark does not have."""
+    known = {"set": [one.name for one in plan.sets], "system": list(plan.systems)}
+    for what, asked in (("set", sets), ("system", systems)):
+        unknown = [name for name in asked if name not in known[what]]
+        if unknown:
+            raise ConfigError(f"{plan.path} has no {what} {unknown[0]!r}; it has {', '.join(known[what])}")
 
 
 def _system(path: Path, name: str, table: dict[str, Any]) -> System:

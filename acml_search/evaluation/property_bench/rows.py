@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search.errors import ConfigError, LibraryError
+from acml_search.evaluation.data.structures import Described
 from acml_search.evaluation.property_bench.plan import PropertySet
-from acml_search.evaluation.structures import Described
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

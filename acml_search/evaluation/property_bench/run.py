@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ import numpy.typing as npt
 from acml_search.encoders.card import read_card
 from acml_search.encoders.seen import SeenList, training_list
 from acml_search.errors import AcmlSearchError, ConfigError
-from acml_search.evaluation.described import described_file
+from acml_search.evaluation.data.described import described_file
 from acml_search.evaluation.property_bench import cost
 from acml_search.evaluation.property_bench.cells import Cell, cell_path, kept, read_cell, run_cell
 from acml_search.evaluation.property_bench.features import PART, Task, compute
 from acml_search.evaluation.property_bench.intervals import add_intervals
-from acml_search.evaluation.property_bench.plan import Plan, PropertySet, System, read_plan
+from acml_search.evaluation.property_bench.plan import Plan, PropertySet, System, check_named, read_plan
 from acml_search.evaluation.property_bench.rows import Rows, failed_shown, parts_of, read_rows
 from acml_search.evaluation.property_bench.summary import left_out, summarise_system, whole_result
 from acml_search.evaluation.property_bench.ways import Way, key_of_cell, ways_of
@@ -67,8 +67,8 @@ def measure_properties(options: PropertyOptions) -> dict[str, Any]:
     """
     plan = read_plan(options.benchmark)
     if options.model is not None:
-        plan = _with_model(plan, options.model)
-    _check(plan, options)
+        plan = replace(plan, model=options.model)
+    check_named(plan, options.only, options.systems)
     options.out.mkdir(parents=True, exist_ok=True)
     bench = _Bench(plan, options)
     with Workers(options.workers) as workers:
@@ -285,17 +285,3 @@ class _Bench:
         ]
         before = [read_cell(path) for path in dict.fromkeys(paths)]
         return [cell for cell in before if cell is not None]
-
-
-def _with_model(plan: Plan, model: str) -> Plan:
-    from dataclasses import replace
-
-    return replace(plan, model=model)
-
-
-def _check(plan: Plan, options: PropertyOptions) -> None:
-    known = {"set": [one.name for one in plan.sets], "system": list(plan.systems)}
-    for what, asked in (("set", options.only), ("system", options.systems)):
-        unknown = [name for name in asked if name not in known[what]]
-        if unknown:
-            raise ConfigError(f"{plan.path} has no {what} {unknown[0]!r}; it has {', '.join(known[what])}")

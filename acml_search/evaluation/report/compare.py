@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acml_search.evaluation.metrics import bootstrap_interval, hits_at_k, per_molecule
+from acml_search.evaluation.measures.metrics import bootstrap_interval, hits_at_k, per_molecule
 from acml_search.evaluation.report.found import Found
 from acml_search.evaluation.report.markdown import signed
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from acml_search.evaluation import classes, groups
+from acml_search.evaluation.measures import classes, groups
 from acml_search.evaluation.report.found import Found
 
 

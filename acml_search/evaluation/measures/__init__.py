@@ -1,0 +1,1 @@
+"""The figures, from ranks and predictions that are already there."""

@@ -1,0 +1,1 @@
+"""`bench suite`: files of questions, asked together from one embedding pass."""

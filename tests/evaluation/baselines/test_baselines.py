@@ -1,0 +1,181 @@
+"""Baselines: each ranks as computed by hand, learns from training rows alone, is asked as the model is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from evaluation_files import SHIFTS, write_measured
+from rdkit import Chem
+
+from acml_search.chem.molecule import describe
+from acml_search.encoders.predict import Predicted
+from acml_search.errors import ConfigError
+from acml_search.evaluation.baselines import base, fingerprint, nearest_spectrum, shifts
+from acml_search.evaluation.baselines.base import Material, Rows, baseline
+from acml_search.evaluation.baselines.observed import masses, smooth
+from acml_search.evaluation.data.structures import Pool, Query, Structure
+from acml_search.evaluation.suite.run import SuiteOptions, measure_suite
+from acml_search.evaluation.workers import Workers
+from acml_search.spectra.masses import Spectrum
+
+NAMES = list(SHIFTS)
+
+
+def structure(smiles: str) -> Structure:
+    known = describe(Chem.MolFromSmiles(smiles), None)
+    return Structure(known.smiles, known.inchikey[:14], known.formula, known.exact_mass)
+
+
+@pytest.fixture
+def material(tmp_path: Path) -> Iterator[Material]:
+    """Three molecules ask; the others are training rows, one of them taken as the inner part."""
+    pool = Pool([structure(smiles) for smiles in NAMES], 0)
+    rows = [
+        Query(i, one, {"shifts": SHIFTS[name]}, None)
+        for i, (name, one) in enumerate(zip(NAMES, pool.structures, strict=True))
+    ]
+    items = [np.array(SHIFTS[name], np.float32) for name in NAMES[:3]]
+    with Workers(1) as workers:
+        yield Material("c_nmr", pool, items, np.arange(3), rows[3:], workers, tmp_path, "none")
+
+
+def whole(name: str, material: Material) -> np.ndarray:
+    return baseline(name).prepare(material)(0, len(material.pool))
+
+
+def test_random_scores_do_not_depend_on_blocks(material: Material) -> None:
+    score = baseline("random").prepare(material)
+    np.testing.assert_array_equal(score(0, 10)[:, 4:7], score(4, 7))
+    assert len(np.unique(score(0, 10))) == 30
+
+
+def test_formula_ties_all_isomers(material: Material) -> None:
+    scores = whole("formula", material)
+    # ethanol and dimethyl ether are isomers, acetic acid is alone
+    np.testing.assert_array_equal(scores[:2, :3], [[1, 1, 0], [1, 1, 0]])
+    np.testing.assert_array_equal(scores[2], np.arange(10) == 2)
+    assert material.told["expected_at_1"] == pytest.approx((0.5 + 0.5 + 1) / 3)
+
+
+def test_nearest_spectrum_finds_the_molecules_like_those_of_the_nearest_one(
+    material: Material, monkeypatch: Any
+) -> None:
+    alone = material.training[4]  # tert-butanol
+    monkeypatch.setattr(base, "is_inner", lambda block: block == alone.structure.block)
+    material.items[0] = np.array(SHIFTS["CCOCC"], np.float32)  # as the training row of diethyl ether
+    scores = whole("nearest_spectrum", material)
+    assert scores[0].argmax() == NAMES.index("CCOCC")
+    assert alone.structure.block not in material.train.blocks
+    assert material.inner.blocks == [alone.structure.block]
+    told = material.told["chosen_on_inner"]
+    assert told["neighbours"] in nearest_spectrum.NEIGHBOURS
+    assert told["power"] in nearest_spectrum.POWERS
+
+
+def test_tanimoto_by_hand() -> None:
+    a, b = np.array([[1.0, 1, 0, 0]]), np.array([[1.0, 0, 1, 0], [0, 0, 0, 1]])
+    np.testing.assert_allclose(nearest_spectrum._tanimoto(a, b), [[1 / 3, 0.0]])
+
+
+def test_binned_observations_by_hand() -> None:
+    near = smooth("c_nmr", [[50.0], [50.5], [90.0]], 1.0) @ smooth("c_nmr", [[50.0]], 1.0).T
+    # two Gaussians a half of their width apart overlap by exp(-1/16)
+    np.testing.assert_allclose(near[:, 0], [1.0, np.exp(-1 / 16), 0.0], atol=1e-3)
+    spectrum = Spectrum(np.array([100.25]), np.array([4.0]), 150.25, (0, 0, 0), 0.0)
+    table = masses([spectrum], 0.5).toarray()[0]
+    # the peak half between two bins, the neutral loss of 50 on one
+    np.testing.assert_allclose(np.sort(table[table > 0]), np.array([1.0, 1.0, 2.0]) / np.sqrt(6.0), rtol=1e-6)
+
+
+def test_the_share_of_usual_odds_is_the_one_that_finds_the_inner_molecules() -> None:
+    # One bit everybody has, one that is rare. Half of the usual odds taken off, the rare bit decides.
+    usual = np.array([4.0, -4.0], np.float32)
+    logits = np.array([[3.0, -1.0]], np.float32)  # the rare bit is likelier than usual
+    truth, other = np.array([[0.0, 1.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
+    found = fingerprint._by_share(logits, usual, truth, other)
+    # scores of truth and other: -1 + 4 share against 3 - 4 share; a tie, at a half, is lost
+    assert found == {0.0: 0.5, 0.5: 0.5, 0.75: 1.0, 0.9: 1.0, 1.0: 1.0}
+
+
+def test_usual_odds_are_those_of_the_training_rows() -> None:
+    bits = np.array([[1, 0], [1, 0], [1, 1]], np.float32)
+    np.testing.assert_allclose(fingerprint._log_odds(bits), np.log([3.5 / 0.5, 1.5 / 2.5]), rtol=1e-6)
+
+
+def test_predicted_peaks_in_a_histogram_by_hand() -> None:
+    def peaks(*position: float) -> Predicted:
+        n = len(position)
+        return Predicted(np.arange(n), np.array(position), np.zeros(n), np.ones(n))
+
+    predicted = [peaks(50.0, 50.0), peaks(90.0)]  # two equivalent atoms show one peak
+    table = shifts._spread("c_nmr", 3, [0, 2], predicted).astype(np.float32)
+    asked = smooth("c_nmr", [[50.0]], shifts.WIDTH["c_nmr"])
+    apart = np.exp(-((40 / shifts.WIDTH["c_nmr"]) ** 2) / 4)
+    np.testing.assert_allclose(asked @ table.T, [[1.0, 0.0, apart]], atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "acml"])
+def test_what_learns_learns_from_training_rows_alone(name: str, material: Material, monkeypatch: Any) -> None:
+    inner = material.training[2].structure.block
+    monkeypatch.setattr(base, "is_inner", lambda block: block == inner)
+    module = __import__(f"acml_search.evaluation.baselines.{name}", fromlist=["x"])
+    monkeypatch.setattr(module, "EPOCHS", 2)
+    first = whole(name, material)
+    assert first.shape == (3, 10)
+    assert np.isfinite(first).all()
+    asked = {one.block for one in material.pool.structures[:3]}
+    assert not asked & (set(material.train.blocks) | set(material.inner.blocks))
+    assert material.told["chosen_on_inner"]["epoch"] in (1, 2)
+    np.testing.assert_allclose(whole(name, material), first, rtol=1e-4, atol=1e-4)  # the same seed
+
+
+def test_records_of_a_molecule_are_limited_and_unreadable_ones_left_out() -> None:
+    one = structure("CCO")
+    rows = [Query(i, one, {"shifts": [10.0 + i]}, None) for i in range(5)] + [
+        Query(9, one, {"shifts": []}, None)
+    ]
+    assert len(Rows.of(rows, "c_nmr", 3)) == 3
+    assert len(Rows.of(rows, "c_nmr")) == 5
+
+
+def test_training_rows_that_are_missing_are_named(material: Material) -> None:
+    material.training = []
+    with pytest.raises(ConfigError, match="name such rows with `training`"):
+        baseline("nearest_spectrum").prepare(material)
+
+
+def test_an_unknown_baseline_and_one_that_makes_no_sense_are_named() -> None:
+    with pytest.raises(ConfigError, match="there is no baseline 'oracle'; there are acml, fingerprint"):
+        baseline("oracle")
+    assert "no shifts in lc_ms" in str(baseline("shifts").why_not("lc_ms"))
+    assert "straw man" in str(baseline("acml").why_not("image"))
+
+
+def test_a_suite_asks_baselines_as_it_asks_the_model(two_spaces: Path, tmp_path: Path) -> None:
+    write_measured(tmp_path)
+    (tmp_path / "one.toml").write_text(
+        'library = ["library.smi"]\n[[question]]\nname = "one"\nmodality = "c_nmr"\n'
+        'queries = "spectra.parquet"\nwhere = "split = \'valid\'"\nfilters = ["none", "formula"]\n'
+        "isomers = true\nbatch = 0\ntraining = \"split = 'train'\"\n"
+        'baselines = ["random", "formula", "shifts"]\n'
+    )
+    out = tmp_path / "out"
+    measure_suite(SuiteOptions(files=(tmp_path / "one.toml",), out=out, model=str(two_spaces), workers=1))
+    ours = json.loads((out / "one.json").read_text())
+    for name in ("random", "formula", "shifts"):
+        told = json.loads((out / f"one.baseline-{name}.json").read_text())
+        assert told["baseline"] == name
+        assert (told["n_queries"], told["n_pool"], told["n_failed"]) == (
+            ours["n_queries"],
+            ours["n_pool"],
+            ours["n_failed"],
+        )
+        assert (out / f"one.baseline-{name}.isomers.json").exists()
+    ranks = pq.read_table(out / "one.baseline-formula.queries.parquet").to_pylist()
+    assert {row["rank"] for row in ranks if row["smiles"] == "CCO"} == {2}  # dimethyl ether ties
