@@ -1,0 +1,119 @@
+"""How many pictures are read exactly, and which are not?
+
+    python benchmarks/pictures.py --out benchmarks/results/pictures.json
+
+Molecules of the inner part of `train`, which no training saw, are drawn in styles of the held-out family
+(`chem.styles`), one picture each, and read. A reading is exact when its InChIKey has the molecule's first
+block; one that cannot be read, or a molecule that cannot be drawn, is not exact. Each part of a style stands
+by itself: its share of exact readings, with 95 % intervals (Wilson 1927).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rdkit import Chem, rdBase
+from scipy.stats import binomtest
+
+from acml_search.chem.depict import draw
+from acml_search.chem.inner import is_inner
+from acml_search.chem.styles import Style, held_out_style
+from acml_search.cli.output import command_line
+from acml_search.encoders.model import load_model
+from acml_search.errors import InvalidMolecule, InvalidRecord
+from acml_search.evaluation.data.queries import read_queries
+from acml_search.evaluation.results import check_out, write_json
+from acml_search.evaluation.workers import Workers
+from acml_search.modalities.pictures.pixels import ink_of
+from acml_search.progress import progress
+from acml_search.training.recognise import same_molecule
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="acml-base")
+    parser.add_argument("--queries", type=Path, default=Path("../shared/data/nmr_c13.parquet"))
+    parser.add_argument("--n", type=int, default=600, help="pictures")
+    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    check_out(arguments.out)
+    torch.set_num_threads(1)
+    with Workers(1, model=arguments.model) as workers:
+        rows = read_queries(arguments.queries, workers).select(where="split = 'train'")
+    known = {one.structure.block: one.structure.smiles for one in rows if one.structure is not None}
+    molecules = [smiles for block, smiles in sorted(known.items()) if is_inner(block)]
+    model = load_model(arguments.model)
+    reader: Any = model.network.tower("image").encoder
+    told = []
+    for i in progress(range(arguments.n), desc="reading", unit="picture"):
+        smiles = molecules[i % len(molecules)]
+        style = held_out_style(np.random.default_rng([arguments.seed, i]))
+        told.append({"smiles": smiles, **_read(reader, smiles, style), "style": _parts(style)})
+    by_part: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for one in told:
+        for part, values in one["style"].items():
+            for value in values:
+                by_part[part][value].append(one["exact"])
+    result = {
+        "kind": "pictures",
+        "model": arguments.model,
+        "model_digest": model.card.digest,
+        "n_molecules": len(molecules),
+        "n": len(told),
+        "exact": _share([one["exact"] for one in told]),
+        "by_style": {
+            part: {value: _share(hits) for value, hits in sorted(values.items())}
+            for part, values in by_part.items()
+        },
+        "seed": arguments.seed,
+        "command": command_line(),
+        "pictures": told,
+    }
+    write_json(result, arguments.out)
+    print(f"{len(told)} pictures, exact: {_text(result['exact'])}")
+    for part, values in result["by_style"].items():
+        print(f"{part}: " + "; ".join(f"{value} {_text(share)}" for value, share in values.items()))
+
+
+def _read(reader: Any, smiles: str, style: Style) -> dict[str, Any]:
+    """What was read and whether it is the molecule; the reason where nothing was."""
+    try:
+        with rdBase.BlockLogs(), torch.inference_mode():
+            ink, _ = ink_of(draw(Chem.MolFromSmiles(smiles), style).image)
+            read = reader.read(ink).smiles
+            return {"read": read, "exact": same_molecule(read, smiles)}
+    except (InvalidMolecule, InvalidRecord) as error:
+        return {"read": None, "exact": False, "error": error.reason}
+
+
+def _parts(style: Style) -> dict[str, list[str]]:
+    """The parts of a style that readings are counted by; a picture may have several effects."""
+    length = "fitted" if style.bond is None else ("under 24" if style.bond < 24 else "24 and more")
+    return {
+        "font": [style.font],
+        "mode": [style.mode],
+        "line": [str(style.line)],
+        "bond, pixels": [length],
+        "effect": [name for name, _ in style.effects] or ["none"],
+    }
+
+
+def _share(hits: list[bool]) -> dict[str, Any]:
+    low, high = binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
+    return {"share": sum(hits) / len(hits), "ci95": [float(low), float(high)], "n": len(hits)}
+
+
+def _text(one: dict[str, Any]) -> str:
+    return f"{one['share']:.3f} ({one['ci95'][0]:.3f} to {one['ci95'][1]:.3f}, {one['n']})"
+
+
+if __name__ == "__main__":
+    main()
