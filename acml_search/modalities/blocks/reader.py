@@ -1,7 +1,9 @@
 """From a picture to a vector: the structures that it may show, written as SMILES, read by the SMILES encoder.
 
 One letter misread is another molecule, far away. Where the picture leaves a choice, the vectors of the likely
-readings are averaged by their probabilities: the right one stays near.
+readings are averaged by their probabilities: the right one stays near. And a picture that is not read surely
+is read again a little smaller, larger, paler and darker: what misleads the network in one view is seldom
+there in all (test-time augmentation).
 """
 
 from __future__ import annotations
@@ -41,6 +43,13 @@ _MAX_PIXELS = 2_000_000
 _TRUSTED = 0.93
 """mean probability above which a reading is not questioned"""
 _OTHER_SCALES = (1.5, 0.67, 2.2, 0.45)
+_SURE = 0.96
+"""mean probability above which one view is enough"""
+_VIEWS = ((0.9, 1.0), (1.12, 1.0), (1.0, 1.4), (1.0, 0.7))
+"""further views: factor on the scale, and exponent on the ink (0 to 1). They and the next were chosen on
+inner molecules drawn in training styles: readings that are exact rose from 0.857 to 0.870"""
+_FOR_TRUST = 80
+"""a view counts by its mean probability to this power"""
 _LEAST = 0.1
 """share below which another reading is left out"""
 _KEPT = 64
@@ -138,7 +147,12 @@ class PictureReader(nn.Module):
                 other = self._at(ink, first * factor)
                 if other[1].trust > read.trust:
                     seen, read, scale = other
-        shares = weighed(seen)
+        views = [(read.trust, weighed(seen))]
+        if read.trust < _SURE:
+            for factor, power in _VIEWS:
+                other_seen, other_read, _ = self._at(toned(ink, power), scale * factor)
+                views.append((other_read.trust, weighed(other_seen)))
+        shares = agreed(views)
         return Reading(shares[0][0], read, scale, shares)
 
     def _at(self, ink: np.ndarray, scale: float) -> tuple[Seen, Read, float]:
@@ -173,6 +187,31 @@ def weighed(seen: Seen) -> tuple[tuple[str, float], ...]:
     order = np.argsort(-odds, kind="stable")
     names = list(against)
     return tuple((names[i], float(odds[i] / odds.sum())) for i in order if odds[i])
+
+
+def agreed(
+    views: Sequence[tuple[float, Sequence[tuple[str, float]]]],
+) -> tuple[tuple[str, float], ...]:
+    """Readings and shares of several views of one picture, each with its trust, as those of one."""
+    most = max(trust for trust, _ in views)
+    shares: dict[str, float] = {}
+    for trust, found in views:
+        counts = (trust / most) ** _FOR_TRUST if most > 0 else 1.0
+        for smiles, share in found:
+            shares[smiles] = shares.get(smiles, 0.0) + counts * share
+    least = _LEAST * sum(shares.values())
+    # The likeliest stays, however many there are. Ties: the first view's first.
+    ordered = sorted(shares.items(), key=lambda one: -one[1])
+    kept = [one for i, one in enumerate(ordered) if i == 0 or one[1] >= least]
+    total = sum(share for _, share in kept)
+    return tuple((smiles, share / total) for smiles, share in kept)
+
+
+def toned(ink: np.ndarray, power: float) -> np.ndarray:
+    """The ink (h, w) uint8, paler for a power above 1, darker below."""
+    if power == 1.0:
+        return ink
+    return np.rint((np.arange(256) / 255) ** power * 255).astype(np.uint8)[ink]
 
 
 @torch.inference_mode()
