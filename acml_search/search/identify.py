@@ -120,8 +120,7 @@ class Identifier:
         spaces, card = self._directory.spaces, self._load().card
         plain, again = (card.trust(found.cosines, kind) for kind in ("plain", "rerank"))
         parts = {name: plain[name] * spaces[name].scale * values for name, values in found.cosines.items()}
-        weights = self._weights(found, asked) if asked.rerank else {}
-        if not weights:
+        if not (weights := self._weights(found, asked) if asked.rerank else {}):
             return Scored(found, found.logits, parts, [])
         first = np.arange(min(max(COMPARED, asked.k), len(found.keys)))
         if asked.wanted is not None:
@@ -130,8 +129,8 @@ class Identifier:
         for name, weight in weights.items():
             scores = self._scores(name, asked, mols)
             parts[name] = parts[name].copy()
-            logits = weight["cosine"] * found.cosines[name][first] + weight["evidence"] * scores
-            parts[name][first] = again[name] * logits
+            compared = weight["cosine"] * found.cosines[name][first] + weight["evidence"] * scores
+            parts[name][first] = again[name] * compared
         totals = np.sum(list(parts.values()), axis=0)
         rest = np.setdiff1d(np.arange(len(found.keys)), first)
         if len(rest):

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from acml_search.errors import ConfigError
-from acml_search.semantics.colour import Colour, colour_of
+from acml_search.semantics.colour import colour_of
+from acml_search.semantics.drawn import PALETTE, Map
 from acml_search.semantics.pictures import save
-from acml_search.semantics.project import METHODS, Plane, project
+from acml_search.semantics.project import METHODS, project
 from acml_search.semantics.sample import Sample, read_sample
 from acml_search.semantics.views import MORGAN, TRUNK, morgan, trunk_and_spaces
 
@@ -35,26 +36,6 @@ class MapOptions:
     model: str | None = None
     smiles_column: str | None = None
     command: str = ""
-
-
-@dataclass(frozen=True)
-class Map:
-    """All that is drawn."""
-
-    sample: Sample
-    space: str
-    plane: Plane
-    colour: Colour
-    command: str
-
-    @property
-    def title(self) -> str:
-        return f"{self.sample.source} in the space {self.space}"
-
-    @property
-    def about(self) -> str:
-        card = self.sample.model.card
-        return f"{len(self.sample):,} molecules, {card.name}, {self.plane.about}, by {self.colour.name}"
 
 
 def draw_map(options: MapOptions) -> dict[str, Any]:
@@ -161,13 +142,6 @@ def picture(made: Map, path: Path) -> None:
     axes.set_yticks([])
     axes.spines[:].set_color("#d5dae0")
     save(figure, path, dpi=120)
-
-
-# Okabe and Ito (2008), told apart by colour-blind readers too; the last is "other"
-PALETTE = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9",
-    "#d55e00", "#b8a800", "#6a3d9a", "#7f4f24", "#9aa3ad",
-)  # fmt: skip
 
 
 def dot_size(n: int) -> float:

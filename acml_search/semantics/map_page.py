@@ -25,7 +25,7 @@ from acml_search.progress import progress
 from acml_search.search.reason import words
 from acml_search.search.reason.structure import draw
 from acml_search.semantics.colour import Colour
-from acml_search.semantics.map import PALETTE, Map
+from acml_search.semantics.drawn import PALETTE, Map
 
 CHUNK = 200
 """structures that are deflated together: a tenth of a megabyte to unpack at the first hover"""
