@@ -39,23 +39,36 @@ def section(one: Found) -> str:
 
 
 def brief(one: Found) -> str:
-    """What a README has room for: the scores without the ablation's systems, ranks and duels."""
+    """What a README has room for: ranks, duels, and the scores of systems that answered at least half of the
+    sets, without those of the ablation.
+
+    The command is the whole benchmark's: results are often made in parts, with paths of one machine.
+    """
     data = one.data
-    sets: Sequence[Told] = data["sets"]
     groups: Mapping[str, Told] = data.get("groups") or {}
-    names = dict.fromkeys(name for each in sets for name in each["systems"])
     ablated = set((groups.get(ABLATION) or {}).get("ranks") or {}) - {"untrained"}
-    systems = [
-        name
-        for name in names
-        if name not in ablated and any(_value(each, name, "mean") is not None for each in sets)
-    ]
+    answered: dict[str, list[str]] = {}
+    for each in data["sets"]:
+        for name in each["systems"]:
+            if name not in ablated and _value(each, name, "mean") is not None:
+                answered.setdefault(name, []).append(each["set"])
+    shown = {name for of in answered.values() for name in of}
+    sets = [each for each in data["sets"] if each["set"] in shown]
+    systems = [name for name, of in answered.items() if 2 * len(of) >= len(sets)]
+    duels = {
+        name: duel
+        for name, duel in (data.get("wins") or {}).items()
+        if not isinstance(duel, Mapping) or any(duel.get(what) for what in ("ahead", "within", "behind"))
+    }
+    name = data["benchmark"]
     return joined(
         [
             _scores(sets, systems, {}),
             _ranks(groups),
-            _wins(data.get("wins") or {}, data.get("spread")),
-            commands([one.command]),
+            _wins(duels, data.get("spread")),
+            commands(
+                [f"acml-search bench properties benchmarks/{name}.toml --out benchmarks/results/{name}"]
+            ),
         ]
     )
 
@@ -109,7 +122,9 @@ def _row(each: Told, systems: Sequence[str], what: str) -> list[str]:
     for name in systems:
         value = values[name]
         sd = each["systems"].get(name, {}).get("sd") if what == "mean" else None
-        text = "" if value is None else f"{value:.3f}" + ("" if sd is None else f" ± {sd:.3f}")
+        runs = len(each["systems"].get(name, {}).get("values", []))
+        spread = f" ± {sd:.3f}" if sd is not None and runs > 1 else ""
+        text = "" if value is None else f"{value:.3f}{spread}"
         cells.append(_bold(text, name in best))
     return [each["set"], f"{each['metric']}{arrow}", count(n), *cells]
 
