@@ -17,8 +17,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
     r"(?:<!-- (?P<how>run|not run): (?P<name>[^>]*) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)```\n", re.S
 )
-# The table of results, which `bench report` puts there, ends in the commands that made it: hours of work.
-OURS = re.sub(r"<!-- results: begin -->.*<!-- results: end -->", "", README, flags=re.S)
+# The tables that `bench report` puts there end in the commands that made them: hours of work.
+OURS = re.sub(r"<!-- (results|properties): begin -->.*?<!-- \1: end -->", "", README, flags=re.S)
 BLOCKS = [found.groupdict() for found in BLOCK.finditer(OURS)]
 
 
