@@ -3,9 +3,10 @@
     python benchmarks/pictures.py --out benchmarks/results/pictures.json
 
 Molecules of the inner part of `train`, which no training saw, are drawn in styles of the held-out family
-(`chem.styles`), one picture each, and read. A reading is exact when its InChIKey has the molecule's first
-block; one that cannot be read, or a molecule that cannot be drawn, is not exact. Each part of a style stands
-by itself: its share of exact readings, with 95 % intervals (Wilson 1927).
+(`chem.styles`; `--styles training`: of the other one), one picture each, and read. A reading is exact when
+its InChIKey has the molecule's first block; one that cannot be read, or a molecule that cannot be drawn, is
+not exact. Each part of a style stands by itself: its share of exact readings, with 95 % intervals (Wilson
+1927).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from scipy.stats import binomtest
 
 from acml_search.chem.depict import draw
 from acml_search.chem.inner import is_inner
-from acml_search.chem.styles import Style, held_out_style
+from acml_search.chem.styles import Style, held_out_style, training_style
 from acml_search.cli.output import command_line
 from acml_search.encoders.model import load_model
 from acml_search.errors import InvalidMolecule, InvalidRecord
@@ -33,6 +34,8 @@ from acml_search.modalities.pictures.pixels import ink_of
 from acml_search.progress import progress
 from acml_search.training.recognise import same_molecule
 
+STYLES = {"held-out": held_out_style, "training": training_style}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -40,6 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--model", default="acml-base")
     parser.add_argument("--queries", type=Path, default=Path("../shared/data/nmr_c13.parquet"))
+    parser.add_argument("--styles", choices=list(STYLES), default="held-out")
     parser.add_argument("--n", type=int, default=600, help="pictures")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True)
@@ -55,7 +59,7 @@ def main() -> None:
     told = []
     for i in progress(range(arguments.n), desc="reading", unit="picture"):
         smiles = molecules[i % len(molecules)]
-        style = held_out_style(np.random.default_rng([arguments.seed, i]))
+        style = STYLES[arguments.styles](np.random.default_rng([arguments.seed, i]))
         told.append({"smiles": smiles, **_read(reader, smiles, style), "style": _parts(style)})
     by_part: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for one in told:
@@ -66,6 +70,7 @@ def main() -> None:
         "kind": "pictures",
         "model": arguments.model,
         "model_digest": model.card.digest,
+        "styles": arguments.styles,
         "n_molecules": len(molecules),
         "n": len(told),
         "exact": _share([one["exact"] for one in told]),

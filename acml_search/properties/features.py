@@ -1,8 +1,8 @@
 """What the graph encoder says of molecules, as features for a property: trunk and spaces, in one pass.
 
 The trunk is pooled twice: its own sum over atoms, and the greatest value over atoms of each of its numbers.
-Retrieval has no use for the second, but a property often hangs on one group being there: on the valid parts
-of 13 sets the mean score rose from 0.748 to 0.760 (linear head) and from 0.739 to 0.761 (trees).
+Retrieval has no use for the second, but a property often hangs on one group being there. It was taken up by
+scores on valid parts of MoleculeNet and TDC, before any test part was asked.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ NEEDED: dict[str, tuple[str, ...]] = {
 }
 """the kinds of results that a page shows, and what each must hold"""
 
-PASSED_OVER = ("property cell",)
-"""kinds that stand beside a result which sums them up"""
+PASSED_OVER = ("property cell", "together")
+"""kinds that stand beside a result which sums them up, or is ranked by them"""
 
 BASELINES = {
     "random": "random",

@@ -84,7 +84,7 @@ def _trust(
     bench: Bench, questions: Sequence[Question], kind: str, fitted: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
     modalities = [question.modality for question in questions]
-    found: dict[str, float] | None = next((one[kind] for one in fitted), None)
+    found: dict[str, float] | None = next((one.get(kind) for one in fitted), None)
     return found or bench.card.trust(modalities, kind)
 
 

@@ -127,7 +127,8 @@ class Fused(Asking):
         plain = [scale * one.cosines for scale, one in zip(scales, lists, strict=True)]
         found: dict[str, Any] = {"modality": "+".join(sorted(names)), "shortlist": DEPTH}
         inner: dict[str, Any] = {"n_queries": len(usable), "n_failed": len(self.asked) - len(usable)}
-        kinds = {"plain": plain, "rerank": self._logits(lists) if self.question.rerank else plain}
+        # Where no peaks are compared, nothing is re-ranked: the second set is left out, and counts as 1.
+        kinds = {"plain": plain, **({"rerank": self._logits(lists)} if self.question.rerank else {})}
         for kind, logits in kinds.items():
             factors = fit_factors(lists[0], logits)
             if factors is None:

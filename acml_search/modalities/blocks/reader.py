@@ -46,8 +46,9 @@ _OTHER_SCALES = (1.5, 0.67, 2.2, 0.45)
 _SURE = 0.96
 """mean probability above which one view is enough"""
 _VIEWS = ((0.9, 1.0), (1.12, 1.0), (1.0, 1.4), (1.0, 0.7))
-"""further views: factor on the scale, and exponent on the ink (0 to 1). They and the next were chosen on
-inner molecules drawn in training styles: readings that are exact rose from 0.857 to 0.870"""
+"""further views: factor on the scale, and exponent on the ink (0 to 1). They, the threshold and the power
+were chosen by exact readings of inner molecules in training styles (benchmarks/pictures.py --styles training)
+"""
 _FOR_TRUST = 80
 """a view counts by its mean probability to this power"""
 _LEAST = 0.1
