@@ -144,7 +144,7 @@ class Identifier:
         from acml_search.search.rerank import reranker
 
         model, one = self._load(), reranker(name)
-        return one.scores(model, _first(asked, name), one.prepare(model, mols))
+        return one.scores(model, _compared(asked, name), one.prepare(model, mols))
 
     def _weights(self, found: Candidates, asked: Asked) -> dict[str, dict[str, float]]:
         """What cosine and evidence weigh, by space, as the model's card has them; spaces without are left
@@ -238,7 +238,8 @@ class Identifier:
 
         mols = [parse(str(smiles))[0] for smiles in molecules.column("smiles").to_pylist()]
         for name in scored.compared:
-            for why, found in zip(whys, evidence(self._load(), name, _first(asked, name), mols), strict=True):
+            explained = evidence(self._load(), name, _compared(asked, name), mols)
+            for why, found in zip(whys, explained, strict=True):
                 why.setdefault("evidence", {})[name] = found.to_dict()
 
     def _occlude(self, whys: list[dict[str, Any]], asked: Asked, keys: npt.NDArray[np.int64]) -> None:
@@ -249,7 +250,7 @@ class Identifier:
             index = self._directory.vectors(name, "graph")
             ascending = np.sort(keys)
             stored = index.stored(index.positions_of(ascending))[np.searchsorted(ascending, keys)]
-            found = occlusions(self._load(), name, _first(asked, name), stored)
+            found = occlusions(self._load(), name, _first(asked, name).item, stored)
             for why, peaks in zip(whys, found, strict=True):
                 why.setdefault("occlusion", {})[name] = [
                     [round(one.mz, 4), round(one.change, 4)] for one in peaks
@@ -284,9 +285,17 @@ class Identifier:
         return f"image: read as {reader.read(ink).smiles or 'nothing: no atom was found'}"
 
 
-def _first(asked: Asked, modality: str) -> Any:
-    """The item of the first observation of a modality."""
-    return next(one.item for one in asked.observations if one.modality == modality)
+def _first(asked: Asked, modality: str) -> Observation:
+    """The first observation of a modality."""
+    return next(one for one in asked.observations if one.modality == modality)
+
+
+def _compared(asked: Asked, modality: str) -> Any:
+    """What of it is compared peak by peak."""
+    from acml_search.search.rerank import reranker
+
+    first = _first(asked, modality)
+    return reranker(modality).observed(first.item, first.record)
 
 
 class _Laps:

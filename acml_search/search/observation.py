@@ -28,7 +28,8 @@ class Observation:
     """One observation of a compound, ready to be encoded.
 
     given: as the user gave it. item: what the modality's `read` gave. peaks: the typed list, of spectra.
-    neutral_mass: of the molecule in Da, where precursor and adduct tell. notes: sentences for the user.
+    record: what `item` was read from, of spectra. neutral_mass: of the molecule in Da, where precursor and
+    adduct tell. notes: sentences for the user.
     """
 
     modality: str
@@ -37,6 +38,7 @@ class Observation:
     peaks: PeakList | None = None
     neutral_mass: float | None = None
     notes: list[str] = field(default_factory=list)
+    record: Any = None
 
     def to_dict(self) -> dict[str, Any]:
         """What was understood, for the answer."""
@@ -84,7 +86,8 @@ def of_record(modality: str, record: Any, given: str) -> Observation:
     neutral = None
     if isinstance(record, Mapping) and record.get("precursor_mz") and record.get("adduct"):
         neutral = _neutral(float(record["precursor_mz"]), str(record["adduct"]), modality)
-    return Observation(modality, given, item, _peaks_of(modality, record), neutral)
+    notes = _attached_notes(modality, record)
+    return Observation(modality, given, item, _peaks_of(modality, record), neutral, notes, record)
 
 
 def of_peaks(peaks: PeakList, given: str, *, adduct: str | None = None) -> Observation:
@@ -109,7 +112,8 @@ def of_peaks(peaks: PeakList, given: str, *, adduct: str | None = None) -> Obser
         remedy = "name it with --adduct" if peaks.precursor_mz is not None else "give --mass"
         notes.append(f"the spectrum does not state {lacking}, so candidates of any mass compete; {remedy}")
     item = modalities.get(peaks.modality).read(record)
-    return Observation(peaks.modality, given, item, peaks, neutral, notes + left_out_notes(peaks))
+    notes += [*left_out_notes(peaks), *_attached_notes(peaks.modality, record)]
+    return Observation(peaks.modality, given, item, peaks, neutral, notes, record)
 
 
 def with_precursor(
@@ -146,6 +150,14 @@ def _decimals(peaks: PeakList | None) -> int:
 def left_out_notes(peaks: PeakList) -> list[str]:
     """What of a peak list is not used, as sentences."""
     return [f"{peaks.modality}: left out {one.text.strip()!r}: {one.why}" for one in peaks.left_out]
+
+
+def _attached_notes(modality: str, record: Any) -> list[str]:
+    from acml_search.spectra.attached import is_told
+
+    if modality != "c_nmr" or not is_told(record):
+        return []
+    return ["c_nmr: how many hydrogens each carbon carries, as it is stated, is compared as well"]
 
 
 def _nmr(modality: str, given: str) -> Observation:
@@ -187,7 +199,9 @@ def _peaks_of(modality: str, record: Any) -> PeakList | None:
 
     if modality in NMR:
         shifts = record["shifts"] if isinstance(record, Mapping) else record
-        return PeakList(modality, tuple(Peak(float(x)) for x in sorted(set(shifts))))
+        told = record.get("multiplicity") if isinstance(record, Mapping) else None
+        kinds = dict(zip(shifts, told or [None] * len(shifts), strict=False))
+        return PeakList(modality, tuple(Peak(float(x), multiplicity=kinds[x]) for x in sorted(kinds)))
     if modality not in MASS:
         return None
     peaks = tuple(

@@ -10,9 +10,10 @@ dynamic programme over the two sorted lists (crossing pays only where errors are
 - a further observed peak belongs to the same predicted one (`split`: couplings to F or P, rotamers);
 - either stays alone (`extra`, `missing`).
 
-Errors are a Laplace distribution of the predicted spread, mixed with a wider one, for some predictions are
-wrong by far more than they know. All candidates of a query go through the programme together, an
-anti-diagonal of its table at a time. NumPy only; all logarithms are natural.
+Where DEPT told how many hydrogens an observed peak's carbon carries, a pair that contradicts it costs
+`contradicted`. Errors are a Laplace distribution of the predicted spread, mixed with a wider one, for some
+predictions are wrong by far more than they know. All candidates of a query go through the programme together,
+an anti-diagonal of its table at a time. NumPy only; all logarithms are natural.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from acml_search.spectra.attached import ANY, Bits, Observed
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
@@ -71,6 +74,8 @@ class Costs:
     """a further observed peak of the same predicted one"""
     sure: float = 0.995
     """no peak is taken as present with a greater probability, or absent with a greater one"""
+    contradicted: float = 0.0
+    """a pair whose peak was told to carry another number of hydrogens"""
 
 
 class Groups(NamedTuple):
@@ -84,6 +89,8 @@ class Groups(NamedTuple):
     """(g,) probability that a spectrum lists the peak"""
     atoms: list[list[int]]
     """numbers of the atoms of each group"""
+    attached: Bits
+    """(g,) bit n set: an atom of the group carries n hydrogens"""
 
 
 @dataclass(frozen=True)
@@ -98,11 +105,15 @@ class Assignment:
     unmatched_predicted: list[int]
 
 
-def group_atoms(predicted: PeaksOfAtoms, alike: float) -> Groups:
-    """Atoms whose predicted positions follow one another within `alike` ppm as one peak."""
+def group_atoms(predicted: PeaksOfAtoms, alike: float, attached: Bits | None = None) -> Groups:
+    """Atoms whose predicted positions follow one another within `alike` ppm as one peak. `attached` (p,):
+    bit n set where the atom carries n hydrogens; None where nothing is to be compared with it.
+    """
+    if attached is None:
+        attached = np.full(len(predicted.position), ANY, np.uint8)
     if not len(predicted.position):
         empty = np.zeros(0)
-        return Groups(empty, empty, empty, [])
+        return Groups(empty, empty, empty, [], attached)
     order = np.argsort(predicted.position, kind="stable")
     position = predicted.position[order]
     starts = np.flatnonzero(np.concatenate([[True], np.diff(position) > alike]))
@@ -114,30 +125,41 @@ def group_atoms(predicted: PeaksOfAtoms, alike: float) -> Groups:
         np.add.reduceat(predicted.spread[order], starts) / sizes,
         np.add.reduceat(predicted.present[order], starts) / sizes,
         [numbers[first:last] for first, last in pairwise(ends)],
+        np.bitwise_or.reduceat(attached[order], starts),
     )
 
 
-def assign(observed: npt.ArrayLike, predicted: PeaksOfAtoms, costs: Costs) -> Assignment:
+def assign(observed: npt.ArrayLike | Observed, predicted: PeaksOfAtoms, costs: Costs) -> Assignment:
     """As `assign_all`, of one molecule."""
     return assign_all(observed, [group_atoms(predicted, costs.alike)], costs)[0]
 
 
-def assign_all(observed: npt.ArrayLike, candidates: Sequence[Groups], costs: Costs) -> list[Assignment]:
+def assign_all(
+    observed: npt.ArrayLike | Observed, candidates: Sequence[Groups], costs: Costs
+) -> list[Assignment]:
     """The best assignment of one observation to each molecule. `observed` (o,) ppm, in any order."""
-    positions = np.asarray(observed, np.float64)
-    order = np.argsort(positions, kind="stable")
+    peaks, order = _ascending(observed)
     found: list[Assignment] = []
-    for part in _parts(len(positions), candidates):
-        table = _fill(positions[order], part, costs, trace=True)
+    for part in _parts(len(order), candidates):
+        table = _fill(peaks, part, costs, trace=True)
         found += [table.follow(i, groups, order) for i, groups in enumerate(part)]
     return found
 
 
-def log_likelihoods(observed: npt.ArrayLike, candidates: Sequence[Groups], costs: Costs) -> Floats:
+def log_likelihoods(observed: npt.ArrayLike | Observed, candidates: Sequence[Groups], costs: Costs) -> Floats:
     """(n,) the likelihoods of `assign_all`, without the assignments."""
-    positions = np.sort(np.asarray(observed, np.float64))
-    parts = [_fill(positions, part, costs, trace=False).best for part in _parts(len(positions), candidates)]
+    peaks, order = _ascending(observed)
+    parts = [_fill(peaks, part, costs, trace=False).best for part in _parts(len(order), candidates)]
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _ascending(observed: npt.ArrayLike | Observed) -> tuple[Observed, npt.NDArray[np.int64]]:
+    """The peaks by position, and their own numbers in that order."""
+    if not isinstance(observed, Observed):
+        positions = np.asarray(observed, np.float64)
+        observed = Observed(positions, np.full(len(positions), ANY, np.uint8))
+    order = np.argsort(observed.positions, kind="stable")
+    return Observed(observed.positions[order], observed.attached[order]), order
 
 
 @dataclass(frozen=True)
@@ -178,9 +200,9 @@ class _Table:
         )
 
 
-def _fill(observed: Floats, candidates: Sequence[Groups], costs: Costs, *, trace: bool) -> _Table:
-    """The dynamic programme, of all candidates. `observed` (o,) ascending."""
-    n, c = len(observed), len(candidates)
+def _fill(observed: Observed, candidates: Sequence[Groups], costs: Costs, *, trace: bool) -> _Table:
+    """The dynamic programme, of all candidates. `observed`: o peaks, ascending."""
+    n, c = len(observed.positions), len(candidates)
     g = max((len(one.position) for one in candidates), default=0)
     density, missing = _scores(observed, candidates, costs, g)
     done = np.full((c, g + 1), -np.inf)  # best way to use so many predicted peaks: of the last diagonal
@@ -219,11 +241,11 @@ def _fill(observed: Floats, candidates: Sequence[Groups], costs: Costs, *, trace
     return _Table(done[:, g].copy(), cell, pair)
 
 
-def _scores(observed: Floats, candidates: Sequence[Groups], costs: Costs, g: int) -> tuple[Floats, Floats]:
+def _scores(observed: Observed, candidates: Sequence[Groups], costs: Costs, g: int) -> tuple[Floats, Floats]:
     """Log score of every pair, by anti-diagonal (o + g - 1, c, g), and what each predicted peak costs that
     stays alone (c, g). Filled up with pairs that cannot be and peaks that cost nothing.
     """
-    n, c = len(observed), len(candidates)
+    n, c = len(observed.positions), len(candidates)
     position, spread, present = np.zeros((c, g)), np.ones((c, g)), np.full((c, g), 0.5)
     filled = np.zeros((c, g), bool)
     for i, one in enumerate(candidates):
@@ -233,10 +255,15 @@ def _scores(observed: Floats, candidates: Sequence[Groups], costs: Costs, g: int
     present = np.clip(present, 1 - costs.sure, costs.sure)
     missing = np.where(filled, costs.missing - np.log1p(-present), 0.0)
     width = costs.wider * spread + costs.floor
-    error = np.abs(observed[None, None, :] - position[:, :, None]) / width[:, :, None]
+    error = np.abs(observed.positions[None, None, :] - position[:, :, None]) / width[:, :, None]
     near = (1 - costs.tail) * np.exp(-error) + costs.tail / costs.reach * np.exp(-error / costs.reach)
     with np.errstate(divide="ignore"):  # so far off that no pair is possible
         score = np.log(near) + (np.log(present) - np.log(2 * width))[:, :, None]
+    if costs.contradicted and (observed.attached != ANY).any():
+        attached = np.full((c, g), ANY, np.uint8)
+        for i, one in enumerate(candidates):
+            attached[i, : len(one.attached)] = one.attached
+        score[(attached[:, :, None] & observed.attached) == 0] -= costs.contradicted
     score[~filled] = -np.inf
     # Row j moved by j places: what stood in one anti-diagonal stands in one column.
     skewed = np.full((c, g, n + g), -np.inf)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+CARBONS = ("C", "CH", "CH2", "CH3")
+"""multiplicities of 13C that say how many hydrogens are attached; "d" may be a coupling to fluorine"""
+
 
 class Peak(NamedTuple):
     """One peak of a list."""
@@ -77,7 +80,8 @@ class PeakList:
         """The record that the modality's `read` takes."""
         positions = [peak.position for peak in self.peaks]
         if self.unit == "ppm":
-            return {"shifts": positions}
+            carbons = [peak.multiplicity if peak.multiplicity in CARBONS else None for peak in self.peaks]
+            return {"shifts": positions} | ({"multiplicity": carbons} if any(carbons) else {})
         known = {
             "precursor_mz": self.precursor_mz,
             "adduct": self.adduct,

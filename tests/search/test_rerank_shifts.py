@@ -71,3 +71,25 @@ def test_what_cannot_be_re_ranked_says_so(model) -> None:
     assert {"c_nmr", "h_nmr"} <= RERANKED
     with pytest.raises(ConfigError, match="nothing to re-rank by for 'smiles'"):
         evidence(model, "smiles", None, [])
+
+
+def test_dept_tells_isomers_apart_and_says_what_contradicts(model) -> None:
+    """Told what each carbon carries, a molecule that has something else at these shifts falls back."""
+    told = {**BENZOATE, "multiplicity": ["C", "CH", "C", "CH", "CH", "CH3"]}
+    chosen = reranker("c_nmr")
+    item = modalities.get("c_nmr").read(BENZOATE)
+    mols = [parse(text)[0] for text in CANDIDATES[:4]]
+    prepared = chosen.prepare(model, mols)
+    plain = chosen.scores(model, item, prepared)
+    dept = chosen.scores(model, chosen.observed(item, told), prepared)
+    assert dept[0] == pytest.approx(plain[0])  # nothing contradicts the truth
+    assert (dept[1:] <= plain[1:] + 1e-9).all()
+    assert dept[3] < plain[3]
+    labels = [m.label for m in evidence(model, "c_nmr", chosen.observed(item, told), mols)[3].matched]
+    assert "C observed, CH here" in labels
+
+
+def test_dept_is_no_part_of_a_1h_spectrum(model) -> None:
+    record = {"shifts": [1.2, 3.4], "multiplicity": ["t", "q"]}
+    item = modalities.get("h_nmr").read(record)
+    assert (reranker("h_nmr").observed(item, record).attached == 15).all()

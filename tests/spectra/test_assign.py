@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from acml_search.spectra import assign as module
 from acml_search.spectra.assign import Costs, assign, assign_all, group_atoms, log_likelihoods
+from acml_search.spectra.attached import Observed
 
 COSTS = Costs(
     alike=0.01,
@@ -193,3 +195,27 @@ def told(found, observed, costs):
     )
     total -= costs.extra * len(found.unmatched_observed)
     return total - sum(costs.missing - math.log(1 - groups.present[j]) for j in found.unmatched_predicted)
+
+
+def test_hydrogens_that_contradict_cost_what_they_should() -> None:
+    """Two carbons alike in shift: the one that carries what DEPT told is the likelier."""
+    costs = replace(COSTS, contradicted=3.0)
+    right = group_atoms(shown([40.0]), 0.01, np.array([4], np.uint8))
+    wrong = group_atoms(shown([40.0]), 0.01, np.array([2], np.uint8))
+    told = Observed(np.array([40.5]), np.array([4], np.uint8))
+    likely = log_likelihoods(told, [right, wrong], costs)
+    assert likely[0] == pytest.approx(pair_score(0.5))
+    assert likely[1] == pytest.approx(pair_score(0.5) - 3.0)
+    silent = log_likelihoods([40.5], [right, wrong], costs)
+    assert silent[0] == silent[1] == pytest.approx(pair_score(0.5))
+
+
+def test_hydrogens_go_with_their_peaks_whatever_the_order() -> None:
+    costs = replace(COSTS, contradicted=3.0)
+    groups = group_atoms(shown([130.0, 20.0]), 0.01, np.array([2, 8], np.uint8))
+    assert groups.attached.tolist() == [8, 2]
+    told = Observed(np.array([130.0, 20.0]), np.array([2, 8], np.uint8))
+    found = assign_all(told, [groups], costs)[0]
+    assert found.log_likelihood == pytest.approx(2 * pair_score(0))
+    other = Observed(np.array([130.0, 20.0]), np.array([8, 2], np.uint8))
+    assert assign_all(other, [groups], costs)[0].log_likelihood == pytest.approx(2 * pair_score(0) - 6.0)

@@ -136,10 +136,12 @@ def with_evidence(
     workers: Workers,
     seed: int,
     chosen: Collection[int] | None = None,
+    attached: bool = False,
 ) -> tuple[list[int], list[Lists]]:
     """Re-score the shortlists of each listing, all of a query at once.
 
-    `asked`: the queries in the listings' order; `structures`: the pool's; `chosen`: only these queries.
+    `asked`: the queries in the listings' order; `structures`: the pool's; `chosen`: only these queries;
+    `attached`: compare what records say beyond the spectrum itself, as `multiplicity` of 13C.
     Returns the places of the queries that have a shortlist (they were read, and their truth has a vector)
     and, of these, the lists.
     """
@@ -158,6 +160,7 @@ def with_evidence(
         _Task(
             modality,
             seed,
+            attached,
             [source_of(asked[i].query, "record", derived) for i, _ in part],
             [[structures[place].smiles for place in places.tolist()] for _, places in part],
         )
@@ -196,6 +199,7 @@ def _compared(lists: Lists, wanted: Sequence[Ints], scores: Sequence[Floats]) ->
 class _Task(NamedTuple):
     modality: str
     seed: int
+    attached: bool
     sources: list[Source]
     smiles: list[list[str]]
 
@@ -211,7 +215,9 @@ def score(task: _Task) -> list[Floats]:
         structure = source.structure
         record = record_of(task.modality, structure.smiles, structure.block, source.metadata, task.seed)
         prepared = list(_candidates(model, chosen, task.modality, smiles))
-        found.append(chosen.scores(model, reader.read(record), prepared))
+        item = reader.read(record)
+        compared = chosen.observed(item, record) if task.attached else item
+        found.append(chosen.scores(model, compared, prepared))
     return found
 
 

@@ -128,6 +128,7 @@ def _question(
             seen=str(left.pop("seen", "fail")),
             unseen=bool(left.pop("unseen", False)),
             limit=left.pop("limit", None),
+            attached=bool(left.pop("attached", False)),
         )
     except KeyError as error:
         raise ConfigError(f"{what} lacks {error}") from None

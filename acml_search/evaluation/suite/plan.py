@@ -27,6 +27,8 @@ calibrate = "split = 'train'"                  # SQL: its inner part fits the te
 rerank = true                                  # ask again, shortlists re-scored peak by peak; weights are
                                                # fitted on the inner part of `calibrate`, or the card's
 rerank_queries = 1000                          # so many of the queries, chosen at random (default: all)
+attached = true                                # 13C: re-ranking compares hydrogens attached, of the column
+                                               # `multiplicity`, as DEPT tells them (default: no)
 training = "split = 'train'"                   # SQL: rows that queries' similarity is measured to
 baselines = ["random", "formula"]              # asked the same in the same pool
 seen = "fail"                                  # "allowed": molecules that training saw may ask
@@ -121,6 +123,7 @@ class Question:
     seen: str = "fail"
     unseen: bool = False
     limit: int | None = None
+    attached: bool = False
 
 
 @dataclass(frozen=True)

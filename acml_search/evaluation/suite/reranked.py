@@ -68,6 +68,7 @@ def _answers(asking: Asking, weights: Weights) -> Iterator[dict[str, Any]]:
         workers=asking.bench.workers,
         seed=asking.bench.suite.seed,
         chosen={at for at, i in enumerate(readable) if i in chosen},
+        attached=asking.question.attached,
     )
     asking.clock.lap("rerank")
     in_each: dict[int, list[Asked]] = {}
@@ -91,7 +92,11 @@ def _answers(asking: Asking, weights: Weights) -> Iterator[dict[str, Any]]:
             seed=asking.bench.suite.seed,
             ks=asking.bench.suite.recall_at,
         )
-        more = {**told(weights), "by_cosine": {key: found[key] for key in SHOWN}}
+        more = {
+            **told(weights),
+            "attached": asking.question.attached,
+            "by_cosine": {key: found[key] for key in SHOWN},
+        }
         what = ".rerank" if wanted.text == "none" else f".{wanted.slug}.rerank"
         yield from asking.say(
             wanted,
@@ -135,6 +140,7 @@ def _fit(asking: Asking) -> dict[str, Any] | None:
         derived=asking.derived,
         workers=asking.bench.workers,
         seed=seed,
+        attached=asking.question.attached,
     )
     if not lists.listed.any():
         return None

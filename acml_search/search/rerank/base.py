@@ -65,9 +65,15 @@ class Reranker(ABC):
         """Can it be used with this model?"""
         return True
 
+    def observed(self, item: Any, record: Any) -> Any:
+        """What is compared: `item` as the modality's `read` gave it, with what the record says beyond it.
+        Raises InvalidRecord where that cannot be used.
+        """
+        return item
+
     @abstractmethod
     def evidence(self, model: Model, item: Any, mols: Sequence[Chem.Mol]) -> list[Evidence]:
-        """One `Evidence` per candidate. `item`: what the modality's `read` gave; `mols`: as
+        """One `Evidence` per candidate. `item`: what the modality's `read` gave, or `observed`; `mols`: as
         `chem.molecule.parse` gives them.
         """
 

@@ -17,6 +17,7 @@ from acml_search.spectra.assign import (
     group_atoms,
     log_likelihoods,
 )
+from acml_search.spectra.attached import Bits, Observed, observed, word
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -36,34 +37,59 @@ class ShiftReranker(Reranker):
 
         return predicts_peaks(model, self.modality)
 
+    def observed(self, item: Any, record: Any) -> Observed:
+        """The peaks, of 13C with the hydrogens that their carbons carry where the record tells."""
+        return observed(item, record if self.modality == "c_nmr" else None)
+
     def evidence(self, model: Model, item: Any, mols: Sequence[Chem.Mol]) -> list[Evidence]:
-        observed = np.asarray(item, np.float64)
-        found = assign_all(observed, self.prepare(model, mols), self.costs)
-        return [_told(observed, one) for one in found]
+        peaks = item if isinstance(item, Observed) else self.observed(item, None)
+        found = assign_all(peaks, self.prepare(model, mols), self.costs)
+        return [_told(peaks, one) for one in found]
 
     def scores(self, model: Model, item: Any, prepared: Sequence[Groups]) -> npt.NDArray[np.float64]:
-        return log_likelihoods(np.asarray(item, np.float64), prepared, self.costs)
+        peaks = item if isinstance(item, Observed) else self.observed(item, None)
+        return log_likelihoods(peaks, prepared, self.costs)
 
     def prepare(self, model: Model, mols: Sequence[Chem.Mol]) -> list[Groups]:
         """The predicted peaks of each candidate."""
         from acml_search.encoders.predict import predicted_peaks
 
         graphs = [model.featurise(mol) for mol in mols]
-        return [group_atoms(one, self.costs.alike) for one in predicted_peaks(model, self.modality, graphs)]
+        found = predicted_peaks(model, self.modality, graphs)
+        return [
+            group_atoms(one, self.costs.alike, _attached(mol, one.atoms))
+            for mol, one in zip(mols, found, strict=True)
+        ]
 
 
-def _told(observed: npt.NDArray[np.float64], one: Assignment) -> Evidence:
-    groups, positions = one.groups, observed.round(3).tolist()
+def _attached(mol: Chem.Mol, atoms: npt.NDArray[np.int64]) -> Bits:
+    """(p,) bit n set where an atom carries n hydrogens; methane's four are taken as three."""
+    counts = [min(mol.GetAtomWithIdx(i).GetTotalNumHs(), 3) for i in atoms.tolist()]
+    return np.array([1 << n for n in counts], np.uint8)
+
+
+def _told(observed: Observed, one: Assignment) -> Evidence:
+    groups, positions = one.groups, observed.positions.round(3).tolist()
     predicted, present = groups.position.round(3).tolist(), groups.present.round(3).tolist()
     return Evidence(
         one.log_likelihood,
         [
-            Match(positions[i], predicted[j], groups.atoms[j], round(positions[i] - predicted[j], 3))
+            Match(
+                positions[i],
+                predicted[j],
+                groups.atoms[j],
+                round(positions[i] - predicted[j], 3),
+                _contradiction(int(observed.attached[i]), int(groups.attached[j])),
+            )
             for i, j in one.pairs
         ],
         [positions[i] for i in one.unmatched_observed],
         [Missing(predicted[j], groups.atoms[j], present[j]) for j in one.unmatched_predicted],
     )
+
+
+def _contradiction(told: int, here: int) -> str | None:
+    return None if told & here else f"{word(told)} observed, {word(here)} here"
 
 
 # Chosen one after another on half of the inner part of `train`, by the likelihood of the truth in real
@@ -79,6 +105,7 @@ CARBON = Costs(
     shared=0.5,
     split=2.0,
     sure=0.96,
+    contradicted=4.0,
 )
 PROTON = Costs(
     alike=0.001,
