@@ -69,10 +69,11 @@ def read_labelled(
             prepared = prepare(rows)
             rejected += prepared.rejected
             for one in prepared.accepted:
-                labels, why = _labels(one.metadata, wanted)
-                if why is not None:
-                    rejected.append(Rejected(one.row, one.molecule.smiles[:MAX_INPUT], why))
-                elif not all(math.isnan(x) for x in labels):
+                labels, bad = _labels(one.metadata, wanted)
+                usable = not all(math.isnan(x) for x in labels)
+                if bad:
+                    rejected.append(_rejected(one, "; ".join(bad), labels))
+                if usable:
                     kept.append((one, labels))
             bar.update(len(rows))
     found = _merged(list(targets), _task(path, targets, task, [labels for _, labels in kept]), kept, rejected)
@@ -86,16 +87,23 @@ def read_labelled(
     return found
 
 
-def _labels(metadata: Mapping[str, object], wanted: Sequence[str]) -> tuple[list[float], str | None]:
-    """The labels of a row, NaN where there is none, or why they cannot be used."""
-    labels = []
+def _labels(metadata: Mapping[str, object], wanted: Sequence[str]) -> tuple[list[float], list[str]]:
+    """The labels of a row, NaN where there is none, and why some that are there cannot be used."""
+    labels, bad = [], []
     for name in wanted:
         value = metadata.get(name)
         label = _number(value)
         if label is None:
-            return [], f"the label {str(value)[:60]!r} of {name} is no number"
-        labels.append(label)
-    return labels, None
+            bad.append(f"the label {str(value)[:60]!r} of {name} is no number")
+        labels.append(math.nan if label is None else label)
+    return labels, bad
+
+
+def _rejected(one: Accepted, why: str, labels: Sequence[float]) -> Rejected:
+    """A row of which something cannot be used; what can is."""
+    n = sum(not math.isnan(x) for x in labels)
+    rest = f"; its {n} other label{'s are' if n > 1 else ' is'} used" if n else ""
+    return Rejected(one.row, one.molecule.smiles[:MAX_INPUT], why + rest)
 
 
 def _number(value: Any) -> float | None:
@@ -129,7 +137,7 @@ def _task(path: Path, targets: Sequence[str], task: str | None, labels: Sequence
 def _merged(
     targets: list[str], task: str, kept: list[tuple[Accepted, list[float]]], rejected: list[Rejected]
 ) -> Labelled:
-    """One row per molecule; rows that contradict each other are rejected."""
+    """One row per molecule; a label in which rows contradict each other is left out and listed."""
     groups: dict[str, list[tuple[Accepted, list[float]]]] = {}
     for one, labels in kept:
         groups.setdefault(one.molecule.inchikey, []).append((one, labels))
@@ -140,12 +148,15 @@ def _merged(
         known = np.isfinite(each)
         mean = np.where(known, each, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         mean[~known.any(axis=0)] = np.nan
-        if task == "classification" and np.any((mean > 0) & (mean < 1)):
+        torn = (mean > 0) & (mean < 1) if task == "classification" else np.zeros(len(mean), bool)
+        if torn.any():
+            mean[torn] = np.nan
             rows = ", ".join(str(one.row) for one, _ in same)
-            for one, _ in same:
-                why = f"rows {rows} are one molecule with different classes"
-                rejected.append(Rejected(one.row, one.molecule.smiles[:MAX_INPUT], why))
-            continue
+            of = ", ".join(name for name, here in zip(targets, torn.tolist(), strict=True) if here)
+            why = f"rows {rows} are one molecule with different classes of {of}"
+            rejected += [_rejected(one, why, mean.tolist()) for one, _ in same]
+            if np.isnan(mean).all():
+                continue
         first = same[0][0]
         found.mols.append(first.mol)
         found.smiles.append(first.molecule.smiles)

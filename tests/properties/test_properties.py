@@ -141,6 +141,22 @@ def test_one_molecule_in_two_classes_is_no_label(tmp_path: Path) -> None:
     assert "different classes" in found.rejected[0].reason
 
 
+def test_a_bad_label_costs_no_other_label_of_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "several.csv"
+    rows = [f"{s},{i % 2},{i % 2}" for i, s in enumerate(CHAINS)]
+    rows[CHAINS.index("CO")], rows[CHAINS.index("CCO")] = "CO,many,0", "CCO,1,0"
+    path.write_text("\n".join(["smiles,y,z", *rows, "CCO,0,0"]) + "\n")
+    found = read_labelled(path, ["y", "z"])
+    methanol, ethanol = (found.y[found.smiles.index(text)] for text in ("CO", "CCO"))
+    assert np.isnan(methanol[0])
+    assert methanol[1] == 0
+    assert np.isnan(ethanol[0])
+    assert ethanol[1] == 0
+    reasons = {one.row: one.reason for one in found.rejected}
+    assert reasons[0] == "the label 'many' of y is no number; its 1 other label is used"
+    assert reasons[60].endswith("are one molecule with different classes of y; its 1 other label is used")
+
+
 def test_embeddings_are_the_parts_side_by_side(model: Model) -> None:
     mols = [Chem.MolFromSmiles(s) for s in CHAINS[:5]]
     whole = features.embeddings(model, mols)
