@@ -54,7 +54,7 @@ def fit(
     )
     if card["rejected"]:
         typer.echo(
-            f"acml-search: {card['rejected']:,} of {card['rows']:,} rows cannot be used, or only in part; why: "
+            f"acml-search: {card['rejected']:,} of {card['rows']:,} rows are not used, or in part; why: "
             f"{out}/rejects.parquet",
             err=True,
         )
