@@ -98,7 +98,7 @@ def done(tmp_path_factory, two_spaces):
 
     One molecule in two is inner there, for none of ten would be.
     """
-    from acml_search.evaluation.suite import further, question
+    from acml_search.evaluation.suite import asking, further
     from acml_search.evaluation.suite.run import SuiteOptions, measure_suite
 
     folder = write_measured(tmp_path_factory.mktemp("suite"))
@@ -107,6 +107,6 @@ def done(tmp_path_factory, two_spaces):
         shutil.copy(Path(__file__).parent / "toy" / file.name, file)
     options = SuiteOptions(files, folder / "results", str(two_spaces), workers=1, command="as a test")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (further, question):
+        for module in (asking, further):
             patch.setattr(module, "is_inner", lambda block: ord(block[0]) % 2 == 0)
         return folder, measure_suite(options), options

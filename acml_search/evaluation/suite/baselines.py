@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,10 @@ from acml_search.evaluation.ranks.ranking import Ranker
 from acml_search.evaluation.ranks.retrieval import Asked, answered_by
 from acml_search.evaluation.rerank.rescoring import DEPTH, Listing, tell, with_evidence
 from acml_search.evaluation.rerank.weights import Weights
+from acml_search.evaluation.suite.asking import Asking
 from acml_search.evaluation.suite.plan import Filter
 from acml_search.modalities import get
 from acml_search.progress import progress
-
-if TYPE_CHECKING:
-    from acml_search.evaluation.suite.question import Asking
 
 BLOCK = 4_096
 MATCHED = DEPTH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,10 @@ from acml_search.evaluation.ranks.answers import asked_of
 from acml_search.evaluation.ranks.ranking import Ranker
 from acml_search.evaluation.ranks.retrieval import Asked, Truths, answered_by, candidate_blocks, source_of
 from acml_search.evaluation.ranks.shortlists import shortlists
+from acml_search.evaluation.suite.asking import COUNTED, Asking
 from acml_search.evaluation.vectors.embedding import embed
 from acml_search.evaluation.vectors.stored import record_vectors
 
-if TYPE_CHECKING:
-    from acml_search.evaluation.suite.question import Asking
-
-COUNTED = 8_192  # candidates scored at once
 RECORDS = 3  # of a molecule, for calibration: more say little, since they weigh together as one
 
 Ints = npt.NDArray[np.int64]

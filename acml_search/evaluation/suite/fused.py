@@ -20,6 +20,7 @@ from acml_search.evaluation.rerank.together import KINDS
 from acml_search.evaluation.suite.bench import Bench
 from acml_search.evaluation.suite.fused_asking import Alone, Fused
 from acml_search.evaluation.suite.plan import FusedQuestion, Question
+from acml_search.evaluation.suite.question import to_molecule
 from acml_search.evaluation.suite.reranked import again
 
 
@@ -45,14 +46,14 @@ def ask_fused(bench: Bench, wanted: FusedQuestion, files: Mapping[Path, QueryFil
     ]
     results: list[dict[str, Any]] = []
     for part in alone:
-        results += part.to_molecule()
+        results += to_molecule(part)
         if part.question.rerank:
             results += again(part)
     fitted = _fit(bench, wanted, questions, files, alone)
     results += fitted
     trust = {kind: _trust(bench, questions, kind, fitted) for kind in KINDS}
     fused = Fused(bench, wanted, questions[0], alone, trust, results)
-    found = [*fused.to_molecule()]
+    found = [*to_molecule(fused)]
     return [*results, *found, *(fused.reranked() if fused.question.rerank else [])]
 
 

@@ -20,10 +20,9 @@ from acml_search.evaluation.ranks.retrieval import Asked, Truths, answered_by
 from acml_search.evaluation.rerank.rescoring import DEPTH, Listing, lists_of, weights_of, with_evidence
 from acml_search.evaluation.rerank.together import added, fit_factors, told
 from acml_search.evaluation.rerank.weights import Lists, ranks
+from acml_search.evaluation.suite.asking import COUNTED, Asking
 from acml_search.evaluation.suite.bench import Bench
-from acml_search.evaluation.suite.further import COUNTED
 from acml_search.evaluation.suite.plan import Filter, FusedQuestion, Question
-from acml_search.evaluation.suite.question import Asking
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -89,7 +88,7 @@ class Fused(Asking):
             [scale * part.queries for scale, part in zip(self.scales, parts, strict=True)], axis=1
         )
 
-    def _blocks(self) -> Iterator[tuple[Ints, Vectors]]:
+    def blocks(self) -> Iterator[tuple[Ints, Vectors]]:
         # End to end only block by block: half a million molecules in two spaces would be a gigabyte.
         for low in range(0, len(self.places), COUNTED):
             at = slice(low, low + COUNTED)
@@ -114,10 +113,10 @@ class Fused(Asking):
     def fitted(self) -> list[dict[str, Any]]:
         """What each part counts for, of greatest likelihood over these queries among all of the pool."""
         truths = Truths(self.queries, np.array([one.truth for one in self.readable], dtype=np.int64))
-        for at, vectors in self._blocks():
+        for at, vectors in self.blocks():
             truths.see(at, vectors)
         listing = Listing(self.queries, truths.scores, truths.positions, Every())
-        for at, vectors in self._blocks():
+        for at, vectors in self.blocks():
             listing.add(vectors, at)
         self.listings = {self.question.filters[0]: listing}
         names = [part.question.modality for part in self.parts]

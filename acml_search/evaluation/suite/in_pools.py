@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,7 @@ from acml_search.evaluation.ranks.pools import NestedPools, fitting, summary
 from acml_search.evaluation.ranks.ranking import Ranker
 from acml_search.evaluation.ranks.retrieval import Asked, answered_by
 from acml_search.evaluation.rerank.rescoring import Listing
-
-if TYPE_CHECKING:
-    from acml_search.evaluation.suite.question import Asking
+from acml_search.evaluation.suite.asking import Asking
 
 Ints = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]

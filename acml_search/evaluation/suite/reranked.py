@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +23,9 @@ from acml_search.evaluation.rerank.rescoring import (
 )
 from acml_search.evaluation.rerank.weights import Weights, cross_fitted, fit_weights, ranks, summary
 from acml_search.evaluation.suite import in_pools
-from acml_search.evaluation.suite.further import COUNTED, inner_part
+from acml_search.evaluation.suite.asking import COUNTED, Asking
+from acml_search.evaluation.suite.further import inner_part
 from acml_search.evaluation.suite.plan import Filter
-
-if TYPE_CHECKING:
-    from acml_search.evaluation.suite.question import Asking
 
 SHOWN = ("recall", "mrr", "ci95", "n_queries", "n_molecules")
 

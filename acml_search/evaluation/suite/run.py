@@ -17,12 +17,13 @@ from acml_search.evaluation.ranks.leakage import check_standardisation
 from acml_search.evaluation.ranks.retrieval import Clock
 from acml_search.evaluation.report import suite_page
 from acml_search.evaluation.results import write_json
+from acml_search.evaluation.suite.asking import Asking
 from acml_search.evaluation.suite.bench import Bench
 from acml_search.evaluation.suite.chosen import chosen_of
 from acml_search.evaluation.suite.files import read_suites
 from acml_search.evaluation.suite.fused import ask_fused
 from acml_search.evaluation.suite.plan import FusedQuestion, Question, Suite
-from acml_search.evaluation.suite.question import Asking
+from acml_search.evaluation.suite.question import answers
 from acml_search.evaluation.vectors.stored import graph_vectors
 from acml_search.evaluation.workers import Workers
 
@@ -92,7 +93,7 @@ def measure_suite(options: SuiteOptions) -> dict[str, Any]:
                 results += ask_fused(bench, now, read)
             else:
                 asking = Asking(bench, now, read[now.queries])
-                results += asking.run()
+                results += answers(asking)
                 seconds[now.name] = asking.clock.seconds
                 del asking  # half a million vectors
             clock.lap("questions")

@@ -8,7 +8,7 @@ model that reads no configuration gives all of a group one vector, and never has
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,8 @@ from acml_search.evaluation.measures.groups import by_size, sizes_of
 from acml_search.evaluation.ranks.answers import TIE_RULE, molecules_of
 from acml_search.evaluation.ranks.ranking import Ranker
 from acml_search.evaluation.ranks.retrieval import Asked
+from acml_search.evaluation.suite.asking import Asking
 from acml_search.evaluation.workers import Workers, chunks
-
-if TYPE_CHECKING:
-    from acml_search.evaluation.suite.question import Asking
 
 _ROWS: dict[str, pa.DataType] = {
     "row": pa.int64(),

@@ -87,12 +87,12 @@ def test_a_pool_without_the_truth_is_refused() -> None:
 
 def test_a_pool_that_forgets_the_queries_ends_the_run(measured, two_spaces, monkeypatch) -> None:
     from acml_search.evaluation import recall
-    from acml_search.evaluation.suite import question
+    from acml_search.evaluation.suite import asking
 
     def forget(asked, *_, **__):
         return Pool([one for one in describe([("CCCCCC", "smiles", None)]) if not isinstance(one, str)], 0)
 
-    for module in (question, recall):
+    for module in (asking, recall):
         monkeypatch.setattr(module, "make_pool", forget)
     with pytest.raises(ConfigError, match="q: the pool lacks"):
         ask(measured, two_spaces, "c_nmr")
