@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -55,8 +56,12 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
 
 
 def command_line() -> str:
-    """This very command as a shell would take it, so that a result says how it was made."""
-    return shlex.join(["acml-search", *sys.argv[1:]])
+    """This very command as a shell would take it, so that a result says how it was made: the program, or a
+    script of `benchmarks` (named from there, for no result is to tell a machine's paths).
+    """
+    script = Path(sys.argv[0])
+    called = ["python", f"{script.parent.name}/{script.name}"] if script.suffix == ".py" else ["acml-search"]
+    return shlex.join([*called, *sys.argv[1:]])
 
 
 def wanted_records(text: str | None) -> tuple[str, ...] | None:
