@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from acml_search import open_index
+from acml_search import modalities, open_index
 from acml_search.search.observation import of_record
 
 WARM = 10
@@ -38,11 +38,13 @@ def main() -> None:
     rows = duckdb.sql(f"SELECT * FROM '{source}' WHERE {arguments.where}").to_arrow_table().to_pylist()
     order = np.random.default_rng(arguments.seed).permutation(len(rows))
     chosen = [rows[i] for i in order[: arguments.n + WARM].tolist()]
+    kind = modalities.get(arguments.modality)
     seconds: dict[bool, list[float]] = {True: [], False: []}
     stages: dict[bool, dict[str, float]] = {True: {}, False: {}}
     with open_index(arguments.index) as index:
         for number, row in enumerate(chosen):
-            observation = of_record(arguments.modality, row, f"row {number}")
+            record = {name: row[name] for name in (*kind.columns, *kind.optional) if name in row}
+            observation = of_record(arguments.modality, record, f"row {number}")
             for rerank in (False, True):
                 started = time.perf_counter()
                 answer = index.identify([observation], k=10, rerank=rerank, by_precursor=False)

@@ -13,7 +13,7 @@ CNmr = Annotated[
         "--c-nmr",
         metavar="TEXT|FILE",
         help='13C NMR: shifts ("155.4, 151.7, 148.6"), the line as a paper prints it, a text file with it, '
-        "or a JCAMP-DX peak table.",
+        'or a JCAMP-DX peak table. "85.8 (CH), 23.8 (CH3)" tells what DEPT showed.',
     ),
 ]
 HNmr = Annotated[str | None, typer.Option("--h-nmr", metavar="TEXT|FILE", help="1H NMR, as --c-nmr.")]
