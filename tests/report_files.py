@@ -156,7 +156,7 @@ def write_properties(folder: Path) -> dict[str, Any]:
                 "systems": {
                     "acml": {"mean": 0.7, "sd": 0.01, "values": [0.7, 0.7], "unseen": None},
                     "morgan": {"mean": 0.72, "sd": 0.01, "values": [0.72, 0.72], "unseen": None},
-                    "chemprop": {"mean": 0.71, "sd": 0.02, "values": [0.7, 0.72], "unseen": None},
+                    "chemprop": {"mean": 0.73, "sd": 0.0, "values": [0.73, None], "unseen": None},
                 },
             },
         ],

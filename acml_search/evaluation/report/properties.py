@@ -113,8 +113,11 @@ def _unseen(sets: Sequence[Told], systems: Sequence[str]) -> str:
 
 
 def _row(each: Told, systems: Sequence[str], what: str) -> list[str]:
+    """A mean over fewer runs than the set has says so, and is not compared."""
     values = {name: _value(each, name, what) for name in systems}
-    best = best_of(values, each["metric"])
+    runs = {name: each["systems"].get(name, {}).get("values", []) for name in systems}
+    done = {name: sum(value is not None for value in of) for name, of in runs.items()}
+    best = best_of({n: x if done[n] == len(runs[n]) else None for n, x in values.items()}, each["metric"])
     better = higher_is_better(each["metric"])
     arrow = "" if better is None else (" ↑" if better else " ↓")
     n = each.get("n") if what == "mean" else each.get("n_seen_in_training")
@@ -122,9 +125,9 @@ def _row(each: Told, systems: Sequence[str], what: str) -> list[str]:
     for name in systems:
         value = values[name]
         sd = each["systems"].get(name, {}).get("sd") if what == "mean" else None
-        runs = len(each["systems"].get(name, {}).get("values", []))
-        spread = f" ± {sd:.3f}" if sd is not None and runs > 1 else ""
-        text = "" if value is None else f"{value:.3f}{spread}"
+        spread = f" ± {sd:.3f}" if sd is not None and done[name] > 1 else ""
+        part = f" ({done[name]} of {len(runs[name])} runs)" if done[name] < len(runs[name]) else ""
+        text = "" if value is None else f"{value:.3f}{spread}{part}"
         cells.append(_bold(text, name in best))
     return [each["set"], f"{each['metric']}{arrow}", count(n), *cells]
 
