@@ -138,7 +138,11 @@ def test_other_kinds_have_their_tables(made) -> None:
     page, _, _ = made
     assert row(page, "| acml-search auto | IVF4096,SQ8 |")[2:5] == ["0.990 (0.980 to 1.000)", "2.00", "3.00"]
     assert row(page, "| esol | rmse ↓ | 1,117 |")[3:] == ["**0.900 ± 0.020**", "1.200 ± 0.030", ""]
-    assert row(page, "| bbbp | roc-auc ↑ |")[3:] == ["0.700 ± 0.010", "**0.720 ± 0.010**", "0.730 (1 of 2 runs)"]
+    assert row(page, "| bbbp | roc-auc ↑ |")[3:] == [
+        "0.700 ± 0.010",
+        "**0.720 ± 0.010**",
+        "0.730 (1 of 2 runs)",
+    ]
     assert row(page, "| esol | rmse ↓ | 12 |")[3:] == ["**0.950**", "1.250", ""]
     assert row(page, "| mean rank |")[3:5] == ["**1.50**", "1.75"]
     assert row(page, "| fingerprints | acml against morgan |")[2:] == ["1", "0", "1", "bbbp"]
