@@ -36,6 +36,7 @@ def test_the_table() -> None:
         "left out:",
         "  1300: 13C has no shift at 1300 ppm",
         "  77.16: it is the solvent CDCl3 (77.16 ppm)",
+        "c_nmr: how many hydrogens each carbon carries, as it is stated, is compared as well",
     ]
 
 

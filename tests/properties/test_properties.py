@@ -203,7 +203,7 @@ def test_fit_and_predict_from_the_command_line(
     told = capsys.readouterr()
     card = json.loads(told.out)
     assert card["kind"] == ("finetuned" if extra else card["kind"])
-    assert "2 of 63 rows cannot be used" in told.err
+    assert "2 of 63 rows are not used, or in part" in told.err
     library = tmp_path / "library.csv"
     library.write_text("smiles,price\nCCO,1\nC1CC,2\nCCCCN,3\n")
     run(["properties", "predict", str(out), str(library), "--out", str(tmp_path / "p.csv")])
