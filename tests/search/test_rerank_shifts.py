@@ -11,6 +11,7 @@ from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.encoders.model import load_model
 from acml_search.errors import ConfigError
+from acml_search.search.observation import of_record, read_observation
 from acml_search.search.rerank import RERANKED, evidence, reranker
 
 BENZOATE = {"shifts": [166.9, 132.9, 130.2, 129.6, 128.3, 52.0]}
@@ -93,3 +94,16 @@ def test_dept_is_no_part_of_a_1h_spectrum(model) -> None:
     record = {"shifts": [1.2, 3.4], "multiplicity": ["t", "q"]}
     item = modalities.get("h_nmr").read(record)
     assert (reranker("h_nmr").observed(item, record).attached == 15).all()
+
+
+def test_what_is_stated_of_carbons_goes_with_the_observation() -> None:
+    """A "d" with its coupling is fluorine, not a CH."""
+    printed = read_observation("c_nmr", "13C NMR δ 161.0 (d, J = 245.1 Hz), 52.0 (CH3), 128.5")
+    assert printed.record["multiplicity"] == [None, "CH3", None]
+    assert [note for note in printed.notes if "hydrogens" in note]
+    plain = read_observation("c_nmr", "13C NMR δ 161.0 (d, J = 245.1 Hz), 52.0, 128.5")
+    assert "multiplicity" not in plain.record
+    assert not plain.notes
+    row = of_record("c_nmr", {"shifts": [52.0, 161.0], "multiplicity": ["Q", "S"]}, "row 1")
+    assert [peak.multiplicity for peak in row.peaks or ()] == ["Q", "S"]
+    assert [note for note in row.notes if "hydrogens" in note]
