@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search.errors import InvalidRecord
+from acml_search.spectra.peaks import CARBONS
 
 Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.uint8]
@@ -66,7 +67,7 @@ def is_told(record: Any) -> bool:
 
 def word(attached: int) -> str:
     """Bits as papers print them: "CH2", "CH or CH3"."""
-    names = [name for n, name in enumerate(("C", "CH", "CH2", "CH3")) if attached >> n & 1]
+    names = [name for n, name in enumerate(CARBONS) if attached >> n & 1]
     return " or ".join(names)
 
 
