@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from acml_search.errors import ConfigError
 from acml_search.progress import progress
-from acml_search.properties.heads import TASKS, score
+from acml_search.properties.fitted import TASKS, score
 
 if TYPE_CHECKING:
     from rdkit import Chem

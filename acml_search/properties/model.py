@@ -27,7 +27,8 @@ from acml_search.library.prepare import Rejected
 from acml_search.library.store import rejects_table, write_parquet
 from acml_search.properties.features import embeddings
 from acml_search.properties.finetune import FineTuned, finetune, load_finetuned
-from acml_search.properties.heads import KINDS, FittedHead, fit_head, load_head, score
+from acml_search.properties.fitted import FittedHead, score
+from acml_search.properties.heads import KINDS, fit_head, load_head
 from acml_search.properties.labelled import Labelled
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from acml_search.library.read import Library, Row, open_library
 from acml_search.library.store import rejects_table
 from acml_search.progress import progress
 from acml_search.properties import metrics
-from acml_search.properties.heads import KINDS, TASKS
+from acml_search.properties.fitted import TASKS
+from acml_search.properties.heads import KINDS
 from acml_search.properties.labelled import Labelled, read_labelled
 from acml_search.properties.model import PropertyModel, fit_model, load, read_card_of, save
 from acml_search.properties.split import inner_split

@@ -160,7 +160,7 @@ def run(path: Path | str) -> ModelCard:
         network.heads[name].load_state_dict(averaged.head.state_dict())
         network.tower(name).projection.load_state_dict(averaged.projection.state_dict())
         scales[name] = averaged.contrast.scale.item()
-    _put_encoders(config, network, hyper)
+    put_encoders(config, network, card)
     log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     about = {
         **{key: card.data[key] for key in _ABOUT if key in card.data},
@@ -204,19 +204,29 @@ def _pooled(network: DualEncoder, corpus: Corpus, rows: np.ndarray) -> np.ndarra
     return out
 
 
-def _put_encoders(config: TrainingConfig, network: DualEncoder, hyper: dict[str, Any]) -> None:
-    """Frozen encoders that were trained further since, of the same dimensions."""
+def put_encoders(config: TrainingConfig, network: DualEncoder, card: ModelCard) -> None:
+    """Put frozen encoders that were trained further since into the network; of the same dimensions.
+
+    A projection that was pretrained with its encoder, and kept so by the alignment, comes with it.
+    """
+    known = card.data["hyper"]["spaces"]
     for name, directory in config.data.get("encoders", {}).items():
         folder = config.root / directory
         if not (folder / "encoder.safetensors").exists():
             raise ConfigError(f"{folder}: there is no encoder.safetensors; pretrain this encoder first")
-        if json.loads((folder / "config.json").read_text())["tower"] != hyper["spaces"][name]["encoder"]:
+        if json.loads((folder / "config.json").read_text())["tower"] != known[name]["encoder"]:
             raise ConfigError(f"{folder}: this encoder has other dimensions than that of {name}")
         given = load_file(folder / "encoder.safetensors")
-        network.tower(name).encoder.load_state_dict(
-            {k.removeprefix("encoder."): v for k, v in given.items() if k.startswith("encoder.")},
-            strict=False,
+        parts = ("encoder.", "projection.") if name in _pretrained_whole(card) else ("encoder.",)
+        network.tower(name).load_state_dict(
+            {k: v for k, v in given.items() if k.startswith(parts)}, strict=False
         )
+
+
+def _pretrained_whole(card: ModelCard) -> list[str]:
+    """Spaces whose projection stayed as it was pretrained."""
+    spaces = card.data["training"]["space"]
+    return [name for name, space in spaces.items() if space.get("frozen_projection")]
 
 
 def _tensor(array: np.ndarray) -> Tensor:

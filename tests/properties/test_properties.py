@@ -13,7 +13,7 @@ from rdkit import Chem
 from acml_search.cli import main
 from acml_search.encoders.model import Model, load_model
 from acml_search.errors import CheckpointError, ConfigError, LibraryError
-from acml_search.properties import features, metrics
+from acml_search.properties import boosted, features, metrics
 from acml_search.properties.finetune import finetune
 from acml_search.properties.heads import fit_head, load_head
 from acml_search.properties.labelled import read_labelled
@@ -77,13 +77,26 @@ def test_a_target_of_one_class_is_answered_and_does_not_judge() -> None:
         assert head.valid_score == pytest.approx(metrics.auroc(y[:, :1], head.predict(x)[:, :1]))
 
 
-def test_class_weights_move_the_rare_class_up() -> None:
+@pytest.mark.parametrize("kind", ["linear", "boosted"])
+def test_class_weights_move_the_rare_class_up(kind: str) -> None:
     x, y = toy(600, "classification")
     keep = (y[:, 0] == 0) | (np.arange(600) % 10 == 0)
     x, y = x[keep], y[keep][:, :1]
-    plain = fit_head("linear", "classification", x, y, x, y, 0).predict(x)
-    weighed = fit_head("linear", "classification", x, y, x, y, 0, class_weight=True).predict(x)
+    plain = fit_head(kind, "classification", x, y, x, y, 0).predict(x)
+    weighed = fit_head(kind, "classification", x, y, x, y, 0, class_weight=True).predict(x)
     assert weighed.mean() > plain.mean()
+
+
+def test_few_labels_get_several_forests_and_a_small_valid_part_does_not_stop_them_at_once() -> None:
+    x, y = toy(boosted.FEW + 100, "classification")
+    y[::2, 1] = np.nan
+    valid_x, valid_y = toy(12, "classification", seed=1)  # AUROC is 1 after a few trees
+    head = fit_head("boosted", "classification", x, y, valid_x, valid_y, seed=0)
+    assert isinstance(head, boosted.Boosted)
+    assert [len(forests) for forests in head.forests] == [1, boosted.DRAWS]
+    assert min(forest.best_iteration for forests in head.forests for forest in forests) > 50
+    first, second = head.forests[1][:2]
+    assert not np.array_equal(first.predict(x), second.predict(x))
 
 
 def test_metrics_by_hand() -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rdkit import Chem
+from safetensors.torch import load_file, save_file
 
-from acml_search.encoders.model import load_model
+from acml_search.encoders.model import DualEncoder, load_model
 from acml_search.errors import ConfigError
 from acml_search.library.read import default_library, open_library
-from acml_search.training import denoise, spaces
+from acml_search.training import denoise, sharpen, spaces
+from acml_search.training.config import read_config
 from acml_search.training.methods import pretrain
 from acml_search.training.simulate import open_simulated
 
@@ -197,6 +201,26 @@ def test_alignment_through_predicted_peaks_finds_spectra_better_than_chance(room
         model.encode_molecules([Chem.MolFromSmiles("CCO")]),
     )
     assert record.shape == graph["c_nmr"].shape == (1, 16)
+
+
+def test_a_newer_encoder_brings_its_projection_where_that_was_pretrained_with_it(room: Path) -> None:
+    if not (room / "aligned" / "model" / "card.json").exists():
+        denoise.run(room / "tower.toml")
+        spaces.run(room / "align.toml")
+    (room / "newer.toml").write_text('root = "."\nout = "newer"\nseed = 7\n[encoders]\nc_nmr = "newer"\n')
+    config = read_config(room / "newer.toml", ())
+    shutil.copytree(room / "tower", room / "newer")
+    given = {k: v + 1 for k, v in load_file(room / "tower" / "encoder.safetensors").items()}
+    save_file(given, room / "newer" / "encoder.safetensors")
+    card = load_model(room / "aligned" / "model").card
+    for frozen in (False, True):
+        card.data["training"]["space"]["c_nmr"]["frozen_projection"] = frozen
+        network = DualEncoder(card.data["hyper"])
+        before = {k: v.clone() for k, v in network.tower("c_nmr").state_dict().items()}
+        sharpen.put_encoders(config, network, card)
+        after = network.tower("c_nmr").state_dict()
+        taken = {k for k in before if k in given and torch.equal(after[k], given[k])}
+        assert {k.split(".")[0] for k in taken} == ({"encoder", "projection"} if frozen else {"encoder"})
 
 
 def test_an_unknown_method_is_named(room: Path) -> None:

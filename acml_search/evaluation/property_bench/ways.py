@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from acml_search.encoders.card import read_card
+from safetensors import safe_open
+
+from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import AcmlSearchError, ConfigError
 from acml_search.evaluation.property_bench.cells import ANY, key_of
 from acml_search.evaluation.property_bench.code import code_of
@@ -43,7 +47,7 @@ def _way(system: System, plan: Plan, peer_python: Path | None, cache: Path) -> W
     told = f"{system.kind} epochs {system.epochs}"
     if system.kind == "finetuned":
         card = read_card(model_of(system, plan))
-        depends = f"{told} {card.digest} {code_of('finetune')}"
+        depends = f"{told} {_trunk(card)} {code_of('finetune')}"
         return Way(system.name, depends, model=str(card.directory))
     if system.kind == "chemprop":
         if peer_python is None:
@@ -56,8 +60,19 @@ def _way(system: System, plan: Plan, peer_python: Path | None, cache: Path) -> W
     return Way(system.name, depends, recipe, store, columns)
 
 
+def _trunk(card: ModelCard) -> str:
+    """SHA-256 of a model's trunk, which is all that fine-tuning takes of it."""
+    hyper = card.data["hyper"]
+    sha = hashlib.sha256(json.dumps([hyper["trunk"], hyper.get("reads_stereo", True)]).encode())
+    with safe_open(card.weights, "numpy") as weights:
+        for name in sorted(weights.keys()):
+            if name.startswith("trunk."):
+                sha.update(name.encode() + weights.get_tensor(name).tobytes())
+    return sha.hexdigest()
+
+
 def key_of_cell(way: Way, head: str, rows: str, asked: PropertySet, split: str, seed: int) -> str:
     """What a cell's predictions depend on: the system, the head's code, the rows, the split, the seed."""
-    heads = "" if head == "own" else code_of("heads")
+    heads = "" if head == "own" else code_of(head)
     drawn = ANY if head == "linear" else str(seed)
     return key_of(way.depends, head, heads, rows, asked.task, asked.metric, split, drawn)
