@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import numpy as np
 from acml_search.chem import molecule
 from acml_search.chem.graph import featurise
 from acml_search.errors import InvalidMolecule
-from acml_search.evaluation.baselines.base import Baseline, Material, Rows, Score, Scores, register
+from acml_search.evaluation.baselines.base import Baseline, Material, Score, Scores, register
 from acml_search.evaluation.baselines.observed import MASSES, SHIFTS, dense
 from acml_search.evaluation.workers import chunks
 from acml_search.progress import progress
@@ -31,6 +30,26 @@ class _Task(NamedTuple):
     weights: str
     d_record: int
     smiles: list[str]
+
+
+class _Rows(NamedTuple):
+    smiles: list[str]
+    features: np.ndarray
+    inner_smiles: list[str]
+    inner_features: np.ndarray
+
+
+class _Run(NamedTuple):
+    rate: float
+    seed: int
+    rows: _Rows
+
+
+class _Aligned(NamedTuple):
+    rate: float
+    epoch: int
+    found: list[float]
+    weights: bytes
 
 
 @register
@@ -61,11 +80,12 @@ class Acml(Baseline):
             encoded(encoder, x),
             encoded(encoder, dense(material.modality, inner.items)),
         )
-        sides, told = _aligned(train, features, inner, inner_features, material.seed)
-        material.told["chosen_on_inner"] = told
+        rows = _Rows(train.smiles, features, inner.smiles, inner_features)
+        weights, material.told["chosen_on_inner"] = _aligned(rows, material)
+        sides = _sides(str(weights), features.shape[1])
         items = [train.items[0] if one is None else one for one in material.items]  # unread ones fail anyway
         queries = _records(sides, encoded(encoder, dense(material.modality, items)))
-        table = _pool(material, sides, features.shape[1])
+        table = _pool(material, weights, features.shape[1])
 
         def score(low: int, high: int) -> Scores:
             return np.asarray(queries @ table[low:high].T, np.float32)
@@ -73,32 +93,51 @@ class Acml(Baseline):
         return score
 
 
-def _aligned(
-    train: Rows, features: np.ndarray, inner: Rows, inner_features: np.ndarray, seed: int
-) -> tuple[Any, dict[str, Any]]:
-    """The sides at the rate and epoch that find most inner molecules first among the inner ones."""
+def _aligned(rows: _Rows, material: Material) -> tuple[Path, dict[str, Any]]:
+    """The weights at the rate and epoch that find most inner molecules first among the inner ones, kept in
+    the cache, and how they were chosen. A rate is a task of its own.
+    """
+    runs = list(material.workers.map(aligned, (_Run(rate, material.seed, rows) for rate in RATES)))
+    best = max(runs, key=lambda run: run.found[run.epoch - 1])
+    told = {
+        "rate": best.rate,
+        "epoch": best.epoch,
+        "inner_pool": len(rows.inner_smiles),
+        "recall_at_1_by_epoch": {f"rate {run.rate:g}": run.found for run in runs},
+    }
+    folder = material.cache / "acml"
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / f"{material.modality}.{sha256(best.weights).hexdigest()[:24]}.safetensors"
+    writing = weights.with_suffix(f".{os.getpid()}.writing")
+    writing.write_bytes(best.weights)
+    os.replace(writing, weights)
+    weights.with_suffix(".json").write_text(json.dumps(told), encoding="utf-8")
+    return weights, told
+
+
+def aligned(task: _Run) -> _Aligned:
+    """Task: train at one rate; the weights of the first epoch that is best on the inner part."""
+    import torch
+    from safetensors.torch import save
+
     from acml_search.evaluation.baselines.networks import gin, graph_vectors_of
 
-    graphs = [_graph(text) for text in train.smiles]
-    held = [_graph(text) for text in inner.smiles]
-    tried: dict[str, list[float]] = {}
-    best: tuple[float, Any, dict[str, Any]] = (-1.0, None, {})
-    for rate in RATES:
-        import torch
-
-        torch.manual_seed(seed)
-        sides = gin(WIDTH, LAYERS, D, features.shape[1])
-        optimiser = torch.optim.Adam(sides.parameters(), lr=rate)
-        rng = np.random.default_rng(seed)
-        tried[f"rate {rate:g}"] = found = []
-        for epoch in progress(range(EPOCHS), desc=f"ACML at {rate:g}", unit="epoch"):
-            _epoch(sides, optimiser, graphs, features, rng)
-            scores = _records(sides, inner_features) @ graph_vectors_of(sides, held).T
-            own = np.diagonal(scores)[:, None]
-            found.append(float(((scores >= own - 1e-6).sum(axis=1) == 1).mean()))
-            if found[-1] > best[0]:
-                best = found[-1], copy.deepcopy(sides), {"rate": rate, "epoch": epoch + 1}
-    return best[1], {**best[2], "inner_pool": len(inner), "recall_at_1_by_epoch": tried}
+    rows = task.rows
+    graphs, held = [_graph(text) for text in rows.smiles], [_graph(text) for text in rows.inner_smiles]
+    torch.manual_seed(task.seed)
+    sides = gin(WIDTH, LAYERS, D, rows.features.shape[1])
+    optimiser = torch.optim.Adam(sides.parameters(), lr=task.rate)
+    rng = np.random.default_rng(task.seed)
+    found: list[float] = []
+    epoch, weights = 0, b""
+    for _ in progress(range(EPOCHS), desc=f"ACML at {task.rate:g}", unit="epoch"):
+        _epoch(sides, optimiser, graphs, rows.features, rng)
+        scores = _records(sides, rows.inner_features) @ graph_vectors_of(sides, held).T
+        own = np.diagonal(scores)[:, None]
+        found.append(float(((scores >= own - 1e-6).sum(axis=1) == 1).mean()))
+        if found[-1] > max(found[:-1], default=-1.0):
+            epoch, weights = len(found), save({k: v.contiguous() for k, v in sides.state_dict().items()})
+    return _Aligned(task.rate, epoch, found, weights)
 
 
 def _epoch(sides: Any, optimiser: Any, graphs: Sequence[Any], features: np.ndarray, rng: Any) -> None:
@@ -129,18 +168,8 @@ def _records(sides: Any, features: np.ndarray) -> np.ndarray:
         return np.asarray(sides.records(torch.from_numpy(features)).numpy())
 
 
-def _pool(material: Material, sides: Any, d_record: int) -> np.ndarray:
+def _pool(material: Material, weights: Path, d_record: int) -> np.ndarray:
     """(n_pool, D) float32 graph vectors, made in the workers."""
-    from safetensors.torch import save_file
-
-    folder = material.cache / "acml"
-    folder.mkdir(parents=True, exist_ok=True)
-    writing = folder / f"{material.modality}.{os.getpid()}.safetensors"
-    save_file({k: v.contiguous() for k, v in sides.state_dict().items()}, writing)
-    digest = sha256(writing.read_bytes()).hexdigest()[:24]
-    weights = folder / f"{material.modality}.{digest}.safetensors"
-    os.replace(writing, weights)
-    (folder / f"{material.modality}.{digest}.json").write_text(json.dumps(material.told), encoding="utf-8")
     smiles = [one.smiles for one in material.pool.structures]
     out = np.empty((len(smiles), D), np.float32)
     tasks = (_Task(str(weights), d_record, part) for part in chunks(smiles, CHUNK))

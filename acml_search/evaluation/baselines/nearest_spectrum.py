@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from acml_search.evaluation.baselines.base import Baseline, Material, Score, Scores, register
 from acml_search.evaluation.baselines.bits import packed_bits, unpacked
@@ -65,12 +66,16 @@ class NearestSpectrum(Baseline):
         found, weight = _nearest(
             _table(material.modality, items, width), _table(material.modality, train.items, width)
         )
-        chosen = [bits[found[:, i]] for i in range(k)]
+        # Queries share neighbours: a row is compared with the pool once, however many it is near to.
+        near, at = np.unique(found[:, :k], return_inverse=True)
+        starts = np.arange(0, k * len(found) + 1, k)
+        weights = sparse.csr_array(
+            ((weight[:, :k] ** power).ravel(), at.ravel(), starts), shape=(len(found), len(near))
+        )
+        chosen = bits[near]
 
         def score(low: int, high: int) -> Scores:
-            pool = unpacked(material.bits[low:high])
-            parts = [weight[:, [i]] ** power * _tanimoto(pool, chosen[i]).T for i in range(k)]
-            return np.asarray(np.sum(parts, axis=0), np.float32)
+            return np.asarray(weights @ _tanimoto(chosen, unpacked(material.bits[low:high])), np.float32)
 
         return score
 

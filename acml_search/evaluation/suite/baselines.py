@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from acml_search.errors import InvalidRecord
-from acml_search.evaluation.baselines.base import Baseline, Material, baseline
+from acml_search.evaluation.baselines.base import Baseline, Material, Score, Scores, baseline
 from acml_search.evaluation.data.structures import Query
 from acml_search.evaluation.isomers import isomer_result, with_isomers
 from acml_search.evaluation.ranks.answers import filter_name, filters_of
@@ -76,18 +78,32 @@ def _answers(asking: Asking, one: Baseline, asked: list[Asked]) -> Iterator[dict
     wanted = list(asking.question.filters)
     rankers = {each: _ranker(asking, one, each, truth_scores, material) for each in wanted}
     with progress(total=n, desc=f"{asking.question.name}: {one.name}", unit="mol") as bar:
-        for low in range(0, n, BLOCK):
-            high = min(low + BLOCK, n)
-            block = score(low, high)
+        for low, block in _ahead(score, n, asking.bench.workers.n):
+            positions = np.arange(low, low + block.shape[1])
             for ranker in rankers.values():
-                ranker.add_scores(block, np.arange(low, high))
-            bar.update(high - low)
+                ranker.add_scores(block, positions)
+            bar.update(len(positions))
     answers = {each: answered_by(asked, ranker) for each, ranker in rankers.items()}
     if one.matches_peaks:
         _match(asking, rankers, answers)
     for each, answered in answers.items():
         what = f".baseline-{one.name}" + ("" if each.text == "none" else f".{each.slug}")
         yield from _say(asking, one, material, each, answered, what)
+
+
+def _ahead(score: Score, n: int, threads: int) -> Iterator[tuple[int, Scores]]:
+    """The pool's blocks in order, from which position on and their scores, each scored while the one before
+    is ranked: NumPy lets go of the interpreter meanwhile.
+    """
+    waiting: deque[tuple[int, Future[Scores]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for low in range(0, n, BLOCK):
+            waiting.append((low, pool.submit(score, low, min(low + BLOCK, n))))
+            if len(waiting) > threads:
+                at, block = waiting.popleft()
+                yield at, block.result()
+        for at, block in waiting:
+            yield at, block.result()
 
 
 def _say(
