@@ -28,6 +28,7 @@ NOT_LOSSES = {
     "lr",
     "seconds",
     "molecules_per_second",
+    "inner",
     "inner_pool",
     "inner_queries",
     "scale",

@@ -6,9 +6,12 @@ import math
 import shutil
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from acml_search.search.answer import MOLECULE_COLUMNS, OURS, Answer, HitList, plain
+from acml_search.search.columns import MOLECULE_COLUMNS, OURS, plain
+
+if TYPE_CHECKING:
+    from acml_search.search.answer import Answer, HitList
 
 _WIDEST = 24  # characters of a column of the library's own
 _LEAST_SMILES = 24  # characters that the SMILES keep before a column of the library's own is left out

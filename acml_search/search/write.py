@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from acml_search.errors import ConfigError, InvalidMolecule, shorten
-from acml_search.search.answer import Answer, plain
+from acml_search.search.answer import Answer
+from acml_search.search.columns import plain
 from acml_search.search.table import render
 
 _LONGEST = 500  # characters of a SMILES that could not be read, in a batch's line

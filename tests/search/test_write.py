@@ -16,7 +16,8 @@ import pytest
 from rdkit import Chem
 
 from acml_search.errors import ConfigError, InvalidMolecule
-from acml_search.search.answer import Answer, extra_columns, plain
+from acml_search.search.answer import Answer
+from acml_search.search.columns import extra_columns, plain
 from acml_search.search.table import render
 from acml_search.search.write import WRITERS, write_line, writer
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from acml_search.search.answer import MOLECULE_COLUMNS, OURS, Answer
+from acml_search.search.answer import Answer
+from acml_search.search.columns import MOLECULE_COLUMNS, OURS
 from acml_search.search.reason import words
 
 Grade = Literal["good", "fair", "poor", "known"]

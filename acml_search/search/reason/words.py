@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-from acml_search.search.answer import plain
+from acml_search.search.columns import plain
 
 NAMES = {
     "c_nmr": "¹³C NMR",

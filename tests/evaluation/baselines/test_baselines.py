@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from acml_search.encoders.predict import Predicted
 from acml_search.errors import ConfigError
 from acml_search.evaluation.baselines import base, fingerprint, nearest_spectrum, shifts
 from acml_search.evaluation.baselines.base import Material, Rows, baseline
+from acml_search.evaluation.baselines.bits import packed_bits, unpacked
 from acml_search.evaluation.baselines.observed import masses, smooth
 from acml_search.evaluation.data.structures import Pool, Query, Structure
+from acml_search.evaluation.suite import baselines as asked_baselines
 from acml_search.evaluation.suite.run import SuiteOptions, measure_suite
 from acml_search.evaluation.workers import Workers
 from acml_search.spectra.masses import Spectrum
@@ -81,6 +84,38 @@ def test_nearest_spectrum_finds_the_molecules_like_those_of_the_nearest_one(
 def test_tanimoto_by_hand() -> None:
     a, b = np.array([[1.0, 1, 0, 0]]), np.array([[1.0, 0, 1, 0], [0, 0, 0, 1]])
     np.testing.assert_allclose(nearest_spectrum._tanimoto(a, b), [[1 / 3, 0.0]])
+
+
+def test_neighbours_that_queries_share_count_for_each(material: Material, monkeypatch: Any) -> None:
+    """Against the sum over each query's own neighbours, written out."""
+    monkeypatch.setattr(nearest_spectrum, "NEIGHBOURS", (3,))
+    monkeypatch.setattr(base, "is_inner", lambda block: block == material.training[4].structure.block)
+    found = whole("nearest_spectrum", material)
+    told = material.told["chosen_on_inner"]
+    tables = [smooth("c_nmr", items, told["width"]) for items in (material.items, material.train.items)]
+    near, weight = nearest_spectrum._nearest(*tables)
+    bits = unpacked(packed_bits(material.train.smiles, material.workers, material.cache))
+    pool = unpacked(material.bits)
+    for query, (rows, cosines) in enumerate(zip(near, weight, strict=True)):
+        parts = nearest_spectrum._tanimoto(bits[rows], pool) * (cosines ** told["power"])[:, None]
+        np.testing.assert_allclose(found[query], parts.sum(axis=0), rtol=1e-5)
+    assert len(np.unique(near)) < near.size
+
+
+def test_blocks_are_ranked_in_order_however_long_their_scoring_takes(monkeypatch: Any) -> None:
+    monkeypatch.setattr(asked_baselines, "BLOCK", 3)
+    slow = threading.Event()
+
+    def score(low: int, high: int) -> np.ndarray:
+        if low == 0:
+            slow.wait(5)  # the second block is ready before the first
+        else:
+            slow.set()
+        return np.arange(low, high, dtype=np.float32)[None, :]
+
+    blocks = list(asked_baselines._ahead(score, 10, 2))
+    assert [low for low, _ in blocks] == [0, 3, 6, 9]
+    np.testing.assert_array_equal(np.concatenate([block[0] for _, block in blocks]), np.arange(10))
 
 
 def test_binned_observations_by_hand() -> None:
