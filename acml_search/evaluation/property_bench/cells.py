@@ -23,12 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search.errors import AcmlSearchError, ConfigError
+from acml_search.evaluation.data.feature_store import Columns, Features, FeatureStore
 from acml_search.evaluation.property_bench import trained
 from acml_search.evaluation.property_bench.plan import HIGHER_IS_BETTER, PropertySet, System
 from acml_search.evaluation.property_bench.processor import one_thread, processor_seconds
 from acml_search.evaluation.property_bench.rows import Floats, Parts, Rows
 from acml_search.evaluation.property_bench.scores import score
-from acml_search.evaluation.property_bench.store import Columns, Features, FeatureStore
 from acml_search.evaluation.results import write_json
 
 HEADS = ("linear", "boosted")

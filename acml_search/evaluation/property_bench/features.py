@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import ConfigError, InvalidMolecule
+from acml_search.evaluation.data.feature_store import Columns
 from acml_search.evaluation.property_bench.code import code_of
 from acml_search.evaluation.property_bench.peers import peer_versions, run_peer
 from acml_search.evaluation.property_bench.plan import Plan, System
-from acml_search.evaluation.property_bench.store import Columns
 from acml_search.properties.features import MAXIMA, TRUNK, width_of
 
 MORGAN_BITS = 2048

@@ -11,12 +11,12 @@ from safetensors import safe_open
 
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import AcmlSearchError, ConfigError
+from acml_search.evaluation.data.feature_store import Columns, FeatureStore
 from acml_search.evaluation.property_bench.cells import ANY, key_of
 from acml_search.evaluation.property_bench.code import code_of
 from acml_search.evaluation.property_bench.features import Recipe, model_of, recipe_of
 from acml_search.evaluation.property_bench.peers import peer_versions
 from acml_search.evaluation.property_bench.plan import Plan, PropertySet, System
-from acml_search.evaluation.property_bench.store import Columns, FeatureStore
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ from acml_search.chem.molecule import describe
 from acml_search.encoders.predict import Predicted
 from acml_search.errors import ConfigError
 from acml_search.evaluation.baselines import base, fingerprint, nearest_spectrum, shifts
+from acml_search.evaluation.baselines import bits as kept_bits
 from acml_search.evaluation.baselines.base import Material, Rows, baseline
 from acml_search.evaluation.baselines.bits import packed_bits, unpacked
 from acml_search.evaluation.baselines.observed import masses, smooth
 from acml_search.evaluation.data.structures import Pool, Query, Structure
+from acml_search.evaluation.measures.classes import fingerprints
 from acml_search.evaluation.suite import baselines as asked_baselines
 from acml_search.evaluation.suite.run import SuiteOptions, measure_suite
 from acml_search.evaluation.workers import Workers
@@ -100,6 +102,27 @@ def test_neighbours_that_queries_share_count_for_each(material: Material, monkey
         parts = nearest_spectrum._tanimoto(bits[rows], pool) * (cosines ** told["power"])[:, None]
         np.testing.assert_allclose(found[query], parts.sum(axis=0), rtol=1e-5)
     assert len(np.unique(near)) < near.size
+
+
+def test_bits_of_a_molecule_are_worked_out_once(tmp_path: Path, monkeypatch: Any) -> None:
+    asked: list[str] = []
+
+    def counted(smiles: list[str]) -> Any:
+        asked.extend(smiles)
+        return fingerprints(smiles)
+
+    monkeypatch.setattr(kept_bits, "fingerprints", counted)
+    with Workers(1) as workers:
+        first = packed_bits(["CCO", "CCN", "CCO"], workers, tmp_path)
+        second = packed_bits(["c1ccccc1", "CCN"], workers, tmp_path)
+    assert asked == ["CCO", "CCN", "c1ccccc1"]
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first[0], first[2])
+    np.testing.assert_array_equal(first[1], second[1])
+    np.testing.assert_array_equal(second[0], fingerprints(["c1ccccc1"])[0])
+    next((tmp_path / "features" / "bits").rglob("*.npy")).write_bytes(b"damaged")
+    with Workers(1) as workers, pytest.raises(ConfigError, match="remove the folder"):
+        packed_bits(["CCO", "CCN", "c1ccccc1"], workers, tmp_path)
 
 
 def test_blocks_are_ranked_in_order_however_long_their_scoring_takes(monkeypatch: Any) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError
+from acml_search.evaluation.data.feature_store import FeatureStore
 from acml_search.evaluation.property_bench import features
 from acml_search.evaluation.property_bench.cells import Cleaner
 from acml_search.evaluation.property_bench.features import Recipe, Task, columns_of, compute
 from acml_search.evaluation.property_bench.plan import read_plan
-from acml_search.evaluation.property_bench.store import FeatureStore
 
 
 def test_features_are_kept_once_per_molecule(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from acml_search.errors import ConfigError
 
 Features = npt.NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 Columns = tuple[int, int] | None
 """first and one past the last of the columns that are wanted; None for all"""
 
@@ -75,6 +76,12 @@ class FeatureStore:
 
     def take(self, smiles: Sequence[str], columns: Columns = None) -> Features:
         """(n, f) float32 in the order of `smiles`. Raises ConfigError for one that is not kept."""
+        return self.take_as(np.float32, smiles, columns)
+
+    def take_as(
+        self, dtype: type[Number], smiles: Sequence[str], columns: Columns = None
+    ) -> npt.NDArray[Number]:
+        """(n, f) of `dtype` in the order of `smiles`. Raises ConfigError for one that is not kept."""
         if any(text not in self._at for text in smiles):
             self.refresh()
         absent = [text for text in smiles if text not in self._at]
@@ -84,13 +91,13 @@ class FeatureStore:
         rows_of: dict[str, list[int]] = {}
         for i, (part, _) in enumerate(places):
             rows_of.setdefault(part, []).append(i)
-        out: Features | None = None
+        out: npt.NDArray[Number] | None = None
         for part, here in rows_of.items():
             array = self._load(part)[:, slice(*columns or (None,))]
             if out is None:
-                out = np.empty((len(smiles), array.shape[1]), np.float32)
+                out = np.empty((len(smiles), array.shape[1]), dtype)
             out[here] = array[[places[i][1] for i in here]]
-        return np.empty((0, 0), np.float32) if out is None else out
+        return np.empty((0, 0), dtype) if out is None else out
 
     def _load(self, part: str) -> npt.NDArray[Any]:
         path = self.folder / f"{part}.npy"
