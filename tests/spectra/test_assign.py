@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acml_search.spectra import assign as module
-from acml_search.spectra.assign import Costs, assign, assign_all, group_atoms, log_likelihoods
+from acml_search.spectra.assign import Costs, assign, assign_all, log_likelihoods
 from acml_search.spectra.attached import Observed
+from acml_search.spectra.groups import group_atoms
 
 COSTS = Costs(
     alike=0.01,

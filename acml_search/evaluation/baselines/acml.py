@@ -15,7 +15,7 @@ import numpy as np
 from acml_search.chem import molecule
 from acml_search.chem.graph import featurise
 from acml_search.errors import InvalidMolecule
-from acml_search.evaluation.baselines.base import Baseline, Material, Score, Scores, register
+from acml_search.evaluation.baselines.base import Baseline, Ints, Material, Score, Scores, register
 from acml_search.evaluation.baselines.observed import MASSES, SHIFTS, dense
 from acml_search.evaluation.workers import chunks
 from acml_search.progress import progress
@@ -87,8 +87,8 @@ class Acml(Baseline):
         queries = _records(sides, encoded(encoder, dense(material.modality, items)))
         table = _pool(material, weights, features.shape[1])
 
-        def score(low: int, high: int) -> Scores:
-            return np.asarray(queries @ table[low:high].T, np.float32)
+        def score(positions: Ints) -> Scores:
+            return np.asarray(queries @ table[positions].T, np.float32)
 
         return score
 

@@ -22,6 +22,7 @@ from acml_search.chem.inner import is_inner
 from acml_search.errors import ConfigError, InvalidRecord
 from acml_search.evaluation.baselines.bits import packed_bits
 from acml_search.evaluation.data.structures import Pool, Query
+from acml_search.evaluation.vectors.stored import StoredVectors
 from acml_search.evaluation.workers import Workers
 from acml_search.modalities import get
 
@@ -79,7 +80,8 @@ class Material:
     training: list[Query]
     workers: Workers
     cache: Path
-    model: str
+    vectors: StoredVectors
+    """of the pool, with what the model predicts of it"""
     seed: int = 0
     told: dict[str, Any] = field(default_factory=dict)
     """what a baseline says of itself, for its result"""
@@ -108,8 +110,8 @@ class Material:
         return packed_bits([one.smiles for one in self.pool.structures], self.workers, self.cache)
 
 
-Score = Callable[[int, int], Scores]
-"""scores (nq, high - low) of the pool's molecules from position `low` to `high`"""
+Score = Callable[[Ints], Scores]
+"""scores (nq, n) of the pool's molecules at positions (n,)"""
 
 
 class Baseline(ABC):

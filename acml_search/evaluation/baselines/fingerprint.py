@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.evaluation.baselines.base import Baseline, Material, Score, Scores, register
+from acml_search.evaluation.baselines.base import Baseline, Ints, Material, Score, Scores, register
 from acml_search.evaluation.baselines.bits import packed_bits, unpacked
 from acml_search.evaluation.baselines.observed import MASSES, SHIFTS, dense
 
@@ -55,9 +55,9 @@ class Fingerprint(Baseline):
         }
         logits = found[len(inner) :] - np.float32(share) * usual
 
-        def score(low: int, high: int) -> Scores:
+        def score(positions: Ints) -> Scores:
             # The log-likelihood of bits b under logits z is b z and what all candidates have in common.
-            return np.asarray(logits @ unpacked(material.bits[low:high]).T, np.float32)
+            return np.asarray(logits @ unpacked(material.bits[positions]).T, np.float32)
 
         return score
 

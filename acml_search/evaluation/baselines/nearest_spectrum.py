@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from acml_search.evaluation.baselines.base import Baseline, Material, Score, Scores, register
+from acml_search.evaluation.baselines.base import Baseline, Ints, Material, Score, Scores, register
 from acml_search.evaluation.baselines.bits import packed_bits, unpacked
 from acml_search.evaluation.baselines.observed import MASSES, SHIFTS, masses, smooth
 
@@ -74,8 +74,8 @@ class NearestSpectrum(Baseline):
         )
         chosen = bits[near]
 
-        def score(low: int, high: int) -> Scores:
-            return np.asarray(weights @ _tanimoto(chosen, unpacked(material.bits[low:high])), np.float32)
+        def score(positions: Ints) -> Scores:
+            return np.asarray(weights @ _tanimoto(chosen, unpacked(material.bits[positions])), np.float32)
 
         return score
 

@@ -21,12 +21,18 @@ Floats = npt.NDArray[np.float32]
 def smooth(modality: str, items: Sequence[Any], width: float) -> Floats:
     """(n, bins) float32, unit length: a Gaussian of `width` ppm at every shift, bins of half a width."""
     low, high = SHIFTS[modality]
-    grid = np.arange(low, high + width / 2, width / 2)
-    out = np.zeros((len(items), len(grid)), np.float32)
+    bins = grid(modality, width)
+    out = np.zeros((len(items), len(bins)), np.float32)
     for row, shifts in enumerate(items):
-        distance = (np.clip(shifts, low, high)[:, None] - grid[None, :]) / width
+        distance = (np.clip(shifts, low, high)[:, None] - bins[None, :]) / width
         out[row] = np.exp(-0.5 * distance**2).sum(axis=0)
     return unit(out)
+
+
+def grid(modality: str, width: float) -> Floats:
+    """(bins,) ppm, half a width apart."""
+    low, high = SHIFTS[modality]
+    return np.arange(low, high + width / 2, width / 2).astype(np.float32)
 
 
 def masses(items: Sequence[Any], bin_width: float) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from acml_search.evaluation.baselines.base import Baseline, Material, Score, Scores, register
+from acml_search.evaluation.baselines.base import Baseline, Ints, Material, Score, Scores, register
 
 
 @register
@@ -17,10 +17,10 @@ class Random(Baseline):
     def prepare(self, material: Material) -> Score:
         n = len(material.items)
 
-        def score(low: int, high: int) -> Scores:
+        def score(positions: Ints) -> Scores:
             # By position, so that a molecule has one score however the pool is cut into blocks.
             columns = [
-                np.random.default_rng([material.seed, i]).random(n, np.float32) for i in range(low, high)
+                np.random.default_rng([material.seed, i]).random(n, np.float32) for i in positions.tolist()
             ]
             return np.stack(columns, axis=1)
 
@@ -42,7 +42,7 @@ class Formula(Baseline):
         sizes = np.bincount(codes)[codes[np.unique(material.truths)]]  # a molecule weighs as one
         material.told["expected_at_1"] = float((1 / sizes).mean()) if len(sizes) else None
 
-        def score(low: int, high: int) -> Scores:
-            return (mine[:, None] == codes[None, low:high]).astype(np.float32)
+        def score(positions: Ints) -> Scores:
+            return (mine[:, None] == codes[None, positions]).astype(np.float32)
 
         return score

@@ -140,14 +140,15 @@ class Ranker:
     def add_scores(self, scores: Vectors, positions: Ints) -> None:
         """Count one block of candidates by their scores: (nq, n) float32, of any origin; higher is better.
 
-        `positions` (n,): the pool position of each, distinct. `scores` is left as it is.
+        `positions` (n,): the pool position of each, distinct. `scores` is left as it is. As with `add`,
+        blocks of about one mass are fast where there is a filter.
         """
         if not len(positions):
             return
-        every = np.arange(len(self.truth))
-        for low in range(0, len(every), QUERY_BLOCK):
-            part = every[low : low + QUERY_BLOCK]
-            self._count(part, np.array(scores[low : low + QUERY_BLOCK], np.float32), positions)
+        asking = np.flatnonzero(self.candidates.concerned(self.truth, positions))
+        for low in range(0, len(asking), QUERY_BLOCK):
+            part = asking[low : low + QUERY_BLOCK]
+            self._count(part, np.asarray(scores[part], np.float32), positions)  # a copy
 
     def _count(self, part: Ints, scores: Vectors, molecules: Ints) -> None:
         if self.candidates.conditions:

@@ -9,8 +9,9 @@ truth that candidate generation missed.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -26,6 +27,8 @@ from acml_search.evaluation.ranks.ranking import Every, Ranker
 from acml_search.evaluation.ranks.retrieval import Asked, source_of
 from acml_search.evaluation.rerank.weights import TIE, Lists, Weights, ranks
 from acml_search.evaluation.vectors.embedding import Source
+from acml_search.evaluation.vectors.peaks import PeakLists
+from acml_search.evaluation.vectors.stored import StoredVectors
 from acml_search.evaluation.workers import Workers, chunks
 from acml_search.progress import progress
 
@@ -137,11 +140,13 @@ def with_evidence(
     seed: int,
     chosen: Collection[int] | None = None,
     attached: bool = False,
+    kept: StoredVectors | None = None,
 ) -> tuple[list[int], list[Lists]]:
     """Re-score the shortlists of each listing, all of a query at once.
 
     `asked`: the queries in the listings' order; `structures`: the pool's; `chosen`: only these queries;
-    `attached`: compare what records say beyond the spectrum itself, as `multiplicity` of 13C.
+    `attached`: compare what records say beyond the spectrum itself, as `multiplicity` of 13C; `kept`: where
+    the predicted peaks of the pool are, if they are; else every candidate's are predicted here.
     Returns the places of the queries that have a shortlist (they were read, and their truth has a vector)
     and, of these, the lists.
     """
@@ -156,13 +161,16 @@ def with_evidence(
         np.unique(np.concatenate([[asked[i].truth], *(one.listed[i] for one in listings)])) for i in usable
     ]
     wanted = [places[places >= 0] for places in wanted]
+    told_of: Callable[[list[str]], list[str] | PeakLists] = list
+    if kept is not None and kept.has_peaks(modality):
+        told_of = partial(kept.peaks, modality)
     tasks = (
         _Task(
             modality,
             seed,
             attached,
             [source_of(asked[i].query, "record", derived) for i, _ in part],
-            [[structures[place].smiles for place in places.tolist()] for _, places in part],
+            [told_of([structures[place].smiles for place in places.tolist()]) for _, places in part],
         )
         for part in chunks(zip(usable, wanted, strict=True), QUERIES)
     )
@@ -201,7 +209,8 @@ class _Task(NamedTuple):
     seed: int
     attached: bool
     sources: list[Source]
-    smiles: list[list[str]]
+    candidates: list[list[str] | PeakLists]
+    """of each source: SMILES, or what is predicted of these molecules"""
 
 
 def score(task: _Task) -> list[Floats]:
@@ -211,10 +220,13 @@ def score(task: _Task) -> list[Floats]:
 
     model, chosen, reader = processes.model(), reranker(task.modality), get(task.modality)
     found = []
-    for source, smiles in zip(task.sources, task.smiles, strict=True):
+    for source, known in zip(task.sources, task.candidates, strict=True):
         structure = source.structure
         record = record_of(task.modality, structure.smiles, structure.block, source.metadata, task.seed)
-        prepared = list(_candidates(model, chosen, task.modality, smiles))
+        if isinstance(known, PeakLists):
+            prepared: list[Any] = known.groups()
+        else:
+            prepared = list(_candidates(model, chosen, task.modality, known))
         item = reader.read(record)
         compared = chosen.observed(item, record) if task.attached else item
         found.append(chosen.scores(model, compared, prepared))

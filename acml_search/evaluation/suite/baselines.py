@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from acml_search.errors import InvalidRecord
-from acml_search.evaluation.baselines.base import Baseline, Material, Score, Scores, baseline
+from acml_search.evaluation.baselines.base import Baseline, Ints, Material, Score, Scores, baseline
 from acml_search.evaluation.data.structures import Query
 from acml_search.evaluation.isomers import isomer_result, with_isomers
 from acml_search.evaluation.ranks.answers import filter_name, filters_of
@@ -68,18 +68,17 @@ def _answers(asking: Asking, one: Baseline, asked: list[Asked]) -> Iterator[dict
     if one.matches_peaks:
         material.told["shortlist"] = MATCHED
     score = one.prepare(material)
-    n = len(asking.pool)
-    # The truths stand first in the pool.
-    truth_scores = np.full(len(material.truths), -np.inf)
-    for low in range(0, int(material.truths.max(initial=-1)) + 1, BLOCK):
-        block = score(low, min(low + BLOCK, n))
-        here = (material.truths >= low) & (material.truths < low + BLOCK)
-        truth_scores[here] = block[here, material.truths[here] - low]
+    truths, at = np.unique(material.truths, return_inverse=True)
+    truth_scores = np.full(len(at), -np.inf)
+    for low in range(0, len(truths), BLOCK):
+        here = np.flatnonzero((at >= low) & (at < low + BLOCK))
+        truth_scores[here] = score(truths[low : low + BLOCK])[here, at[here] - low]
+    # By mass, so that a filter looks at few blocks for each query.
+    order = np.argsort(asking.pool.masses(), kind="stable")
     wanted = list(asking.question.filters)
     rankers = {each: _ranker(asking, one, each, truth_scores, material) for each in wanted}
-    with progress(total=n, desc=f"{asking.question.name}: {one.name}", unit="mol") as bar:
-        for low, block in _ahead(score, n, asking.bench.workers.n):
-            positions = np.arange(low, low + block.shape[1])
+    with progress(total=len(order), desc=f"{asking.question.name}: {one.name}", unit="mol") as bar:
+        for positions, block in _ahead(score, order, asking.bench.workers.n):
             for ranker in rankers.values():
                 ranker.add_scores(block, positions)
             bar.update(len(positions))
@@ -91,14 +90,15 @@ def _answers(asking: Asking, one: Baseline, asked: list[Asked]) -> Iterator[dict
         yield from _say(asking, one, material, each, answered, what)
 
 
-def _ahead(score: Score, n: int, threads: int) -> Iterator[tuple[int, Scores]]:
-    """The pool's blocks in order, from which position on and their scores, each scored while the one before
-    is ranked: NumPy lets go of the interpreter meanwhile.
+def _ahead(score: Score, order: Ints, threads: int) -> Iterator[tuple[Ints, Scores]]:
+    """The pool's blocks in order, their positions and scores, each scored while the one before is ranked:
+    NumPy lets go of the interpreter meanwhile.
     """
-    waiting: deque[tuple[int, Future[Scores]]] = deque()
+    waiting: deque[tuple[Ints, Future[Scores]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        for low in range(0, n, BLOCK):
-            waiting.append((low, pool.submit(score, low, min(low + BLOCK, n))))
+        for low in range(0, len(order), BLOCK):
+            positions = order[low : low + BLOCK]
+            waiting.append((positions, pool.submit(score, positions)))
             if len(waiting) > threads:
                 at, block = waiting.popleft()
                 yield at, block.result()
@@ -152,7 +152,7 @@ def _material(asking: Asking, readable: Sequence[Asked]) -> Material:
         _training(asking),
         asking.bench.workers,
         asking.bench.cache,
-        asking.bench.model,
+        asking.bench.vectors,
         asking.bench.suite.seed,
     )
 
@@ -182,6 +182,7 @@ def _match(asking: Asking, rankers: dict[Filter, Any], answers: dict[Filter, lis
         derived=asking.derived,
         workers=asking.bench.workers,
         seed=asking.bench.suite.seed,
+        kept=asking.bench.vectors,
     )
     for each, found in zip(rankers, lists, strict=True):
         tell(readable[each], found, usable, Weights(0.0, 1.0))

@@ -157,6 +157,7 @@ class Fused(Asking):
                 derived=part.derived,
                 workers=self.bench.workers,
                 seed=self.bench.suite.seed,
+                kept=self.bench.vectors,
             )
             found.append(dict(zip(self.listings, lists, strict=True)))
         return usable, self._own_cosines(found, usable)

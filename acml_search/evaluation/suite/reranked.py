@@ -67,6 +67,7 @@ def _answers(asking: Asking, weights: Weights) -> Iterator[dict[str, Any]]:
         seed=asking.bench.suite.seed,
         chosen={at for at, i in enumerate(readable) if i in chosen},
         attached=asking.question.attached,
+        kept=asking.bench.vectors,
     )
     asking.clock.lap("rerank")
     in_each: dict[int, list[Asked]] = {}
@@ -139,6 +140,7 @@ def _fit(asking: Asking) -> dict[str, Any] | None:
         workers=asking.bench.workers,
         seed=seed,
         attached=asking.question.attached,
+        kept=asking.bench.vectors,
     )
     if not lists.listed.any():
         return None

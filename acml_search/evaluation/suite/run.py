@@ -24,6 +24,7 @@ from acml_search.evaluation.suite.files import read_suites
 from acml_search.evaluation.suite.fused import ask_fused
 from acml_search.evaluation.suite.plan import FusedQuestion, Question, Suite
 from acml_search.evaluation.suite.question import answers
+from acml_search.evaluation.vectors.peaks import predicting
 from acml_search.evaluation.vectors.stored import graph_vectors
 from acml_search.evaluation.workers import Workers
 
@@ -72,7 +73,9 @@ def measure_suite(options: SuiteOptions) -> dict[str, Any]:
             _check(question, read[question.queries], suite, card)
         clock.lap("read structures")
         spaces = sorted({one.modality for one in everything})
-        vectors = graph_vectors(structures.values(), card, workers, cache, spaces=spaces)
+        comparing = sorted({one.modality for one in everything if one.rerank or "shifts" in one.baselines})
+        peaks = predicting(card, comparing)
+        vectors = graph_vectors(structures.values(), card, workers, cache, spaces=spaces, peaks=peaks)
         clock.lap("embed molecules")
         bench = Bench(
             suite,

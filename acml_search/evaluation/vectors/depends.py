@@ -11,7 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache as remember
 from pathlib import Path
 from typing import Any
@@ -61,16 +61,21 @@ def uses_tower(card: ModelCard, space: str) -> bool:
     """Does the graph side of the space pass through the modality's tower? A plain projection of the pooled
     trunk does not; any other head is taken to.
     """
-    return space not in _plain_heads(json.dumps(card.data["hyper"], sort_keys=True))
+    from acml_search.modalities.blocks import PooledHead
+
+    return heads(card)[space] is not PooledHead
+
+
+def heads(card: ModelCard) -> Mapping[str, type]:
+    """What the graph side of each space of a model ends in."""
+    return _heads(json.dumps(card.data["hyper"], sort_keys=True))
 
 
 @remember
-def _plain_heads(hyper: str) -> frozenset[str]:
+def _heads(hyper: str) -> Mapping[str, type]:
     from acml_search.encoders.model import DualEncoder
-    from acml_search.modalities.blocks import PooledHead
 
-    heads = DualEncoder(json.loads(hyper)).heads
-    return frozenset(name for name, head in heads.items() if type(head) is PooledHead)
+    return {name: type(head) for name, head in DualEncoder(json.loads(hyper)).heads.items()}
 
 
 def weights_digest(card: ModelCard, prefixes: tuple[str, ...]) -> str:
@@ -97,6 +102,11 @@ def code_digest(space: str, side: str) -> str:
     return _digest_of(frozenset(_modules(get(space), side)))
 
 
+def modules_digest(names: Iterable[str]) -> str:
+    """SHA-256 over the source of modules."""
+    return _digest_of(frozenset(names))
+
+
 def _modules(modality: Modality, side: str) -> set[str]:
     """Names of the modules that compute one side, with all that these import."""
     kind = type(modality)
@@ -107,7 +117,8 @@ def _modules(modality: Modality, side: str) -> set[str]:
     if side == "record":
         roots.add("acml_search.evaluation.data.records")
     # What the model's own file imports is card and registry: of no meaning for a vector.
-    return {"acml_search.encoders.model", *_closure(roots)}
+    passes = {"acml_search.encoders.model"} | ({"acml_search.encoders.predict"} if side == "graph" else set())
+    return passes | _closure(roots)
 
 
 def _closure(roots: Iterable[str]) -> set[str]:

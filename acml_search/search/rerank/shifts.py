@@ -12,17 +12,17 @@ from acml_search.search.rerank.base import Evidence, Match, Missing, Reranker
 from acml_search.spectra.assign import (
     Assignment,
     Costs,
-    Groups,
     assign_all,
-    group_atoms,
     log_likelihoods,
 )
 from acml_search.spectra.attached import Bits, Observed, observed, word
+from acml_search.spectra.groups import Groups, group_atoms
 
 if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.encoders.model import Model
+    from acml_search.encoders.predict import Predicted
 
 
 class ShiftReranker(Reranker):
@@ -54,7 +54,10 @@ class ShiftReranker(Reranker):
         from acml_search.encoders.predict import predicted_peaks
 
         graphs = [model.featurise(mol) for mol in mols]
-        found = predicted_peaks(model, self.modality, graphs)
+        return self.grouped(mols, predicted_peaks(model, self.modality, graphs))
+
+    def grouped(self, mols: Sequence[Chem.Mol], found: Sequence[Predicted]) -> list[Groups]:
+        """As `prepare`, of what was predicted already."""
         return [
             group_atoms(one, self.costs.alike, _attached(mol, one.atoms))
             for mol, one in zip(mols, found, strict=True)

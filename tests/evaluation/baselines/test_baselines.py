@@ -26,7 +26,10 @@ from acml_search.evaluation.data.structures import Pool, Query, Structure
 from acml_search.evaluation.measures.classes import fingerprints
 from acml_search.evaluation.suite import baselines as asked_baselines
 from acml_search.evaluation.suite.run import SuiteOptions, measure_suite
+from acml_search.evaluation.vectors.peaks import PeakLists
+from acml_search.evaluation.vectors.stored import StoredVectors
 from acml_search.evaluation.workers import Workers
+from acml_search.spectra.groups import Groups, group_atoms
 from acml_search.spectra.masses import Spectrum
 
 NAMES = list(SHIFTS)
@@ -47,17 +50,17 @@ def material(tmp_path: Path) -> Iterator[Material]:
     ]
     items = [np.array(SHIFTS[name], np.float32) for name in NAMES[:3]]
     with Workers(1) as workers:
-        yield Material("c_nmr", pool, items, np.arange(3), rows[3:], workers, tmp_path, "none")
+        yield Material("c_nmr", pool, items, np.arange(3), rows[3:], workers, tmp_path, StoredVectors([]))
 
 
 def whole(name: str, material: Material) -> np.ndarray:
-    return baseline(name).prepare(material)(0, len(material.pool))
+    return baseline(name).prepare(material)(np.arange(len(material.pool)))
 
 
 def test_random_scores_do_not_depend_on_blocks(material: Material) -> None:
     score = baseline("random").prepare(material)
-    np.testing.assert_array_equal(score(0, 10)[:, 4:7], score(4, 7))
-    assert len(np.unique(score(0, 10))) == 30
+    np.testing.assert_array_equal(score(np.arange(10))[:, 4:7], score(np.arange(4, 7)))
+    assert len(np.unique(score(np.arange(10)))) == 30
 
 
 def test_formula_ties_all_isomers(material: Material) -> None:
@@ -129,16 +132,19 @@ def test_blocks_are_ranked_in_order_however_long_their_scoring_takes(monkeypatch
     monkeypatch.setattr(asked_baselines, "BLOCK", 3)
     slow = threading.Event()
 
-    def score(low: int, high: int) -> np.ndarray:
-        if low == 0:
+    order = np.arange(10)[::-1]
+
+    def score(positions: np.ndarray) -> np.ndarray:
+        if positions[0] == 9:
             slow.wait(5)  # the second block is ready before the first
         else:
             slow.set()
-        return np.arange(low, high, dtype=np.float32)[None, :]
+        return positions.astype(np.float32)[None, :]
 
-    blocks = list(asked_baselines._ahead(score, 10, 2))
-    assert [low for low, _ in blocks] == [0, 3, 6, 9]
-    np.testing.assert_array_equal(np.concatenate([block[0] for _, block in blocks]), np.arange(10))
+    blocks = list(asked_baselines._ahead(score, order, 2))
+    assert [len(positions) for positions, _ in blocks] == [3, 3, 3, 1]
+    for each in zip(*blocks, strict=True):
+        np.testing.assert_array_equal(np.concatenate([np.ravel(one) for one in each]), order)
 
 
 def test_binned_observations_by_hand() -> None:
@@ -167,15 +173,25 @@ def test_usual_odds_are_those_of_the_training_rows() -> None:
 
 
 def test_predicted_peaks_in_a_histogram_by_hand() -> None:
-    def peaks(*position: float) -> Predicted:
+    def peaks(*position: float) -> Groups:
         n = len(position)
-        return Predicted(np.arange(n), np.array(position), np.zeros(n), np.ones(n))
+        predicted = Predicted(np.arange(n), np.array(position), np.zeros(n), np.ones(n))
+        return group_atoms(predicted, 0.03)
 
-    predicted = [peaks(50.0, 50.0), peaks(90.0)]  # two equivalent atoms show one peak
-    table = shifts._spread("c_nmr", 3, [0, 2], predicted).astype(np.float32)
-    asked = smooth("c_nmr", [[50.0]], shifts.WIDTH["c_nmr"])
-    apart = np.exp(-((40 / shifts.WIDTH["c_nmr"]) ** 2) / 4)
-    np.testing.assert_allclose(asked @ table.T, [[1.0, 0.0, apart]], atol=2e-3)
+    # two equivalent atoms show one peak; the second molecule has none, the third was refused
+    lists = PeakLists.of([peaks(50.0, 50.0), peaks(), None, peaks(90.0)])
+    width = shifts.WIDTH["c_nmr"]
+    table = shifts.histograms("c_nmr", lists, width)
+    asked = smooth("c_nmr", [[50.0]], width)
+    apart = np.exp(-((40 / width) ** 2) / 4)
+    np.testing.assert_allclose(asked @ table.T, [[1.0, 0.0, 0.0, apart]], atol=2e-3)
+
+
+def test_shift_matching_needs_predicted_peaks(material: Material) -> None:
+    with pytest.raises(
+        ConfigError, match="predicts no peaks in the space c_nmr; leave the baseline 'shifts'"
+    ):
+        baseline("shifts").prepare(material)
 
 
 @pytest.mark.parametrize("name", ["fingerprint", "acml"])
