@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from acml_search import modalities
+from acml_search.chem.misread import misread
 from acml_search.encoders.model import Tower
 from acml_search.errors import InvalidRecord
 from acml_search.modalities.blocks import tensors
@@ -19,21 +20,30 @@ from acml_search.progress import progress
 from acml_search.training.corpus import Corpus
 
 _CHUNK = 4_096
+MASK = 2**63 - 1
 
 
 @dataclass
 class Derived:
-    """Records made from the structures of corpus rows: a variation is another of the corpus's SMILES."""
+    """Records made from the structures of corpus rows: a variation is another of the corpus's SMILES, and
+    from number `right` on the structure as a reader of pictures may get it wrong (`chem.misread`).
+    """
 
     modality: str
     corpus: Corpus
     rows: np.ndarray
+    right: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def item(self, number: int, view: int) -> Any:
-        return modalities.get(self.modality).read(self.corpus.view(int(self.rows[number]), view))
+        row = int(self.rows[number])
+        if self.right is not None and view >= self.right:
+            structure = str(self.corpus.smiles[row].as_py())
+            wrong = misread(structure, np.random.default_rng([view, int(self.corpus.blocks[row]) & MASK]))
+            return modalities.get(self.modality).read(wrong)
+        return modalities.get(self.modality).read(self.corpus.view(row, view))
 
 
 @dataclass

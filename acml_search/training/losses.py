@@ -42,9 +42,9 @@ class ContrastiveLoss(nn.Module):
         return (to_a + to_b) / 2 + self.closeness * (1 - (a[at] * b).sum(dim=1)).mean()
 
 
-def pair_recall(a: Tensor, b: Tensor, same: Tensor, block: int = 1024) -> float:
-    """Share of rows of `a` whose partner in `b`, the row of the same number, is strictly closer than every
-    other molecule of `b`.
+def pair_recall(a: Tensor, b: Tensor, same: Tensor, block: int = 1024, k: int = 1) -> float:
+    """Share of rows of `a` whose partner in `b`, the row of the same number, is strictly closer than all but
+    k - 1 other molecules of `b`.
 
     The whole of `b` (at least as long as `a`) is the pool; rows of the same molecule (`same` (len(b),) equal)
     do not compete; a tie is a miss.
@@ -55,5 +55,5 @@ def pair_recall(a: Tensor, b: Tensor, same: Tensor, block: int = 1024) -> float:
         rows = torch.arange(len(scores))
         truth = scores[rows, rows + start]
         scores = scores.masked_fill(same[start : start + len(scores), None] == same[None, :], -torch.inf)
-        hits += int((truth > scores.max(dim=1).values).sum())
+        hits += int(((scores >= truth[:, None]).sum(dim=1) < k).sum())
     return hits / len(a)

@@ -6,6 +6,9 @@ records of all molecules are embedded, each is put into a batch with its nearest
 negatives as in ANCE, Xiong et al. 2021), and contrast goes on from there. What trunk and encoder say of a
 molecule is computed once: an epoch costs two small matrices per molecule.
 
+A reading of a picture is seldom far off, but the space of exact structures puts it there: with `misread`, half
+of the records are structures as a reader may get them wrong, and the space learns to forgive that.
+
 The result is a whole model again. Spaces that are copies of the sharpened one (`copies`) get its projections,
 and `encoders` names newer frozen encoders to put into the model on the way.
 """
@@ -60,10 +63,20 @@ class Sides(nn.Module):
 
 
 class SharpenTask(Task[Sides]):
-    """`pooled` (n, width) float16: the trunk's view of the molecules in `rows`; `frozen`: their records'."""
+    """`pooled` (n, width) float16: the trunk's view of the molecules in `rows`; `frozen`: their records', the
+    first `right` of each those of the structure itself, the others misread.
+    """
 
-    def __init__(self, corpus: Corpus, rows: np.ndarray, pooled: np.ndarray, frozen: Frozen, model: Sides):
-        self.model, self.pooled = model, pooled
+    def __init__(
+        self,
+        corpus: Corpus,
+        rows: np.ndarray,
+        pooled: np.ndarray,
+        frozen: Frozen,
+        model: Sides,
+        right: int,
+    ) -> None:
+        self.model, self.pooled, self.right = model, pooled, right
         self.features = frozen.features
         readable = frozen.readable
         self.blocks = corpus.blocks[rows]
@@ -88,26 +101,39 @@ class SharpenTask(Task[Sides]):
 
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         rows = np.unique(rows)
-        views = rng.integers(0, self.features.shape[1], len(rows))
-        records = self.model.projection(_tensor(self.features[rows, views]))
+        records = self.model.projection(_tensor(self.features[rows, self._views(len(rows), rng)]))
         graphs = self.model.graphs(_tensor(self.pooled[rows]))
         return {"contrast": self.model.contrast(graphs, records, torch.from_numpy(self.blocks[rows]))}
 
+    def _views(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """(n,) a variation each: half of them misread, where there are such."""
+        views = rng.integers(0, self.right, n)
+        misread = self.features.shape[1] - self.right
+        if not misread:
+            return views
+        return np.where(rng.random(n) < 0.5, views, self.right + rng.integers(0, misread, n))
+
     @torch.inference_mode()
     def evaluate(self, model: Sides) -> dict[str, float]:
-        """Recall at 1 of the inner records among the graphs of all molecules, the inner ones first."""
+        """Recall of the inner records among the graphs of all molecules, the inner ones first: at 1, and at
+        10 of those that are misread.
+        """
         order = np.concatenate([self.kept, self.rows])
         graphs = torch.cat(
             [model.graphs(_tensor(self.pooled[order[i : i + 4096]])) for i in range(0, len(order), 4096)]
         )
         records = self._records(model, self.kept, 0)
         same = torch.from_numpy(self.blocks[order])
-        return {
+        found = {
             "inner": float(len(records)),
             "inner_pool": float(len(order)),
             "inner_at_1": pair_recall(records, graphs, same, block=256),
             "scale": model.contrast.scale.item(),
         }
+        if self.features.shape[1] > self.right:
+            wrong = self._records(model, self.kept, self.right)
+            found["misread_at_10"] = pair_recall(wrong, graphs, same, block=256, k=10)
+        return found
 
     def _records(self, model: Sides, places: np.ndarray, view: int) -> Tensor:
         parts = range(0, len(places), 4096)
@@ -166,7 +192,7 @@ def run(path: Path | str) -> ModelCard:
         **{key: card.data[key] for key in _ABOUT if key in card.data},
         "seed": config.seed,
         "commit": commit_of(config.root),
-        "sharpened": {"config": config.data, "start": card.digest, "log": log},
+        "sharpened": [*_before(card), {"config": config.data, "start": card.digest, "log": log}],
     }
     made = save_model(
         config.out / "model",
@@ -183,15 +209,25 @@ def run(path: Path | str) -> ModelCard:
     return write_training_list(made.directory, seen, card.data["training_list"]["made_by"])
 
 
+def _before(card: ModelCard) -> list[dict[str, Any]]:
+    """What was done to the model since its alignment, the first first."""
+    before = card.data.get("sharpened", [])
+    return [before] if isinstance(before, dict) else list(before)
+
+
 def _task(config: TrainingConfig, network: DualEncoder, model: Sides) -> SharpenTask:
     space = config.data["space"]
-    corpus, tower = config.corpus(), network.tower(space["name"])
+    # The reader of pictures hands what it read to the SMILES encoder: its space is trained on that.
+    through = space.get("through", space["name"])
+    corpus, tower = config.corpus(), network.tower(through)
     rows = derived_rows(config.seed, corpus, space)
     stamp = encoder_stamp(config.root / space["pretrained"] / "encoder.safetensors", config.seed, rows)
-    frozen = frozen_features(
-        config.root / space["features"], stamp, Derived(space["name"], corpus, rows), tower, space["views"]
-    )
-    return SharpenTask(corpus, rows, _pooled(network, corpus, rows), frozen, model)
+    wrong = space.get("misread", 0)
+    records = Derived(through, corpus, rows, right=space["views"])
+    if wrong:
+        stamp["misread"] = wrong
+    frozen = frozen_features(config.root / space["features"], stamp, records, tower, space["views"] + wrong)
+    return SharpenTask(corpus, rows, _pooled(network, corpus, rows), frozen, model, space["views"])
 
 
 @torch.inference_mode()

@@ -258,6 +258,24 @@ def test_sharpening_changes_two_projections_and_nothing_else(room: Path) -> None
     assert training_list(load_model(room / "sharp" / "model").card) is not None
 
 
+def test_a_space_learns_from_structures_that_were_misread(room: Path) -> None:
+    if not (room / "aligned" / "model" / "card.json").exists():
+        spaces.run(room / "align.toml")
+    (room / "misread.toml").write_text(
+        'root = "."\nout = "misread"\nname = "toy-misread"\nstart = "aligned/model"\nseed = 7\n'
+        '[space]\nname = "smiles"\nthrough = "smiles"\npretrained = "pretrained"\n'
+        'features = "features-misread.npy"\nviews = 1\nmisread = 2\ncloseness = 1.0\n[training]\nepochs = 4\n'
+        "epoch_size = 512\nbatch = 64\nlr = 5e-3\nweight_decay = 1e-4\n" + CORPUS
+    )
+    sharpen.run(room / "misread.toml")
+    log = read_log(room / "misread")
+    assert log[-1]["contrast"] < log[0]["contrast"]
+    assert 0.0 <= log[-1]["misread_at_10"] <= 1.0
+    features = np.load(room / "features-misread.npy")
+    assert features.shape[1] == 3
+    assert not np.array_equal(features[:, 1], features[:, 2])
+
+
 def test_sharpening_asks_for_a_space_that_is_there(room: Path) -> None:
     if not (room / "aligned" / "model" / "card.json").exists():
         spaces.run(room / "align.toml")
