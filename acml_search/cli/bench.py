@@ -179,6 +179,9 @@ def suite(
             readable=False,
         ),
     ] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Ask the baselines too that the questions name: most of the time of a run.")
+    ] = True,
     workers: Workers = None,
 ) -> None:
     """Ask the questions of one or several files, in all spaces of one model, from one embedding pass.
@@ -194,6 +197,7 @@ def suite(
             out=out,
             model=model,
             cache=cache,
+            baselines=baselines,
             workers=workers,
             command=command_line(),
         )

@@ -104,13 +104,14 @@ def write_card(directory: Path, data: Mapping[str, Any]) -> None:
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
-    """The results in a suite's folder, or of one file, each with its `folder`."""
-    summary = path / SUMMARY
+    """The results in a folder, of however many runs of suites, or of one file, each with its `folder`."""
+    folder = path if path.is_dir() else path.parent
+    files = sorted(one for one in path.glob("*.json") if one.name != SUMMARY) if path.is_dir() else [path]
     try:
-        names = json.loads(summary.read_text(encoding="utf-8"))["results"] if path.is_dir() else [path.name]
-        folder = path if path.is_dir() else path.parent
-        found = [json.loads((folder / name).read_text(encoding="utf-8")) for name in names]
-    except (OSError, ValueError, KeyError) as error:
+        if not files:
+            raise FileNotFoundError("no JSON file")
+        found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path}: there are no results to read here ({error}); give the --out of `bench suite`, or the "
             "JSON file of another benchmark"

@@ -6,8 +6,8 @@ records of all molecules are embedded, each is put into a batch with its nearest
 negatives as in ANCE, Xiong et al. 2021), and contrast goes on from there. What trunk and encoder say of a
 molecule is computed once: an epoch costs two small matrices per molecule.
 
-A reading of a picture is seldom far off, but the space of exact structures puts it there: with `misread`, half
-of the records are structures as a reader may get them wrong, and the space learns to forgive that.
+A reading of a picture is seldom far off, but the space of exact structures puts it there: with `misread`,
+half of the records are structures as a reader may get them wrong, and the space learns to forgive that.
 
 The result is a whole model again. Spaces that are copies of the sharpened one (`copies`) get its projections,
 and `encoders` names newer frozen encoders to put into the model on the way.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class SuiteOptions:
     out: Path
     model: str = "acml-base"
     cache: Path | None = None
+    baselines: bool = True
+    """ask those too that the questions name"""
     workers: int | None = None
     command: str | None = None
     """the command line that asked, for the results"""
@@ -52,6 +54,8 @@ def measure_suite(options: SuiteOptions) -> dict[str, Any]:
     where none is left, LibraryError for a file that cannot be read.
     """
     suite = read_suites(options.files)
+    if not options.baselines:
+        suite = replace(suite, questions=tuple(replace(one, baselines=()) for one in suite.questions))
     card = read_card(options.model)
     questions, fused, skipped = _wanted(suite, options.model, set(card.spaces))
     parts = [suite.part(name) for name in dict.fromkeys(name for one in fused for name in one.parts)]

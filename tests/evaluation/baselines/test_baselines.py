@@ -253,3 +253,15 @@ def test_a_suite_asks_baselines_as_it_asks_the_model(two_spaces: Path, tmp_path:
         assert (out / f"one.baseline-{name}.isomers.json").exists()
     ranks = pq.read_table(out / "one.baseline-formula.queries.parquet").to_pylist()
     assert {row["rank"] for row in ranks if row["smiles"] == "CCO"} == {2}  # dimethyl ether ties
+
+
+def test_a_suite_can_be_asked_without_its_baselines(two_spaces: Path, tmp_path: Path) -> None:
+    write_measured(tmp_path)
+    (tmp_path / "one.toml").write_text(
+        'library = ["library.smi"]\n[[question]]\nname = "one"\nmodality = "c_nmr"\n'
+        'queries = "spectra.parquet"\nwhere = "split = \'valid\'"\nfilters = ["none"]\nbatch = 0\n'
+        'baselines = ["random"]\n'
+    )
+    out = tmp_path / "out"
+    options = SuiteOptions((tmp_path / "one.toml",), out, str(two_spaces), baselines=False, workers=1)
+    assert measure_suite(options)["results"] == ["one.json"]
