@@ -30,9 +30,10 @@ from acml_search.spectra.groups import Groups, PeaksOfAtoms, group_atoms
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
 
-CELLS = 500_000
-"""cells of the tables that are worked on together: 4 MB each, which a processor keeps at hand (half the time
-of 32 MB)"""
+CELLS, CELLS_TRACED = 500_000, 4_000_000
+"""cells of the tables that are worked on together. Scores alone are had in half the time from 4 MB, which a
+processor keeps at hand, as from 32 MB; with the way back kept, every portion costs more than it saves
+"""
 PAIRED, ALONE_OBSERVED, ALONE_PREDICTED = 0, 1, 2  # how a cell of the table was reached
 FRESH, SHARED, SPLIT = 0, 1, 2  # how a pair was reached
 
@@ -88,7 +89,7 @@ def assign_all(
     """The best assignment of one observation to each molecule. `observed` (o,) ppm, in any order."""
     peaks, order = _ascending(observed)
     found: list[Assignment] = []
-    for part in _parts(len(order), candidates):
+    for part in _parts(len(order), candidates, CELLS_TRACED):
         table = _fill(peaks, part, costs, trace=True)
         found += [table.follow(i, groups, order) for i, groups in enumerate(part)]
     return found
@@ -97,7 +98,7 @@ def assign_all(
 def log_likelihoods(observed: npt.ArrayLike | Observed, candidates: Sequence[Groups], costs: Costs) -> Floats:
     """(n,) the likelihoods of `assign_all`, without the assignments."""
     peaks, order = _ascending(observed)
-    parts = [_fill(peaks, part, costs, trace=False).best for part in _parts(len(order), candidates)]
+    parts = [_fill(peaks, part, costs, trace=False).best for part in _parts(len(order), candidates, CELLS)]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
@@ -220,8 +221,8 @@ def _scores(observed: Observed, candidates: Sequence[Groups], costs: Costs, g: i
     return np.ascontiguousarray(skewed.transpose(2, 0, 1)), missing
 
 
-def _parts(n_observed: int, candidates: Sequence[Groups]) -> list[Sequence[Groups]]:
-    """The candidates in portions whose tables fit into `CELLS`."""
+def _parts(n_observed: int, candidates: Sequence[Groups], cells: int) -> list[Sequence[Groups]]:
+    """The candidates in portions whose tables have `cells` at most."""
     g = max((len(one.position) for one in candidates), default=0)
-    size = max(1, CELLS // ((n_observed + g + 1) * (g + 1)))
+    size = max(1, cells // ((n_observed + g + 1) * (g + 1)))
     return [candidates[low : low + size] for low in range(0, len(candidates), size)]
