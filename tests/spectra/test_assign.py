@@ -123,7 +123,7 @@ def test_portions_do_not_show(monkeypatch):
     whole = assign_all(observed, candidates, COSTS)
     monkeypatch.setattr(module, "CELLS", 60)
     monkeypatch.setattr(module, "CELLS_TRACED", 60)
-    assert len(module._parts(4, candidates)) > 1
+    assert len(module._parts(4, candidates, 60)) > 1
     parts = assign_all(observed, candidates, COSTS)
     for one, other in zip(whole, parts, strict=True):
         assert one.log_likelihood == pytest.approx(other.log_likelihood)
