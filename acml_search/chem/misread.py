@@ -2,7 +2,8 @@
 of a chain lost, a speck taken for an atom.
 
 Made from a structure, without any picture, so that what ranks candidates can learn how far a reading may be
-off. The errors, and how often each comes, are those that readings of pictures of training molecules show.
+off. The kinds of error are those seen in some thirty readings that were wrong; how often each comes was set
+by hand, not fitted.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _letter(mol: Chem.RWMol, rng: np.random.Generator) -> None:
 
 
 def _lost(mol: Chem.RWMol, rng: np.random.Generator) -> None:
-    """A branch is overlooked: an atom more often than a group."""
+    """A branch is overlooked: an atom as often as a group."""
     cuts = [bond.GetIdx() for bond in mol.GetBonds() if not bond.IsInRing()]
     ends = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetDegree() == 1]
     if ends and rng.random() < 0.5:

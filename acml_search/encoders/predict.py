@@ -48,17 +48,7 @@ def predicted_peaks(model: Model, modality: str, graphs: Sequence[MolGraph]) -> 
     """
     if modality not in model.spaces:
         raise ConfigError(missing_space(model.card, modality))
-    head = model.network.heads[modality]
-    if not isinstance(head, ShiftHead):
-        raise ConfigError(f"the space {modality} of the model {model.card.name} predicts no peaks")
-    found: list[Predicted] = []
-    for start in range(0, len(graphs), _BATCH):
-        joined = collate(graphs[start : start + _BATCH])
-        batch = TensorBatch.of(joined)
-        states = model.network.trunk.node_states(batch)
-        peaks = head.peaks(states, model.network.trunk.pool(states, batch), batch)
-        found += _by_molecule(peaks, joined.atom_offsets)
-    return found
+    return encode_and_predict(model, graphs, (), (modality,), batch=_BATCH).peaks[modality]
 
 
 class Encoded(NamedTuple):
@@ -72,10 +62,15 @@ class Encoded(NamedTuple):
 
 @torch.inference_mode()
 def encode_and_predict(
-    model: Model, graphs: Sequence[MolGraph], spaces: Sequence[str], predicted: Sequence[str]
+    model: Model,
+    graphs: Sequence[MolGraph],
+    spaces: Sequence[str],
+    predicted: Sequence[str],
+    *,
+    batch: int = BATCH,
 ) -> Encoded:
     """Graph vectors in `spaces`, and the peaks that those in `predicted` predict, one pass of the trunk for
-    all.
+    all, `batch` molecules at once.
 
     Raises `ConfigError` where a space of `predicted` predicts no peaks.
     """
@@ -85,19 +80,19 @@ def encode_and_predict(
     network = model.network
     vectors = {name: np.empty((len(graphs), model.spaces[name].d), np.float32) for name in spaces}
     found: dict[str, list[Predicted]] = {name: [] for name in predicted}
-    for start in range(0, len(graphs), BATCH):
-        joined = collate(graphs[start : start + BATCH])
-        batch = TensorBatch.of(joined)
-        states = network.trunk.node_states(batch)
-        pooled = network.trunk.pool(states, batch)
+    for start in range(0, len(graphs), batch):
+        joined = collate(graphs[start : start + batch])
+        tensors = TensorBatch.of(joined)
+        states = network.trunk.node_states(tensors)
+        pooled = network.trunk.pool(states, tensors)
         for name in dict.fromkeys([*spaces, *predicted]):
             head, tower = network.heads[name], network.tower(name)
             if name in found:
-                peaks = cast("ShiftHead", head).peaks(states, pooled, batch)
+                peaks = cast("ShiftHead", head).peaks(states, pooled, tensors)
                 found[name] += _by_molecule(peaks, joined.atom_offsets)
                 embedded = cast("ShiftHead", head).embed(peaks, pooled, tower) if name in vectors else None
             else:
-                embedded = head(states, pooled, batch, tower)
+                embedded = head(states, pooled, tensors, tower)
             if embedded is not None:
                 vectors[name][start : start + len(embedded)] = embedded.numpy()
     return Encoded(vectors, found)

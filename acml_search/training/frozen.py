@@ -20,7 +20,8 @@ from acml_search.progress import progress
 from acml_search.training.corpus import Corpus
 
 _CHUNK = 4_096
-MASK = 2**63 - 1
+_POSITIVE = 2**63 - 1
+"""of a hash that may be negative, what a generator takes as a seed"""
 
 
 @dataclass
@@ -41,7 +42,9 @@ class Derived:
         row = int(self.rows[number])
         if self.right is not None and view >= self.right:
             structure = str(self.corpus.smiles[row].as_py())
-            wrong = misread(structure, np.random.default_rng([view, int(self.corpus.blocks[row]) & MASK]))
+            wrong = misread(
+                structure, np.random.default_rng([view, int(self.corpus.blocks[row]) & _POSITIVE])
+            )
             return modalities.get(self.modality).read(wrong)
         return modalities.get(self.modality).read(self.corpus.view(row, view))
 

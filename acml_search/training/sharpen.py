@@ -81,10 +81,9 @@ class SharpenTask(Task[Sides]):
         readable = frozen.readable
         self.blocks = corpus.blocks[rows]
         self.formulas = corpus.formulas[rows]
-        inner = corpus.inner[rows][readable]
-        # Places in `rows`, which are what a step is given.
-        self.rows = readable[~inner]
-        self.kept = readable[inner]
+        # Places in `rows`, which are what a step is given; none of a source that is skipped.
+        self.rows = readable[np.isin(rows[readable], corpus.learned)]
+        self.kept = readable[np.isin(rows[readable], corpus.kept)]
 
     def batches(self, settings: dict[str, Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Groups of near neighbours, mixed anew with every call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from acml_search.library.read import default_library, open_library
 from acml_search.training import pretrain, seen, sharpen, spaces
 from acml_search.training.batches import isomer_batches
 from acml_search.training.corpus import open_corpus
+from acml_search.training.frozen import Frozen
 
 CORPUS = """
 [corpus]
@@ -274,6 +276,20 @@ def test_a_space_learns_from_structures_that_were_misread(room: Path) -> None:
     features = np.load(room / "features-misread.npy")
     assert features.shape[1] == 3
     assert not np.array_equal(features[:, 1], features[:, 2])
+
+
+def test_sharpening_takes_no_molecule_of_a_source_that_is_skipped() -> None:
+    rows = np.array([2, 3, 5, 7])
+    corpus = SimpleNamespace(
+        blocks=np.arange(9),
+        formulas=np.zeros(9, np.int32),
+        learned=np.array([0, 2, 5, 8]),  # 3 is of a source that is skipped, 7 of the inner part
+        kept=np.array([1, 7]),
+    )
+    frozen = Frozen(np.zeros((4, 1, 3), np.float16), np.array([0, 1, 3]))  # the third cannot be read
+    task = sharpen.SharpenTask(corpus, rows, np.zeros((4, 2), np.float16), frozen, None, 1)
+    assert task.rows.tolist() == [0]
+    assert task.kept.tolist() == [3]
 
 
 def test_sharpening_asks_for_a_space_that_is_there(room: Path) -> None:
