@@ -14,6 +14,7 @@ from rdkit import Chem
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from acml_search import modalities
 from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise
@@ -27,7 +28,15 @@ from acml_search.encoders.card import (
     read_card,
 )
 from acml_search.errors import CheckpointError, ConfigError
-from acml_search.modalities.blocks import GraphNet, Projection, TensorBatch, tensors, width_of
+from acml_search.modalities.blocks import (
+    GraphNet,
+    Projection,
+    TensorBatch,
+    Undecided,
+    averaged,
+    tensors,
+    width_of,
+)
 
 # Small batches stay in the processor's cache: measured fastest at 32 to 128 molecules.
 BATCH = 64
@@ -44,6 +53,9 @@ class Tower(nn.Module):
         self.projection = Projection(self.width, **projection)
 
     def forward(self, batch: Any) -> Tensor:
+        if isinstance(self.encoder, Undecided):
+            features, records, shares = self.encoder.choices(batch)
+            return F.normalize(averaged(self.projection(features), records, shares), dim=1)
         vectors: Tensor = self.projection(self.encoder(batch))
         return vectors
 

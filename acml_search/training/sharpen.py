@@ -7,7 +7,7 @@ negatives as in ANCE, Xiong et al. 2021), and contrast goes on from there. What 
 molecule is computed once: an epoch costs two small matrices per molecule.
 
 A reading of a picture is seldom far off, but the space of exact structures puts it there: with `misread`,
-half of the records are structures as a reader may get them wrong, and the space learns to forgive that.
+a share of the records are structures as a reader may get them wrong, and the space learns to forgive that.
 
 The result is a whole model again. Spaces that are copies of the sharpened one (`copies`) get its projections,
 and `encoders` names newer frozen encoders to put into the model on the way.
@@ -64,7 +64,8 @@ class Sides(nn.Module):
 
 class SharpenTask(Task[Sides]):
     """`pooled` (n, width) float16: the trunk's view of the molecules in `rows`; `frozen`: their records', the
-    first `right` of each those of the structure itself, the others misread.
+    first `right` of each those of the structure itself, the others misread. Of these comes the share
+    `misread` of what a step is taught.
     """
 
     def __init__(
@@ -75,8 +76,9 @@ class SharpenTask(Task[Sides]):
         frozen: Frozen,
         model: Sides,
         right: int,
+        misread: float = 0.5,
     ) -> None:
-        self.model, self.pooled, self.right = model, pooled, right
+        self.model, self.pooled, self.right, self.misread = model, pooled, right, misread
         self.features = frozen.features
         readable = frozen.readable
         self.blocks = corpus.blocks[rows]
@@ -105,12 +107,13 @@ class SharpenTask(Task[Sides]):
         return {"contrast": self.model.contrast(graphs, records, torch.from_numpy(self.blocks[rows]))}
 
     def _views(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """(n,) a variation each: half of them misread, where there are such."""
+        """(n,) a variation each: a share of them misread, where there are such."""
         views = rng.integers(0, self.right, n)
         misread = self.features.shape[1] - self.right
         if not misread:
             return views
-        return np.where(rng.random(n) < 0.5, views, self.right + rng.integers(0, misread, n))
+        wrong = rng.random(n) < self.misread
+        return np.where(wrong, self.right + rng.integers(0, misread, n), views)
 
     @torch.inference_mode()
     def evaluate(self, model: Sides) -> dict[str, float]:
@@ -226,7 +229,9 @@ def _task(config: TrainingConfig, network: DualEncoder, model: Sides) -> Sharpen
     if wrong:
         stamp["misread"] = wrong
     frozen = frozen_features(config.root / space["features"], stamp, records, tower, space["views"] + wrong)
-    return SharpenTask(corpus, rows, _pooled(network, corpus, rows), frozen, model, space["views"])
+    pooled = _pooled(network, corpus, rows)
+    share = space.get("misread_share", 0.5)
+    return SharpenTask(corpus, rows, pooled, frozen, model, space["views"], share)
 
 
 @torch.inference_mode()

@@ -169,6 +169,22 @@ class TestAssemble:
         assert assemble([], [], [], []).smiles == ""
         assert assemble([""], [0], [0], []).smiles == ""
 
+    def test_a_structure_is_standardised_as_an_index_holds_it(self) -> None:
+        acetate = [(0, 1, 1), (1, 2, 2), (1, 3, 1)]
+        salt = assemble(["", "", "O", "O", "Na"], [0] * 5, [0, 0, 0, -1, 1], acetate)
+        assert Chem.CanonSmiles(salt.smiles) == Chem.CanonSmiles("CC(=O)[O-].[Na+]")
+        assert salt.standardised() == "CC(=O)O"
+        speck = assemble(["", "", "O", "O"], [0] * 4, [0] * 4, [(0, 1, 1), (1, 2, 1)])
+        assert speck.standardised() == "CCO"
+
+    def test_of_what_is_no_chemistry_the_longest_piece_stays(self) -> None:
+        star = [(0, i, 2) for i in range(1, 6)]
+        found = assemble([*[""] * 6, "", "O"], [0] * 8, [0] * 8, [*star, (6, 7, 1)])
+        assert found.mol is None
+        assert modalities.get("smiles").read(found.standardised()).atoms.shape[0] == 6
+        assert assemble([], [], [], []).standardised() == ""
+        assert assemble(["H"], [0], [0], []).standardised() == assemble(["H"], [0], [0], []).smiles
+
     def test_every_symbol_can_be_assembled(self) -> None:
         for symbol in SYMBOLS:
             assert assemble([symbol, "", ""], [0, 0, 0], [0, 0, 0], [(0, 1, 1), (1, 2, 1)]).smiles

@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from acml_search import modalities
+from acml_search.encoders.model import Tower
 from acml_search.modalities.blocks import reader as module
-from acml_search.modalities.blocks.reader import PictureReader, agreed, toned
+from acml_search.modalities.blocks import tensors
+from acml_search.modalities.blocks.reader import PictureReader, Reading, agreed, toned
+from acml_search.modalities.pictures.assemble import assemble
+from acml_search.modalities.pictures.readings import NOTHING, Read
 
 PICTURES = modalities.get("image")
 
@@ -59,3 +63,46 @@ def test_only_an_unsure_picture_is_read_again(monkeypatch: pytest.MonkeyPatch) -
     assert len(calls) == 2 + len(module._VIEWS)
     assert sum(share for _, share in unsure.shares) == pytest.approx(1)
     assert unsure.read == sure.read
+
+
+def test_readings_that_differ_in_what_standardisation_takes_away_count_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {
+        ("", "O"): assemble(["", "O"], [0, 0], [0, 0], [(0, 1, 1)]),
+        ("", "O", "Cl"): assemble(["", "O", "Cl"], [0] * 3, [0] * 3, [(0, 1, 1)]),
+    }
+    reads = [Read(NOTHING.xy, list(symbols), [], [], []) for symbols in found]
+    monkeypatch.setattr(module, "readings", lambda seen: iter(zip((0.0, 0.5), reads, strict=True)))
+    monkeypatch.setattr(module, "assemble", lambda symbols, *_: found[tuple(symbols)])
+    assert module.weighed(NOTHING) == (("CO", 1.0),)
+
+
+def test_a_space_averages_the_vectors_of_the_readings_not_their_features(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(5)
+    tower = Tower("image", PICTURES.toy, {"hidden": 8, "d": 4}).eval()
+    shares = {
+        "a": (("CCO", 0.75), ("CCN", 0.25)),
+        "b": (("CCO", 1.0),),
+        "c": (("CCN", 1.0),),
+        "d": (("", 1.0),),
+    }
+    inks = {name: np.full((3, 3 + i), 9, np.uint8) for i, name in enumerate(shares)}
+    names = {ink.shape: name for name, ink in inks.items()}
+    nothing = Read(NOTHING.xy, [], [], [], [])
+    monkeypatch.setattr(
+        tower.encoder,
+        "read",
+        lambda ink: Reading(shares[names[ink.shape]][0][0], nothing, 1.0, shares[names[ink.shape]]),
+    )
+    with torch.inference_mode():
+        batch = tensors(PICTURES.collate(list(inks.values())))
+        both, one, other, none = tower(batch)
+        features = tower.encoder(batch)
+    mean = 0.75 * one + 0.25 * other
+    torch.testing.assert_close(both, mean / mean.norm())
+    torch.testing.assert_close(features[0], 0.75 * features[1] + 0.25 * features[2])
+    assert not features[3].any()
+    assert none.norm() == pytest.approx(1)

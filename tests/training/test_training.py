@@ -292,6 +292,18 @@ def test_sharpening_takes_no_molecule_of_a_source_that_is_skipped() -> None:
     assert task.kept.tolist() == [3]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.35, 1.0])
+def test_the_share_of_misread_records_is_the_one_asked_for(share: float) -> None:
+    corpus = SimpleNamespace(
+        blocks=np.arange(2), formulas=np.zeros(2, np.int32), learned=np.array([0, 1]), kept=np.array([], int)
+    )
+    frozen = Frozen(np.zeros((2, 5, 3), np.float16), np.array([0, 1]))
+    task = sharpen.SharpenTask(corpus, np.arange(2), np.zeros((2, 2), np.float16), frozen, None, 2, share)
+    views = task._views(20_000, np.random.default_rng(0))
+    assert set(views.tolist()) <= set(range(5))
+    assert (views >= task.right).mean() == pytest.approx(share, abs=0.01)
+
+
 def test_sharpening_asks_for_a_space_that_is_there(room: Path) -> None:
     if not (room / "aligned" / "model" / "card.json").exists():
         spaces.run(room / "align.toml")

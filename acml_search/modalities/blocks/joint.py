@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -37,6 +37,38 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.normalize(self.layers(x), dim=1)
+
+
+class Choices(NamedTuple):
+    """What each record of a batch may be, end to end: m choices of n records."""
+
+    features: Tensor
+    """(m, width) float32"""
+    records: Tensor
+    """(m,) int64, which record a choice is of; every record has one"""
+    shares: Tensor
+    """(m,) float32, how likely a choice is; those of a record sum to 1"""
+
+
+class Undecided(nn.Module):
+    """An encoder that takes one record for several things, each by its share. A space averages their unit
+    vectors, not their features: what stands between two of them is itself like neither.
+    """
+
+    def choices(self, batch: Any) -> Choices:
+        """What the records of a batch may be."""
+        raise NotImplementedError
+
+    def forward(self, batch: Any) -> Tensor:
+        """The mean features: (n, width)."""
+        features, records, shares = self.choices(batch)
+        return averaged(features, records, shares)
+
+
+def averaged(vectors: Tensor, records: Tensor, shares: Tensor) -> Tensor:
+    """Means by record of the vectors (m, d) of `Choices`: (n, d)."""
+    n = int(records.max()) + 1 if len(records) else 0
+    return vectors.new_zeros(n, vectors.shape[1]).index_add_(0, records, vectors * shares[:, None])
 
 
 class PooledHead(Projection):

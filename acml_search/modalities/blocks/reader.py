@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from acml_search.chem.graph import collate
+from acml_search.chem.graph import MolGraph, collate
 from acml_search.errors import InvalidRecord
 from acml_search.modalities.blocks.graph import GraphNet, TensorBatch
+from acml_search.modalities.blocks.joint import Choices, Undecided
 from acml_search.modalities.blocks.recogniser import (
     BOND,
     RULER_SIDE,
@@ -46,11 +46,11 @@ _OTHER_SCALES = (1.5, 0.67, 2.2, 0.45)
 _SURE = 0.96
 """mean probability above which one view is enough"""
 _VIEWS = ((0.9, 1.0), (1.12, 1.0), (1.0, 1.4), (1.0, 0.7))
-"""further views: factor on the scale, and exponent on the ink (0 to 1). They, the threshold and the power
+"""further views: factor on the scale, and exponent on the ink (0 to 1). They and the threshold
 were chosen by exact readings of inner molecules in training styles (benchmarks/pictures.py --styles training)
 """
-_FOR_TRUST = 80
-"""a view counts by its mean probability to this power"""
+_FOR_TRUST = 20
+"""a view counts by its mean probability to this power; chosen by recall at 1 of such molecules' pictures"""
 _LEAST = 0.1
 """share below which another reading is left out"""
 _KEPT = 64
@@ -61,7 +61,7 @@ class Reading(NamedTuple):
     """A recognised structure."""
 
     smiles: str
-    """the likeliest; "" where no atom was found"""
+    """the likeliest, standardised; "" where no atom was found"""
     read: Read
     """the reading of least cost, before it was asked which one is a molecule"""
     scale: float
@@ -70,13 +70,12 @@ class Reading(NamedTuple):
     """SMILES that the picture may show and their probabilities, the likeliest first"""
 
 
-class PictureReader(nn.Module):
+class PictureReader(Undecided):
     """The frozen encoder of pictures: ruler, recogniser and a copy of the SMILES encoder.
 
-    `forward` takes a batch as `modalities.image.Image.collate` makes it, tensors in place of arrays: `pixels`
-    (P,) uint8, all pictures end to end, and `shapes` (n, 2) int64; it gives (n, width) float32, the mean over
-    the likely readings; zeros for a picture in which no atom was found. A picture's vector does not depend on
-    the others of its batch.
+    `choices` takes a batch as `modalities.image.Image.collate` makes it, tensors in place of arrays: `pixels`
+    (P,) uint8, all pictures end to end, and `shapes` (n, 2) int64. A picture's vector does not depend on the
+    others of its batch.
     """
 
     def __init__(
@@ -101,22 +100,35 @@ class PictureReader(nn.Module):
         self._kept = OrderedDict[bytes, Reading]()
         return super().train(mode)
 
-    def forward(self, batch: Any) -> Tensor:
+    def choices(self, batch: Any) -> Choices:
+        """The likely readings of each picture; zeros where no atom was found."""
         reader = Smiles()
-        out = torch.zeros(len(batch.shapes), self.width)
-        graphs, rows, shares = [], [], []
+        graphs, places = [], []
+        records: list[int] = []
+        shares: list[float] = []
         for row, ink in enumerate(pictures(batch)):
-            for smiles, share in self.read(ink).shares:
-                try:
-                    graphs.append(reader.read(smiles))
-                except InvalidRecord:  # no atom was found, or more than a SMILES may have
-                    continue
-                rows.append(row)
-                shares.append(share)
-        if rows:
-            vectors = self.smiles(TensorBatch.of(collate(graphs))) * torch.tensor(shares)[:, None]
-            out.index_add_(0, torch.tensor(rows), vectors)
-        return out
+            readable = [(self._graph(reader, smiles), share) for smiles, share in self.read(ink).shares]
+            known = [(graph, share) for graph, share in readable if graph is not None]
+            total = sum(share for _, share in known)
+            for graph, share in known:
+                places.append(len(records))
+                graphs.append(graph)
+                records.append(row)
+                shares.append(share / total)
+            if not known:
+                records.append(row)
+                shares.append(1.0)
+        features = torch.zeros(len(records), self.width)
+        if graphs:
+            features[places] = self.smiles(TensorBatch.of(collate(graphs)))
+        return Choices(features, torch.tensor(records, dtype=torch.int64), torch.tensor(shares))
+
+    @staticmethod
+    def _graph(reader: Smiles, smiles: str) -> MolGraph | None:
+        try:
+            return reader.read(smiles)
+        except InvalidRecord:  # no atom was found, or more than a SMILES may have
+            return None
 
     def recognise(self, inks: Sequence[np.ndarray]) -> list[str]:
         """SMILES without configuration of pictures as `read` gave them, "" where no atom was found."""
@@ -173,16 +185,17 @@ class PictureReader(nn.Module):
 
 
 def weighed(seen: Seen) -> tuple[tuple[str, float], ...]:
-    """SMILES that a picture may show and their probabilities, the likeliest first: by what the network saw,
-    and by how likely each is as a molecule."""
+    """Standardised SMILES that a picture may show and their probabilities, the likeliest first: by what the
+    network saw, and by how likely each is as a molecule."""
     against: dict[str, float] = {}
     for cost, read in readings(seen):
         # Costs rise: what costs this much more cannot come to a share that counts.
         if against and cost > min(against.values()) - np.log(_LEAST):
             break
         found = assemble(read.symbols, read.hydrogens, read.charges, read.bonds)
-        if found.smiles not in against:
-            against[found.smiles] = cost + doubt(found.mol, found.smiles)
+        smiles = found.standardised()
+        # Doubt is about all that was drawn: several pieces, and charges as they stand.
+        against[smiles] = min(against.get(smiles, np.inf), cost + doubt(found.mol, found.smiles))
     odds = np.exp(min(against.values()) - np.array(list(against.values())))
     odds[odds < _LEAST * odds.sum()] = 0
     order = np.argsort(-odds, kind="stable")

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from rdkit import Chem, RDLogger
 
 from acml_search.chem.abbreviations import GROUPS
+from acml_search.chem.molecule import parse
+from acml_search.errors import InvalidMolecule
 
 ELEMENTS = ("C", "N", "O", "S", "F", "Cl", "Br", "I", "P", "H", "B", "Si", "Se", "As", "Sn", "Te", "Ge", "Li",
             "Na", "K", "Mg", "Al", "Fe", "Pt", "Hg", "Zn", "Cu", "Co")  # fmt: skip
@@ -45,6 +47,17 @@ class Structure(NamedTuple):
     """without configuration; "" where there is no atom"""
     mol: Chem.Mol | None
     """sanitised; None where RDKit refuses it"""
+
+    def standardised(self) -> str:
+        """SMILES of what an index would hold of it: counter-ions and specks are gone, charges balanced. Of a
+        structure that RDKit refuses, the longest piece.
+        """
+        if self.mol is not None:
+            try:
+                return str(Chem.MolToSmiles(parse(self.smiles)[0]))
+            except InvalidMolecule:  # a lone hydrogen, for one
+                return self.smiles
+        return max(self.smiles.split("."), key=len)
 
 
 def assemble(
