@@ -6,7 +6,8 @@ Molecules of the inner part of `train`, which no training saw, are drawn in styl
 (`chem.styles`; `--styles training`: of the other one), one picture each, and read. A reading is exact when
 its InChIKey has the molecule's first block; one that cannot be read, or a molecule that cannot be drawn, is
 not exact. Each part of a style stands by itself: its share of exact readings, with 95 % intervals (Wilson
-1927).
+1927). `--sheet` draws the first that were not read exactly, for whoever wants to judge what can be read at
+all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from rdkit import Chem, rdBase
 from scipy.stats import binomtest
 
@@ -36,6 +38,11 @@ from acml_search.training.recognise import same_molecule
 
 STYLES = {"held-out": held_out_style, "training": training_style}
 
+SHEET = (5, 6)
+"""pictures side by side and one below the other"""
+CELL = (300, 250)
+"""pixels"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -47,8 +54,11 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=600, help="pictures")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sheet", type=Path, help="PNG file of pictures that were not read exactly")
     arguments = parser.parse_args()
-    check_out(arguments.out)
+    for path in (arguments.out, arguments.sheet):
+        if path is not None:
+            check_out(path)
     torch.set_num_threads(1)
     with Workers(1, model=arguments.model) as workers:
         rows = read_queries(arguments.queries, workers).select(where="split = 'train'")
@@ -83,6 +93,8 @@ def main() -> None:
         "pictures": told,
     }
     write_json(result, arguments.out)
+    if arguments.sheet is not None:
+        sheet(told, STYLES[arguments.styles], arguments.seed).save(arguments.sheet)
     print(f"{len(told)} pictures, exact: {_text(result['exact'])}")
     for part, values in result["by_style"].items():
         print(f"{part}: " + "; ".join(f"{value} {_text(share)}" for value, share in values.items()))
@@ -97,6 +109,25 @@ def _read(reader: Any, smiles: str, style: Style) -> dict[str, Any]:
             return {"read": read, "exact": same_molecule(read, smiles)}
     except (InvalidMolecule, InvalidRecord) as error:
         return {"read": None, "exact": False, "error": error.reason}
+
+
+def sheet(told: list[dict[str, Any]], family: Any, seed: int) -> Image.Image:
+    """The first pictures that were not read exactly, as the reader got them, with what they show and what was
+    read."""
+    page = Image.new("L", (SHEET[0] * CELL[0], SHEET[1] * CELL[1]), 255)
+    pen = ImageDraw.Draw(page)
+    missed = [i for i, one in enumerate(told) if one["read"] is not None and not one["exact"]]
+    for place, i in enumerate(missed[: SHEET[0] * SHEET[1]]):
+        style = family(np.random.default_rng([seed, i]))
+        ink, _ = ink_of(draw(Chem.MolFromSmiles(told[i]["smiles"]), style).image)
+        shown = Image.fromarray(255 - ink)
+        factor = min((CELL[0] - 10) / shown.width, (CELL[1] - 40) / shown.height, 3.0)
+        shown = shown.resize([max(1, int(side * factor)) for side in shown.size])
+        x, y = place % SHEET[0] * CELL[0], place // SHEET[0] * CELL[1]
+        page.paste(shown, (x + 5, y + 5))
+        for line, text in enumerate((told[i]["smiles"], told[i]["read"])):
+            pen.text((x + 5, y + CELL[1] - 30 + 14 * line), text[:45], fill=0)
+    return page
 
 
 def _parts(style: Style) -> dict[str, list[str]]:
