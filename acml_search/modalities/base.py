@@ -54,7 +54,8 @@ class Modality(ABC):
         """The unimodal encoder, rebuilt from its hyper-parameters: `blocks.tensors` of a `collate` batch ->
         (n, width) float32.
 
-        Its attribute `width` is the length of the vectors it gives. Torch is imported here, not above.
+        Its attribute `width` is the length of the vectors it gives. One that may take a record for several
+        things is a `blocks.Undecided`. Torch is imported here, not above.
         """
 
     def head(self, trunk: nn.Module, tower: nn.Module, **hyper: Any) -> nn.Module:

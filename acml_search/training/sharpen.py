@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from acml_search.chem import misread
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.encoders.model import DualEncoder, save_model
 from acml_search.encoders.seen import training_list, write_training_list
@@ -109,11 +111,11 @@ class SharpenTask(Task[Sides]):
     def _views(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """(n,) a variation each: a share of them misread, where there are such."""
         views = rng.integers(0, self.right, n)
-        misread = self.features.shape[1] - self.right
-        if not misread:
+        spoilt = self.features.shape[1] - self.right
+        if not spoilt:
             return views
         wrong = rng.random(n) < self.misread
-        return np.where(wrong, self.right + rng.integers(0, misread, n), views)
+        return np.where(wrong, self.right + rng.integers(0, spoilt, n), views)
 
     @torch.inference_mode()
     def evaluate(self, model: Sides) -> dict[str, float]:
@@ -228,6 +230,7 @@ def _task(config: TrainingConfig, network: DualEncoder, model: Sides) -> Sharpen
     records = Derived(through, corpus, rows, right=space["views"])
     if wrong:
         stamp["misread"] = wrong
+        stamp["misread_by"] = sha256(Path(misread.__file__).read_bytes()).hexdigest()
     frozen = frozen_features(config.root / space["features"], stamp, records, tower, space["views"] + wrong)
     pooled = _pooled(network, corpus, rows)
     share = space.get("misread_share", 0.5)
