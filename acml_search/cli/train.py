@@ -1,4 +1,4 @@
-"""`acml-search train pretrain | align | sharpen | seen`."""
+"""`acml-search train pretrain | align | sharpen | remember | seen`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,18 @@ def sharpen(config: Config) -> None:
     acml-search train sharpen acml_search/training/configs/acml-base-sharp.toml
     """
     from acml_search.training.sharpen import run
+
+    run(config)
+
+
+@app.command()
+def remember(config: Config) -> None:
+    """Give one space a memory of its training records, asked by what is measured.
+
+    \b
+    acml-search train remember acml_search/training/configs/acml-research-memory.toml
+    """
+    from acml_search.training.remember import run
 
     run(config)
 

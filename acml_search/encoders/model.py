@@ -30,41 +30,55 @@ from acml_search.encoders.card import (
 from acml_search.errors import CheckpointError, ConfigError
 from acml_search.modalities.blocks import (
     GraphNet,
+    Kin,
+    Memory,
     Projection,
+    RememberingHead,
     TensorBatch,
     Undecided,
     averaged,
     tensors,
     width_of,
 )
+from acml_search.modalities.blocks.memory import Laid
 
 # Small batches stay in the processor's cache: measured fastest at 32 to 128 molecules.
 BATCH = 64
 
 
 class Tower(nn.Module):
-    """A frozen unimodal encoder and the projection into its space."""
+    """A frozen unimodal encoder and the projection into its space, beside which a memory may stand."""
 
-    def __init__(self, modality: str, encoder: dict[str, Any], projection: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        modality: str,
+        encoder: dict[str, Any],
+        projection: dict[str, Any],
+        memory: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.modality = modality
         self.encoder = modalities.get(modality).tower(**encoder)
         self.width = width_of(self.encoder)
         self.projection = Projection(self.width, **projection)
+        self.memory = Memory(cast("Laid", self.encoder).n_lines, **memory) if memory else None
 
     def forward(self, batch: Any) -> Tensor:
         if isinstance(self.encoder, Undecided):
             features, records, shares = self.encoder.choices(batch)
             return F.normalize(averaged(self.projection(features), records, shares), dim=1)
         vectors: Tensor = self.projection(self.encoder(batch))
-        return vectors
+        if self.memory is None:
+            return vectors
+        return self.memory.beside(vectors, cast("Laid", self.encoder).lines(batch))
 
 
 class DualEncoder(nn.Module):
     """All modules of a model, rebuilt from its hyper-parameters. A further one, `reads_stereo`, says whether
     configuration is part of the graphs (it is, unless that is false).
 
-    `hyper`: `trunk` (width, hidden, layers) and `spaces`: name -> `head`, `encoder`, `projection`.
+    `hyper`: `trunk` (width, hidden, layers) and `spaces`: name -> `head`, `encoder`, `projection`, and where
+    there is one `memory` (that of `Memory`, and `hidden` of its `Kin`).
     """
 
     def __init__(self, hyper: dict[str, Any]) -> None:
@@ -73,8 +87,13 @@ class DualEncoder(nn.Module):
         self.heads = nn.ModuleDict()
         self.towers = nn.ModuleDict()
         for name, space in hyper["spaces"].items():
-            self.towers[name] = Tower(name, space["encoder"], space["projection"])
-            self.heads[name] = modalities.get(name).head(self.trunk, self.tower(name), **space["head"])
+            memory = dict(space.get("memory") or {})
+            hidden = memory.pop("hidden", 0)
+            self.towers[name] = Tower(name, space["encoder"], space["projection"], memory)
+            head = modalities.get(name).head(self.trunk, self.tower(name), **space["head"])
+            if memory:
+                head = RememberingHead(head, Kin(self.trunk.width, hidden, memory["d"]))
+            self.heads[name] = head
 
     def tower(self, name: str) -> Tower:
         """The tower of one space."""
@@ -203,7 +222,7 @@ def save_model(
         "format": CARD_FORMAT,
         "name": name,
         "digest": digest_of(directory / "model.safetensors", hyper),
-        "spaces": {s: {"d": hyper["spaces"][s]["head"]["d"], "scale": scales[s]} for s in hyper["spaces"]},
+        "spaces": {s: {"d": length_of(one), "scale": scales[s]} for s, one in hyper["spaces"].items()},
         "hyper": hyper,
         **about,
     }
@@ -211,6 +230,11 @@ def save_model(
         json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     return read_card(directory)
+
+
+def length_of(space: dict[str, Any]) -> int:
+    """Length of a space's vectors, from its hyper-parameters."""
+    return int(space["head"]["d"]) + int((space.get("memory") or {}).get("d", 0))
 
 
 def _counters(network: nn.Module) -> set[str]:

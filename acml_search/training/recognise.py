@@ -27,6 +27,7 @@ from acml_search.errors import ConfigError, InvalidMolecule, InvalidRecord
 from acml_search.modalities.blocks.reader import PictureReader
 from acml_search.modalities.blocks.recogniser import (
     RULER_SIDE,
+    SHARP,
     STRIDE,
     Recogniser,
     Ruler,
@@ -234,16 +235,34 @@ def run(path: Path | str) -> Path:
 
 
 def _start(model: Reader, directory: Path) -> None:
-    """Begin with what an earlier run left in `directory`; parts that it lacks, or has in other
-    dimensions, begin at random. Raises
-    `ConfigError`."""
+    """Begin with what an earlier run left in `directory`. Parts that it lacks begin as they were made,
+    residual blocks so that they change nothing.
+
+    Raises `ConfigError` where there is none, or where a part has other dimensions.
+    """
     path = directory / "encoder.safetensors"
     if not path.exists():
         raise ConfigError(f"{path} does not exist; `initial` names a directory with an earlier result")
     weights = {name.removeprefix("encoder."): value for name, value in load_file(path).items()}
     own = model.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    model.load_state_dict(fitting, strict=False)
+    weights = {name: value for name, value in weights.items() if name in own}
+    name = "recogniser.stem.1.0.weight"
+    if weights[name].shape[1] == STRIDE**2:
+        weights[name] = sharpened(weights[name])
+    odd = [name for name, value in weights.items() if own[name].shape != value.shape]
+    if odd:
+        raise ConfigError(f"{path}: {odd[0]} has other dimensions than the configuration's `tower` asks for")
+    model.load_state_dict(weights, strict=False)
+
+
+def sharpened(kernel: Tensor) -> Tensor:
+    """A convolution over cells of averaged pixels, (o, STRIDE^2, k, k), as one over cells of all the pixels,
+    (o, (SHARP STRIDE)^2, k, k), that gives the same (Net2Net: Chen et al. 2016).
+    """
+    o, _, h, w = kernel.shape
+    cells = kernel.reshape(o, STRIDE, STRIDE, h, w) / SHARP**2
+    wide = cells.repeat_interleave(SHARP, dim=1).repeat_interleave(SHARP, dim=2)
+    return wide.reshape(o, (SHARP * STRIDE) ** 2, h, w)
 
 
 def keep(model: Reader, behind: Path, config: TrainingConfig) -> Path:

@@ -28,11 +28,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from acml_search import modalities
 from acml_search.chem import misread
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.encoders.model import DualEncoder, save_model
 from acml_search.encoders.seen import training_list, write_training_list
 from acml_search.errors import ConfigError
+from acml_search.modalities.blocks import width_of
 from acml_search.progress import progress
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
@@ -46,7 +48,7 @@ NEIGHBOURS = 8
 _PROBE = 8
 """lists of the inverted file that are searched: neighbours need not be exact"""
 
-_ABOUT = ("training", "molecules", "records", "split", "log", "licence", "data_notice")
+ABOUT = ("training", "molecules", "records", "split", "log", "licence", "data_notice")
 """what the card of the model that is sharpened says and stays true"""
 
 
@@ -170,10 +172,7 @@ def run(path: Path | str) -> ModelCard:
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     card = read_card(config.root / config.data["start"])
-    hyper = json.loads(json.dumps(card.data["hyper"]))
-    network = DualEncoder(hyper)
-    network.load_state_dict({k: v.float() for k, v in load_file(card.weights).items()}, strict=False)
-    network.eval()
+    hyper, network = started(config, card)
     space = config.data["space"]
     if space["name"] not in card.spaces:
         raise ConfigError(f"{path}: {card.name} has no space {space['name']!r} to sharpen")
@@ -190,13 +189,12 @@ def run(path: Path | str) -> ModelCard:
         network.heads[name].load_state_dict(averaged.head.state_dict())
         network.tower(name).projection.load_state_dict(averaged.projection.state_dict())
         scales[name] = averaged.contrast.scale.item()
-    put_encoders(config, network, card)
     log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     about = {
-        **{key: card.data[key] for key in _ABOUT if key in card.data},
+        **{key: card.data[key] for key in ABOUT if key in card.data},
         "seed": config.seed,
         "commit": commit_of(config.root),
-        "sharpened": [*_before(card), {"config": config.data, "start": card.digest, "log": log}],
+        "sharpened": [*steps_before(card), {"config": config.data, "start": card.digest, "log": log}],
     }
     made = save_model(
         config.out / "model",
@@ -213,7 +211,7 @@ def run(path: Path | str) -> ModelCard:
     return write_training_list(made.directory, seen, card.data["training_list"]["made_by"])
 
 
-def _before(card: ModelCard) -> list[dict[str, Any]]:
+def steps_before(card: ModelCard) -> list[dict[str, Any]]:
     """What was done to the model since its alignment, the first first."""
     before = card.data.get("sharpened", [])
     return [before] if isinstance(before, dict) else list(before)
@@ -247,23 +245,31 @@ def _pooled(network: DualEncoder, corpus: Corpus, rows: np.ndarray) -> np.ndarra
     return out
 
 
-def put_encoders(config: TrainingConfig, network: DualEncoder, card: ModelCard) -> None:
-    """Put frozen encoders that were trained further since into the network; of the same dimensions.
+def started(config: TrainingConfig, card: ModelCard) -> tuple[dict[str, Any], DualEncoder]:
+    """The model that a step goes on from: hyper-parameters and network. `encoders` in the configuration names
+    frozen encoders that were trained further since, or made larger; they take the place of the model's. A
+    projection that was pretrained with its encoder, and kept so by the alignment, comes with it.
 
-    A projection that was pretrained with its encoder, and kept so by the alignment, comes with it.
+    Raises `ConfigError` for an encoder that is not there or does not fit.
     """
-    known = card.data["hyper"]["spaces"]
+    hyper = json.loads(json.dumps(card.data["hyper"]))
+    weights = {k: v.float() for k, v in load_file(card.weights).items()}
     for name, directory in config.data.get("encoders", {}).items():
-        folder = config.root / directory
+        folder, modality = config.root / directory, modalities.get(name)
         if not (folder / "encoder.safetensors").exists():
             raise ConfigError(f"{folder}: there is no encoder.safetensors; pretrain this encoder first")
-        if json.loads((folder / "config.json").read_text())["tower"] != known[name]["encoder"]:
-            raise ConfigError(f"{folder}: this encoder has other dimensions than that of {name}")
-        given = load_file(folder / "encoder.safetensors")
+        newer, known = json.loads((folder / "config.json").read_text())["tower"], hyper["spaces"][name]
+        if width_of(modality.tower(**newer)) != width_of(modality.tower(**known["encoder"])):
+            raise ConfigError(f"{folder}: this encoder has another width than that of {name}")
+        known["encoder"] = newer
+        mine = f"towers.{name}.encoder."
+        weights = {k: v for k, v in weights.items() if not k.startswith(mine)}
         parts = ("encoder.", "projection.") if name in _pretrained_whole(card) else ("encoder.",)
-        network.tower(name).load_state_dict(
-            {k: v for k, v in given.items() if k.startswith(parts)}, strict=False
-        )
+        given = load_file(folder / "encoder.safetensors")
+        weights |= {f"towers.{name}.{k}": v.float() for k, v in given.items() if k.startswith(parts)}
+    network = DualEncoder(hyper)
+    network.load_state_dict(weights, strict=False)
+    return hyper, network.eval()
 
 
 def _pretrained_whole(card: ModelCard) -> list[str]:

@@ -18,7 +18,7 @@ COMMANDS += ["probe", "map", "attribute"]
 GROUPS = {
     "bench": ["recall", "isomers", "suite", "throughput", "index", "properties", "report"],
     "properties": ["fit", "predict"],
-    "train": ["pretrain", "align", "sharpen", "seen"],
+    "train": ["pretrain", "align", "sharpen", "remember", "seen"],
 }
 PATHS = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUPS.items() for name in names]
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from rdkit import Chem
 from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
 
 from acml_search import modalities
 from acml_search.chem.depict import draw
@@ -18,7 +19,7 @@ from acml_search.chem.styles import Style, training_style
 from acml_search.encoders.model import Tower
 from acml_search.errors import ConfigError
 from acml_search.modalities.blocks import Projection, tensors
-from acml_search.modalities.blocks.recogniser import BOND, SHARP, Recogniser, Ruler
+from acml_search.modalities.blocks.recogniser import BOND, SHARP, STRIDE, Recogniser, Ruler
 from acml_search.modalities.pictures.assemble import SYMBOLS
 from acml_search.training.pages import CANVAS, Sample, at_scale, mutated, packed, sample_of
 from acml_search.training.prior import environments, settle, shares
@@ -208,6 +209,35 @@ def tower(trained: Path) -> Tower:
         tower.encoder.recogniser.points.bias[0] = 3.0
         tower.encoder.recogniser.symbol[-1].bias[SYMBOLS.index("O")] = 50.0
     return tower
+
+
+@torch.inference_mode()
+def test_a_larger_reader_begins_as_the_smaller_one() -> None:
+    torch.manual_seed(0)
+    small, large = Recogniser(8, 8, 1, refine=0).eval(), Recogniser(8, 8, 3, refine=2).eval()
+    left = large.load_state_dict(small.state_dict(), strict=False)
+    assert left.missing_keys
+    picture = torch.rand(1, 1, 64, 96)
+    for one, other in zip(small(picture), large(picture), strict=True):
+        assert torch.equal(one, other)
+
+
+@torch.inference_mode()
+def test_a_convolution_over_averaged_pixels_becomes_one_over_all() -> None:
+    from acml_search.training.recognise import sharpened
+
+    torch.manual_seed(0)
+    kernel, picture = torch.randn(5, STRIDE**2, 3, 3), torch.rand(2, 1, 64, 96)
+    before = F.conv2d(F.pixel_unshuffle(F.avg_pool2d(picture, SHARP), STRIDE), kernel, padding=1)
+    after = F.conv2d(F.pixel_unshuffle(picture, SHARP * STRIDE), sharpened(kernel), padding=1)
+    assert torch.allclose(before, after, atol=1e-4)
+
+
+def test_a_reader_of_other_dimensions_is_no_start(trained: Path) -> None:
+    from acml_search.training.recognise import Reader, _start
+
+    with pytest.raises(ConfigError, match="other dimensions"):
+        _start(Reader({**TOWER, "fine": 16}), trained)
 
 
 def test_a_picture_is_embedded_as_the_structures_that_it_may_show(tower: Tower) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from rdkit import Chem
 from safetensors.torch import load_file, save_file
 
-from acml_search.encoders.model import DualEncoder, load_model
+from acml_search.encoders.model import load_model
 from acml_search.errors import ConfigError
 from acml_search.library.read import default_library, open_library
 from acml_search.training import denoise, sharpen, spaces
@@ -215,12 +216,19 @@ def test_a_newer_encoder_brings_its_projection_where_that_was_pretrained_with_it
     card = load_model(room / "aligned" / "model").card
     for frozen in (False, True):
         card.data["training"]["space"]["c_nmr"]["frozen_projection"] = frozen
-        network = DualEncoder(card.data["hyper"])
-        before = {k: v.clone() for k, v in network.tower("c_nmr").state_dict().items()}
-        sharpen.put_encoders(config, network, card)
+        _, network = sharpen.started(config, card)
+        before = sharpen.started(replace(config, data={}), card)[1].tower("c_nmr").state_dict()
         after = network.tower("c_nmr").state_dict()
         taken = {k for k in before if k in given and torch.equal(after[k], given[k])}
         assert {k.split(".")[0] for k in taken} == ({"encoder", "projection"} if frozen else {"encoder"})
+    lacking = replace(config, data={"encoders": {"c_nmr": "nowhere"}})
+    with pytest.raises(ConfigError, match=r"no encoder\.safetensors"):
+        sharpen.started(lacking, card)
+    other = json.loads((room / "newer" / "config.json").read_text())
+    other["tower"]["width"] *= 2
+    (room / "newer" / "config.json").write_text(json.dumps(other))
+    with pytest.raises(ConfigError, match="another width"):
+        sharpen.started(config, card)
 
 
 def test_an_unknown_method_is_named(room: Path) -> None:

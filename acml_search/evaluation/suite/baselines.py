@@ -20,6 +20,7 @@ from acml_search.evaluation.ranks.retrieval import Asked, answered_by
 from acml_search.evaluation.rerank.rescoring import DEPTH, Listing, tell, with_evidence
 from acml_search.evaluation.rerank.weights import Weights
 from acml_search.evaluation.suite.asking import Asking
+from acml_search.evaluation.suite.kept import KeptAnswers
 from acml_search.evaluation.suite.plan import Filter
 from acml_search.modalities import get
 from acml_search.progress import progress
@@ -34,10 +35,10 @@ them on these"""
 
 def baselines(asking: Asking) -> list[dict[str, Any]]:
     """Every baseline that the question names, with each of its filters and among isomers; where one makes no
-    sense for the modality, a result that says why.
+    sense for the modality, a result that says why. What was answered before is kept.
     """
     results: list[dict[str, Any]] = []
-    asked = _asked(asking)
+    asked, training = _asked(asking), _training(asking)
     for name in asking.question.baselines:
         one = baseline(name)
         why = one.why_not(asking.question.modality)
@@ -45,7 +46,12 @@ def baselines(asking: Asking) -> list[dict[str, Any]]:
             told = {"baseline": name, "about": one.about, "why_not": why}
             results.append(asking.write(f".baseline-{name}", told, kind="baseline", asks="baseline"))
         else:
-            results += _answers(asking, one, asked)
+            kept = KeptAnswers(asking, one, asked, training)
+            found = kept.read()
+            if found is None:
+                found = list(_answers(asking, one, asked, training))
+                kept.write(found)
+            results += found
         asking.clock.lap(f"baseline {name}")
     return results
 
@@ -63,8 +69,10 @@ def _asked(asking: Asking) -> list[Asked]:
     return [asking.asked[i] for i in sorted(kept[:MOST])]
 
 
-def _answers(asking: Asking, one: Baseline, asked: list[Asked]) -> Iterator[dict[str, Any]]:
-    material = _material(asking, [each for each in asked if each.truth >= 0])
+def _answers(
+    asking: Asking, one: Baseline, asked: list[Asked], training: list[Query]
+) -> Iterator[dict[str, Any]]:
+    material = _material(asking, [each for each in asked if each.truth >= 0], training)
     if one.matches_peaks:
         material.told["shortlist"] = MATCHED
     score = one.prepare(material)
@@ -136,7 +144,7 @@ def _ranker(asking: Asking, one: Baseline, wanted: Filter, truth_scores: Any, ma
     return Ranker(empty, truth_scores, material.truths, filters)
 
 
-def _material(asking: Asking, readable: Sequence[Asked]) -> Material:
+def _material(asking: Asking, readable: Sequence[Asked], training: list[Query]) -> Material:
     reader = get(asking.question.modality)
     items: list[Any] = []
     for one in readable:
@@ -149,7 +157,7 @@ def _material(asking: Asking, readable: Sequence[Asked]) -> Material:
         asking.pool,
         items,
         np.array([one.truth for one in readable], np.int64),
-        _training(asking),
+        training,
         asking.bench.workers,
         asking.bench.cache,
         asking.bench.vectors,

@@ -36,7 +36,8 @@ def side_key(card: ModelCard, space: str, side: str) -> str:
     """
     hyper = card.data["hyper"]
     mine = hyper["spaces"][space]
-    parts, told = [f"towers.{space}."], {"encoder": mine["encoder"], "projection": mine["projection"]}
+    told = {name: mine.get(name) for name in ("encoder", "projection", "memory")}
+    parts = [f"towers.{space}."]
     if side == "graph":
         tower = told if uses_tower(card, space) else {}
         parts = ["trunk.", f"heads.{space}.", *(parts if tower else [])]
@@ -67,15 +68,17 @@ def uses_tower(card: ModelCard, space: str) -> bool:
 
 
 def heads(card: ModelCard) -> Mapping[str, type]:
-    """What the graph side of each space of a model ends in."""
+    """What the graph side of each space of a model ends in; of a space with a memory, the head it had."""
     return _heads(json.dumps(card.data["hyper"], sort_keys=True))
 
 
 @remember
 def _heads(hyper: str) -> Mapping[str, type]:
     from acml_search.encoders.model import DualEncoder
+    from acml_search.modalities.blocks import RememberingHead
 
-    return {name: type(head) for name, head in DualEncoder(json.loads(hyper)).heads.items()}
+    made = DualEncoder(json.loads(hyper)).heads.items()
+    return {name: type(one.head if isinstance(one, RememberingHead) else one) for name, one in made}
 
 
 def weights_digest(card: ModelCard, prefixes: tuple[str, ...]) -> str:
@@ -107,6 +110,11 @@ def modules_digest(names: Iterable[str]) -> str:
     return _digest_of(frozenset(names))
 
 
+def imported_digest(names: Iterable[str], besides: tuple[str, ...]) -> str:
+    """SHA-256 over the source of modules and all they import, but what begins with one of `besides`."""
+    return _digest_of(frozenset(_closure(names, besides)))
+
+
 def _modules(modality: Modality, side: str) -> set[str]:
     """Names of the modules that compute one side, with all that these import."""
     kind = type(modality)
@@ -121,11 +129,11 @@ def _modules(modality: Modality, side: str) -> set[str]:
     return passes | _closure(roots)
 
 
-def _closure(roots: Iterable[str]) -> set[str]:
+def _closure(roots: Iterable[str], besides: tuple[str, ...] = ()) -> set[str]:
     left, found = list(roots), set[str]()
     while left:
         name = left.pop()
-        if name not in found and name not in _SILENT:
+        if name not in found and name not in _SILENT and not name.startswith(besides):
             found.add(name)
             left += _imports(name)
     return found

@@ -10,12 +10,16 @@ from acml_search.modalities.blocks.joint import (
     tensors,
     width_of,
 )
+from acml_search.modalities.blocks.memory import Kin, Memory, RememberingHead
 
 __all__ = [
     "Choices",
     "GraphNet",
+    "Kin",
+    "Memory",
     "PooledHead",
     "Projection",
+    "RememberingHead",
     "TensorBatch",
     "Undecided",
     "averaged",

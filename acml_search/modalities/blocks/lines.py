@@ -55,7 +55,7 @@ class LineTower(nn.Module):
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.width = width
+        self.width, self.n_lines = width, masses
 
     def forward(self, batch: Any) -> Tensor:
         return self.embed(self.lines(batch))

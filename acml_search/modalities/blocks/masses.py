@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from acml_search.chem.fragments import PROTON
 
 LONGEST, SHORTEST = 2000.0, 0.004  # Da, periods of the Fourier features
+BIN, BINS = 0.02, 4093
+"""Da of a bin when peaks are laid out, and how many: a prime, so that what wraps round falls apart"""
 KERNEL_SCALE = 8.0  # brings the kernel part to the size of the rest
 
 
@@ -112,6 +114,21 @@ class PeakTower(nn.Module):
         self.gate = nn.Linear(width, 1)
         self.direct = 2 * width
         self.width = 2 * width + 2 * kernel
+        self.n_lines = 2 * BINS
+
+    def lines(self, batch: Any) -> Tensor:
+        """Root intensities by m/z and by neutral loss, each peak shared by the two bins it lies between:
+        (n, 2 * BINS)."""
+        there = batch.mzs > 0
+        known = (batch.precursor > 0)[:, None] & there
+        loss = batch.precursor[:, None] - batch.mzs
+        laid = batch.mzs.new_zeros(len(there), 2 * BINS)
+        for masses, counted, first in ((batch.mzs, there, 0), (loss, known & (loss >= 0), BINS)):
+            place = masses.clamp(min=0) / BIN
+            left = place.floor()
+            for bins, share in ((left, 1 - (place - left)), (left + 1, place - left)):
+                laid.scatter_add_(1, first + bins.long() % BINS, batch.intensities * share * counted)
+        return laid
 
     def forward(self, batch: Any) -> Tensor:
         there = batch.mzs > 0

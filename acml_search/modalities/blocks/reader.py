@@ -86,10 +86,11 @@ class PictureReader(Undecided):
         fine: int = 64,
         coarse: int = 128,
         blocks: int = 2,
+        refine: int = 1,
         ruler: int = 48,
     ) -> None:
         super().__init__()
-        self.recogniser = Recogniser(fine, coarse, blocks)
+        self.recogniser = Recogniser(fine, coarse, blocks, refine)
         self.ruler = Ruler(ruler)
         self.smiles = GraphNet(list(SYMBOL_COLUMNS.values()), N_LINK_CODES, width, hidden, layers)
         self.width = self.smiles.width

@@ -1,10 +1,10 @@
 """The network that reads a picture of a structure: atoms as points, bonds as pairs of them.
 
-A fully convolutional network gives a map of features at a quarter of the picture's resolution. One layer
-marks where atoms are (centres as points: Zhou et al. 2019); what an atom is drawn as is read from the
-features around its point and from the pixels there; and whether two near points are bonded, and how, from the
-features along the line between them. All pictures are brought to bonds of 16 pixels first, and of 32 for what
-is written in letters; how long bonds are is told by a smaller network, the ruler.
+All pictures are brought to bonds of 32 pixels first; how long bonds are is told by a smaller network, the
+ruler. A fully convolutional network gives a map of features, four cells to a bond. One layer marks where
+atoms are (centres as points: Zhou et al. 2019); what an atom is drawn as is read from the features around its
+point and from the pixels there; and whether two near points are bonded, and how, from the features along the
+line between them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from acml_search.modalities.pictures.assemble import MAX_CHARGE, MAX_HYDROGENS, 
 from acml_search.modalities.pictures.readings import FAINT, NOTHING, Seen
 
 BOND = 16.0
-"""pixels of a bond in the map of features: the unit of all positions"""
+"""a bond in the unit of all positions"""
 SHARP = 2
-"""pixels of the pictures that come in per pixel of that: letters are read there"""
+"""pixels of the pictures that come in, per such unit"""
 STRIDE = 4
 REACH = 2.6
 """bonds of up to this many times the usual length are looked for"""
@@ -48,14 +48,16 @@ def _own_layer(i: int, o: int, stride: int = 1) -> nn.Sequential:
 
 
 class _Residual(nn.Module):
-    """Two convolutions, and the input added."""
+    """Two convolutions, and the input added. At first it lets what is not negative pass as it is, so that a
+    network that is given more of them goes on from where it was.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = _layer(channels, channels)
-        self.second = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
-        )
+        norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(norm.weight)
+        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))
@@ -64,23 +66,24 @@ class _Residual(nn.Module):
 class Recogniser(nn.Module):
     """Feature map, atom points, and the readers of atoms and bonds.
 
-    `fine`, `coarse`: channels at a quarter and an eighth of the resolution.
+    `fine`, `coarse`: channels of a map with cells of four units and of one with cells of eight; `blocks`:
+    residual blocks on the coarse one, and `refine` of them on the fine one after both are merged.
     """
 
-    def __init__(self, fine: int = 64, coarse: int = 128, blocks: int = 2) -> None:
+    def __init__(self, fine: int = 64, coarse: int = 128, blocks: int = 2, refine: int = 1) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.PixelUnshuffle(STRIDE), _layer(STRIDE * STRIDE, fine), _layer(fine, fine)
-        )
+        cell = STRIDE * SHARP
+        self.stem = nn.Sequential(nn.PixelUnshuffle(cell), _layer(cell * cell, fine), _layer(fine, fine))
         self.down = nn.Sequential(_layer(fine, coarse, 2), *(_Residual(coarse) for _ in range(blocks)))
         self.up = nn.ConvTranspose2d(coarse, fine, 2, 2)
-        self.merge = _layer(fine, fine)
+        self.merge = nn.Sequential(*_layer(fine, fine), *(_Residual(fine) for _ in range(refine)))
         self.points = nn.Conv2d(fine, 3, 1)  # logit of an atom, offset of its centre in x and y
         self.symbol = nn.Sequential(nn.Linear(3 * fine, 128), nn.ReLU(), nn.Linear(128, len(SYMBOLS)))
         self.extra = nn.Linear(3 * fine, MAX_HYDROGENS + 1 + 2 * MAX_CHARGE + 1)
         # Letters are small beside a cell of the map: they are read from the picture, centred on the atom.
         self.letters = nn.Sequential(
-            _layer(1, 16, 2), _layer(16, 32, 2), _layer(32, 64), nn.MaxPool2d(2), _layer(64, 64),
+            _layer(1, 16, 2), _layer(16, 32, 2), _layer(32, 64),
+            nn.Sequential(nn.MaxPool2d(2), _Residual(64)), _layer(64, 64),
             nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * (_WINDOW[0] // 16) * (_WINDOW[1] // 16), 128),
             nn.ReLU(), nn.Linear(128, len(SYMBOLS) + MAX_HYDROGENS + 1 + 2 * MAX_CHARGE + 1),
         )  # fmt: skip
@@ -99,8 +102,7 @@ class Recogniser(nn.Module):
         """Pictures (b, 1, H, W) float32, ink 0 to 1, sides multiples of 16 -> features (b, H/8, W/8, c) and
         points (b, H/8, W/8, 3), both float32."""
         with torch.autocast("cpu", torch.bfloat16):
-            small = F.avg_pool2d(pictures, SHARP)
-            fine = self.stem(small.contiguous(memory_format=torch.channels_last))
+            fine = self.stem(pictures.contiguous(memory_format=torch.channels_last))
             merged = self.merge(fine + self.up(self.down(fine)))
             points = self.points(merged)
         return merged.permute(0, 2, 3, 1).float(), points.permute(0, 2, 3, 1).float()

@@ -265,3 +265,41 @@ def test_a_suite_can_be_asked_without_its_baselines(two_spaces: Path, tmp_path: 
     out = tmp_path / "out"
     options = SuiteOptions((tmp_path / "one.toml",), out, str(two_spaces), baselines=False, workers=1)
     assert measure_suite(options)["results"] == ["one.json"]
+
+
+def test_what_a_baseline_answered_is_kept_until_something_it_is_asked_changes(
+    two_spaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_measured(tmp_path)
+    question = (
+        'library = ["library.smi"]\n[[question]]\nname = "one"\nmodality = "c_nmr"\n'
+        'queries = "spectra.parquet"\nwhere = "split = \'valid\'"\nfilters = ["none", "formula"]\n'
+        'isomers = true\nbatch = 0\ntraining = "split = \'train\'"\nbaselines = ["random"]\n'
+    )
+    (tmp_path / "one.toml").write_text(question)
+    (tmp_path / "two.toml").write_text(question.replace('"one"', '"two"'))
+    (tmp_path / "less.toml").write_text(question.replace('["none", "formula"]', '["formula"]'))
+    prepared = []
+    kind = type(baseline("random"))
+    prepare = kind.prepare
+    monkeypatch.setattr(kind, "prepare", lambda self, material: prepared.append(1) or prepare(self, material))
+    cache = tmp_path / "cache"
+
+    def ask(name: str, out: str) -> dict[str, bytes]:
+        files = (tmp_path / f"{name}.toml",)
+        measure_suite(SuiteOptions(files, tmp_path / out, str(two_spaces), cache=cache, workers=1))
+        return {path.name: path.read_bytes() for path in (tmp_path / out).glob("*.baseline-*")}
+
+    first = ask("one", "first")
+    assert (len(first), len(prepared)) == (6, 1)
+    assert ask("one", "again") == first
+    renamed = ask("two", "two")  # the same asked under another name
+    assert {name.replace("two.", "one.", 1) for name in renamed} == set(first)
+    told = json.loads(renamed["two.baseline-random.json"])
+    assert (told["question"], told["per_query"]) == ("two", "two.baseline-random.queries.parquet")
+    assert len(prepared) == 1
+    ask("less", "less")
+    assert len(prepared) == 2
+    (tmp_path / "library.smi").write_text((tmp_path / "library.smi").read_text() + "CCCCCCCCCCCCN more\n")
+    ask("one", "larger")
+    assert len(prepared) == 3
