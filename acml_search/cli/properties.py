@@ -26,7 +26,11 @@ def fit(
         bool, typer.Option("--finetune", help="Train the graph trunk further, instead of a head on it.")
     ] = False,
     head: Annotated[
-        str, typer.Option(help="linear, boosted (trees), or auto: the better on an inner part.")
+        str,
+        typer.Option(
+            help="linear, kernel (likeness to known molecules), boosted (trees), or auto: the best on an "
+            "inner part."
+        ),
     ] = "auto",
     model: options.Model = "acml-base",
     smiles_column: options.SmilesColumn = None,

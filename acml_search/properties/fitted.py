@@ -40,6 +40,19 @@ def score(task: str, y: Floats, predicted: Floats) -> float:
     return metrics.auroc(y, predicted) if task == "classification" else metrics.r2(y, predicted)
 
 
+def spread_of(x: Features) -> tuple[Features, Features]:
+    """Mean and standard deviation (f,) of the columns, 1 for such as do not vary."""
+    spread = x.std(axis=0, dtype=np.float64)
+    mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean, np.where(spread > 1e-8, spread, 1.0).astype(np.float32)
+
+
+def answer(task: str, x: Features, weights: Features, bias: Features) -> Floats:
+    """(n, t): what a linear function of (n, f) says, as a probability where the task is classes."""
+    found = (x @ weights + bias).astype(np.float64)
+    return 1 / (1 + np.exp(-np.clip(found, -60, 60))) if task == "classification" else found
+
+
 def tell(directory: Path, told: dict[str, Any]) -> None:
     """Write what a saved head says of itself."""
     (directory / "head.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

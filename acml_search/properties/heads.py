@@ -1,4 +1,6 @@
-"""Heads on frozen features, by name: `linear` (ridge or logistic regression) and `boosted` (trees)."""
+"""Heads on frozen features, by name: `linear` (ridge or logistic regression), `kernel` (the same on likeness
+to known molecules) and `boosted` (trees).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,10 @@ from pathlib import Path
 from acml_search.errors import ConfigError
 from acml_search.properties.boosted import Boosted
 from acml_search.properties.fitted import TASKS, Features, FittedHead, Floats
+from acml_search.properties.kernel import Kernel
 from acml_search.properties.linear import Linear
 
-KINDS = ("linear", "boosted")
+KINDS = ("linear", "kernel", "boosted")
 
 
 def fit_head(
@@ -33,6 +36,8 @@ def fit_head(
         )
     if kind == "boosted":
         return Boosted.fit(task, x, y, valid_x, valid_y, seed, class_weight)
+    if kind == "kernel":
+        return Kernel.fit(task, x, y, valid_x, valid_y, seed, class_weight)
     return Linear.fit(task, x, y, valid_x, valid_y, class_weight)
 
 
@@ -40,6 +45,7 @@ def load_head(directory: Path) -> FittedHead:
     """What `save` wrote. Raises ConfigError where the folder is damaged."""
     try:
         told = json.loads((directory / "head.json").read_text(encoding="utf-8"))
-        return (Boosted if told["kind"] == "boosted" else Linear).load(directory, told)
+        made_as = {one.kind: one for one in (Linear, Kernel, Boosted)}[told["kind"]]
+        return made_as.load(directory, told)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{directory}: the head cannot be read ({error}); fit the model again") from error

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from acml_search.properties.fitted import Features, FittedHead, Floats, score, tell
+from acml_search.properties.fitted import Features, FittedHead, Floats, answer, score, spread_of, tell
 from acml_search.properties.logistic import logistic_path
+from acml_search.properties.ridge import ridge_path
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """L2 penalties per row of the training part, the scaled features' weights squared"""
@@ -37,13 +38,11 @@ class Linear(FittedHead):
     def fit(
         cls, task: str, x: Features, y: Floats, valid_x: Features, valid_y: Floats, class_weight: bool
     ) -> Linear:
-        mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
-        spread = x.std(axis=0, dtype=np.float64)
-        scale = np.where(spread > 1e-8, spread, 1.0).astype(np.float32)
+        mean, scale = spread_of(x)
         scaled, judged = (x - mean) / scale, (valid_x - mean) / scale
-        path = logistic_path if task == "classification" else _ridge_path
+        path = logistic_path if task == "classification" else ridge_path
         tried = path(scaled, y, STRENGTHS, class_weight)
-        found = [_answer(task, judged, w, b) for w, b in tried]
+        found = [answer(task, judged, w, b) for w, b in tried]
         whole = [score(task, valid_y, one) for one in found]
         overall = int(np.nanargmax(whole)) if np.isfinite(whole).any() else len(tried) // 2
         weights, bias = (np.array(part) for part in tried[overall])
@@ -57,7 +56,7 @@ class Linear(FittedHead):
         return head
 
     def predict(self, x: Features) -> Floats:
-        return _answer(self.task, (x - self.mean) / self.scale, self.weights, self.bias)
+        return answer(self.task, (x - self.mean) / self.scale, self.weights, self.bias)
 
     def save(self, directory: Path) -> None:
         from safetensors.numpy import save_file
@@ -75,36 +74,3 @@ class Linear(FittedHead):
 
         a = load_file(directory / "linear.safetensors")
         return cls(told["task"], a["mean"], a["scale"], a["weights"], a["bias"], float(told["valid_score"]))
-
-
-def _answer(task: str, scaled: Features, weights: Features, bias: Features) -> Floats:
-    found = (scaled @ weights + bias).astype(np.float64)
-    return 1 / (1 + np.exp(-np.clip(found, -60, 60))) if task == "classification" else found
-
-
-def _ridge_path(
-    x: Features, y: Floats, strengths: tuple[float, ...], class_weight: bool
-) -> list[tuple[Features, Features]]:
-    """Ridge regression at each strength: weights (f, t) and bias (t,) each. One decomposition serves all
-    strengths, and all targets that have the same labels missing.
-    """
-    n_features, n_targets = x.shape[1], y.shape[1]
-    out = [
-        (np.zeros((n_features, n_targets), np.float32), np.zeros(n_targets, np.float32)) for _ in strengths
-    ]
-    known = np.isfinite(y)
-    for pattern in np.unique(known, axis=1).T:
-        targets = np.flatnonzero((known == pattern[:, None]).all(axis=0))
-        if not pattern.any():
-            continue
-        rows, labels = x[pattern].astype(np.float64), y[np.ix_(pattern, targets)]
-        centre, mean = rows.mean(axis=0), labels.mean(axis=0)
-        rows -= centre
-        values, axes = np.linalg.eigh(rows.T @ rows)
-        along = axes.T @ (rows.T @ (labels - mean))
-        for strength, (weights, bias) in zip(strengths, out, strict=True):
-            # Strengths are per row and for features of spread one; 100 spans what is useful from there.
-            solved = axes @ (along / (np.maximum(values, 0) + 100 * strength * len(rows))[:, None])
-            weights[:, targets] = solved
-            bias[targets] = mean - centre @ solved
-    return out

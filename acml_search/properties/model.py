@@ -45,7 +45,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass
 class PropertyModel:
-    """Fitted members over a base model. `kind`: linear, boosted or finetuned."""
+    """Fitted members over a base model. `kind`: that of a head, or finetuned."""
 
     base: Model
     kind: str
@@ -68,7 +68,7 @@ def fit_model(
 ) -> PropertyModel:
     """Fit on the molecules that are not `valid` (n,), choose on those that are.
 
-    `head`: linear, boosted, or auto for the better of them; `tune`: fine-tune the trunk instead.
+    `head`: one of KINDS, or auto for the best of them; `tune`: fine-tune the trunk instead.
     """
     train, judged = np.flatnonzero(~valid), np.flatnonzero(valid)
     y, valid_y = data.y[train], data.y[judged]

@@ -13,9 +13,9 @@ from rdkit import Chem
 from acml_search.cli import main
 from acml_search.encoders.model import Model, load_model
 from acml_search.errors import CheckpointError, ConfigError, LibraryError
-from acml_search.properties import boosted, features, metrics
+from acml_search.properties import boosted, features, kernel, metrics
 from acml_search.properties.finetune import finetune
-from acml_search.properties.heads import fit_head, load_head
+from acml_search.properties.heads import KINDS, fit_head, load_head
 from acml_search.properties.labelled import read_labelled
 from acml_search.properties.model import load
 from acml_search.properties.run import fit, predict
@@ -45,7 +45,7 @@ def toy(n: int, task: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x, (y > 0).astype(float) if task == "classification" else y
 
 
-@pytest.mark.parametrize("kind", ["linear", "boosted"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_a_head_learns_despite_missing_labels_and_comes_back_from_disk(
     kind: str, task: str, tmp_path: Path
@@ -71,13 +71,13 @@ def test_a_linear_head_finds_the_weights_that_made_the_labels() -> None:
 def test_a_target_of_one_class_is_answered_and_does_not_judge() -> None:
     x, y = toy(100, "classification")
     y[:, 1] = 1
-    for kind in ("linear", "boosted"):
+    for kind in KINDS:
         head = fit_head(kind, "classification", x, y, x, y, seed=0)
         assert head.predict(x)[:, 1].min() > 0.9
         assert head.valid_score == pytest.approx(metrics.auroc(y[:, :1], head.predict(x)[:, :1]))
 
 
-@pytest.mark.parametrize("kind", ["linear", "boosted"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_class_weights_move_the_rare_class_up(kind: str) -> None:
     x, y = toy(600, "classification")
     keep = (y[:, 0] == 0) | (np.arange(600) % 10 == 0)
@@ -85,6 +85,27 @@ def test_class_weights_move_the_rare_class_up(kind: str) -> None:
     plain = fit_head(kind, "classification", x, y, x, y, 0).predict(x)
     weighed = fit_head(kind, "classification", x, y, x, y, 0, class_weight=True).predict(x)
     assert weighed.mean() > plain.mean()
+
+
+def test_a_kernel_head_finds_what_no_straight_line_does_and_stands_copies() -> None:
+    x = toy(900, "classification")[0][:, :2]
+    ring = (np.abs(x[:, :1]) + np.abs(x[:, 1:2]) > 1.2).astype(float)
+    linear = fit_head("linear", "classification", x[:600], ring[:600], x[600:], ring[600:], 0)
+    twice = np.concatenate([x[:600], x[:600]])
+    bent = fit_head("kernel", "classification", twice, np.tile(ring[:600], (2, 1)), x[600:], ring[600:], 0)
+    assert linear.valid_score < 0.7
+    assert bent.valid_score > 0.97
+
+
+def test_landmarks_hold_the_rare_class() -> None:
+    y = np.zeros((4_000, 2))
+    y[7::400, 0], y[11::500, 1] = 1, 1
+    y[:2_000, 1] = np.nan
+    chosen = kernel._landmarks("classification", y, seed=3)
+    assert len(chosen) == len(set(chosen.tolist())) == kernel.LANDMARKS
+    assert set(np.flatnonzero((y == 1).any(axis=1)).tolist()) <= set(chosen.tolist())
+    assert len(kernel._landmarks("regression", y, seed=3)) == kernel.LANDMARKS
+    assert kernel._landmarks("classification", y[:100], seed=3).tolist() == list(range(100))
 
 
 def test_few_labels_get_several_forests_and_a_small_valid_part_does_not_stop_them_at_once() -> None:

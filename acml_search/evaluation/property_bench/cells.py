@@ -31,9 +31,11 @@ from acml_search.evaluation.property_bench.rows import Floats, Parts, Rows
 from acml_search.evaluation.property_bench.scores import score
 from acml_search.evaluation.results import write_json
 
-HEADS = ("linear", "boosted")
+HEADS = ("linear", "kernel", "boosted")
+ONCE = ("linear", "kernel")
+"""heads that are fitted once for all seeds of a split: one draws nothing, the other little"""
 ANY = "any"
-"""the seed of what has no randomness"""
+"""the seed of these"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Cell:
     asked: PropertySet
     system: System
     head: str
-    """linear, boosted; "own" for a system that is trained as a whole"""
+    """one of HEADS; "own" for a system that is trained as a whole"""
     split: str
     seed: int
     index: int
@@ -70,7 +72,7 @@ class Cell:
 
 def cell_path(out: Path, name: str, split: str, seed: int, system: str, head: str) -> Path:
     """Where a cell's result stands."""
-    said = ANY if head == "linear" else str(seed)
+    said = ANY if head in ONCE else str(seed)
     return out / "cells" / name / f"{split}.{said}.{system}.{head}.json"
 
 
@@ -133,7 +135,7 @@ def _about(cell: Cell) -> dict[str, Any]:
         "key": cell.key,
         "set": cell.asked.name,
         "split": cell.split,
-        "seed": ANY if cell.head == "linear" else cell.seed,
+        "seed": ANY if cell.head in ONCE else cell.seed,
         "index": cell.index,
         "system": cell.system.name,
         "head": cell.head,

@@ -10,6 +10,7 @@ import numpy as np
 from acml_search.evaluation.property_bench.plan import System
 from acml_search.evaluation.property_bench.rows import Parts, Rows
 from acml_search.properties.features import MAXIMA, TRUNK
+from acml_search.properties.kernel import LANDMARKS
 
 _COLUMNS = {"morgan": 2_048, "rdkit": 220, "minimol": 512, "untrained": 1_280}
 _ALL, _TRUNK = 2_560, 1_280
@@ -28,6 +29,9 @@ def seconds(system: System, head: str, task: str, parts: Parts, rows: Rows) -> f
         return 0.2 + columns**3 / 5e9 + n * columns**2 / 3e10
     if head == "linear":
         return 0.2 + n * columns * (4 + 0.6 * targets) * 8e-8
+    if head == "kernel":
+        landmarks = min(n, LANDMARKS)
+        return 0.2 + 4 * (landmarks**3 / 4e9 + n * landmarks * (columns + 200 + 60 * targets) / 2e10)
     labelled = n * float(np.isfinite(rows.y[parts.train]).mean())
     dense = 0.15 if system.kind == "morgan" else 1.0
     return targets * dense * (0.5 + labelled * columns * 1e-6)

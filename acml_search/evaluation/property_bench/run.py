@@ -16,7 +16,15 @@ from acml_search.encoders.seen import SeenList, training_list
 from acml_search.errors import AcmlSearchError, ConfigError
 from acml_search.evaluation.data.described import described_file
 from acml_search.evaluation.property_bench import cost
-from acml_search.evaluation.property_bench.cells import Cell, cell_path, kept, read_cell, run_cell
+from acml_search.evaluation.property_bench.cells import (
+    HEADS,
+    ONCE,
+    Cell,
+    cell_path,
+    kept,
+    read_cell,
+    run_cell,
+)
 from acml_search.evaluation.property_bench.features import PART, Task, compute
 from acml_search.evaluation.property_bench.intervals import add_intervals
 from acml_search.evaluation.property_bench.plan import Plan, PropertySet, System, check_named, read_plan
@@ -153,8 +161,7 @@ class _Bench:
             return ["own"]
         first = [s for s, _ in self.plan.runs(asked)].index(split) == index
         boosted = asked.boosted_runs is None or index < asked.boosted_runs
-        # the linear head draws nothing: one fit stands for all seeds of a split
-        return [*(["linear"] if first else []), *(["boosted"] if boosted else [])]
+        return [head for head in HEADS if (first if head in ONCE else boosted)]
 
     def left(self) -> list[Cell]:
         """The cells that are asked and not done."""
@@ -281,7 +288,7 @@ class _Bench:
         paths = [
             cell_path(self.options.out, one.asked.name, split, seed, name, head)
             for split, seed in self.plan.runs(one.asked)
-            for head in ("linear", "boosted", "own")
+            for head in (*HEADS, "own")
         ]
         before = [read_cell(path) for path in dict.fromkeys(paths)]
         return [cell for cell in before if cell is not None]

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import AcmlSearchError, ConfigError
 from acml_search.evaluation.data.feature_store import Columns, FeatureStore
-from acml_search.evaluation.property_bench.cells import ANY, key_of
+from acml_search.evaluation.property_bench.cells import ANY, ONCE, key_of
 from acml_search.evaluation.property_bench.code import code_of
 from acml_search.evaluation.property_bench.features import Recipe, model_of, recipe_of
 from acml_search.evaluation.property_bench.peers import peer_versions
@@ -74,5 +74,5 @@ def _trunk(card: ModelCard) -> str:
 def key_of_cell(way: Way, head: str, rows: str, asked: PropertySet, split: str, seed: int) -> str:
     """What a cell's predictions depend on: the system, the head's code, the rows, the split, the seed."""
     heads = "" if head == "own" else code_of(head)
-    drawn = ANY if head == "linear" else str(seed)
+    drawn = ANY if head in ONCE else str(seed)
     return key_of(way.depends, head, heads, rows, asked.task, asked.metric, split, drawn)
