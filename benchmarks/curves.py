@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from PIL import Image
 
 NOT_LOSSES = {
     "epoch",
@@ -33,9 +35,12 @@ NOT_LOSSES = {
     "inner_queries",
     "scale",
     "best",
+    "balance",
+    "power",
 }
 MOST_LINES = 14  # more cannot be told apart
 COLOURS = 7
+FEW_LINES = 5  # more are named beside the panel, not in it
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -50,7 +55,8 @@ def columns_of(log: list[dict[str, Any]]) -> tuple[list[str], list[str], list[st
         key for line in log for key, value in line.items() if isinstance(value, int | float)
     )
     told = [name for name in names if name not in NOT_LOSSES and not name.endswith(("_scale", "_pool"))]
-    inner = [name for name in told if "inner" in name or name.startswith("exact") or name.endswith("_error")]
+    measured = ("inner", "exact", "_error", "_at_")
+    inner = [name for name in told if any(mark in name for mark in measured)]
     losses = [name for name in told if name not in inner]
     shares = [
         name
@@ -83,7 +89,8 @@ def draw(axes: Axes, log: list[dict[str, Any]], names: list[str], title: str, lo
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
-    axes.legend(fontsize=6.5, frameon=False)
+    beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(names) > FEW_LINES else {}
+    axes.legend(fontsize=6.5, frameon=False, **beside)
 
 
 def panels_of(name: str, log: list[dict[str, Any]]) -> list[tuple[list[str], str, bool]]:
@@ -122,7 +129,10 @@ def main() -> None:
         for axes in row[len(panels) :]:
             axes.set_visible(False)
     options.picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(options.picture, dpi=110)
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=110)
+    # lines and letters: 64 colours are enough, and a model travels with its picture
+    Image.open(drawn).convert("RGB").quantize(64).save(options.picture, "PNG", optimize=True)
     print(f"{options.picture}: {options.picture.stat().st_size / 1024:.0f} KiB, {len(named)} logs")
 
 
