@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rdkit import Chem
+from rdkit import Chem, rdBase
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -129,7 +129,9 @@ class RecogniseTask(Task[Reader]):
 
 def same_molecule(recognised: str, smiles: str) -> bool:
     """Do both have one InChIKey block?"""
-    keys = [Chem.MolToInchiKey(m)[:14] if m else "" for m in map(Chem.MolFromSmiles, (recognised, smiles))]
+    with rdBase.BlockLogs():  # what is no molecule is told by the answer
+        mols = [Chem.MolFromSmiles(one) for one in (recognised, smiles)]
+        keys = [Chem.MolToInchiKey(mol)[:14] if mol else "" for mol in mols]
     return bool(keys[0]) and keys[0] == keys[1]
 
 
