@@ -85,6 +85,12 @@ def list_models() -> list[ModelCard]:
     return [read_card(p.parent) for p in sorted(WEIGHTS.glob("*/card.json"))]
 
 
+def model_below(root: Path, name: str) -> str:
+    """What a configuration calls a model: a folder below its root, or the name of a shipped one."""
+    inside = root / name
+    return str(inside) if inside.exists() or "/" in name else name
+
+
 def read_card(name_or_dir: str | Path = DEFAULT_MODEL) -> ModelCard:
     """The card of a shipped model, by name, or of a model directory. Raises `CheckpointError`."""
     directory = _directory(name_or_dir)

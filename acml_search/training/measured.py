@@ -3,9 +3,11 @@
 Mass spectra know the mass, so the molecules that a search must tell apart have the same mass, exactly or to
 the unit. Every record meets its molecule among others of that mass (within `ppm`, isomers preferred), drawn
 from the whole corpus (`negatives` a molecule), and among all molecules of the batch; and it must tell the
-molecule's Morgan bits. The molecule's side is the modality's own head on Morgan bits in place of a pooled
-trunk, cheap enough for many negatives, and is thrown away: alignment brings the graph trunk. A head that
-predicts a spectrum (`LineHead`) is taught the measured one, too.
+molecule's Morgan bits. The molecule's side is the modality's own head, and it reads what is cheap enough for
+many negatives: Morgan bits, and then it is thrown away, for alignment brings the graph trunk; or, with
+`trunk` in the configuration, what the frozen trunk of that model says, and then projection and head are kept
+with the encoder, to take the place of the model's own (`training.further`). A head that predicts a spectrum
+(`LineHead`) is taught the measured one, too.
 
 Molecules that were measured are not like molecules of a library, so part of what is gained this way is a
 prior: what kind of molecule gets measured. `inner_prior_*` in the log says how far that alone goes, with the
@@ -21,17 +23,20 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search import modalities
 from acml_search.chem.fragments import atom_masses
+from acml_search.encoders.card import model_below
+from acml_search.encoders.model import load_model
 from acml_search.modalities.blocks import Projection, tensors, width_of
 from acml_search.modalities.blocks.lines import LineHead, LineTower
 from acml_search.training.batches import isomer_batches
 from acml_search.training.config import read_config
 from acml_search.training.corpus import BITS, Corpus
+from acml_search.training.known import FrozenTrunk, Known, MorganBits, trunk_digest
 from acml_search.training.loop import Task, train
 from acml_search.training.losses import ContrastiveLoss
 from acml_search.training.observations import Observations, read_observations
@@ -41,32 +46,33 @@ JUDGED_PPM = 10.0  # what counts as the same mass when the inner part is judged
 PREFER_ISOMERS = 3.0  # an isomer is drawn as a negative this many times as readily as another of the mass
 
 
-class MorganBits(nn.Module):
-    """Stands for a graph trunk: a molecule's Morgan bits, some of them hidden in training."""
+class StandIn(nn.Module):
+    """Stands for a graph trunk: what is known of a molecule, some of it hidden in training."""
 
-    width = BITS
-
-    def __init__(self, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
+        self.width = width
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, bits: Tensor) -> Tensor:
-        hidden: Tensor = self.dropout(bits)
+    def forward(self, known: Tensor) -> Tensor:
+        hidden: Tensor = self.dropout(known)
         return hidden
 
 
 class Meeting(nn.Module):
-    """Encoder, projection and fingerprint head of a modality, and the molecule's side."""
+    """Encoder, projection and fingerprint head of a modality, and the molecule's side, which reads `width`
+    numbers of a molecule.
+    """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], width: int) -> None:
         super().__init__()
         modality, dropout = modalities.get(config["modality"]), config["training"]["dropout"]
         self.encoder = modality.tower(**config["tower"])
-        width = width_of(self.encoder)
+        features = width_of(self.encoder)
         self.dropout = nn.Dropout(dropout)
-        self.projection = Projection(width, **config["head"])
-        self.bits = nn.Linear(width, BITS)
-        self.trunk = MorganBits(dropout)
+        self.projection = Projection(features, **config["head"])
+        self.bits = nn.Linear(features, BITS)
+        self.trunk = StandIn(width, config["training"].get("trunk_dropout", dropout))
         self.head = modality.head(self.trunk, self, **config["molecule"])
         self.contrast = ContrastiveLoss()
 
@@ -76,9 +82,9 @@ class Meeting(nn.Module):
         varied = self.dropout(features)
         return self.projection(varied), self.bits(varied)
 
-    def molecules(self, corpus: Corpus, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    def molecules(self, corpus: Corpus, known: Known, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Unit vectors (n, d) of corpus rows, and the lines that were predicted on the way, if any."""
-        pooled = self.trunk(torch.from_numpy(corpus.bits(rows)))
+        pooled = self.trunk(known.of(rows))
         if not isinstance(self.head, LineHead):
             return self.head([], pooled, None, self), None
         lines = self.head.lines(pooled, graph_batch(corpus, rows))
@@ -115,17 +121,17 @@ class SameMass:
 class MeasuredTask(Task[Meeting]):
     """A record of each molecule in the batch, and molecules of the same mass beside."""
 
-    def __init__(self, corpus: Corpus, observed: Observations, config: dict[str, Any]) -> None:
-        self.corpus, self.observed = corpus, observed
+    def __init__(self, corpus: Corpus, observed: Observations, known: Known, config: dict[str, Any]) -> None:
+        self.corpus, self.observed, self.known = corpus, observed, known
         self.modality: Any = modalities.get(config["modality"])
         self.settings = config["training"]
-        self.model = Meeting(config)
+        self.model = Meeting(config, known.width)
         mine = observed.molecules
         skipped = np.isin(corpus.sources, list(corpus.skipped))
         self.rows = mine[~corpus.inner[mine]]
         self.inner = mine[corpus.inner[mine]]
-        self.alike = SameMass(corpus, corpus.learned, self.settings["ppm"])
-        self.pool = SameMass(corpus, np.flatnonzero(~skipped), JUDGED_PPM)
+        self.alike = SameMass(corpus, np.intersect1d(corpus.learned, known.rows), self.settings["ppm"])
+        self.pool = SameMass(corpus, known.rows[~skipped[known.rows]], JUDGED_PPM)
         # Molecules of one mass stand side by side in a batch: to the isomer batches, 0.05 Da is a formula.
         self.formulas = np.round(self.alike.masses * 20).astype(np.int64)
 
@@ -138,7 +144,7 @@ class MeasuredTask(Task[Meeting]):
         vectors, bits = self.model.records(tensors(self.modality.collate(items)))
         n = self.settings["negatives"]
         everything = np.concatenate([rows, *(self.alike.draw(int(row), n, rng) for row in rows)])
-        molecules, predicted = self.model.molecules(self.corpus, everything)
+        molecules, predicted = self.model.molecules(self.corpus, self.known, everything)
         logits = self.model.contrast.scale * vectors @ molecules.T
         truth = torch.arange(len(rows))
         blocks = torch.from_numpy(self.corpus.blocks[everything])
@@ -181,7 +187,7 @@ class MeasuredTask(Task[Meeting]):
             rivals = self.pool.of(int(row))
             if not len(rivals):
                 continue
-            molecules, _ = model.molecules(self.corpus, np.concatenate([[row], rivals]))
+            molecules, _ = model.molecules(self.corpus, self.known, np.concatenate([[row], rivals]))
             scores = molecules @ torch.stack([vector, prior], dim=1)
             ranks.append((scores[1:] >= scores[0]).sum(dim=0).tolist())
         if not ranks:
@@ -204,14 +210,20 @@ def run(path: Path | str) -> Path:
     config = read_config(path, ("modality", "records", "corpus", "tower", "head", "molecule", "training"))
     corpus = config.corpus()
     observed = read_observations(config.data["modality"], config.data["records"], corpus, config.root)
+    told = dict(config.data)
+    known: Known = MorganBits(corpus)
+    if "trunk" in told:
+        model = load_model(model_below(config.root, told["trunk"]))
+        rows = observed.among(corpus, told["training"]["others"], config.seed)
+        known = FrozenTrunk(model.network, corpus, rows)
+        told["trunk_digest"] = trunk_digest(load_file(model.card.weights))
     torch.manual_seed(config.seed)
-    task = MeasuredTask(corpus, observed, config.data)
-    model = train(task, config.data["training"], config.seed, config.out)
+    task = MeasuredTask(corpus, observed, known, config.data)
+    averaged = train(task, config.data["training"], config.seed, config.out)
+    parts = ("encoder.", "projection.", *(("head.",) if "trunk" in told else ()))
     kept = {
-        name: value.contiguous()
-        for name, value in model.state_dict().items()
-        if name.startswith(("encoder.", "projection."))
+        name: value.contiguous() for name, value in averaged.state_dict().items() if name.startswith(parts)
     }
     save_file(kept, config.out / "encoder.safetensors")
-    (config.out / "config.json").write_text(json.dumps(config.data, indent=1))
+    (config.out / "config.json").write_text(json.dumps(told, indent=1))
     return config.out

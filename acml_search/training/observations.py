@@ -37,6 +37,11 @@ class Observations:
         """(len(rows),) bool: is there a record of this corpus row?"""
         return np.isin(rows, self.molecules)
 
+    def among(self, corpus: Corpus, others: int, seed: int) -> np.ndarray:
+        """Corpus rows of all molecules with a record, in their order, then of `others` without one."""
+        order = np.random.default_rng([seed, 1]).permutation(corpus.learned)
+        return np.concatenate([self.molecules, order[~self.has(order)][:others]])
+
     def draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A random record of each corpus row, as indices into `items`; every row must have one."""
         at = np.searchsorted(self.molecules, rows)

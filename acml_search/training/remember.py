@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search import modalities
-from acml_search.encoders.card import ModelCard, read_card
+from acml_search.encoders.card import ModelCard, model_below, read_card
 from acml_search.encoders.model import DualEncoder, save_model
 from acml_search.encoders.seen import training_list, write_training_list
 from acml_search.errors import ConfigError
@@ -29,9 +29,9 @@ from acml_search.modalities.blocks import Kin, Memory, RememberingHead, tensors
 from acml_search.progress import progress
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
+from acml_search.training.further import ABOUT, started, steps_before
 from acml_search.training.loop import Task, train
 from acml_search.training.observations import Observations, read_observations
-from acml_search.training.sharpen import ABOUT, started, steps_before
 from acml_search.training.shifts import graph_batch
 from acml_search.training.spaces import commit_of
 
@@ -224,14 +224,12 @@ def run(path: Path | str) -> ModelCard:
     config = read_config(path, ("name", "start", "space", "memory", "corpus", "training"))
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
-    card = read_card(config.root / config.data["start"])
-    hyper, network = started(config, card)
-    network.requires_grad_(False)
+    card = read_card(model_below(config.root, config.data["start"]))
     space = config.data["space"]["name"]
     if space not in card.spaces:
         raise ConfigError(f"{path}: {card.name} has no space {space!r} to give a memory")
-    if hyper["spaces"][space].get("memory"):
-        raise ConfigError(f"{path}: the space {space} of {card.name} has a memory; start from one without")
+    hyper, network = started(config, card, forget=space)
+    network.requires_grad_(False)
     task = _task(config, network, space)
     averaged = train(task, config.data["training"], config.seed, config.out)
     log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
@@ -268,9 +266,7 @@ def _task(config: TrainingConfig, network: DualEncoder, space: str) -> RememberT
     if not hasattr(encoder, "lines"):
         raise ConfigError(f"the encoder of {space} lays out no records; it cannot ask a memory")
     observed = read_observations(space, config.data["space"]["records"], corpus, config.root)
-    order = np.random.default_rng([config.seed, 1]).permutation(corpus.learned)
-    others = order[~np.isin(order, observed.molecules)][: settings["others"]]
-    rows = np.concatenate([observed.molecules, others])
+    rows = observed.among(corpus, settings["others"], config.seed)
     sizes = config.data["memory"]
     records = len(remembered(observed, ~corpus.inner[observed.rows], settings.get("most")))
     molecules = int((~corpus.inner[observed.molecules]).sum())

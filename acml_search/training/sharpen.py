@@ -25,31 +25,25 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from acml_search import modalities
 from acml_search.chem import misread
-from acml_search.encoders.card import ModelCard, read_card
+from acml_search.encoders.card import ModelCard, model_below, read_card
 from acml_search.encoders.model import DualEncoder, save_model
 from acml_search.encoders.seen import training_list, write_training_list
 from acml_search.errors import ConfigError
-from acml_search.modalities.blocks import width_of
-from acml_search.progress import progress
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
 from acml_search.training.frozen import Derived, Frozen, frozen_features
+from acml_search.training.further import ABOUT, started, steps_before
+from acml_search.training.known import pooled_trunk
 from acml_search.training.loop import Task, train
 from acml_search.training.losses import ContrastiveLoss, pair_recall
-from acml_search.training.shifts import graph_batch
 from acml_search.training.spaces import commit_of, derived_rows, encoder_stamp
 
 NEIGHBOURS = 8
 _PROBE = 8
 """lists of the inverted file that are searched: neighbours need not be exact"""
-
-ABOUT = ("training", "molecules", "records", "split", "log", "licence", "data_notice")
-"""what the card of the model that is sharpened says and stays true"""
 
 
 class Sides(nn.Module):
@@ -171,7 +165,7 @@ def run(path: Path | str) -> ModelCard:
     config = read_config(path, ("name", "start", "space", "corpus", "training"))
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
-    card = read_card(config.root / config.data["start"])
+    card = read_card(model_below(config.root, config.data["start"]))
     hyper, network = started(config, card)
     space = config.data["space"]
     if space["name"] not in card.spaces:
@@ -211,12 +205,6 @@ def run(path: Path | str) -> ModelCard:
     return write_training_list(made.directory, seen, card.data["training_list"]["made_by"])
 
 
-def steps_before(card: ModelCard) -> list[dict[str, Any]]:
-    """What was done to the model since its alignment, the first first."""
-    before = card.data.get("sharpened", [])
-    return [before] if isinstance(before, dict) else list(before)
-
-
 def _task(config: TrainingConfig, network: DualEncoder, model: Sides) -> SharpenTask:
     space = config.data["space"]
     # The reader of pictures hands what it read to the SMILES encoder: its space is trained on that.
@@ -230,52 +218,9 @@ def _task(config: TrainingConfig, network: DualEncoder, model: Sides) -> Sharpen
         stamp["misread"] = wrong
         stamp["misread_by"] = sha256(Path(misread.__file__).read_bytes()).hexdigest()
     frozen = frozen_features(config.root / space["features"], stamp, records, tower, space["views"] + wrong)
-    pooled = _pooled(network, corpus, rows)
+    pooled = pooled_trunk(network, corpus, rows)
     share = space.get("misread_share", 0.5)
     return SharpenTask(corpus, rows, pooled, frozen, model, space["views"], share)
-
-
-@torch.inference_mode()
-def _pooled(network: DualEncoder, corpus: Corpus, rows: np.ndarray) -> np.ndarray:
-    """(n, width of the trunk) float16: the pooled trunk of every molecule."""
-    out = np.empty((len(rows), network.trunk.width), np.float16)
-    for start in progress(range(0, len(rows), 64), desc="trunk", unit="batch"):
-        batch = graph_batch(corpus, rows[start : start + 64])
-        out[start : start + 64] = network.trunk(batch).numpy()
-    return out
-
-
-def started(config: TrainingConfig, card: ModelCard) -> tuple[dict[str, Any], DualEncoder]:
-    """The model that a step goes on from: hyper-parameters and network. `encoders` in the configuration names
-    frozen encoders that were trained further since, or made larger; they take the place of the model's. A
-    projection that was pretrained with its encoder, and kept so by the alignment, comes with it.
-
-    Raises `ConfigError` for an encoder that is not there or does not fit.
-    """
-    hyper = json.loads(json.dumps(card.data["hyper"]))
-    weights = {k: v.float() for k, v in load_file(card.weights).items()}
-    for name, directory in config.data.get("encoders", {}).items():
-        folder, modality = config.root / directory, modalities.get(name)
-        if not (folder / "encoder.safetensors").exists():
-            raise ConfigError(f"{folder}: there is no encoder.safetensors; pretrain this encoder first")
-        newer, known = json.loads((folder / "config.json").read_text())["tower"], hyper["spaces"][name]
-        if width_of(modality.tower(**newer)) != width_of(modality.tower(**known["encoder"])):
-            raise ConfigError(f"{folder}: this encoder has another width than that of {name}")
-        known["encoder"] = newer
-        mine = f"towers.{name}.encoder."
-        weights = {k: v for k, v in weights.items() if not k.startswith(mine)}
-        parts = ("encoder.", "projection.") if name in _pretrained_whole(card) else ("encoder.",)
-        given = load_file(folder / "encoder.safetensors")
-        weights |= {f"towers.{name}.{k}": v.float() for k, v in given.items() if k.startswith(parts)}
-    network = DualEncoder(hyper)
-    network.load_state_dict(weights, strict=False)
-    return hyper, network.eval()
-
-
-def _pretrained_whole(card: ModelCard) -> list[str]:
-    """Spaces whose projection stayed as it was pretrained."""
-    spaces = card.data["training"]["space"]
-    return [name for name, space in spaces.items() if space.get("frozen_projection")]
 
 
 def _tensor(array: np.ndarray) -> Tensor:

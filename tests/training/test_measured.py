@@ -19,6 +19,7 @@ from acml_search.encoders.model import Tower
 from acml_search.errors import ConfigError
 from acml_search.training import measured
 from acml_search.training.corpus import open_corpus
+from acml_search.training.known import MorganBits
 
 CONFIG = """
 method = "measured"
@@ -124,7 +125,7 @@ def test_inner_molecules_are_in_no_step(room: Path) -> None:
     config = read_config(room / "config.toml", ("records",))
     corpus = config.corpus()
     observed = read_observations("lc_ms", config.data["records"], corpus, config.root)
-    task = measured.MeasuredTask(corpus, observed, config.data)
+    task = measured.MeasuredTask(corpus, observed, MorganBits(corpus), config.data)
     assert not corpus.inner[task.rows].any()
     assert not corpus.inner[task.alike.order].any()
     assert corpus.inner[task.inner].all()

@@ -223,10 +223,16 @@ def test_records_of_a_molecule_are_kept_up_to_a_number() -> None:
     assert remember.remembered(observed, learned, 2).tolist() == [0, 4, 5]
 
 
-def test_a_second_memory_and_a_space_that_is_not_there_are_refused(room: Path) -> None:
-    (room / "again.toml").write_text(CONFIG.replace('start = "start"', 'start = "remembered/model"'))
-    with pytest.raises(ConfigError, match="has a memory"):
-        remember.run(room / "again.toml")
+def test_a_second_memory_takes_the_place_of_the_first(room: Path) -> None:
+    again = CONFIG.replace('start = "start"', 'start = "remembered/model"').replace('"remembered"', '"again"')
+    (room / "again.toml").write_text(again)
+    remember.run(room / "again.toml")
+    first, second = (load_file(room / at / "model/model.safetensors") for at in ("remembered", "again"))
+    assert set(first) == set(second)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_space_that_is_not_there_or_cannot_ask_is_refused(room: Path) -> None:
     (room / "odd.toml").write_text(CONFIG.replace('name = "gc_ms"', 'name = "c_nmr"'))
     with pytest.raises(ConfigError, match="no space 'c_nmr'"):
         remember.run(room / "odd.toml")

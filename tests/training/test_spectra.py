@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from acml_search.encoders.model import load_model
 from acml_search.errors import ConfigError
 from acml_search.library.read import default_library, open_library
-from acml_search.training import denoise, sharpen, spaces
+from acml_search.training import denoise, further, spaces
 from acml_search.training.config import read_config
 from acml_search.training.methods import pretrain
 from acml_search.training.simulate import open_simulated
@@ -216,19 +216,19 @@ def test_a_newer_encoder_brings_its_projection_where_that_was_pretrained_with_it
     card = load_model(room / "aligned" / "model").card
     for frozen in (False, True):
         card.data["training"]["space"]["c_nmr"]["frozen_projection"] = frozen
-        _, network = sharpen.started(config, card)
-        before = sharpen.started(replace(config, data={}), card)[1].tower("c_nmr").state_dict()
+        _, network = further.started(config, card)
+        before = further.started(replace(config, data={}), card)[1].tower("c_nmr").state_dict()
         after = network.tower("c_nmr").state_dict()
         taken = {k for k in before if k in given and torch.equal(after[k], given[k])}
         assert {k.split(".")[0] for k in taken} == ({"encoder", "projection"} if frozen else {"encoder"})
     lacking = replace(config, data={"encoders": {"c_nmr": "nowhere"}})
     with pytest.raises(ConfigError, match=r"no encoder\.safetensors"):
-        sharpen.started(lacking, card)
+        further.started(lacking, card)
     other = json.loads((room / "newer" / "config.json").read_text())
     other["tower"]["width"] *= 2
     (room / "newer" / "config.json").write_text(json.dumps(other))
     with pytest.raises(ConfigError, match="another width"):
-        sharpen.started(config, card)
+        further.started(config, card)
 
 
 def test_an_unknown_method_is_named(room: Path) -> None:
