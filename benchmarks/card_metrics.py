@@ -21,9 +21,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="the model's folder")
     parser.add_argument("results", type=Path, nargs="+", help="folders of suites, JSON files of benchmarks")
+    parser.add_argument(
+        "--before", type=Path, help="folder of an earlier version: what it says of unchanged spaces stays"
+    )
     options = parser.parse_args()
     try:
-        card = fill_card(options.model, options.results, command=shlex.join(["python", *sys.argv]))
+        card = fill_card(
+            options.model,
+            options.results,
+            command=shlex.join(["python", *sys.argv]),
+            before=options.before,
+        )
     except AcmlSearchError as error:
         raise SystemExit(str(error)) from error
     for name, space in card.spaces.items():

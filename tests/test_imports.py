@@ -42,6 +42,7 @@ SHELVES = (
     "baselines",
     "report",
     "suite",
+    "carried",
     "cards",
     "throughput",
     "index_bench",

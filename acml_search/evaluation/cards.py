@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.errors import ConfigError
+from acml_search.evaluation.carried import BY_SPACE, LISTS, carried
 from acml_search.evaluation.measures.classes import by_class, failures
 from acml_search.evaluation.suite.run import SUMMARY
 
@@ -55,8 +56,13 @@ KEPT: dict[str, tuple[str, ...]] = {
 """What a card keeps of each kind of result."""
 
 
-def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None = None) -> ModelCard:
+def fill_card(
+    directory: Path, sources: Sequence[Path], *, command: str | None = None, before: Path | None = None
+) -> ModelCard:
     """Put the results of suites (their folders) and of single benchmarks (JSON files) into a card.
+
+    `before`, the folder of an earlier version of the model: what its card says of spaces that have the same
+    weights stays, unless it was measured again (`carried`).
 
     Replaces `metrics`, `within_batches`, `calibration`, `together`, `recall_by_class` and
     `known_failures_by_class`, and sets the scale of every calibrated space and the weights of every one whose
@@ -73,6 +79,8 @@ def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None =
         kind = result.get("kind") or ("isomers" if "accuracy" in result else "recall")
         kept = {key: result[key] for key in KEPT[kind] if key in result}
         by_kind[kind].append({"kind": kind, **kept, "seed": result.get("seed"), "command": result["command"]})
+    asked = {result["question"] for _, result in found if "question" in result}
+    earlier = carried(read_card(before), card, asked) if before else None
     data = dict(card.data)
     data["metrics"] = [
         one for kind in ("recall", "isomers", "stereoisomers", "peaks") for one in by_kind[kind]
@@ -84,6 +92,7 @@ def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None =
     data["spaces"] = {
         name: {
             **space,
+            **(earlier["spaces"].get(name, {}) if earlier else {}),
             **({"scale": calibration[name]["scale"]} if name in calibration else {}),
             **({"rerank": _weights(reranking[name])} if name in reranking else {}),
         }
@@ -91,6 +100,11 @@ def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None =
     }
     classes, told = _classes(found)
     data["recall_by_class"], data["known_failures_by_class"] = classes, told
+    if earlier:
+        for key in (*LISTS, "known_failures_by_class"):
+            data[key] = [*earlier[key], *data[key]]
+        for key in BY_SPACE:
+            data[key] = {**earlier[key], **data[key]}
     data["metrics_command"] = command
     write_card(directory, data)
     return read_card(directory)

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from acml_search.encoders.card import read_card
+from acml_search.encoders.card import digest_of, read_card
 from acml_search.encoders.model import load_model
 from acml_search.errors import ConfigError
 from acml_search.evaluation.cards import fill_card
+from acml_search.evaluation.carried import carried, unchanged
 from acml_search.evaluation.measures import classes
 from acml_search.evaluation.recall import RecallOptions, measure_recall
 from acml_search.evaluation.suite.run import measure_suite
@@ -120,3 +122,45 @@ def test_a_folder_gives_the_results_of_all_runs_into_it(done, model, tmp_path) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="no results to read"):
         fill_card(model, [tmp_path / "empty"])
+
+
+def test_what_was_measured_of_unchanged_spaces_stays_and_says_so(done, model, tmp_path) -> None:
+    """The smiles space is made anew: what was measured of c_nmr is carried over, that of smiles is not."""
+    folder, _, _ = done
+    before = fill_card(model, [folder / "results"])
+    after = Path(shutil.copytree(model, tmp_path / "after"))
+    weights = load_file(after / "model.safetensors")
+    weights["heads.smiles.layers.0.bias"] += 1
+    save_file(weights, after / "model.safetensors")
+    data = json.loads((after / "card.json").read_text())
+    data["digest"] = digest_of(after / "model.safetensors", data["hyper"])
+    data["spaces"]["c_nmr"] = {"d": data["spaces"]["c_nmr"]["d"], "scale": 1.0}
+    (after / "card.json").write_text(json.dumps(data))
+    assert unchanged(before, read_card(after)) == {"c_nmr"}
+    kept = carried(before, read_card(after), asked=())
+    assert {one["modality"] for one in kept["metrics"]} == {"c_nmr"}
+    assert {one["measured_with"] for one in kept["metrics"]} == {before.digest}
+    assert kept["spaces"]["c_nmr"] == before.data["spaces"]["c_nmr"]
+    assert "smiles" not in kept["spaces"]
+    fewer = carried(before, read_card(after), asked=["carbon"])["metrics"]
+    assert {one["question"] for one in fewer} == {one["question"] for one in kept["metrics"]} - {"carbon"}
+    # another trunk changes every space
+    weights["trunk.embed.weight"] += 1
+    save_file(weights, after / "model.safetensors")
+    assert unchanged(before, read_card(after)) == frozenset()
+
+
+def test_a_card_is_filled_with_new_measurements_beside_those_that_stay(done, model, tmp_path) -> None:
+    folder, _, _ = done
+    before = Path(shutil.copytree(model, tmp_path / "before"))
+    fill_card(before, [folder / "results"])
+    again = fill_card(model, [folder / "results"], before=before)
+    assert again.data["metrics"] == read_card(before).data["metrics"]  # all was asked again
+    one = Path(shutil.copytree(folder / "results", tmp_path / "none"))
+    for file in one.glob("carbon*"):
+        file.unlink()
+    partly = fill_card(model, [one], before=before)
+    of = {entry["question"]: entry.get("measured_with") for entry in partly.data["metrics"]}
+    assert of["carbon"] == read_card(before).digest
+    assert None in of.values()
+    assert partly.data["spaces"] == read_card(before).data["spaces"]
