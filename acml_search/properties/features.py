@@ -1,8 +1,9 @@
 """What the graph encoder says of molecules, as features for a property: trunk and spaces, in one pass.
 
-The trunk is pooled twice: its own sum over atoms, and the greatest value over atoms of each of its numbers.
-Retrieval has no use for the second, but a property often hangs on one group being there. It was taken up by
-scores on valid parts of MoleculeNet and TDC, before any test part was asked.
+The trunk is pooled three times: its own sum over atoms, the greatest value over atoms of each of its numbers,
+and which environments there are (environments.py). Retrieval has no use for the last two, but a property
+often hangs on one group being there. They were taken up by scores on valid parts of MoleculeNet and TDC, or
+inside their training parts, before any test part was asked.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from acml_search.errors import ConfigError
 from acml_search.progress import progress
+from acml_search.properties.environments import NUMBER, environments_of, layers_read
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -23,16 +25,18 @@ if TYPE_CHECKING:
     from acml_search.encoders.model import Model
     from acml_search.modalities.blocks import TensorBatch
 
-TRUNK, MAXIMA = "trunk", "maxima"
+TRUNK, MAXIMA, ENVIRONMENTS = "trunk", "maxima", "environments"
+POOLED = (TRUNK, MAXIMA, ENVIRONMENTS)
+"""what is read from the trunk; the other parts of an embedding are spaces"""
 _BATCH = 64
 
 
 def names(model: Model, parts: Sequence[str] | None = None) -> list[str]:
-    """The parts of an embedding, by default all: "trunk", "maxima" and the model's spaces.
+    """The parts of an embedding, by default all: "trunk", "maxima", "environments" and the model's spaces.
 
     Raises ConfigError for a part that the model does not have.
     """
-    known = [TRUNK, MAXIMA, *model.spaces]
+    known = [*POOLED, *model.spaces]
     wanted = known if parts is None else list(parts)
     for part in wanted:
         if part not in known:
@@ -42,7 +46,9 @@ def names(model: Model, parts: Sequence[str] | None = None) -> list[str]:
 
 def width_of(part: str, layers: int, width: int, spaces: Mapping[str, int]) -> int:
     """Columns of a part: of the trunk `layers` x `width`, of a space its dimensions."""
-    return layers * width if part in (TRUNK, MAXIMA) else spaces[part]
+    if part == ENVIRONMENTS:
+        return len(layers_read(layers)) * NUMBER
+    return layers * width if part in POOLED else spaces[part]
 
 
 def maxima(states: Sequence[Tensor], batch: TensorBatch) -> Tensor:
@@ -60,12 +66,13 @@ def parts_of(model: Model, batch: TensorBatch, wanted: Sequence[str]) -> list[Te
     network = model.network
     states = network.trunk.node_states(batch)
     pooled = network.trunk.pool(states, batch)
+    pools = {
+        TRUNK: lambda: pooled,
+        MAXIMA: lambda: maxima(states, batch),
+        ENVIRONMENTS: lambda: environments_of(model).pool(states, batch),
+    }
     return [
-        pooled
-        if part == TRUNK
-        else maxima(states, batch)
-        if part == MAXIMA
-        else network.heads[part](states, pooled, batch, network.tower(part))
+        pools[part]() if part in pools else network.heads[part](states, pooled, batch, network.tower(part))
         for part in wanted
     ]
 
@@ -73,7 +80,8 @@ def parts_of(model: Model, batch: TensorBatch, wanted: Sequence[str]) -> list[Te
 def embeddings(
     model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str] | None = None
 ) -> npt.NDArray[np.float32]:
-    """(n, D) float32: the trunk, its maxima and the vector in each space, side by side as `parts` names them.
+    """(n, D) float32: the trunk, its maxima, its environments and the vector in each space, side by side as
+    `parts` names them.
 
     `mols`: standardised molecules as `chem.molecule.parse` gives them. Raises ConfigError for a part that the
     model does not have.

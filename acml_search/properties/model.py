@@ -25,7 +25,7 @@ import numpy.typing as npt
 from acml_search.errors import CheckpointError
 from acml_search.library.prepare import Rejected
 from acml_search.library.store import rejects_table, write_parquet
-from acml_search.properties.features import embeddings
+from acml_search.properties.features import MAXIMA, TRUNK, embeddings, names
 from acml_search.properties.finetune import FineTuned, finetune, load_finetuned
 from acml_search.properties.fitted import FittedHead, score
 from acml_search.properties.heads import KINDS, fit_head, load_head
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from acml_search.encoders.model import Model
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no `parts`: its heads read the trunk, its maxima and the spaces, and still do"""
 HEADS, TUNED = 5, 3
 """members of a model: heads on resampled molecules, trunks begun with other seeds"""
 
@@ -56,9 +57,14 @@ class PropertyModel:
     def targets(self) -> list[str]:
         return list(self.card["targets"])
 
+    @property
+    def parts(self) -> list[str]:
+        """The parts of an embedding that its heads read, in their order."""
+        return list(self.card.get("parts", (TRUNK, MAXIMA, *self.base.spaces)))
+
     def predict(self, mols: Sequence[Chem.Mol]) -> tuple[Floats, Floats]:
         """Prediction and uncertainty, (n, t) each, of standardised molecules."""
-        each = _each(self.base, self.members, mols)
+        each = _each(self.base, self.members, mols, self.parts)
         factor = np.array(self.card["uncertainty_factor"])
         return each.mean(axis=0), each.std(axis=0) * factor
 
@@ -73,6 +79,7 @@ def fit_model(
     train, judged = np.flatnonzero(~valid), np.flatnonzero(valid)
     y, valid_y = data.y[train], data.y[judged]
     tried: dict[str, float] = {}
+    parts = names(base)
     members: Any
     if tune:
         mols, valid_mols = [data.mols[i] for i in train], [data.mols[i] for i in judged]
@@ -83,7 +90,7 @@ def fit_model(
         kind = "finetuned"
         tried[kind] = members[0].valid_score
     else:
-        x = embeddings(base, data.mols)
+        x = embeddings(base, data.mols, parts)
         kinds = KINDS if head == "auto" else (head,)
         first = {
             kind: fit_head(kind, data.task, x[train], y, x[judged], valid_y, seed, _rare(y)) for kind in kinds
@@ -97,11 +104,12 @@ def fit_model(
             members.append(
                 fit_head(kind, data.task, x[train[rows]], y[rows], x[judged], valid_y, seed + i, _rare(y))
             )
-    each = _each(base, members, [data.mols[i] for i in judged])
+    each = _each(base, members, [data.mols[i] for i in judged], parts)
     mean, spread = each.mean(axis=0), each.std(axis=0)
     card = {
         "format": FORMAT,
         "kind": kind,
+        "parts": parts,
         "targets": data.targets,
         "task": data.task,
         "members": len(members),
@@ -140,7 +148,7 @@ def read_card_of(directory: Path) -> dict[str, Any]:
     path = directory / "card.json"
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = card["format"] == FORMAT and {
+        known = card["format"] in (1, FORMAT) and {
             "kind",
             "targets",
             "task",
@@ -179,11 +187,11 @@ def load(directory: Path, base: Model) -> PropertyModel:
     return PropertyModel(base, card["kind"], members, card)
 
 
-def _each(base: Model, members: Sequence[Any], mols: Sequence[Chem.Mol]) -> Floats:
+def _each(base: Model, members: Sequence[Any], mols: Sequence[Chem.Mol], parts: Sequence[str]) -> Floats:
     """(members, n, t)"""
     if isinstance(members[0], FineTuned):
         return np.stack([one.predict(mols) for one in members])
-    x = embeddings(base, mols)
+    x = embeddings(base, mols, parts)
     return np.stack([one.predict(x) for one in members])
 
 

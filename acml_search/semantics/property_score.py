@@ -22,7 +22,6 @@ def property_score(directory: Path, target: str | None, model: str | None) -> tu
     for a model that is not linear or a target it does not have, and what loading raises.
     """
     from acml_search.encoders.model import load_model
-    from acml_search.properties.features import names
     from acml_search.properties.model import load, read_card_of
 
     card = read_card_of(directory)
@@ -54,7 +53,7 @@ def property_score(directory: Path, target: str | None, model: str | None) -> tu
     return base, Score(
         f"{targets[at]}, by {directory.name}",
         "logit" if classes else "",
-        tuple(names(base)),
+        tuple(fitted.parts),
         weights,
         np.zeros_like(weights),
         np.ones_like(weights),

@@ -35,8 +35,8 @@ Singles = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Score:
-    """parts: `trunk`, `maxima` and names of spaces, side by side: f features in all. cosine: `v` is first
-    divided by its length. All arrays (f,) float32.
+    """parts: `trunk`, `maxima`, `environments` and names of spaces, side by side: f features in all. cosine:
+    `v` is first divided by its length. All arrays (f,) float32.
     """
 
     name: str

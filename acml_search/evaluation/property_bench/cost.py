@@ -9,11 +9,11 @@ import numpy as np
 
 from acml_search.evaluation.property_bench.plan import System
 from acml_search.evaluation.property_bench.rows import Parts, Rows
-from acml_search.properties.features import MAXIMA, TRUNK
+from acml_search.properties.features import POOLED
 from acml_search.properties.kernel import LANDMARKS
 
-_COLUMNS = {"morgan": 2_048, "rdkit": 220, "minimol": 512, "untrained": 1_280}
-_ALL, _TRUNK = 2_560, 1_280
+_COLUMNS = {"morgan": 2_048, "rdkit": 220, "minimol": 512, "untrained": 2_304}
+_ALL, _TRUNK = 3_584, 2_304
 """columns of an embedding of ours, with and without the spaces"""
 
 
@@ -24,7 +24,7 @@ def seconds(system: System, head: str, task: str, parts: Parts, rows: Rows) -> f
         return 12.0 + n * (system.epochs or 50) / 850
     if system.kind == "finetuned":
         return 1.0 + n * (system.epochs or 30) / 4_000
-    columns = _COLUMNS.get(system.kind, _TRUNK if system.parts == (TRUNK, MAXIMA) else _ALL)
+    columns = _COLUMNS.get(system.kind, _TRUNK if system.parts == POOLED else _ALL)
     if head == "linear" and task == "regression":
         return 0.2 + columns**3 / 5e9 + n * columns**2 / 3e10
     if head == "linear":

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.encoders.card import ModelCard, read_card
+from acml_search.encoders.card import ModelCard, model_below, read_card
 from acml_search.errors import ConfigError, InvalidMolecule
 from acml_search.evaluation.data.feature_store import Columns
 from acml_search.evaluation.property_bench.code import code_of
 from acml_search.evaluation.property_bench.peers import peer_versions, run_peer
 from acml_search.evaluation.property_bench.plan import Plan, System
-from acml_search.properties.features import MAXIMA, TRUNK, width_of
+from acml_search.properties.features import POOLED, width_of
 
 MORGAN_BITS = 2048
 MORGAN_RADIUS = 2
@@ -81,7 +81,7 @@ def recipe_of(system: System, plan: Plan, peer_python: Path | None) -> tuple[Rec
         if one.kind == system.kind and model_of(one, plan) == model_of(system, plan)
     ]
     named = {part for one in together for part in parts_of(one, card)}
-    parts = tuple(part for part in (TRUNK, MAXIMA, *card.spaces) if part in named)
+    parts = tuple(part for part in (*POOLED, *card.spaces) if part in named)
     # an untrained network has the shape of the model and nothing of its weights
     depends.append(("hyper", card.data["hyper"]) if system.kind == "untrained" else ("digest", card.digest))
     depends.append(("code", code_of("features")))
@@ -93,22 +93,19 @@ def recipe_of(system: System, plan: Plan, peer_python: Path | None) -> tuple[Rec
 
 def model_of(system: System, plan: Plan) -> str:
     """The model of an embedding: a folder below the plan's root, or the name of a shipped one."""
-    if system.model is None:
-        return plan.model
-    inside = plan.root / system.model
-    return str(inside) if inside.exists() or "/" in system.model else system.model
+    return plan.model if system.model is None else model_below(plan.root, system.model)
 
 
 def parts_of(system: System, card: ModelCard) -> tuple[str, ...]:
     """The parts a system concatenates, "spaces" spelt out. Raises ConfigError for one there is not."""
     parts: list[str] = []
-    for part in system.parts or (TRUNK, MAXIMA, "spaces"):
+    for part in system.parts or (*POOLED, "spaces"):
         parts += list(card.spaces) if part == "spaces" else [part]
     for part in parts:
-        if part not in (TRUNK, MAXIMA, *card.spaces):
+        if part not in (*POOLED, *card.spaces):
             raise ConfigError(
                 f"system {system.name!r}: the model {card.name} has no part {part!r}; it has "
-                f"{', '.join((TRUNK, MAXIMA, *card.spaces))}"
+                f"{', '.join((*POOLED, *card.spaces))}"
             )
     return tuple(parts)
 
@@ -120,8 +117,7 @@ def columns_of(mine: Sequence[str], stored: Sequence[str], card: ModelCard) -> t
     """
     trunk, spaces = card.data["hyper"]["trunk"], {name: space.d for name, space in card.spaces.items()}
     widths = {
-        part: width_of(part, int(trunk["layers"]), int(trunk["width"]), spaces)
-        for part in (TRUNK, MAXIMA, *spaces)
+        part: width_of(part, int(trunk["layers"]), int(trunk["width"]), spaces) for part in (*POOLED, *spaces)
     }
     ordered = [part for part in stored if part in mine]
     first, last = stored.index(ordered[0]), stored.index(ordered[-1])

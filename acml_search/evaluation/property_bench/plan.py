@@ -7,7 +7,7 @@ seeds = [0, 1, 2]                  # where a set has one split; several splits t
 
 [system.acml]
 kind = "embedding"                 # embedding | untrained | morgan | rdkit | minimol | chemprop | finetuned
-parts = ["trunk", "maxima", "spaces"]  # of an embedding; or names of spaces
+parts = ["trunk", "maxima", "environments", "spaces"]  # of an embedding; or names of spaces
 model = "runs/one/model"           # another model's folder, relative to root, or a shipped model's name
 epochs = 30                        # of chemprop and finetuned; left out: their default
 max_rows = 10000                   # a larger set is not asked of this system

@@ -55,10 +55,11 @@ def test_embeddings_of_one_model_are_worked_out_together(toy: Path, tiny_model: 
     whole, all_columns = features.recipe_of(plan.systems["acml"], plan, None)
     trunk, mine = features.recipe_of(plan.systems["trunk"], plan, None)
     assert whole.key == trunk.key
-    assert (all_columns, mine) == ((0, 192), (0, 80))  # five layers of 16, twice; a space of 32
+    # five layers of 16, twice; 512 of two layers; a space of 32
+    assert (all_columns, mine) == ((0, 1_216), (0, 80))
     both = compute(Task(whole, ["CCO", "CCN"]))
-    assert both.shape == (2, 192)
-    np.testing.assert_allclose(np.linalg.norm(both[:, 160:], axis=1), 1.0, atol=1e-5)
+    assert both.shape == (2, 1_216)
+    np.testing.assert_allclose(np.linalg.norm(both[:, 1_184:], axis=1), 1.0, atol=1e-5)
     random, _ = features.recipe_of(plan.systems["untrained"], plan, None)
     assert random.key != whole.key
     drawn = compute(Task(random, ["CCO", "CCN"]))
