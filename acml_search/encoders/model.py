@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from acml_search.encoders.card import (
 from acml_search.errors import CheckpointError, ConfigError
 from acml_search.modalities.blocks import (
     GraphNet,
+    Head,
     Kin,
     Memory,
     Projection,
@@ -42,8 +43,10 @@ from acml_search.modalities.blocks import (
 )
 from acml_search.modalities.blocks.memory import Laid
 
-# Small batches stay in the processor's cache: measured fastest at 32 to 128 molecules.
+# Node states of small batches stay in the processor's cache: measured fastest at 32 to 128 molecules. What
+# is made of whole molecules has small states and large weights, which each batch has to fetch anew.
 BATCH = 64
+GATHERED = 8 * BATCH
 
 
 class Tower(nn.Module):
@@ -71,6 +74,15 @@ class Tower(nn.Module):
         if self.memory is None:
             return vectors
         return self.memory.beside(vectors, cast("Laid", self.encoder).lines(batch))
+
+
+class Taken(NamedTuple):
+    """What the graph side takes from b molecules while it has their atoms at hand."""
+
+    pooled: Tensor
+    """(b, trunk width) float32"""
+    heads: dict[str, tuple[Tensor, ...]]
+    """space -> what its `Head` takes"""
 
 
 class DualEncoder(nn.Module):
@@ -101,12 +113,30 @@ class DualEncoder(nn.Module):
 
     def graphs(self, batch: TensorBatch, spaces: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Graph side: one pass of the trunk, (b, d) unit vectors per space (all of them unless named)."""
+        return self.made([self.taken(batch, spaces)])
+
+    def taken(self, batch: TensorBatch, spaces: Sequence[str] | None = None) -> Taken:
+        """The first step of `graphs`: the trunk, and what reads single atoms."""
         states = self.trunk.node_states(batch)
         pooled = self.trunk.pool(states, batch)
-        return {
-            name: self.heads[name](states, pooled, batch, self.tower(name))
-            for name in (self.heads if spaces is None else spaces)
-        }
+        names = self.heads if spaces is None else spaces
+        return Taken(pooled, {name: self._head(name).taken(states, pooled, batch) for name in names})
+
+    def made(self, taken: Sequence[Taken]) -> dict[str, Tensor]:
+        """The second step, of what was taken from one batch or more: unit vectors per space, batch by
+        batch.
+        """
+        pooled = torch.cat([one.pooled for one in taken])
+        vectors = {}
+        for name in taken[0].heads:
+            joined = tuple(
+                torch.cat(parts) for parts in zip(*(one.heads[name] for one in taken), strict=True)
+            )
+            vectors[name] = self._head(name).made(joined, pooled, self.tower(name))
+        return vectors
+
+    def _head(self, name: str) -> Head:
+        return cast("Head", self.heads[name])
 
 
 class Model:
@@ -138,9 +168,11 @@ class Model:
         """As `encode_molecules`, from graph arrays; `spaces`: those wanted, instead of all."""
         wanted = list(self.spaces if spaces is None else spaces)
         out = {name: np.empty((len(graphs), self.spaces[name].d), np.float32) for name in wanted}
-        for start in range(0, len(graphs), BATCH):
-            batch = TensorBatch.of(collate(graphs[start : start + BATCH]))
-            for name, vectors in self.network.graphs(batch, wanted).items():
+        for start in range(0, len(graphs), GATHERED):
+            several = graphs[start : start + GATHERED]
+            batches = (several[low : low + BATCH] for low in range(0, len(several), BATCH))
+            taken = [self.network.taken(TensorBatch.of(collate(batch)), wanted) for batch in batches]
+            for name, vectors in self.network.made(taken).items():
                 out[name][start : start + len(vectors)] = vectors.numpy()
         return out
 

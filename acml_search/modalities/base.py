@@ -59,11 +59,7 @@ class Modality(ABC):
         """
 
     def head(self, trunk: nn.Module, tower: nn.Module, **hyper: Any) -> nn.Module:
-        """The graph side of the space, rebuilt from its hyper-parameters.
-
-        `forward(states, pooled, batch, tower)`: the trunk's node states by layer, each (N, width), its pooled
-        vectors (b, trunk.width), the `TensorBatch` and the space's `Tower` -> (b, d) unit vectors.
-        """
+        """The graph side of the space, a `blocks.Head`, rebuilt from its hyper-parameters."""
         from acml_search.modalities.blocks import PooledHead, width_of
 
         return PooledHead(width_of(trunk), **hyper)

@@ -58,6 +58,33 @@ def test_one_molecule_one_vector(model: Model, batch: list[str], seed: int, data
     assert np.abs(among - alone).max() < 1e-5
 
 
+def test_how_many_go_together_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Atoms are read a few molecules at a time, vectors are made of many: in no space does either show."""
+    import torch
+
+    from acml_search import modalities
+    from acml_search.encoders import model as module
+
+    torch.manual_seed(5)
+    sides = {"head": {"hidden": 16, "d": 16}, "projection": {"hidden": 16, "d": 16}}
+    names = ("smiles", "c_nmr", "h_nmr", "gc_ms", "lc_ms")
+    spaces = {name: {**sides, "encoder": modalities.get(name).toy} for name in names}
+    memory = {"records": 8, "molecules": 4, "key": 4, "d": 16, "nearest": 2, "guess": 8, "hidden": 16}
+    spaces["lc_ms"]["memory"] = memory
+    hyper = {"trunk": {"width": 16, "hidden": 16, "layers": 2}, "spaces": spaces}
+    module.save_model(tmp_path, "five", module.DualEncoder(hyper), hyper, dict.fromkeys(names, 1.0), {})
+    five = load_model(tmp_path)
+    graphs = [five.featurise(parse(smiles)[0]) for smiles in MOLECULES]
+    alone = [five.encode_graphs([graph]) for graph in graphs]
+    for batch, gathered in ((module.BATCH, module.GATHERED), (3, 7), (4, 4)):
+        monkeypatch.setattr(module, "BATCH", batch)
+        monkeypatch.setattr(module, "GATHERED", gathered)
+        found = five.encode_graphs(graphs)
+        for name in names:
+            assert np.abs(found[name] - np.concatenate([one[name] for one in alone])).max() < 1e-5
+    assert five.encode_graphs([])["lc_ms"].shape == (0, 32)
+
+
 def test_folding_normalisation_changes_nothing(tiny_model: Path, model: Model) -> None:
     import torch
     from safetensors.torch import load_file

@@ -54,9 +54,11 @@ class TestContract:
         graphs = [featurise(mol) for mol in mols]
         with torch.inference_mode():
             together = network.graphs(TensorBatch.of(collate(graphs)))[name]
-            for i, graph in enumerate(graphs):
-                alone = network.graphs(TensorBatch.of(collate([graph])))[name]
-                assert torch.allclose(together[i : i + 1], alone, atol=1e-5)
+            ones = [TensorBatch.of(collate([graph])) for graph in graphs]
+            for i, one in enumerate(ones):
+                assert torch.allclose(together[i : i + 1], network.graphs(one)[name], atol=1e-5)
+            gathered = network.made([network.taken(one) for one in ones])[name]
+            assert torch.allclose(together, gathered, atol=1e-5)
         assert torch.allclose(together.norm(dim=1), torch.ones(4), atol=1e-5)
 
     def test_nonsense_is_refused_in_one_sentence(self, name: str) -> None:

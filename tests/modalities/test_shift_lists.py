@@ -74,6 +74,19 @@ def test_equivalent_atoms_count_as_one_peak() -> None:
     assert alike(peaks, 0.1).tolist() == pytest.approx([2.0, 1.0, 2.0, 1.0])
 
 
+def test_what_counts_as_one_peak_follows_a_gaussian_and_ends_at_five_on_either_side() -> None:
+    torch.manual_seed(7)
+    position = torch.cat([torch.rand(40) * 2, torch.full((9,), 60.0)])
+    graph_of = torch.cat([torch.arange(20).repeat(2), torch.full((9,), 20)])
+    order = torch.randperm(len(position))
+    position, graph_of = position[order], graph_of[order]
+    apart = (position[:, None] - position[None, :]) / 0.5
+    expected = (torch.exp(-apart.square()) * (graph_of[:, None] == graph_of[None, :])).sum(dim=1)
+    found = alike(Peaks(torch.arange(49), graph_of, position, position, position), 0.5)
+    assert torch.allclose(found[graph_of < 20], expected[graph_of < 20], atol=1e-4)
+    assert sorted(found[graph_of == 20].tolist()) == pytest.approx([6, 6, 7, 7, 8, 8, 9, 9, 9])
+
+
 def test_protons_sit_on_every_atom_that_carries_hydrogen() -> None:
     space = {"head": {"hidden": 8, "d": 8}, "encoder": {"curve": 8, "hidden": 8, "width": 8}}
     hyper = {

@@ -3,6 +3,7 @@
 from acml_search.modalities.blocks.graph import GraphNet, TensorBatch
 from acml_search.modalities.blocks.joint import (
     Choices,
+    Head,
     PooledHead,
     Projection,
     Undecided,
@@ -15,6 +16,7 @@ from acml_search.modalities.blocks.memory import Kin, Memory, RememberingHead
 __all__ = [
     "Choices",
     "GraphNet",
+    "Head",
     "Kin",
     "Memory",
     "PooledHead",

@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from acml_search.chem.graph import GraphBatch
 
@@ -83,9 +84,12 @@ class GraphNet(nn.Module):
     def node_states(self, batch: TensorBatch) -> list[Tensor]:
         """Every layer's node states, each (N, width)."""
         x = self.embed(batch.nodes + self.offsets)
+        # A message's two rows, of one table, are added as they are read: the many messages are written once.
+        rows = torch.stack([batch.source, batch.links + len(x)], dim=1)
         states = []
         for link, norm, mlp in zip(self.links, self.norms, self.mlps, strict=True):
-            message = torch.relu_(x.index_select(0, batch.source) + link(batch.links))
+            table = torch.cat([x, cast("nn.Embedding", link).weight])
+            message = torch.relu_(F.embedding_bag(rows, table, mode="sum"))
             h = x.index_add(0, batch.target, message)
             x = x + mlp(norm(h))
             states.append(x)

@@ -71,10 +71,34 @@ def averaged(vectors: Tensor, records: Tensor, shares: Tensor) -> Tensor:
     return vectors.new_zeros(n, vectors.shape[1]).index_add_(0, records, vectors * shares[:, None])
 
 
-class PooledHead(Projection):
-    """ACML's graph side: a projection of the pooled trunk."""
+class Head(nn.Module):
+    """The graph side of a space, in two steps: what it takes from the atoms of a few molecules, while their
+    states are in the processor's cache, and what it makes of that for many, while its weights are.
+    """
 
-    def forward(  # type: ignore[override]
+    def taken(self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch) -> tuple[Tensor, ...]:
+        """All that the second step needs besides the pooled vectors (b, trunk width). `states`: the trunk's,
+        by layer, each (N, width). What was taken from several batches, laid end to end, is what would be
+        taken from all their molecules at once.
+        """
+        return ()
+
+    def made(self, taken: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
+        """Unit vectors (b, d) of any number of molecules; `tower`: the space's `Tower`."""
+        raise NotImplementedError
+
+    def forward(
         self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch, tower: nn.Module
     ) -> Tensor:
-        return super().forward(pooled)
+        return self.made(self.taken(states, pooled, batch), pooled, tower)
+
+
+class PooledHead(Head):
+    """ACML's graph side: a projection of the pooled trunk."""
+
+    def __init__(self, d_in: int, hidden: int, d: int) -> None:
+        super().__init__()
+        self.layers = Projection(d_in, hidden, d).layers
+
+    def made(self, taken: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
+        return F.normalize(self.layers(pooled), dim=1)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from acml_search.chem.fragments import atom_masses
 from acml_search.modalities.blocks.graph import TensorBatch
+from acml_search.modalities.blocks.joint import Head
 from acml_search.spectra.masses import nominal
 
 ISOTOPES = 3  # nominal masses above the molecule's own at which its isotopes show
@@ -84,7 +85,7 @@ class LineTower(nn.Module):
         return out
 
 
-class LineHead(nn.Module):
+class LineHead(Head):
     """Graph side by way of a predicted spectrum: intensities by mass and by loss from the molecule's mass,
     and a gate between the two (bidirectional prediction of NEIMS, Wei et al. 2019), through the same frozen
     tower and the same projection as a measured spectrum.
@@ -103,10 +104,12 @@ class LineHead(nn.Module):
         for layer in (self.by_mass, self.by_loss):
             nn.init.constant_(layer.bias, -3.0)  # most lines are empty
 
-    def forward(
-        self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch, tower: nn.Module
-    ) -> Tensor:
-        return self.embed(self.lines(pooled, batch), tower)
+    def taken(self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch) -> tuple[Tensor, ...]:
+        return (nominal_masses(batch),)
+
+    def made(self, taken: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
+        (masses,) = taken
+        return self.embed(self._lines(pooled, masses), tower)
 
     @staticmethod
     def embed(lines: Tensor, tower: nn.Module) -> Tensor:
@@ -117,8 +120,11 @@ class LineHead(nn.Module):
 
     def lines(self, pooled: Tensor, batch: TensorBatch) -> Tensor:
         """Predicted root intensities by nominal mass, none above the molecule's isotopes: (b, masses)."""
+        return self._lines(pooled, nominal_masses(batch))
+
+    def _lines(self, pooled: Tensor, masses: Tensor) -> Tensor:
         hidden = self.layers(pooled)
-        loss = nominal_masses(batch)[:, None] + ISOTOPES - torch.arange(self.masses)
+        loss = masses[:, None] + ISOTOPES - torch.arange(self.masses)
         possible = (loss >= 0) & (loss < self.masses)
         by_loss = self.by_loss(hidden).gather(1, loss.clamp(0, self.masses - 1))
         share = torch.sigmoid(self.gate(hidden))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search.modalities.blocks.graph import TensorBatch
+from acml_search.modalities.blocks.joint import Head
 
 _DROPOUT = 0.2
 """of the guess's hidden units: it has a few thousand molecules to learn from"""
@@ -108,17 +109,18 @@ class Kin(nn.Module):
         return F.normalize(self.layers(pooled), dim=1)
 
 
-class RememberingHead(nn.Module):
+class RememberingHead(Head):
     """The graph side of a space with a memory: the head it had, and beside it, as long, the molecule's
     `Kin`.
     """
 
     def __init__(self, head: nn.Module, kin: Kin) -> None:
         super().__init__()
-        self.head, self.kin = head, kin
+        self.head, self.kin = cast("Head", head), kin
 
-    def forward(
-        self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch, tower: nn.Module
-    ) -> Tensor:
-        own = cast("Tensor", self.head(states, pooled, batch, tower))
+    def taken(self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch) -> tuple[Tensor, ...]:
+        return self.head.taken(states, pooled, batch)
+
+    def made(self, taken: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
+        own = self.head.made(taken, pooled, tower)
         return F.normalize(torch.cat([own, self.kin(pooled)], dim=1), dim=1)

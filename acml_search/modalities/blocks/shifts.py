@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search.modalities.blocks.graph import TensorBatch
+from acml_search.modalities.blocks.joint import Head
 
 ELEMENT, HYDROGENS = 0, 3  # columns of a graph's atoms
 CARBON = 6
@@ -141,7 +142,7 @@ class ShiftTower(nn.Module):
         return ((positions - self.low) / self.step).clamp(0, self.n_grid - 1)
 
 
-class ShiftHead(nn.Module):
+class ShiftHead(Head):
     """Graph side of an NMR space: predict the peaks, then embed them as the tower embeds an observed list.
 
     `nucleus` "C": a peak per carbon; "H": a peak per atom that carries hydrogen. To the embedded peaks a
@@ -177,11 +178,14 @@ class ShiftHead(nn.Module):
             batch.nodes[:, ELEMENT] == CARBON if self.nucleus == "C" else batch.nodes[:, HYDROGENS] > 0
         ).nonzero()[:, 0]
         graph_of = batch.graph_of[chosen]
-        local = torch.cat([state[chosen] for state in states], dim=1)
         # The pooled sum over sqrt(n), once more over sqrt(n), is the mean.
         mean = pooled / batch.sizes.to(pooled.dtype).sqrt().unsqueeze(1)
-        hidden = torch.relu(self.local(local) + self.context(mean)[graph_of])
-        position, spread, present = self.out(hidden).unbind(1)
+        hidden = F.linear(mean, self.context.weight, self.local.bias).index_select(0, graph_of)
+        # `local` of the layers side by side is a sum over layers; laying them so would cost a fifth of it.
+        parts = self.local.weight.split([state.shape[1] for state in states], dim=1)
+        for state, part in zip(states, parts, strict=True):
+            hidden.addmm_(state.index_select(0, chosen), part.t())
+        position, spread, present = self.out(hidden.relu_()).unbind(1)
         return Peaks(
             atoms=chosen,
             graph_of=graph_of,
@@ -190,10 +194,16 @@ class ShiftHead(nn.Module):
             present=present + 2,
         )
 
-    def forward(
-        self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch, tower: nn.Module
-    ) -> Tensor:
-        return self.embed(self.peaks(states, pooled, batch), pooled, tower)
+    def taken(self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch) -> tuple[Tensor, ...]:
+        peaks = self.peaks(states, pooled, batch)
+        sizes = torch.bincount(peaks.graph_of, minlength=len(pooled))
+        return peaks.position, peaks.spread, peaks.present, sizes
+
+    def made(self, taken: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
+        position, spread, present, sizes = taken
+        # Of the molecules' nodes those that show a peak are left.
+        atoms, graph_of = torch.arange(len(position)), torch.arange(len(sizes)).repeat_interleave(sizes)
+        return self.embed(Peaks(atoms, graph_of, position, spread, present), pooled, tower)
 
     def embed(self, peaks: Peaks, pooled: Tensor, tower: nn.Module) -> Tensor:
         """(b, d) unit vectors of predicted peaks through the space's tower, and the direct part."""
@@ -221,14 +231,10 @@ def alike(peaks: Peaks, width: float, reach: int = 5) -> Tensor:
     vector does not depend on rounding; no gradient. Counts up to `reach` neighbours on either side.
     """
     with torch.no_grad():
-        key = peaks.graph_of.double() * 1e6 + peaks.position.double()
-        order = key.argsort()
-        key = key[order]
-        count = torch.ones_like(key)
-        for step in range(1, min(reach, len(key) - 1) + 1):
-            near = torch.exp(-(((key[step:] - key[:-step]) / width) ** 2))
-            count[step:] += near
-            count[:-step] += near
-        out = torch.empty_like(count)
-        out[order] = count
-        return out.float()
+        # In double, so that molecules far apart on one axis leave the positions as they are.
+        key, order = (peaks.graph_of.double() * 1e6 + peaks.position.double()).sort()
+        # The padding holds a window too many: there may be no peaks at all.
+        beside = F.pad(key, (reach, reach + 1), value=torch.inf).unfold(0, 2 * reach + 1, 1)
+        apart = (beside[: len(key)] - key.unsqueeze(1)).float() / width
+        count = torch.exp(-apart.square()).sum(dim=1)
+        return torch.empty_like(count).index_copy_(0, order, count)
