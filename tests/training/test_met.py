@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
+from mass_toys import save_untrained, write_spectra
 from rdkit import Chem
-from rdkit.Chem.Descriptors import ExactMolWt
 from safetensors.torch import load_file
 
-from acml_search.encoders.model import DualEncoder, load_model, save_model
+from acml_search.encoders.model import load_model
 from acml_search.errors import ConfigError
 from acml_search.training import further, measured, remember
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import open_corpus
 from acml_search.training.known import FrozenTrunk, trunk_digest
 
-HYPER = {
-    "trunk": {"width": 16, "hidden": 16, "layers": 2},
-    "spaces": {
-        "gc_ms": {
-            "encoder": {"width": 12, "hidden": 16, "layers": 1},
-            "projection": {"hidden": 16, "d": 8},
-            "head": {"hidden": 16, "d": 8},
-        },
-        "smiles": {
-            "encoder": {"width": 8, "hidden": 8, "layers": 1},
-            "projection": {"hidden": 8, "d": 8},
-            "head": {"hidden": 8, "d": 8},
-        },
-    },
-}
 COMMON = """
 root = "."
 seed = 7
@@ -116,32 +98,13 @@ weight_decay = 1e-3
 gc_ms = "met"
 """
 )
-PARTS = ["C", "CC", "CCC", "C(C)C", "OC", "OCC", "COC", "N", "NC", "Cl", "F"]
 
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     room = tmp_path_factory.mktemp("met")
-    rows = []
-    for n, parts in enumerate(itertools.combinations(PARTS, 3)):
-        mol = Chem.MolFromSmiles("c1({})cc({})c({})cc1".format(*parts))
-        mass = ExactMolWt(mol)
-        pieces = sorted(
-            {round(mass - ExactMolWt(Chem.MolFromSmiles(part))) for part in parts} | {round(mass)}
-        )
-        rows.append(
-            {
-                "smiles": Chem.MolToSmiles(mol),
-                "inchikey14": Chem.MolToInchiKey(mol)[:14],
-                "mzs": pieces if n % 4 else None,  # one in four was never measured
-                "intensities": [1.0 + i for i in range(len(pieces))],
-            }
-        )
-    pq.write_table(pa.Table.from_pylist(rows), room / "spectra.parquet")
-    torch.manual_seed(0)
-    about = {"training": {"space": {}}, "records": {}, "licence": "none"}
-    scales = {"gc_ms": 10.0, "smiles": 20.0}
-    save_model(room / "start", "toy", DualEncoder(HYPER).eval(), HYPER, scales, about, half=True)
+    write_spectra(room / "spectra.parquet", unmeasured=4)
+    save_untrained(room / "start")
     (room / "met.toml").write_text(MET)
     measured.run(room / "met.toml")
     (room / "remembered.toml").write_text(REMEMBERED)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
+from mass_toys import save_untrained, write_spectra
 from rdkit import Chem
-from rdkit.Chem.Descriptors import ExactMolWt
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from acml_search import modalities
-from acml_search.encoders.model import DualEncoder, load_model, save_model
+from acml_search.encoders.model import load_model
 from acml_search.errors import ConfigError
 from acml_search.modalities.blocks import Memory
 from acml_search.modalities.blocks.masses import BIN, BINS
@@ -25,21 +22,6 @@ from acml_search.training import remember
 from acml_search.training.config import read_config
 from acml_search.training.observations import Observations
 
-HYPER = {
-    "trunk": {"width": 16, "hidden": 16, "layers": 2},
-    "spaces": {
-        "gc_ms": {
-            "encoder": {"width": 16, "hidden": 16, "layers": 1},
-            "projection": {"hidden": 16, "d": 8},
-            "head": {"hidden": 16, "d": 8},
-        },
-        "smiles": {
-            "encoder": {"width": 8, "hidden": 8, "layers": 1},
-            "projection": {"hidden": 8, "d": 8},
-            "head": {"hidden": 8, "d": 8},
-        },
-    },
-}
 CONFIG = """
 root = "."
 out = "remembered"
@@ -74,32 +56,13 @@ lr = 3e-3
 weight_decay = 1e-3
 average = 0.9
 """
-PARTS = ["C", "CC", "CCC", "C(C)C", "OC", "OCC", "COC", "N", "NC", "CN", "Cl", "F"]
 
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     room = tmp_path_factory.mktemp("remembered")
-    rows = []
-    for n, parts in enumerate(itertools.combinations(PARTS, 3)):
-        mol = Chem.MolFromSmiles("c1({})cc({})c({})cc1".format(*parts))
-        mass = ExactMolWt(mol)
-        lost = {round(mass - ExactMolWt(Chem.MolFromSmiles(part))) for part in parts}
-        pieces = sorted(lost | {round(mass)})
-        for again in range(1 if n % 3 else 2):
-            rows.append(
-                {
-                    "smiles": Chem.MolToSmiles(mol),
-                    "inchikey14": Chem.MolToInchiKey(mol)[:14],
-                    "mzs": pieces if n % 8 else None,  # one in eight was never measured
-                    "intensities": [1.0 + again + i for i in range(len(pieces))],
-                }
-            )
-    pq.write_table(pa.Table.from_pylist(rows), room / "spectra.parquet")
-    torch.manual_seed(0)
-    scales = {"gc_ms": 10.0, "smiles": 20.0}
-    about = {"training": {}, "records": {}, "licence": "none"}
-    save_model(room / "start", "toy", DualEncoder(HYPER).eval(), HYPER, scales, about, half=True)
+    write_spectra(room / "spectra.parquet", unmeasured=8, twice=3)
+    save_untrained(room / "start")
     (room / "config.toml").write_text(CONFIG)
     remember.run(room / "config.toml")
     return room
