@@ -68,6 +68,11 @@ def _replaced(
     given = load_file(folder / "encoder.safetensors")
     parts = ["encoder."]
     if "trunk_digest" in newer:
+        if space.get("memory"):  # weighed against what the space said before, and laid around its head
+            raise ConfigError(
+                f"{folder}: the space {name} of {card.name} has a memory beside the head that this encoder "
+                "replaces; make both anew with `acml-search train remember`"
+            )
         parts += ["projection.", "head."]
         space |= {"projection": newer["head"], "head": newer["molecule"]}
     elif width_of(modality.tower(**newer["tower"])) != width_of(modality.tower(**space["encoder"])):

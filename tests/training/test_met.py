@@ -154,6 +154,10 @@ def test_a_model_with_it_is_given_a_memory_and_answers(room: Path) -> None:
     assert model.spaces["gc_ms"].d == 10 + 16
     record = model.encode_records("gc_ms", [{"mzs": [31, 45, 46], "intensities": [9, 5, 2]}])
     assert record.shape == (1, 26)
+    # another step cannot slip the encoder under the memory
+    with pytest.raises(ConfigError, match="has a memory beside the head"):
+        further.started(read_config(room / "remembered.toml", ()), model.card)
+    assert "memory" not in further.started(*begun(room), forget="gc_ms")[0]["spaces"]["gc_ms"]
 
 
 def test_an_encoder_that_met_another_trunk_is_refused(room: Path) -> None:
