@@ -6,7 +6,9 @@ Every variant starts from the shift predictor (runs/shifts) and sees the same nu
 reported is recall at 1 of the `valid` molecules among all molecules of their file (28,885 of 13C, 14,730 of
 1H, 7,135 of MS/MS; 13C's for smiles), with the paired difference to the full recipe and its 95 % interval.
 Short runs compare decisions; they are not what the shipped weights reach. Needs the runs that
-acml_search/training/configs/acml-base.toml names; a variant that was trained is only measured again.
+acml_search/training/configs/acml-base.toml names, or with `--encoders acml-base` only the shift predictor:
+frozen encoders are then those of that model, with projections that begin at random where an alignment
+teaches them. A variant that was trained is only measured again, or with `--train-only` left as it is.
 """
 
 from __future__ import annotations
@@ -21,12 +23,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file, save_file
 
 from acml_search.cli.output import command_line
 from acml_search.encoders.card import read_card
+from acml_search.encoders.model import Tower
 from acml_search.evaluation.measures import metrics
 from acml_search.evaluation.recall import RecallOptions, measure_recall
 from acml_search.evaluation.results import write_json
+from acml_search.training import simulate
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.spaces import align
 
@@ -128,6 +134,32 @@ def variant(config: TrainingConfig, name: str, epochs: int, epoch_size: int) -> 
     return out
 
 
+def take_encoders(config: TrainingConfig, model: str) -> None:
+    """Let the configuration's spaces meet the frozen encoders of a model, written as pretraining leaves them,
+    and what the shift predictor simulates.
+    """
+    simulate.run(CONFIG.with_name("shifts.toml"))
+    card = read_card(model)
+    given = load_file(card.weights)
+    torch.manual_seed(config.seed)
+    for name, space in config.data["space"].items():
+        if "copy" in space:
+            continue
+        hyper = card.data["hyper"]["spaces"][name]
+        tower = Tower(name, hyper["encoder"], hyper["projection"])
+        parts = ("encoder.", "projection.") if space.get("frozen_projection") else ("encoder.",)
+        start = f"towers.{name}."
+        known = {k.removeprefix(start): v.float() for k, v in given.items() if k.startswith(start)}
+        tower.load_state_dict(tower.state_dict() | {k: v for k, v in known.items() if k.startswith(parts)})
+        folder = config.root / "runs" / "ablations" / "encoders" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tower.state_dict(), folder / "encoder.safetensors")
+        write_json({"tower": hyper["encoder"], "head": hyper["projection"]}, folder / "config.json")
+        space["pretrained"] = str(folder.relative_to(config.root))
+        if "features" in space:
+            space["features"] = f"{space['pretrained']}/features.npy"
+
+
 def measure(out: Path, results: Path, cache: Path, workers: int) -> dict[str, Any]:
     """Recall at 1 on `valid`, by space; the ranks stay in Parquet files."""
     found = {}
@@ -183,8 +215,16 @@ def main() -> None:
     parser.add_argument("--epoch-size", type=int, default=40_000)
     parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/cache"))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--encoders", metavar="MODEL", help="model whose frozen encoders are met")
+    parser.add_argument("--train-only", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
     config = read_config(CONFIG, ("name", "corpus", "trunk", "space", "stream", "training"))
+    if arguments.encoders:
+        take_encoders(config, arguments.encoders)
+    if arguments.train_only:
+        for name in arguments.only:
+            variant(config, name, arguments.epochs, arguments.epoch_size)
+        return
     results = arguments.out.with_suffix("")
     lines: list[dict[str, Any]] = []
     for name in arguments.only:

@@ -87,6 +87,26 @@ def test_class_weights_move_the_rare_class_up(kind: str) -> None:
     assert weighed.mean() > plain.mean()
 
 
+def test_of_many_targets_some_choose_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3)).astype(np.float32)
+    y = (np.sin(2 * x @ rng.normal(size=(3, 5))) > 0).astype(float)
+    y[rng.random(y.shape) < 0.1] = np.nan
+    asked = (x[:300], y[:300], x[300:], y[300:])
+    by_all = kernel.Kernel.fit("classification", *asked, seed=0, class_weight=False)
+    monkeypatch.setattr(kernel, "JUDGES", 2)
+    by_some = kernel.Kernel.fit("classification", *asked, seed=0, class_weight=False)
+    of_two = kernel.Kernel.fit(
+        "classification", x[:300], y[:300][:, [0, 4]], x[300:], y[300:][:, [0, 4]], seed=0, class_weight=False
+    )
+    assert by_some.predict(x[300:]).shape == (100, 5)
+    assert by_some.width == of_two.width
+    assert np.allclose(by_some.predict(x[300:])[:, [0, 4]], of_two.predict(x[300:]), atol=0.02)
+    assert by_some.valid_score == metrics.auroc(y[300:], by_some.predict(x[300:]))
+    assert by_some.valid_score > 0.8
+    assert by_some.valid_score > by_all.valid_score - 0.03
+
+
 def test_a_kernel_head_finds_what_no_straight_line_does_and_stands_copies() -> None:
     x = toy(900, "classification")[0][:, :2]
     ring = (np.abs(x[:, :1]) + np.abs(x[:, 1:2]) > 1.2).astype(float)
