@@ -31,11 +31,13 @@ from acml_search.evaluation.property_bench.rows import Rows, read_rows
 from acml_search.evaluation.property_bench.scores import score
 from acml_search.evaluation.results import check_out, write_json
 from acml_search.evaluation.workers import Workers
+from acml_search.properties.descriptors import descriptors
 from acml_search.properties.features import embeddings, names, width_of
 from acml_search.properties.heads import KINDS, fit_head
 from acml_search.properties.split import scaffold_of
 
 FOLDS = 5
+DESCRIPTORS = "descriptors"
 
 
 def main() -> None:
@@ -44,7 +46,13 @@ def main() -> None:
     )
     parser.add_argument("benchmark", type=Path)
     parser.add_argument("--only", nargs="+", required=True, metavar="SET")
-    parser.add_argument("--parts", nargs="+", metavar="A,B", help="lists of parts; `spaces` is all of them")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        metavar="A,B",
+        default=["trunk,maxima,spaces", "trunk,maxima,environments,spaces"],
+        help="lists of parts; `spaces` is all of them, `descriptors` RDKit's, which come last",
+    )
     parser.add_argument("--heads", nargs="+", choices=KINDS, default=["linear", "kernel"])
     parser.add_argument("--seed", type=int, default=0, help="of the folds")
     parser.add_argument("--model", default="acml-base")
@@ -56,8 +64,7 @@ def main() -> None:
     plan = read_plan(arguments.benchmark)
     check_named(plan, tuple(arguments.only), ())
     model = load_model(arguments.model)
-    told = arguments.parts or ["trunk,maxima,spaces", "trunk,maxima,environments,spaces"]
-    variants = {one: _parts(model, one) for one in told}
+    variants = {one: _parts(model, one) for one in arguments.parts}
     found = []
     for asked in (one for one in plan.sets if one.name in arguments.only):
         with Workers(1) as workers:
@@ -69,8 +76,10 @@ def main() -> None:
 
 
 def _parts(model: Model, said: str) -> list[str]:
+    """Raises ConfigError for a part there is not."""
     wanted = [one for part in said.split(",") for one in (model.spaces if part == "spaces" else (part,))]
-    return names(model, wanted)
+    names(model, [one for one in wanted if one != DESCRIPTORS])
+    return wanted
 
 
 def _ask(
@@ -94,8 +103,11 @@ def _ask(
         width_of(part, trunk["layers"], trunk["width"], {name: one.d for name, one in model.spaces.items()})
         for part in every
     ]
-    part_of = np.repeat(every, widths)
     x = embeddings(model, mols, every)
+    if any(DESCRIPTORS in parts for parts in variants.values()):
+        values = descriptors(mols)
+        x, every, widths = np.hstack([x, values]), [*every, DESCRIPTORS], [*widths, values.shape[1]]
+    part_of = np.repeat(every, widths)
     scaffolds = [scaffold_of(mol) or rows.blocks[i] for mol, i in zip(mols, free, strict=True)]
     fold = np.array([zlib.crc32(f"{seed} {one}".encode()) % FOLDS for one in scaffolds])
     scores = {

@@ -32,6 +32,13 @@ def fit(
             "inner part."
         ),
     ] = "auto",
+    descriptors: Annotated[
+        bool,
+        typer.Option(
+            "--descriptors",
+            help="Read RDKit's 2-D descriptors too: often better, and 100 to 200 molecules a second.",
+        ),
+    ] = False,
     model: options.Model = "acml-base",
     smiles_column: options.SmilesColumn = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
@@ -51,6 +58,7 @@ def fit(
         task=task,
         head=head,
         tune=finetune,
+        described=descriptors,
         model=model,
         smiles_column=smiles_column,
         seed=seed,

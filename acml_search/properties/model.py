@@ -2,6 +2,7 @@
 
     card.json            targets, task, split, how well it does on the inner part, base model, versions
     members/<i>/         a head (safetensors or LightGBM's text) or a fine-tuned trunk (safetensors)
+    descriptors.safetensors   where the heads read descriptors too: the range of each
 
 The prediction is the mean of the members. The uncertainty is their standard deviation; for numbers it is
 scaled by one factor, so that on the inner part it is as large as the error on average (root mean square), in
@@ -17,7 +18,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ import numpy.typing as npt
 from acml_search.errors import CheckpointError
 from acml_search.library.prepare import Rejected
 from acml_search.library.store import rejects_table, write_parquet
+from acml_search.properties.descriptors import Bounded, descriptor_names, descriptors
 from acml_search.properties.features import MAXIMA, TRUNK, embeddings, names
 from acml_search.properties.finetune import FineTuned, finetune, load_finetuned
 from acml_search.properties.fitted import FittedHead, score
@@ -36,8 +38,9 @@ if TYPE_CHECKING:
 
     from acml_search.encoders.model import Model
 
-FORMAT = 2
-"""1 had no `parts`: its heads read the trunk, its maxima and the spaces, and still do"""
+FORMAT = 3
+"""1 had no `parts`: its heads read the trunk, its maxima and the spaces, and still do; 2 no descriptors"""
+FINETUNED = "finetuned"
 HEADS, TUNED = 5, 3
 """members of a model: heads on resampled molecules, trunks begun with other seeds"""
 
@@ -52,6 +55,8 @@ class PropertyModel:
     kind: str
     members: Sequence[FittedHead | FineTuned]
     card: dict[str, Any]
+    bounded: Bounded | None = None
+    """where the heads read RDKit's descriptors behind the embedding"""
 
     @property
     def targets(self) -> list[str]:
@@ -64,22 +69,40 @@ class PropertyModel:
 
     def predict(self, mols: Sequence[Chem.Mol]) -> tuple[Floats, Floats]:
         """Prediction and uncertainty, (n, t) each, of standardised molecules."""
-        each = _each(self.base, self.members, mols, self.parts)
+        each = self.answers(mols)
         factor = np.array(self.card["uncertainty_factor"])
         return each.mean(axis=0), each.std(axis=0) * factor
 
+    def answers(self, mols: Sequence[Chem.Mol]) -> Floats:
+        """(members, n, t), what each member says."""
+        if self.kind == FINETUNED:
+            return np.stack([one.predict(mols) for one in cast("Sequence[FineTuned]", self.members)])
+        x = embeddings(self.base, mols, self.parts)
+        if self.bounded is not None:
+            x = np.hstack([x, self.bounded(descriptors(mols))])
+        return np.stack([one.predict(x) for one in cast("Sequence[FittedHead]", self.members)])
+
 
 def fit_model(
-    base: Model, data: Labelled, valid: npt.NDArray[np.bool_], *, head: str, tune: bool, seed: int
+    base: Model,
+    data: Labelled,
+    valid: npt.NDArray[np.bool_],
+    *,
+    head: str,
+    tune: bool,
+    described: bool = False,
+    seed: int,
 ) -> PropertyModel:
     """Fit on the molecules that are not `valid` (n,), choose on those that are.
 
-    `head`: one of KINDS, or auto for the best of them; `tune`: fine-tune the trunk instead.
+    `head`: one of KINDS, or auto for the best of them; `tune`: fine-tune the trunk instead; `described`:
+    heads read RDKit's descriptors too.
     """
     train, judged = np.flatnonzero(~valid), np.flatnonzero(valid)
     y, valid_y = data.y[train], data.y[judged]
     tried: dict[str, float] = {}
     parts = names(base)
+    bounded: Bounded | None = None
     members: Any
     if tune:
         mols, valid_mols = [data.mols[i] for i in train], [data.mols[i] for i in judged]
@@ -87,10 +110,14 @@ def fit_model(
             finetune(base, mols, y, valid_mols, valid_y, data.task, seed + i, class_weight=_rare(y))
             for i in range(TUNED)
         ]
-        kind = "finetuned"
+        kind = FINETUNED
         tried[kind] = members[0].valid_score
     else:
         x = embeddings(base, data.mols, parts)
+        if described:
+            values = descriptors(data.mols)
+            bounded = Bounded.of(values[train])
+            x = np.hstack([x, bounded(values)])
         kinds = KINDS if head == "auto" else (head,)
         first = {
             kind: fit_head(kind, data.task, x[train], y, x[judged], valid_y, seed, _rare(y)) for kind in kinds
@@ -104,23 +131,25 @@ def fit_model(
             members.append(
                 fit_head(kind, data.task, x[train[rows]], y[rows], x[judged], valid_y, seed + i, _rare(y))
             )
-    each = _each(base, members, [data.mols[i] for i in judged], parts)
-    mean, spread = each.mean(axis=0), each.std(axis=0)
     card = {
         "format": FORMAT,
         "kind": kind,
         "parts": parts,
+        "descriptors": None if bounded is None else descriptor_names(),
         "targets": data.targets,
         "task": data.task,
         "members": len(members),
         "model": base.card.name,
         "model_digest": base.card.digest,
-        "uncertainty_factor": _factor(data.task, valid_y, mean, spread).tolist(),
-        "inner": {"score": score(data.task, valid_y, mean), "n": len(judged), "tried": tried},
         "n_train": len(train),
         "seed": seed,
     }
-    return PropertyModel(base, kind, members, card)
+    fitted = PropertyModel(base, kind, members, card, bounded)
+    each = fitted.answers([data.mols[i] for i in judged])
+    mean, spread = each.mean(axis=0), each.std(axis=0)
+    card["uncertainty_factor"] = _factor(data.task, valid_y, mean, spread).tolist()
+    card["inner"] = {"score": score(data.task, valid_y, mean), "n": len(judged), "tried": tried}
+    return fitted
 
 
 def save(model: PropertyModel, directory: Path, rejected: Sequence[Rejected] = ()) -> None:
@@ -133,6 +162,8 @@ def save(model: PropertyModel, directory: Path, rejected: Sequence[Rejected] = (
         folder = writing / "members" / str(number)
         folder.mkdir(parents=True)
         member.save(folder)
+    if model.bounded is not None:
+        model.bounded.save(writing)
     text = json.dumps(model.card, indent=1, ensure_ascii=False) + "\n"
     (writing / "card.json").write_text(text, encoding="utf-8")
     write_parquet(rejects_table(rejected), writing / "rejects.parquet")
@@ -148,7 +179,7 @@ def read_card_of(directory: Path) -> dict[str, Any]:
     path = directory / "card.json"
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = card["format"] in (1, FORMAT) and {
+        known = card["format"] in range(1, FORMAT + 1) and {
             "kind",
             "targets",
             "task",
@@ -181,18 +212,12 @@ def load(directory: Path, base: Model) -> PropertyModel:
     folders = [directory / "members" / str(i) for i in range(card["members"])]
     members: Any = (
         [load_finetuned(one, base) for one in folders]
-        if card["kind"] == "finetuned"
+        if card["kind"] == FINETUNED
         else [load_head(one) for one in folders]
     )
-    return PropertyModel(base, card["kind"], members, card)
-
-
-def _each(base: Model, members: Sequence[Any], mols: Sequence[Chem.Mol], parts: Sequence[str]) -> Floats:
-    """(members, n, t)"""
-    if isinstance(members[0], FineTuned):
-        return np.stack([one.predict(mols) for one in members])
-    x = embeddings(base, mols, parts)
-    return np.stack([one.predict(x) for one in members])
+    described = card.get("descriptors")
+    bounded = None if described is None else Bounded.load(directory, described)
+    return PropertyModel(base, card["kind"], members, card, bounded)
 
 
 def _factor(task: str, y: Floats, mean: Floats, spread: Floats) -> Floats:

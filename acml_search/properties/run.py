@@ -38,6 +38,7 @@ def fit(
     task: str | None = None,
     head: str = "auto",
     tune: bool = False,
+    described: bool = False,
     model: str = "acml-base",
     smiles_column: str | None = None,
     seed: int = 0,
@@ -45,19 +46,22 @@ def fit(
 ) -> dict[str, Any]:
     """Fit a model of the columns `targets` and write it to the folder `out`; returns its card.
 
-    Rows that cannot be used are listed in `out/rejects.parquet`. Raises what `read_labelled` and `load_model`
-    raise, ConfigError for options that make no sense.
+    `described`: heads read RDKit's descriptors too. Rows that cannot be used are listed in
+    `out/rejects.parquet`. Raises what `read_labelled` and `load_model` raise, ConfigError for options that
+    make no sense.
     """
     if task is not None and task not in TASKS:
         raise ConfigError(f"--task {task} is not one of {', '.join(TASKS)}")
     if head not in ("auto", *KINDS):
         raise ConfigError(f"--head {head} is not one of auto, {', '.join(KINDS)}")
+    if tune and described:
+        raise ConfigError("--finetune trains on graphs alone; leave out --descriptors, or --finetune")
     if out.exists() and not (out / "card.json").exists() and (out.is_file() or any(out.iterdir())):
         raise ConfigError(f"{out} holds something else than a property model; name another folder with --out")
     found = read_labelled(data, targets, task, smiles_column)
     base = load_model(model)
     valid = inner_split(found.mols, found.y, found.task, seed)
-    fitted = fit_model(base, found, valid, head=head, tune=tune, seed=seed)
+    fitted = fit_model(base, found, valid, head=head, tune=tune, described=described, seed=seed)
     fitted.card["base"] = str(Path(model).resolve()) if Path(model).is_dir() else model
     _describe(fitted, found, valid, base, command)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,11 @@ def property_score(directory: Path, target: str | None, model: str | None) -> tu
             f"{directory}: a {card['kind']} model cannot be shared out among atoms; "
             "fit one with `acml-search properties fit --head linear`"
         )
+    if card.get("descriptors"):
+        raise ConfigError(
+            f"{directory} reads descriptors, which are of whole molecules and cannot be shared out among "
+            "atoms; fit it without --descriptors"
+        )
     base = load_model(model or card["base"])
     fitted = load(directory, base)
     targets = fitted.targets

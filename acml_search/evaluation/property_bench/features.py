@@ -23,6 +23,7 @@ from acml_search.evaluation.data.feature_store import Columns
 from acml_search.evaluation.property_bench.code import code_of
 from acml_search.evaluation.property_bench.peers import peer_versions, run_peer
 from acml_search.evaluation.property_bench.plan import Plan, System
+from acml_search.properties.descriptors import descriptors
 from acml_search.properties.features import POOLED, width_of
 
 MORGAN_BITS = 2048
@@ -145,7 +146,7 @@ def compute(task: Task) -> npt.NDArray[Any]:
     found: npt.NDArray[Any] = (
         _morgan(mols)
         if task.recipe.kind == "morgan"
-        else _descriptors(mols)
+        else descriptors(mols)
         if task.recipe.kind == "rdkit"
         else _embeddings(task.recipe, mols)
     )
@@ -161,20 +162,6 @@ def _morgan(mols: Sequence[Any]) -> npt.NDArray[np.uint8]:
     maker = rdFingerprintGenerator.GetMorganGenerator(radius=MORGAN_RADIUS, fpSize=MORGAN_BITS)
     bits = [maker.GetFingerprintAsNumPy(mol) for mol in mols]
     return np.array(bits, np.uint8).reshape(len(mols), MORGAN_BITS)
-
-
-def _descriptors(mols: Sequence[Any]) -> npt.NDArray[np.float32]:
-    """(n, f) all of RDKit's 2-D descriptors, 0 where one is not defined."""
-    from rdkit import rdBase
-    from rdkit.Chem import Descriptors
-
-    with rdBase.BlockLogs():
-        found = [Descriptors.CalcMolDescriptors(mol, missingVal=float("nan"), silent=True) for mol in mols]
-    width = len(found[0]) if found else len(Descriptors.descList)
-    values = np.array([list(one.values()) for one in found], np.float64).reshape(len(mols), width)
-    largest = float(np.finfo(np.float32).max)
-    # one that is not defined (a charge of an element without parameters) is no refusal of the molecule
-    return np.nan_to_num(np.clip(values, -largest, largest), nan=0.0).astype(np.float32)
 
 
 def _embeddings(recipe: Recipe, mols: Sequence[Any]) -> npt.NDArray[np.float32]:
