@@ -82,7 +82,7 @@ def fit(
     )
     typer.echo(
         f"{out}: {card['task']} of {', '.join(card['targets'])} by {card['kind']} "
-        f"({card['members']} members), "
+        f"({card['members']} members{', with descriptors' if card['descriptors'] else ''}), "
         f"{card['molecules']:,} molecules\n  on {inner['n']:,} molecules of other scaffolds: {measures}"
     )
 
