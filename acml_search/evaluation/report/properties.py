@@ -12,7 +12,7 @@ LOWER_IS_BETTER = ("rmse", "mae", "mse")
 HIGHER_IS_BETTER = ("spearman", "roc-auc", "auroc", "pr-auc", "auprc", "accuracy", "r2")
 
 ABLATION = "modalities"
-"""the group of systems that differ in what they were trained on"""
+"""how groups of systems that differ in what they were trained on are called, at least at first"""
 
 Told = Mapping[str, Any]
 
@@ -46,7 +46,8 @@ def brief(one: Found) -> str:
     """
     data = one.data
     groups: Mapping[str, Told] = data.get("groups") or {}
-    ablated = set((groups.get(ABLATION) or {}).get("ranks") or {}) - {"untrained"}
+    compared = [group for title, group in groups.items() if title.startswith(ABLATION)]
+    ablated = {system for group in compared for system in group.get("ranks") or {}} - {"untrained"}
     answered: dict[str, list[str]] = {}
     for each in data["sets"]:
         for name in each["systems"]:
