@@ -62,14 +62,12 @@ def properties(
 def _table(result: dict[str, Any]) -> str:
     """A row per set, a column per system; below it ranks and duels."""
     asked = [one for one in result["sets"] if any(s.get("mean") is not None for s in one["systems"].values())]
-    shown = [
-        name
-        for name in (asked[0]["systems"] if asked else {})
-        if any(one["systems"][name].get("mean") is not None for one in asked)
-    ]
+    # a set of a result of before knows nothing of systems that the plan names since
+    named = dict.fromkeys(name for one in asked for name in one["systems"])
+    shown = [name for name in named if any(_mean(one, name) is not None for one in asked)]
     rows: list[list[object]] = [["set", "metric", "n", *shown]]
     for one in asked:
-        rows.append([one["set"], one["metric"], one["n"], *(_cell(one["systems"][name]) for name in shown)])
+        rows.append([one["set"], one["metric"], one["n"], *(_cell(one, name) for name in shown)])
     lines = [columns(rows)]
     for name, group in result["groups"].items():
         if group["ranks"]:
@@ -87,7 +85,11 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cell(system: dict[str, Any]) -> str:
-    if system.get("mean") is None:
-        return "-"
-    return f"{system['mean']:.3f}±{system['sd']:.3f}"
+def _mean(one: dict[str, Any], system: str) -> float | None:
+    value = one["systems"].get(system, {}).get("mean")
+    return None if value is None else float(value)
+
+
+def _cell(one: dict[str, Any], system: str) -> str:
+    mean = _mean(one, system)
+    return "-" if mean is None else f"{mean:.3f}±{one['systems'][system]['sd']:.3f}"
