@@ -29,7 +29,7 @@ from acml_search.library.store import rejects_table, write_parquet
 from acml_search.properties.descriptors import Bounded, descriptor_names, descriptors
 from acml_search.properties.features import MAXIMA, TRUNK, embeddings, names
 from acml_search.properties.finetune import FineTuned, finetune, load_finetuned
-from acml_search.properties.fitted import FittedHead, score
+from acml_search.properties.fitted import Features, FittedHead, score
 from acml_search.properties.heads import KINDS, fit_head, load_head
 from acml_search.properties.labelled import Labelled
 
@@ -80,7 +80,7 @@ class PropertyModel:
         x = embeddings(self.base, mols, self.parts)
         if self.bounded is not None:
             x = np.hstack([x, self.bounded(descriptors(mols))])
-        return np.stack([one.predict(x) for one in cast("Sequence[FittedHead]", self.members)])
+        return _heard(self.members, x)
 
 
 def fit_model(
@@ -104,8 +104,9 @@ def fit_model(
     parts = names(base)
     bounded: Bounded | None = None
     members: Any
+    valid_mols = [data.mols[i] for i in judged]
     if tune:
-        mols, valid_mols = [data.mols[i] for i in train], [data.mols[i] for i in judged]
+        mols = [data.mols[i] for i in train]
         members = [
             finetune(base, mols, y, valid_mols, valid_y, data.task, seed + i, class_weight=_rare(y))
             for i in range(TUNED)
@@ -145,7 +146,7 @@ def fit_model(
         "seed": seed,
     }
     fitted = PropertyModel(base, kind, members, card, bounded)
-    each = fitted.answers([data.mols[i] for i in judged])
+    each = fitted.answers(valid_mols) if tune else _heard(members, x[judged])
     mean, spread = each.mean(axis=0), each.std(axis=0)
     card["uncertainty_factor"] = _factor(data.task, valid_y, mean, spread).tolist()
     card["inner"] = {"score": score(data.task, valid_y, mean), "n": len(judged), "tried": tried}
@@ -218,6 +219,11 @@ def load(directory: Path, base: Model) -> PropertyModel:
     described = card.get("descriptors")
     bounded = None if described is None else Bounded.load(directory, described)
     return PropertyModel(base, card["kind"], members, card, bounded)
+
+
+def _heard(members: Sequence[Any], x: Features) -> Floats:
+    """(members, n, t), what heads say of features (n, f)."""
+    return np.stack([one.predict(x) for one in members])
 
 
 def _factor(task: str, y: Floats, mean: Floats, spread: Floats) -> Floats:
