@@ -96,7 +96,8 @@ def results_table(found: Sequence[Found], command: str | None) -> str:
 
 def properties_table(found: Sequence[Found], command: str | None) -> str:
     """The scores of each property benchmark, and who is ahead of whom, with the command line under it."""
-    parts = [brief(one) for one in found if one.kind == "properties"]
+    asked = [one for one in found if one.kind == "properties"]
+    parts = [joined([f"### {one.data['benchmark']}" if len(asked) > 1 else "", brief(one)]) for one in asked]
     if parts and command:
         parts.append(f"This table was put here by `{command}`.")
     return joined(parts)
