@@ -3,7 +3,8 @@
 The notation is that of MassBank and GNPS: `[nM±X±Y...]z±`, X a formula or a name below with a count before
 it, z the number of charges: `[M+H]+`, `[M-2H2O+H]+`, `[2M+FA-H]-`, `[M+2H]2+`. Also read: several signs for
 several charges (`[M+2H]++`), the sign first (`[M+2H]+2`), a radical's dot or star (`[M]+.`, `[M]+*`,
-`[M]•+`), and no brackets (`M+H`; the charge is then what H, Na, Cl and the like carry).
+`[M]•+`), no brackets (`M+H`; the charge is then what H, Na, Cl and the like carry; `M+.`),
+and `[Cat]+` for the cation itself.
 
 The molecule is what the library holds: a neutral molecule, or for `[M]+` and `[M]-` the ion itself, whose
 exact mass is that of its atoms.
@@ -63,6 +64,8 @@ _CARRIED = {
     "e": -1,
 }
 _SIGNS = str.maketrans({**dict.fromkeys("−–—‐‑﹣－⁻", "-"), **dict.fromkeys("＋⁺", "+")})
+_BARE_ION = re.compile(r"(\d*M)[.*•·]?([+-])[.*•·]?$", re.ASCII)
+_ISOTOPES = frozenset({"13C", "15N", "17O", "18O", "33S", "34S", "37Cl", "81Br"})
 _BRACKETS = re.compile(r"\[([^\[\]]+)\][.*•·]?(\d*)([+-]+)(\d*)[.*•·]?$", re.ASCII)
 _BODY = re.compile(r"(\d*)M((?:[+-]\d*[A-Za-z][A-Za-z0-9]*)*)$", re.ASCII)
 _PART = re.compile(r"([+-])(\d*)([A-Za-z][A-Za-z0-9]*)", re.ASCII)
@@ -127,7 +130,9 @@ def usual(ion_mode: str | None) -> list[str]:
 @cache
 def parse(adduct: str) -> Adduct:
     """What the notation says. Raises ConfigError, listing the usual ones, when it is not understood."""
-    text = "".join(str(adduct).split()).translate(_SIGNS)
+    text = "".join(str(adduct).split()).translate(_SIGNS).replace("[Cat]", "[M]")
+    if bare := _BARE_ION.match(text):
+        text = f"[{bare[1]}]{bare[2]}"
     if not text or len(text) > _LONGEST:
         raise _unknown(adduct, "it is empty" if not text else "it is too long")
     found = _BRACKETS.match(text)
@@ -135,6 +140,8 @@ def parse(adduct: str) -> Adduct:
     if body is None:
         raise _unknown(adduct, "it is not of the form [M+X-Y]charge")
     molecules = int(body[1] or 1)
+    if labels := [count + name for _, count, name in _PART.findall(body[2]) if count + name in _ISOTOPES]:
+        raise _unknown(adduct, f"{labels[0]} is an isotope, and the library holds the most common ones")
     parts = [(int(sign + (count or "1")), name) for sign, count, name in _PART.findall(body[2])]
     charge = _charge(found, adduct) if found else _carried(parts, adduct)
     if not 1 <= molecules <= _MOST or not 1 <= abs(charge) <= _MOST:

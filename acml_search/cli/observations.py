@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 CNmr = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--c-nmr",
         metavar="TEXT|FILE",
@@ -16,19 +16,24 @@ CNmr = Annotated[
         'or a JCAMP-DX peak table. "85.8 (CH), 23.8 (CH3)" tells what DEPT showed.',
     ),
 ]
-HNmr = Annotated[str | None, typer.Option("--h-nmr", metavar="TEXT|FILE", help="1H NMR, as --c-nmr.")]
+HNmr = Annotated[list[str] | None, typer.Option("--h-nmr", metavar="TEXT|FILE", help="1H NMR, as --c-nmr.")]
 LcMs = Annotated[
-    str | None,
-    typer.Option("--lc-ms", metavar="FILE", help="MS/MS spectrum (MSP, MGF, mzML); FILE#n for the n-th."),
+    list[str] | None,
+    typer.Option(
+        "--lc-ms",
+        metavar="FILE",
+        help="MS/MS spectrum (MSP, MGF, mzML); FILE#n for the n-th. Several of one compound: the option "
+        "again, as for all of these.",
+    ),
 ]
 GcMs = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--gc-ms", metavar="FILE", help="EI spectrum (MSP, MGF, mzML, JCAMP-DX); FILE#n for the n-th."
     ),
 ]
 Image = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option("--image", metavar="FILE", help="Picture of a structure (PNG, JPEG).", readable=False),
 ]
 Adduct = Annotated[
@@ -39,21 +44,15 @@ Adduct = Annotated[
 
 def given(
     *,
-    c_nmr: str | None = None,
-    h_nmr: str | None = None,
-    lc_ms: str | None = None,
-    gc_ms: str | None = None,
-    image: Path | None = None,
+    c_nmr: list[str] | None = None,
+    h_nmr: list[str] | None = None,
+    lc_ms: list[str] | None = None,
+    gc_ms: list[str] | None = None,
+    image: list[Path] | None = None,
     adduct: str | None = None,
-) -> dict[str, str]:
+) -> dict[str, list[str]]:
     """What was given, by modality. Raises BadParameter (exit status 2) for an adduct without a spectrum."""
-    if adduct is not None and lc_ms is None:
+    if adduct is not None and not lc_ms:
         raise typer.BadParameter("an adduct needs an MS/MS spectrum (--lc-ms)", param_hint="'--adduct'")
-    options = {
-        "c_nmr": c_nmr,
-        "h_nmr": h_nmr,
-        "lc_ms": lc_ms,
-        "gc_ms": gc_ms,
-        "image": None if image is None else str(image),
-    }
-    return {name: value for name, value in options.items() if value is not None}
+    options = {"c_nmr": c_nmr, "h_nmr": h_nmr, "lc_ms": lc_ms, "gc_ms": gc_ms, "image": image}
+    return {name: [str(one) for one in values] for name, values in options.items() if values}

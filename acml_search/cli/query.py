@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from acml_search.cli import options
 from acml_search.cli.observations import Adduct, CNmr, GcMs, HNmr, Image, LcMs, given
 from acml_search.cli.written import check_out, format_of, opened
 
@@ -35,6 +36,7 @@ def query(
             readable=False,
         ),
     ] = None,
+    smiles_column: options.SmilesColumn = None,
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="Hits per list.")] = 10,
     where: Annotated[
         str | None,
@@ -99,10 +101,12 @@ def query(
             "give --smiles, --batch, or observations (--c-nmr, --h-nmr, --lc-ms, --gc-ms, --image)",
             param_hint="'--smiles'",
         )
-    if mass is None and lc_ms is None and (tol_ppm is not None or tol_da is not None):
+    if mass is None and not lc_ms and (tol_ppm is not None or tol_da is not None):
         raise typer.BadParameter("a tolerance needs --mass", param_hint="'--tol-ppm' / '--tol-da'")
     if tol_ppm is not None and tol_da is not None:
         raise typer.BadParameter("give one tolerance, in ppm or in Da", param_hint="'--tol-ppm' / '--tol-da'")
+    if smiles_column is not None and batch is None:
+        raise typer.BadParameter("a column goes with --batch", param_hint="'--smiles-column'")
     check_out(out)
     if rerank and smiles is not None:
         raise typer.BadParameter("there is nothing to re-rank a molecule's hits by", param_hint="'--rerank'")
@@ -112,8 +116,11 @@ def query(
             param_hint="'--modality'",
         )
     wanted = format_of(format_, json_, out, offered=FORMATS, default="table")
-    if batch is not None and format_ not in (None, "json"):
-        raise typer.BadParameter("--batch writes lines of JSON and no other format", param_hint="'--format'")
+    if batch is not None and (format_ not in (None, "json") or wanted not in ("table", "json")):
+        raise typer.BadParameter(
+            "--batch writes lines of JSON and no other format; let --out end in .jsonl",
+            param_hint="'--format' / '--out'",
+        )
 
     from acml_search.search import open_index
 
@@ -129,7 +136,7 @@ def query(
     asked = _How(k, rerank is not False, not any_mass, conditions)
     with open_index(index, model=model) as there:
         if batch is not None:
-            _many(there, batch, asked, modality, out)
+            _many(there, batch, asked, modality, smiles_column, out)
         elif smiles is not None:
             _show(there.search(smiles, k=k, modality=modality, **conditions), wanted, out)
         else:
@@ -166,7 +173,14 @@ def _show(answer: Answer, wanted: str, out: Path | None) -> None:
             WRITERS[wanted](answer, stream)
 
 
-def _many(index: Index, batch: Path, asked: _How, modality: str | None, out: Path | None) -> None:
+def _many(
+    index: Index,
+    batch: Path,
+    asked: _How,
+    modality: str | None,
+    smiles_column: str | None,
+    out: Path | None,
+) -> None:
     from acml_search import modalities
     from acml_search.search.batch import run_batch, run_records
     from acml_search.search.filters import Filters
@@ -186,7 +200,15 @@ def _many(index: Index, batch: Path, asked: _How, modality: str | None, out: Pat
             )
         else:
             filters = Filters(**asked.conditions)
-            report = run_batch(index, batch, stream, k=asked.k, filters=filters, modality=modality)
+            report = run_batch(
+                index,
+                batch,
+                stream,
+                k=asked.k,
+                filters=filters,
+                modality=modality,
+                smiles_column=smiles_column,
+            )
     failed = f"; {report.failed:,} could not be read, their lines say why" if report.failed else ""
     typer.echo(f"acml-search: {report.queries:,} queries{failed}", err=True)
     if report.failed == report.queries:

@@ -28,7 +28,7 @@ class HitList:
     the others found, not a calibrated chance of being right.
     scale: logit = scale x score. molecules: pyarrow Table of n rows, the hits' molecules in their order.
     why: the reason for each hit, where more than its logit is known. ranks: where the list does not begin
-    with the best, each hit's place from 1.
+    with the best, each hit's place from 1; None where it is not known.
     """
 
     modality: str
@@ -38,7 +38,7 @@ class HitList:
     scale: float
     molecules: pa.Table
     why: Sequence[dict[str, Any]] | None = None
-    ranks: Sequence[int] | None = None
+    ranks: Sequence[int | None] | None = None
 
     def __len__(self) -> int:
         return int(self.hits.counts[0])

@@ -28,12 +28,13 @@ class BatchReport(NamedTuple):
     failed: int
 
 
-def read_queries(path: Path | str) -> Iterator[Query]:
+def read_queries(path: Path | str, smiles_column: str | None = None) -> Iterator[Query]:
     """The molecules of a file, streamed; a row that is itself broken becomes a query with an error.
 
+    smiles_column: of a table that does not call it "smiles".
     Raises LibraryError at once when the file as a whole cannot be read.
     """
-    library = open_library([path])
+    library = open_library([path], smiles_column=smiles_column)
 
     def stream() -> Iterator[Query]:
         for rows in library.batches(BATCH):
@@ -108,13 +109,15 @@ def run_batch(
     k: int = 10,
     filters: Filters | None = None,
     modality: str | None = None,
+    smiles_column: str | None = None,
 ) -> BatchReport:
     """Search for every molecule of `path` and write one line of JSON each to `out`, in the file's order.
 
     A query that cannot be read gives a line with "error", and the run goes on.
     """
     queries = failed = 0
-    answers = index.search_queries(read_queries(path), k=k, filters=filters, modality=modality)
+    asked = read_queries(path, smiles_column)
+    answers = index.search_queries(asked, k=k, filters=filters, modality=modality)
     for answer in progress(answers, desc="queries", unit="query"):
         write_line(answer, out)
         queries += 1

@@ -29,16 +29,25 @@ class Candidates(NamedTuple):
     """n molecules, the best first.
 
     keys: (n,) int64; cosines: (n,) float64 by space; logits: (n,) float64, the sum over the spaces of what
-    each counts for x scale x cosine.
+    each counts for x scale x cosine. listed: (n,) bool, found by a search, not only asked for by key.
     """
 
     keys: Keys
     cosines: dict[str, Floats]
     logits: Floats
+    listed: npt.NDArray[np.bool_]
 
     def take(self, at: npt.NDArray[np.int64]) -> Candidates:
         """Those at the places `at`, in that order."""
-        return Candidates(self.keys[at], {m: x[at] for m, x in self.cosines.items()}, self.logits[at])
+        cosines = {m: x[at] for m, x in self.cosines.items()}
+        return Candidates(self.keys[at], cosines, self.logits[at], self.listed[at])
+
+    def places(self) -> list[int | None]:
+        """Each one's rank among those that were listed, from 1; None for the others: better ones may be
+        among the molecules that nobody looked at.
+        """
+        ranks = np.cumsum(self.listed).tolist()
+        return [rank if listed else None for rank, listed in zip(ranks, self.listed.tolist(), strict=True)]
 
 
 def gather(
@@ -55,19 +64,20 @@ def gather(
     found, ascending; None for all. besides: keys that are candidates whatever their score.
     Raises IndexCorrupt where a molecule lacks a vector in one of the spaces.
     """
-    found = [] if besides is None else [np.asarray(besides, np.int64)]
+    found = []
     for name, vector in vectors.items():
         index = directory.vectors(name, "graph")
         positions = None if passing is None else index.positions_of(passing)
         _, keys = index.search(vector[None], max(k, SHORTLIST), positions)
         found.append(keys[0][keys[0] != NO_HIT])
-    union = np.unique(np.concatenate(found))
+    listed = np.unique(np.concatenate(found))
+    union = listed if besides is None else np.union1d(listed, np.asarray(besides, np.int64))
     cosines = {name: _cosines(directory, name, vector, union) for name, vector in vectors.items()}
     logits = np.zeros(len(union))
     for name, values in cosines.items():
         logits += trust[name] * directory.spaces[name].scale * values
     # Ties by key, so that the same question has the same answer.
-    return Candidates(union, cosines, logits).take(np.lexsort((union, -logits)))
+    return Candidates(union, cosines, logits, np.isin(union, listed)).take(np.lexsort((union, -logits)))
 
 
 def _cosines(directory: IndexDirectory, name: str, vector: npt.NDArray[np.float32], keys: Keys) -> Floats:

@@ -17,6 +17,7 @@ from acml_search.search.candidates import Candidates, gather
 from acml_search.search.filters import Filters
 from acml_search.search.hits import NO_HIT, Hits
 from acml_search.search.observation import MASS
+from acml_search.search.why import compared_of, whys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,13 +53,14 @@ class Scored(NamedTuple):
     """Candidates in their final order.
 
     totals: (n,) float64 sum of the logits; parts: (n,) float64 by space; compared: spaces whose peaks were
-    compared one by one.
+    compared one by one, with `n_compared` candidates, the first ones.
     """
 
     candidates: Candidates
     totals: npt.NDArray[np.float64]
     parts: dict[str, npt.NDArray[np.float64]]
     compared: list[str]
+    n_compared: int = 0
 
 
 class Identifier:
@@ -96,7 +98,10 @@ class Identifier:
             return
         card = read_card(self._directory.model)
         if modality not in card.spaces:
-            raise ConfigError(f"{self._directory.path}: {missing_space(card, modality)}")
+            raise ConfigError(
+                f"{self._directory.path}: {missing_space(card, modality)}; an index is asked "
+                "with the model it was built with: build one with that, by build-index --model"
+            )
         raise ConfigError(
             f"{self._directory.path}: this index has no space {modality!r}; it has "
             f"{', '.join(self._directory.spaces)}; build it again with a model that has it"
@@ -122,7 +127,7 @@ class Identifier:
         parts = {name: plain[name] * spaces[name].scale * values for name, values in found.cosines.items()}
         if not (weights := self._weights(found, asked) if asked.rerank else {}):
             return Scored(found, found.logits, parts, [])
-        first = np.arange(min(max(COMPARED, asked.k), len(found.keys)))
+        first = np.arange(min(COMPARED, len(found.keys)))
         if asked.wanted is not None:
             first = np.union1d(first, np.flatnonzero(np.isin(found.keys, asked.wanted)))
         mols = [parse(smiles)[0] for smiles in self._smiles(found.keys[first])]
@@ -138,13 +143,13 @@ class Identifier:
             totals[rest] = totals[first].min() + found.logits[rest] - found.logits[first].min()
         order = np.lexsort((found.keys, -totals))
         ordered = {name: part[order] for name, part in parts.items()}
-        return Scored(found.take(order), totals[order], ordered, list(weights))
+        return Scored(found.take(order), totals[order], ordered, list(weights), len(first))
 
     def _scores(self, name: str, asked: Asked, mols: Sequence[Chem.Mol]) -> npt.NDArray[np.float64]:
         from acml_search.search.rerank import reranker
 
         model, one = self._load(), reranker(name)
-        return one.scores(model, _compared(asked, name), one.prepare(model, mols))
+        return one.scores(model, compared_of(asked.observations, name), one.prepare(model, mols))
 
     def _weights(self, found: Candidates, asked: Asked) -> dict[str, dict[str, float]]:
         """What cosine and evidence weigh, by space, as the model's card has them; spaces without are left
@@ -187,6 +192,7 @@ class Identifier:
         molecules: pa.Table = take(
             self._directory.catalog.rows(keys[at][order]), np.argsort(order, kind="stable")
         )
+        places = scored.candidates.places()
         weights = np.exp(scored.totals - scored.totals.max(initial=-np.inf))
         single = len(scored.candidates.cosines) == 1
         cosine = single and not scored.compared
@@ -201,60 +207,9 @@ class Identifier:
             weights[at] / max(float(weights.sum()), 1e-300),
             float(self._directory.spaces[name].scale) if cosine else 1.0,
             molecules,
-            why=self._why(scored, asked, at, molecules),
-            ranks=[int(i) + 1 for i in at],
+            why=whys(self._load(), self._directory, asked, scored, at, molecules),
+            ranks=[places[i] for i in at],
         )
-
-    def _why(
-        self,
-        scored: Scored,
-        asked: Asked,
-        at: npt.NDArray[np.int64],
-        molecules: pa.Table,
-    ) -> list[dict[str, Any]]:
-        told = [one.neutral_mass for one in asked.observations if one.neutral_mass is not None]
-        neutral = told[0] if told else asked.filters.mass
-        out: list[dict[str, Any]] = []
-        for i, mass in zip(at, molecules.column("exact_mass").to_pylist(), strict=True):
-            why: dict[str, Any] = {
-                "logits": {name: round(float(part[i]), 4) for name, part in scored.parts.items()},
-                "cosines": {name: round(float(x[i]), 4) for name, x in scored.candidates.cosines.items()},
-            }
-            if neutral:
-                why["mass_error_ppm"] = round((float(mass or 0.0) - neutral) / neutral * 1e6, 2)
-            if asked.filters.formula is not None:
-                why["formula_matches"] = True  # no other passes the filter
-            out.append(why)
-        self._compare(out, scored, asked, molecules)
-        if asked.occlude:
-            self._occlude(out, asked, scored.candidates.keys[at])
-        return out
-
-    def _compare(self, whys: list[dict[str, Any]], scored: Scored, asked: Asked, molecules: pa.Table) -> None:
-        """Add which peaks each hit explains, and with which atoms."""
-        if not scored.compared:
-            return
-        from acml_search.search.rerank import evidence
-
-        mols = [parse(str(smiles))[0] for smiles in molecules.column("smiles").to_pylist()]
-        for name in scored.compared:
-            explained = evidence(self._load(), name, _compared(asked, name), mols)
-            for why, found in zip(whys, explained, strict=True):
-                why.setdefault("evidence", {})[name] = found.to_dict()
-
-    def _occlude(self, whys: list[dict[str, Any]], asked: Asked, keys: npt.NDArray[np.int64]) -> None:
-        """Add which peaks of mass spectra matter most to each hit."""
-        from acml_search.search.occlusion import occlusions
-
-        for name in sorted({one.modality for one in asked.observations} & set(MASS)):
-            index = self._directory.vectors(name, "graph")
-            ascending = np.sort(keys)
-            stored = index.stored(index.positions_of(ascending))[np.searchsorted(ascending, keys)]
-            found = occlusions(self._load(), name, _first(asked, name).item, stored)
-            for why, peaks in zip(whys, found, strict=True):
-                why.setdefault("occlusion", {})[name] = [
-                    [round(one.mz, 4), round(one.change, 4)] for one in peaks
-                ]
 
     def _question(self, asked: Asked) -> dict[str, Any]:
         return {
@@ -270,6 +225,9 @@ class Identifier:
         notes += [note for one in asked.observations for note in one.notes]
         notes += [self._read_as(one.item) for one in asked.observations if one.modality == "image"]
         notes += asked.notes
+        beyond = [str(hits.hits.keys[0, i]) for i, rank in enumerate(hits.ranks or ()) if rank is None]
+        if beyond:
+            notes.append(f"without a rank, for a search does not look at them: {', '.join(beyond)}")
         if asked.wanted is None and len(hits) < asked.k:
             why = "" if asked.passing is None else f"; molecules that pass the filter: {len(asked.passing):,}"
             notes.append(f"{len(hits):,} of the {asked.k:,} hits asked for{why}")
@@ -283,19 +241,6 @@ class Identifier:
         if not isinstance(reader, PictureReader):
             raise ConfigError("the model's image encoder reads no structures")
         return f"image: read as {reader.read(ink).smiles or 'nothing: no atom was found'}"
-
-
-def _first(asked: Asked, modality: str) -> Observation:
-    """The first observation of a modality."""
-    return next(one for one in asked.observations if one.modality == modality)
-
-
-def _compared(asked: Asked, modality: str) -> Any:
-    """What of it is compared peak by peak."""
-    from acml_search.search.rerank import reranker
-
-    first = _first(asked, modality)
-    return reranker(modality).observed(first.item, first.record)
 
 
 class _Laps:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acml_search import modalities
 from acml_search.errors import ConfigError, InvalidRecord
 from acml_search.search.filters import DEFAULT_PPM, Conditions
+from acml_search.search.nmr_given import nmr_peaks
 
 if TYPE_CHECKING:
     from acml_search.spectra.peaks import PeakList
 
 NMR = ("c_nmr", "h_nmr")
 MASS = ("lc_ms", "gc_ms")
-MOST_TEXT = 1_000_000  # characters of a text file with a printed line
 MOST_PICTURE = 50_000_000  # bytes of a picture
 FEW_DECIMALS = 2  # a precursor written with no more is of unit resolution, or rounded
 COARSE = 0.6  # Da, how far such a precursor may be off
-_PEAK_TABLES = (".jdx", ".dx", ".jcamp")
+_ANY_MZ = 1_000.0  # Th, stands for a precursor where only the notation of an adduct is looked at
 
 
 @dataclass(frozen=True)
@@ -62,32 +62,38 @@ class Observation:
         }
 
 
-def read_observation(modality: str, given: str, *, adduct: str | None = None) -> Observation:
+def read_observation(modality: str, given: str | Path, *, adduct: str | None = None) -> Observation:
     """Read one observation: `given` is text or a file for NMR, a file (`FILE#n`) for mass spectra, a file for
     pictures and a SMILES for `smiles`. `adduct` stands in for one that the file does not state.
 
     Raises InvalidRecord for what cannot be used, UnknownModality.
     """
     kind = modalities.get(modality)
+    given = str(given)
     if modality in NMR:
-        return _nmr(modality, given)
+        return of_peaks(nmr_peaks(given, modality), given)
     if modality in MASS:
         from acml_search.spectra.formats import read_spectrum
 
         return of_peaks(read_spectrum(given, modality), given, adduct=adduct)
     if modality == "image":
-        return Observation(modality, given, kind.read(_bytes(Path(given), modality)))
+        picture = _bytes(Path(given), modality)
+        try:
+            return Observation(modality, given, kind.read(picture))
+        except InvalidRecord as error:
+            raise InvalidRecord(f"{given}: {error.reason}", modality=modality) from error
     return Observation(modality, given, kind.read(given))
 
 
 def of_record(modality: str, record: Any, given: str) -> Observation:
     """An observation from a record as the modality's `read` takes it, such as a row of a Parquet file."""
     item = modalities.get(modality).read(record)
-    neutral = None
-    if isinstance(record, Mapping) and record.get("precursor_mz") and record.get("adduct"):
-        neutral = _neutral(float(record["precursor_mz"]), str(record["adduct"]), modality)
-    notes = _attached_notes(modality, record)
-    return Observation(modality, given, item, _peaks_of(modality, record), neutral, notes, record)
+    peaks = _peaks_of(modality, record)
+    neutral, notes = None, _attached_notes(modality, record)
+    if peaks is not None and modality in MASS:
+        neutral, doubts = _mass_told(peaks)
+        notes += doubts
+    return Observation(modality, given, item, peaks, neutral, notes, record)
 
 
 def of_peaks(peaks: PeakList, given: str, *, adduct: str | None = None) -> Observation:
@@ -100,17 +106,12 @@ def of_peaks(peaks: PeakList, given: str, *, adduct: str | None = None) -> Obser
     notes += [str(one) for one in peaks.about.get("passed_over", [])]
     if adduct is None and (told := peaks.about.get("adduct_from")):
         notes.append(f"{peaks.modality}: taken as {peaks.adduct}, for {told}; --adduct names another")
-    record = peaks.record()
-    stated = adduct or peaks.adduct
     if adduct is not None:
-        record["adduct"] = adduct
-    neutral = None
-    if peaks.precursor_mz is not None and stated is not None:
-        neutral = _neutral(peaks.precursor_mz, stated, peaks.modality)
-    elif peaks.modality == "lc_ms":
-        lacking = "its adduct" if peaks.precursor_mz is not None else "its precursor"
-        remedy = "name it with --adduct" if peaks.precursor_mz is not None else "give --mass"
-        notes.append(f"the spectrum does not state {lacking}, so candidates of any mass compete; {remedy}")
+        _neutral(peaks.precursor_mz or _ANY_MZ, adduct, peaks.modality)  # the user's own has to make sense
+        peaks = replace(peaks, adduct=adduct)
+    neutral, doubts = _mass_told(peaks)
+    notes += doubts
+    record = peaks.record()
     item = modalities.get(peaks.modality).read(record)
     notes += [*left_out_notes(peaks), *_attached_notes(peaks.modality, record)]
     return Observation(peaks.modality, given, item, peaks, neutral, notes, record)
@@ -121,11 +122,15 @@ def with_precursor(
 ) -> tuple[Conditions, list[str]]:
     """The conditions with the neutral mass that the first precursor tells, and a note that says so.
 
-    Unchanged where a mass or a formula is asked for already, or no spectrum tells one.
+    Unchanged where a mass or a formula is asked for already, or no spectrum tells one; an MS/MS spectrum that
+    should have told is named.
     """
     told = next((one for one in observations if one.neutral_mass is not None), None)
-    if told is None or told.neutral_mass is None or conditions.get("mass") or conditions.get("formula"):
+    if conditions.get("mass") or conditions.get("formula"):
         return conditions, []
+    if told is None or told.neutral_mass is None:
+        silent = next((one.peaks for one in observations if one.modality == "lc_ms"), None)
+        return conditions, [_silence(silent)] if silent is not None else []
     tol_ppm, tol_da = conditions.get("tol_ppm"), conditions.get("tol_da")
     given: Conditions = {**conditions, "mass": told.neutral_mass}
     coarse = ""
@@ -160,29 +165,35 @@ def _attached_notes(modality: str, record: Any) -> list[str]:
     return ["c_nmr: how many hydrogens each carbon carries, as it is stated, is compared as well"]
 
 
-def _nmr(modality: str, given: str) -> Observation:
-    from acml_search.spectra.nmr_text import read_nmr_text
-    from acml_search.spectra.solvents import without_solvent
-
-    path = Path(given) if len(given) < 1_000 and "\n" not in given else None
-    if path is not None and _is_peak_table(given):
-        from acml_search.spectra.formats import read_spectrum
-
-        peaks = read_spectrum(given, modality)
-    elif path is not None and path.is_file():
-        peaks = read_nmr_text(_text(path, modality), modality)
-    elif path is not None and path.suffix and not any(c.isdigit() for c in path.stem + path.suffix):
-        raise InvalidRecord(
-            f"there is no file {given}; give a file or the shifts themselves", modality=modality
-        )
+def _silence(peaks: PeakList) -> str:
+    """Why an MS/MS spectrum does not limit the candidates, and what would."""
+    if peaks.precursor_mz is None:
+        lacking, remedy = "does not state its precursor", "a mass or a formula would limit them"
+    elif peaks.adduct is None:
+        lacking, remedy = "does not state its adduct", "name it with --adduct"
     else:
-        peaks = read_nmr_text(given, modality)
-    return of_peaks(without_solvent(peaks), given)
+        lacking, remedy = "tells no mass by its adduct", "name another with --adduct"
+    return f"the spectrum {lacking}, so candidates of any mass compete; {remedy}"
 
 
-def _is_peak_table(given: str) -> bool:
-    name = given.lower().rpartition("#")[0] or given.lower()
-    return name.removesuffix(".gz").endswith(_PEAK_TABLES)
+def _mass_told(peaks: PeakList) -> tuple[float | None, list[str]]:
+    """The neutral mass in Da that precursor and adduct of a mass spectrum tell, where they do; and what is
+    doubtful about it.
+    """
+    if peaks.precursor_mz is None or peaks.adduct is None:
+        return None, []
+    from acml_search.chem.adducts import parse
+
+    try:
+        neutral = _neutral(peaks.precursor_mz, peaks.adduct, peaks.modality)
+    except InvalidRecord as error:
+        return None, [f"{peaks.modality}: {error.reason}"]
+    sign = "+" if parse(peaks.adduct).charge > 0 else "-"
+    if peaks.ion_mode in ("+", "-") and peaks.ion_mode != sign:
+        mode = "positive" if peaks.ion_mode == "+" else "negative"
+        doubt = f"the adduct {peaks.adduct} and the stated {mode} mode contradict each other; check both"
+        return neutral, [f"{peaks.modality}: {doubt}"]
+    return neutral, []
 
 
 def _neutral(precursor: float, adduct: str, modality: str) -> float:
@@ -195,6 +206,7 @@ def _neutral(precursor: float, adduct: str, modality: str) -> float:
 
 
 def _peaks_of(modality: str, record: Any) -> PeakList | None:
+    from acml_search.spectra.masses import number_or_none
     from acml_search.spectra.peaks import Peak, PeakList
 
     if modality in NMR:
@@ -208,21 +220,11 @@ def _peaks_of(modality: str, record: Any) -> PeakList | None:
         Peak(float(mz), intensity=float(intensity))
         for mz, intensity in zip(record["mzs"], record["intensities"], strict=True)
     )
-    known = {name: record.get(name) for name in ("precursor_mz", "adduct", "ion_mode", "collision_energy")}
-    return PeakList(modality, peaks, **known)
-
-
-def _text(path: Path, modality: str) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MOST_TEXT + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRecord(f"{path} cannot be read as text ({error})", modality=modality) from error
-    if len(text) > MOST_TEXT:
-        raise InvalidRecord(
-            f"{path} has more than {MOST_TEXT:,} characters; give the line with the shifts", modality=modality
-        )
-    return text
+    known = {name: record.get(name) for name in ("ion_mode", "collision_energy")}
+    adduct = record.get("adduct")
+    precursor = number_or_none(record, "precursor_mz", modality) or None
+    stated = adduct if isinstance(adduct, str) and adduct.strip() else None  # NaN is how tables write null
+    return PeakList(modality, peaks, precursor_mz=precursor, adduct=stated, **known)
 
 
 def _bytes(path: Path, modality: str) -> bytes:

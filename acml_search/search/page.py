@@ -156,7 +156,7 @@ def _hit(
     return {
         "anchor": anchor,
         "detailed": detailed,
-        "rank": row["rank"],
+        "rank": "–" if row["rank"] is None else row["rank"],
         "key": row["key"],
         "title": facts.title(row),
         "small": draw(row["smiles"], small=True) if detailed else "",

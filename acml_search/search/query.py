@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
-from typing import Literal, Unpack, overload
+from typing import Any, Literal, Unpack, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,12 @@ from acml_search.search.answer import Answer
 from acml_search.search.engine import Engine, Plan, Query, Side
 from acml_search.search.filters import Conditions, Filters
 from acml_search.search.identify import Asked, Identifier
-from acml_search.search.observation import Observation, read_observation, with_precursor
+from acml_search.search.observation import Observation, of_record, read_observation, with_precursor
 
 MOST = 10_000  # largest k
+
+Given = str | Path | bytes | Mapping[str, Any] | Sequence[float] | npt.NDArray[Any]
+"""an observation: text or a file; a record of its modality, such as a picture's pixels; shifts in ppm"""
 
 
 class Index:
@@ -130,7 +134,7 @@ class Index:
 
     def identify(
         self,
-        observations: Mapping[str, str] | Sequence[Observation],
+        observations: Mapping[str, Given | Sequence[Given]] | Sequence[Observation],
         *,
         k: int = 10,
         adduct: str | None = None,
@@ -141,11 +145,14 @@ class Index:
     ) -> Answer:
         """The k molecules that fit the observations of one compound best.
 
-        observations: text or file by modality (`{"c_nmr": "155.4, 151.7", "lc_ms": "x.mgf#2"}`), or what
-        `read_observation` gave. adduct: of MS/MS spectra that do not state theirs. rerank: compare the best
-        candidates peak by peak. by_precursor: keep to the neutral mass that an MS/MS spectrum's precursor
-        tells, within `tol_ppm` (10) or `tol_da`, unless `mass` or `formula` is given. occlude: say for each
-        hit which peaks of a mass spectrum matter most. conditions: as in `search`.
+        observations: text or file by modality, or several of them
+        (`{"c_nmr": "155.4, 151.7", "lc_ms": ["x.mgf#2", "x.mgf#3"]}`); also a list of shifts, or a record of
+        the modality such as a row of a Parquet file; or what `read_observation` gave. Spectra of one modality
+        are averaged; peak by peak, the first of them is compared. adduct: of MS/MS spectra that do not state
+        theirs. rerank: compare the 200 best candidates peak by peak. by_precursor: keep to the neutral mass
+        that an MS/MS spectrum's precursor tells, within `tol_ppm` (10) or `tol_da`, unless `mass` or
+        `formula` is given. occlude: say for each hit which peaks of a mass spectrum matter most. conditions:
+        as in `search`.
         Raises InvalidRecord for an observation that cannot be used, FilterError, ConfigError, SpaceMismatch.
         """
         read = self._observed(observations, adduct)
@@ -155,7 +162,7 @@ class Index:
 
     def explain(
         self,
-        observations: Mapping[str, str] | Sequence[Observation],
+        observations: Mapping[str, Given | Sequence[Given]] | Sequence[Observation],
         keys: Sequence[int],
         *,
         adduct: str | None = None,
@@ -165,10 +172,12 @@ class Index:
 
         Raises as `identify` does, and ConfigError for a key that the index does not hold.
         """
-        wanted = np.unique(np.asarray(list(keys), np.int64))
-        missing = np.setdiff1d(wanted, self._directory.keys)
-        if len(missing) or not len(wanted):
-            what = f"no molecule {missing[0]}" if len(missing) else "nothing to explain without a key"
+        known = {int(key) for key in keys}
+        largest = np.iinfo(np.int64).max
+        wanted = np.array(sorted(key for key in known if 0 <= key <= largest), np.int64)
+        missing = sorted({*known.difference(wanted.tolist()), *np.setdiff1d(wanted, self._directory.keys)})
+        if missing or not known:
+            what = f"no molecule {missing[0]}" if missing else "nothing to explain without a key"
             raise ConfigError(f"{self.path}: {what}; keys are in the answers of `acml-search query`")
         read = self._observed(observations, adduct)
         # The others that compete are those that a search would compare them with.
@@ -184,12 +193,20 @@ class Index:
         )
 
     def _observed(
-        self, observations: Mapping[str, str] | Sequence[Observation], adduct: str | None
+        self, observations: Mapping[str, Given | Sequence[Given]] | Sequence[Observation], adduct: str | None
     ) -> list[Observation]:
         if isinstance(observations, Mapping):
-            read = [read_observation(name, given, adduct=adduct) for name, given in observations.items()]
+            read = [
+                read_observation(name, one, adduct=adduct)
+                if isinstance(one, str | Path)
+                else of_record(name, one, "a record")
+                for name, given in observations.items()
+                for one in _each(given)
+            ]
         else:
             read = list(observations)
+            if not all(isinstance(one, Observation) for one in read):
+                raise ConfigError("observations are given by modality, such as {'c_nmr': '155.4, 151.7'}")
         if not read:
             raise ConfigError("there is no observation; give at least one")
         return read
@@ -242,6 +259,17 @@ class Index:
         # the same
         likeness = "smiles" if "smiles" in asked else asked[0]
         return [*records, Side(likeness, "graph")]
+
+
+def _each(given: Given | Sequence[Given]) -> Sequence[Given]:
+    """One observation or several, of a list; a list of numbers is one, the shifts of a spectrum."""
+    if isinstance(given, np.ndarray) and given.ndim == 1:
+        given = given.tolist()
+    if not isinstance(given, list | tuple):
+        return [cast("Given", given)]
+    if given and all(isinstance(one, Real) for one in given):
+        return [{"shifts": list(given)}]
+    return list(given)
 
 
 def _check_k(k: int) -> None:

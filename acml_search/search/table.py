@@ -91,7 +91,8 @@ def _columns(hits: HitList, width: int) -> tuple[list[_Column], list[str]]:
     rows = list(hits.rows())
 
     def column(name: str, head: str, form: str, right: bool = True) -> _Column:
-        return _Column(head, [format(row[name], form) for row in rows], right)
+        cells = ["" if row[name] is None else format(row[name], form) for row in rows]
+        return _Column(head, cells, right)
 
     left = [
         column("rank", "#", "d"),

@@ -73,6 +73,8 @@ def read_peaks(
         raise InvalidRecord(
             "an m/z value is not positive or an intensity is negative; remove such peaks", modality=modality
         )
+    if not (intensities > 0).any():
+        raise InvalidRecord("every intensity is 0; give the intensities of its peaks", modality=modality)
     used = np.flatnonzero((intensities > 0) & (mzs <= min(highest, MAX_MZ)))
     if not len(used):
         limit = min(highest, MAX_MZ)

@@ -78,6 +78,8 @@ _MARKUP = re.compile(r"</?(?:sup|sub|i|b|em|strong|small|span|font|p|br)\b[^<>]{
 _SCRIPTS = re.compile(
     r"[\^_]\{([^{}]{0,12})\}|[\^~_](\d{1,2}[+-]?)[\^~_]|[\^_](?=\w)|\$|\\(?:mathrm|rm|text)\b"
 )
+_QUOTES = re.compile(r'^\s*"+|(?<=[\d.)])"+\s*$')
+"""around all of a pasted text"""
 _DELTA_WORDS = re.compile(r"\\delta\b|\b[Dd]elta(?=[\s:=(_HC])")
 
 _TOKEN = re.compile(
@@ -111,7 +113,7 @@ def clean(text: str) -> str:
     text = text.translate(_SIGNS)
     if "<" in text:
         text = _MARKUP.sub("", text)
-    text = _DELTA_WORDS.sub("δ", text)
+    text = _DELTA_WORDS.sub("δ", _QUOTES.sub("", text))
     return _SCRIPTS.sub(lambda found: found[1] or found[2] or "", text)
 
 

@@ -48,7 +48,7 @@ def test_text_is_the_default(asked: list[Any]) -> None:
     assert "left out" in result.stderr
     assert asked == [
         (Path("ix"), None),
-        ({"c_nmr": SHIFTS, "lc_ms": "a.mgf#2"}, [100, 7], {"adduct": "[M+H]+", "rerank": True}),
+        ({"c_nmr": [SHIFTS], "lc_ms": ["a.mgf#2"]}, [100, 7], {"adduct": "[M+H]+", "rerank": True}),
     ]
 
 

@@ -142,6 +142,16 @@ def test_batch_writes_a_line_per_query(index: str, tmp_path: Path) -> None:
     assert "3 queries; 1 could not be read" in result.stderr
 
 
+def test_a_batch_may_call_its_column_otherwise(index: str, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.csv"
+    queries.write_text("id,structure\n1,CCO\n", encoding="utf-8")
+    refused = run(index, "--batch", str(queries))
+    assert refused.exit_code == 1
+    assert "--smiles-column" in refused.stderr
+    result = run(index, "--batch", str(queries), "--smiles-column", "structure", "-k", "1")
+    assert json.loads(result.stdout)["lists"][-1]["hits"][0]["smiles"] == "CCO"
+
+
 def test_a_batch_without_a_good_query_fails(index: str, tmp_path: Path) -> None:
     queries = tmp_path / "queries.smi"
     queries.write_text("C1CC b\n")
@@ -187,6 +197,8 @@ def test_no_index_says_how_to_build_one(tmp_path: Path) -> None:
         (["--smiles", "C", "--format", "xml"], "not one of table, json, csv, sdf"),
         (["--smiles", "C", "--format", "csv", "--json"], "contradict"),
         (["--batch", "x.smi", "--format", "csv"], "lines of JSON"),
+        (["--batch", "x.smi", "--out", "hits.html"], "lines of JSON"),
+        (["--smiles", "C", "--smiles-column", "structure"], "goes with --batch"),
         (["--smiles", "C", "--tol-ppm", "5"], "needs --mass"),
         (["--smiles", "C", "--mass", "5", "--tol-ppm", "5", "--tol-da", "1"], "one tolerance"),
         (["--smiles", "C", "-k", "0"], "-k"),

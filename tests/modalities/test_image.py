@@ -82,7 +82,7 @@ class TestRead:
             (np.zeros((50, 50)), "not uint8"),
             (np.zeros((8, 8, 7), np.uint8), "opened"),
             (PLAIN[:200], "opened"),
-            (b"GIF89a nonsense", "opened"),
+            (b"GIF89a nonsense", "no picture of a kind"),
             ("no/such/file.png", "no file"),
             (Image.new("1", (9000, 9000)), "too many"),
             (7, "no picture"),

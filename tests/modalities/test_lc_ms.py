@@ -56,7 +56,7 @@ def test_metadata_is_understood_or_left_unknown() -> None:
         ({"intensities": [1.0]}, "3 m/z values but 1"),
         ({"mzs": [1.0, float("nan"), 3.0]}, "not a finite number"),
         ({"mzs": [-1.0, 2.0, 3.0]}, "not positive"),
-        ({"intensities": [0.0, 0.0, 0.0]}, "no peak with an intensity"),
+        ({"intensities": [0.0, 0.0, 0.0]}, "every intensity is 0"),
         ({"precursor_mz": 30.0}, "at or below m/z 35.0"),
         ({"precursor_mz": "heavy"}, "'heavy', not a number"),
         ({"precursor_mz": -3.0}, "zero or more"),

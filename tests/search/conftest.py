@@ -1,5 +1,7 @@
-"""A hand-made answer for the tests of writers and tables."""
+"""A hand-made answer for the tests of writers and tables, and small indexes with untrained models."""
 
+import json
+import shutil
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import acml_search
 from acml_search.search.answer import Answer, HitList
 from acml_search.search.hits import Hits
+from acml_search.search.query import Index
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 STEREO = "C[C@H](N)C(=O)O"
@@ -77,3 +80,44 @@ def small_index(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     library.write_text("\n".join(lines) + "\n", encoding="utf-8")
     acml_search.build_index([library], out=folder / "index", model=str(tiny_model), workers=1)
     return folder / "index"
+
+
+@pytest.fixture(scope="session")
+def spectral_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained checkpoint with the spaces `c_nmr`, `h_nmr` and `lc_ms`, d = 32."""
+    import torch
+
+    from acml_search.encoders.model import DualEncoder, save_model
+
+    torch.manual_seed(7)
+    part = {"width": 16, "hidden": 16, "layers": 2}
+    projection = {"hidden": 32, "d": 32}
+    nmr = {"head": projection, "encoder": {"curve": 16, "hidden": 16, "width": 16}, "projection": projection}
+    mass = {"head": projection, "encoder": part, "projection": projection}
+    spaces = {"c_nmr": nmr, "h_nmr": nmr, "lc_ms": mass}
+    hyper = {"trunk": {**part, "layers": 5}, "spaces": spaces}
+    directory = tmp_path_factory.mktemp("models") / "spectral"
+    scales = {"c_nmr": 14.0, "h_nmr": 7.0, "lc_ms": 10.0}
+    save_model(directory, "spectral", DualEncoder(hyper), hyper, scales, {"data": "none: untrained"})
+    return directory
+
+
+@pytest.fixture(scope="session")
+def spectral_index(spectral_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spectral")
+    library = folder / "library.smi"
+    library.write_text("\n".join(LIBRARY) + "\n", encoding="utf-8")
+    out = folder / "index"
+    acml_search.build_index([library], out=out, modalities=[], model=str(spectral_model), workers=1)
+    return folder / "index"
+
+
+@pytest.fixture(scope="session")
+def reranking(spectral_model: Path, spectral_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """The same index, asked with a model whose card has weights for re-ranking 13C and 1H."""
+    copy = Path(shutil.copytree(spectral_model, tmp_path_factory.mktemp("weights") / "spectral"))
+    card = json.loads((copy / "card.json").read_text())
+    card["spaces"]["c_nmr"]["rerank"] = {"cosine": 3.0, "evidence": 0.5}
+    card["spaces"]["h_nmr"]["rerank"] = {"cosine": 2.0, "evidence": 0.25}
+    (copy / "card.json").write_text(json.dumps(card))
+    return acml_search.open_index(spectral_index, model=copy)

@@ -12,13 +12,11 @@ import pytest
 
 import acml_search
 from acml_search.chem.molecule import parse
-from acml_search.encoders.model import DualEncoder, Model, load_model, save_model
+from acml_search.encoders.model import Model, load_model
 from acml_search.errors import ConfigError, FilterError, InvalidRecord
 from acml_search.search.observation import Observation, of_record
 from acml_search.search.query import Index
 from acml_search.search.rerank import evidence
-
-from .conftest import LIBRARY  # type: ignore[import-not-found]
 
 SHIFTS = {"shifts": [23.9, 115.0, 121.2, 130.9, 153.2, 168.1]}
 PROTONS = {"shifts": [9.14, 7.34, 6.68, 1.97]}
@@ -28,34 +26,6 @@ SPECTRUM = {
     "precursor_mz": 152.0706,
     "adduct": "[M+H]+",
 }
-
-
-@pytest.fixture(scope="session")
-def spectral_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained checkpoint with the spaces `c_nmr`, `h_nmr` and `lc_ms`, d = 32."""
-    import torch
-
-    torch.manual_seed(7)
-    part = {"width": 16, "hidden": 16, "layers": 2}
-    projection = {"hidden": 32, "d": 32}
-    nmr = {"head": projection, "encoder": {"curve": 16, "hidden": 16, "width": 16}, "projection": projection}
-    mass = {"head": projection, "encoder": part, "projection": projection}
-    spaces = {"c_nmr": nmr, "h_nmr": nmr, "lc_ms": mass}
-    hyper = {"trunk": {**part, "layers": 5}, "spaces": spaces}
-    directory = tmp_path_factory.mktemp("models") / "spectral"
-    scales = {"c_nmr": 14.0, "h_nmr": 7.0, "lc_ms": 10.0}
-    save_model(directory, "spectral", DualEncoder(hyper), hyper, scales, {"data": "none: untrained"})
-    return directory
-
-
-@pytest.fixture(scope="session")
-def spectral_index(spectral_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("spectral")
-    library = folder / "library.smi"
-    library.write_text("\n".join(LIBRARY) + "\n", encoding="utf-8")
-    out = folder / "index"
-    acml_search.build_index([library], out=out, modalities=[], model=str(spectral_model), workers=1)
-    return folder / "index"
 
 
 @pytest.fixture(scope="session")
@@ -211,17 +181,6 @@ def test_what_cannot_be_read_is_one_sentence(index: Index, modality: str, given:
     with pytest.raises(InvalidRecord, match=reason) as caught:
         index.identify({modality: given})
     assert "\n" not in str(caught.value)
-
-
-@pytest.fixture(scope="session")
-def reranking(spectral_model: Path, spectral_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
-    """The same index, asked with a model whose card has weights for re-ranking 13C and 1H."""
-    copy = Path(shutil.copytree(spectral_model, tmp_path_factory.mktemp("weights") / "spectral"))
-    card = json.loads((copy / "card.json").read_text())
-    card["spaces"]["c_nmr"]["rerank"] = {"cosine": 3.0, "evidence": 0.5}
-    card["spaces"]["h_nmr"]["rerank"] = {"cosine": 2.0, "evidence": 0.25}
-    (copy / "card.json").write_text(json.dumps(card))
-    return acml_search.open_index(spectral_index, model=copy)
 
 
 def test_reranked_logits_are_weighted_cosine_and_evidence(model: Model, reranking: Index) -> None:

@@ -6,12 +6,13 @@ coloured letters count, and a dark ground is no different from a light one.
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFilter, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from acml_search.errors import InvalidRecord
 
@@ -20,16 +21,26 @@ _LARGE = 1_500_000  # pixels; above, a picture is read at a fraction of its reso
 _BLOCK = 32  # pixels, the side of a patch whose median is taken as ground
 _SCREEN = 1.0
 """pixels, radius of the blur that turns a screen of dots back into grey"""
+_UNBROKEN = 0.9
+"""share of a line that is inked where it is a side of a frame"""
+_SMEAR = 2  # pixels that the side of a frame fades out over
 _FAINT = 16.0  # levels of 255 that the darkest ink must differ from its ground
 
 
 def open_picture(record: Any) -> Image.Image:
-    """A PIL image of a picture file's bytes, a path, a uint8 array (h, w), (h, w, 3 or 4) or a PIL image.
+    """A PIL image of a picture file's bytes, a path, a uint8 array (h, w), (h, w, 3 or 4) or a PIL image,
+    turned upright where the camera says how it was held (EXIF).
 
     Raises `InvalidRecord`.
     """
     if isinstance(record, str) and not record.strip():
         raise _refuse("it is empty; give the path of a PNG or JPEG file, its bytes or its pixels")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes above ours, and of damage that does not hinder reading
+        return _opened(record)
+
+
+def _opened(record: Any) -> Image.Image:
     try:
         if isinstance(record, Image.Image):
             image = record
@@ -52,12 +63,16 @@ def open_picture(record: Any) -> Image.Image:
                 f"it has {image.width} x {image.height} pixels, too many; cut the structure out first"
             )
         image.load()
+        return ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
         raise _refuse(f"there is no file {record}; check the path") from error
-    except (UnidentifiedImageError, OSError, TypeError, ValueError, SyntaxError, EOFError) as error:
+    except Image.DecompressionBombError as error:
+        raise _refuse("it has too many pixels; cut the structure out first") from error
+    except UnidentifiedImageError as error:
+        raise _refuse("it is no picture of a kind that is known; give a PNG or JPEG file") from error
+    except (OSError, TypeError, ValueError, SyntaxError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _refuse(f"it cannot be opened as a picture ({reason}); give a PNG or JPEG file") from error
-    return image
 
 
 def ink_of(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
@@ -88,6 +103,10 @@ def ink_of(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
     floor = min(floor, 0.4 * dark)
     # Pale letters count beside heavy lines; a single dot of dust is a ninth of its darkness in the means.
     marked = solid > 0.14 * dark + floor / 2
+    if (box := _inside_frame(marked)) is not None:
+        x, y = box[0] * step, box[1] * step
+        ink, (left, top, scale) = ink_of(image.crop((x, y, box[2] * step, box[3] * step)))
+        return ink, (left + x, top + y, scale)
     rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
     top, bottom = max(int(rows[0]) - 3, 0), int(rows[-1]) + 4
     left, right = max(int(columns[0]) - 3, 0), int(columns[-1]) + 4
@@ -95,6 +114,32 @@ def ink_of(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
     full = _quantile(cut[cut > 0.5 * dark], 0.8)
     level = np.clip((np.arange(256) - floor) / max(full - floor, 1.0), 0, 1) ** 0.75 * 255
     return np.rint(level).astype(np.uint8)[cut], (left * step, top * step, float(step))
+
+
+def _inside_frame(marked: np.ndarray) -> tuple[int, int, int, int] | None:
+    """Left, upper, right and lower edge of what lies within a rectangle that is drawn around everything, as
+    around a cell of a table; None where there is none.
+
+    Its sides are the outermost ink, unbroken, and nothing touches them from within: no ring is a frame.
+    """
+    rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
+    box = marked[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    edges = []
+    for side in (box, box[::-1], box.T, box.T[::-1]):
+        broken = np.flatnonzero(side[: max(len(side) // 8, 1)].mean(axis=1) < _UNBROKEN)
+        if not len(broken) or broken[0] == 0:
+            return None
+        edges.append(int(broken[0]) + _SMEAR)
+    top, bottom, left, right = edges
+    within = box[top : len(box) - bottom, left : box.shape[1] - right]
+    if not within.any() or any(line.any() for line in (within[0], within[-1], within[:, 0], within[:, -1])):
+        return None
+    return (
+        int(columns[0]) + left,
+        int(rows[0]) + top,
+        int(columns[-1]) + 1 - right,
+        int(rows[-1]) + 1 - bottom,
+    )
 
 
 def _is_screened(pixels: np.ndarray) -> bool:
@@ -131,6 +176,12 @@ def resized(ink: np.ndarray, scale: float) -> np.ndarray:
 
 def _channels(image: Image.Image) -> np.ndarray:
     """(h, w, 1 or 3) uint8; a transparent ground is filled with what sets the ink off."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, np.float32)
+        known = np.isfinite(values)
+        values = np.where(known, values, np.median(values[known]) if known.any() else 0.0)
+        spread = float(np.ptp(values)) or 1.0
+        return ((values - values.min()) * (255 / spread)).astype(np.uint8)[:, :, None]
     if image.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "RGBA":
@@ -144,10 +195,6 @@ def _channels(image: Image.Image) -> np.ndarray:
             image = Image.alpha_composite(ground, image).convert("RGB")
     elif image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))[:, :, None]
-    elif image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float32)
-        spread = float(np.ptp(values)) or 1.0
-        return ((values - values.min()) * (255 / spread)).astype(np.uint8)[:, :, None]
     return np.asarray(image.convert("RGB"))
 
 

@@ -65,6 +65,8 @@ class Reason:
     unmatched_predicted: tuple[Predicted, ...] = ()
     occlusion: tuple[tuple[float, float], ...] = ()
     """m/z of a peak and by how much it raises the logit, the greatest change first"""
+    compared: bool = True
+    """peak by peak"""
 
     @property
     def has_peaks(self) -> bool:
@@ -182,6 +184,8 @@ def peak_rows(reason: Reason, peaks: Peaks | None) -> list[PeakRow]:
         for match in reason.matched
     ]
     rows += [row(position, "lost") for position in reason.unmatched_observed]
+    if not reason.compared:
+        rows += [row(mz, "known") for mz, _ in reason.occlusion]
     for missing in reason.unmatched_predicted:
         position, atoms = words.position(missing.position, modality), words.atoms(missing.atoms)
         rows.append(PeakRow("missing", predicted=position, atoms=atoms))
@@ -190,6 +194,8 @@ def peak_rows(reason: Reason, peaks: Peaks | None) -> list[PeakRow]:
 
 def summary(reason: Reason) -> str:
     """How much of the spectrum is explained, in words."""
+    if not reason.compared:
+        return "not compared peak by peak"
     matched = len({match.observed for match in reason.matched})  # a peak may be of several groups of atoms
     lost = len(set(reason.unmatched_observed))
     verb = "explained" if words.is_ms(reason.modality) else "matched"
@@ -254,6 +260,7 @@ def _reason(modality: str, logit: float | None, evidence: dict[str, Any], occlus
         tuple(sorted(map(float, evidence.get("unmatched_observed") or ()), reverse=True)),
         tuple(Predicted(float(peak["position"]), tuple(peak.get("atoms") or ())) for peak in missing),
         tuple(sorted(((float(mz), float(change)) for mz, change in occlusion), key=lambda x: -abs(x[1]))),
+        bool(evidence),
     )
 
 

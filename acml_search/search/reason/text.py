@@ -35,7 +35,8 @@ def _hit(row: dict[str, Any], answer: Answer, colour: bool) -> Iterator[str]:
     bold, end = ("\x1b[1m", "\x1b[0m") if colour else ("", "")
     why = row.get("why") or {}
     logits = why.get("logits") or {}
-    yield f"{bold}#{row['rank']}  key {row['key']}  {facts.title(row)}{end}"
+    rank = "not among the candidates" if row["rank"] is None else f"#{row['rank']}"
+    yield f"{bold}{rank}  key {row['key']}  {facts.title(row)}{end}"
     mass = f"{row['exact_mass']:.4f} Da"
     if why.get("mass_error_ppm") is not None:
         mass += f" ({words.signed(why['mass_error_ppm'], 1)} ppm)"

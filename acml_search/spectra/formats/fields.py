@@ -56,6 +56,18 @@ def fields(about: Mapping[str, Any]) -> Fields:
     )
 
 
+def protonated(charge: int, sign: str, about: dict[str, Any], named: str) -> Fields:
+    """The adduct of an ion of which `named` states nothing but the charge: that many protons on or off.
+
+    It is an assumption, so `about` is told where it comes from. Nothing for a charge that no ion has.
+    """
+    if not 1 <= charge <= 9:
+        return Fields()
+    many = "" if charge == 1 else str(charge)
+    about["adduct_from"] = f"{named}={charge}{sign}"
+    return Fields(adduct=f"[M{sign}{many}H]{many}{sign}")
+
+
 def plain(name: str) -> str:
     """A name as it is compared: letters and digits only, small."""
     return re.sub(r"[\W_]+", "", name).casefold()

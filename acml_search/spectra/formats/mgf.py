@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from acml_search.spectra.formats.base import Block, Entry, Unreadable, damage, mass_peaks, text_lines
-from acml_search.spectra.formats.fields import fields
+from acml_search.spectra.formats.fields import fields, protonated
 from acml_search.spectra.peaks import PeakList
 
 NAME = "MGF"
@@ -68,9 +68,7 @@ def _read(block: Block, header: list[str], modality: str) -> PeakList:
     if charge and not known.get("ion_mode"):
         known["ion_mode"] = charge[2]
     if charge and not known.get("adduct") and known.get("precursor_mz"):
-        # What the format means by a charge: that many protons on or off. Said, because it is an assumption.
-        known["adduct"] = _protonated(int(charge[1]), charge[2])
-        about["adduct_from"] = f"CHARGE={charge.group()}"
+        known.update(protonated(int(charge[1]), charge[2], about, "CHARGE"))
     return PeakList(modality, peaks, about=about, **known)
 
 
@@ -81,10 +79,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(part) for part in value)
     return str(value)
-
-
-def _protonated(charge: int, sign: str) -> str | None:
-    if not 1 <= charge <= 9:
-        return None
-    many = "" if charge == 1 else str(charge)
-    return f"[M{sign}{many}H]{many}{sign}"

@@ -26,6 +26,8 @@ _BEGIN = re.compile(r"\s*name\s*:", re.I)
 _COUNT = re.compile(r"\s*num(?:ber)?[ _]*(?:of[ _]*)?peaks\s*:\s*(.*)", re.I)
 _PAIR = re.compile(r'"([^"=]+)=([^"]*)"')
 _QUOTED = re.compile(r'"[^"]*"')
+_COMMAS = re.compile(r"\d+,\d+\s+[\d.,]+$")
+"""of one peak: two numbers with a decimal comma, which split at commas would be three"""
 _PARTS = re.compile(r"[\s,():]+")
 
 
@@ -86,10 +88,15 @@ def _announced(text: str) -> int:
 def _peaks(lines: list[tuple[int, str]], announced: int) -> Any:
     """Peaks of the lines below `Num Peaks`. Raises Unreadable when there are more or fewer than announced."""
     groups: list[tuple[int, list[str]]] = []
+    commas: tuple[int, str] | None = None
     for number, line in lines:
         for part in _QUOTED.sub(" ", line).split(";"):
             if tokens := [token for token in _PARTS.split(part) if token]:
                 groups.append((number, tokens))
+                if _COMMAS.match(part.strip()):
+                    commas = commas or (number, part.strip())
+    if len(groups) == announced and commas is not None:
+        raise Unreadable(f"the commas of {commas[1][:60]!r} may be decimal points; write points", commas[0])
     if len(groups) != announced:  # several peaks may stand in a row without anything between them
         rows = [(n, row[i : i + 2]) for n, row in groups for i in range(0, len(row), 2)]
         if len(rows) != announced:

@@ -28,6 +28,7 @@ from acml_search.spectra.formats.base import (
     mass_peaks,
     open_bytes,
 )
+from acml_search.spectra.formats.fields import Fields, protonated
 from acml_search.spectra.masses import MAX_GIVEN
 from acml_search.spectra.peaks import PeakList
 
@@ -135,16 +136,17 @@ def _read(spectrum: dict[str, Any], modality: str) -> PeakList:
         for name, value in spectrum.items()
         if isinstance(value, str | int | float) and name not in _OF_THE_FILE
     }
-    if selected.get("charge state") is not None:
-        about["charge state"] = str(selected["charge state"])
-    return PeakList(
-        modality,
-        mass_peaks(*arrays),
+    known = Fields(
         precursor_mz=_positive(selected.get("selected ion m/z")),
         ion_mode="+" if "positive scan" in spectrum else "-" if "negative scan" in spectrum else None,
         collision_energy=None if energy is None else f"{energy:g} eV",
-        about=about,
     )
+    charge = selected.get("charge state")
+    if charge is not None:
+        about["charge state"] = str(charge)
+    if isinstance(charge, int | float) and known["precursor_mz"] and known["ion_mode"]:
+        known.update(protonated(int(charge), known["ion_mode"], about, "charge state"))
+    return PeakList(modality, mass_peaks(*arrays), about=about, **known)
 
 
 def _precursor(spectrum: dict[str, Any]) -> tuple[dict[str, Any], float | None]:
