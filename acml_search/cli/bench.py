@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -38,7 +38,7 @@ Where = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 Seen = Annotated[
-    str,
+    Literal["report", "drop", "fail"],
     typer.Option(help="Molecules that the model's training saw: report them, drop them, or fail."),
 ]
 Cache = Annotated[
@@ -54,7 +54,8 @@ def recall(
     library: Library = None,
     more: More = None,
     direction: Annotated[
-        str, typer.Option(help="to-molecule: observations rank molecules. to-record: molecules rank records.")
+        Literal["to-molecule", "to-record"],
+        typer.Option(help="to-molecule: observations rank molecules. to-record: molecules rank records."),
     ] = "to-molecule",
     formula_filter: Annotated[
         bool, typer.Option("--formula-filter", help="Rank only among molecules of the truth's formula.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,7 +20,7 @@ def build_index(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the index.")] = Path("indexes/default"),
     modalities: Annotated[
-        str, typer.Option(help="Record sides to derive from the structures, with commas between.")
+        str, typer.Option(help="Record sides to derive from the structures, with commas between; or none.")
     ] = "smiles",
     records: options.Records = None,
     model: options.Model = "acml-base",
@@ -33,7 +33,8 @@ def build_index(
     smiles_column: options.SmilesColumn = None,
     tautomer: options.Tautomer = False,
     engine: Annotated[
-        str, typer.Option(help="What makes the shards: local (processes of this machine) or ray (a cluster).")
+        Literal["local", "ray"],
+        typer.Option(help="What makes the shards: processes of this machine, or a ray cluster."),
     ] = "local",
     restart: options.Restart = False,
     json: options.Json = False,
@@ -51,7 +52,7 @@ def build_index(
     report = build(
         library or None,
         out,
-        modalities=names(modalities),
+        modalities=() if modalities == "none" else names(modalities),
         records=wanted_records(records),
         model=model,
         factory=factory,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,7 +28,7 @@ def map_(
             help="Column of the library, or what `acml-search probe` names: logP, ketone, ...",
         ),
     ] = "molecular weight",
-    method: Annotated[str, typer.Option(metavar="pca|umap|tsne", help="How it is made flat.")] = "pca",
+    method: Annotated[Literal["pca", "umap", "tsne"], typer.Option(help="How it is made flat.")] = "pca",
     n: Annotated[int, typer.Option("--n", min=2, help="Molecules, a seeded choice.")] = 5_000,
     seed: Seed = 0,
     model: OwnModel = None,

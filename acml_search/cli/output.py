@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,8 +14,16 @@ import typer
 
 
 def print_json(document: Any) -> None:
-    """One JSON document and nothing else."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """One JSON document and nothing else. JSON has no NaN: it is null there."""
+    typer.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def columns(rows: Sequence[Sequence[object]]) -> str:
@@ -37,14 +46,23 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def print_report(report: dict[str, Any], as_json: bool) -> None:
-    """What was built: JSON, or a line for the molecules and one per space."""
+    """What was built: JSON, or a line for the molecules and one per space. Files that were cut off are named
+    on stderr.
+    """
+    for damage in report["damaged"]:
+        typer.echo(f"acml-search: {damage}", err=True)
     if as_json:
         print_json(report)
         return
     place = report["index"]
     counts = ", ".join(f"{report[what]:,} {what}" for what in ("molecules", "duplicates", "rejected"))
-    already = " (complete already, nothing to do)" if report.get("complete") else ""
+    already = " (complete already, nothing to do)" if report["already_complete"] else ""
     lines = [f"{place}: {counts}{already}"]
+    if "added" in report:
+        new = ", ".join(
+            f"{report['added'][what]:,} {what}" for what in ("molecules", "duplicates", "rejected")
+        )
+        lines.append(f"  of these added now: {new}")
     for name, space in report["spaces"].items():
         line = f"  {name}: {space['graph']:,} graph vectors, {space['records']:,} records"
         if space["factory"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,14 +19,14 @@ def fit(
     target: Annotated[list[str], typer.Option(help="Column to predict; may be repeated.")],
     out: Annotated[Path, typer.Option(help="Folder for the model.")],
     task: Annotated[
-        str | None,
-        typer.Option(help="regression or classification. Default: by the labels (0 and 1 are classes)."),
+        Literal["regression", "classification"] | None,
+        typer.Option(help="Default: by the labels (0 and 1 are classes)."),
     ] = None,
     finetune: Annotated[
         bool, typer.Option("--finetune", help="Train the graph trunk further, instead of a head on it.")
     ] = False,
     head: Annotated[
-        str,
+        Literal["auto", "linear", "kernel", "boosted"],
         typer.Option(
             help="linear, kernel (likeness to known molecules), boosted (trees), or auto: the best on an "
             "inner part."

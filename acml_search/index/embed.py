@@ -183,14 +183,18 @@ def records_file(modality: str) -> str:
     return f"records.{modality}.parquet"
 
 
-def read_marker(folder: Path) -> dict[str, Any] | None:
-    """The marker of a finished shard; None when it is unfinished, or a file of it is missing or cut short."""
+def read_marker(folder: Path, *, check: bool = False) -> dict[str, Any] | None:
+    """The marker of a finished shard; None when it is unfinished, or a file of it is missing or cut short.
+    `check`: or has other contents than were written.
+    """
     try:
         marker = json.loads((folder / DONE).read_text(encoding="utf-8"))
         sizes = {name: (folder / name).stat().st_size for name in marker["files"]}
     except (OSError, ValueError):
         return None
     if any(sizes[name] != entry["bytes"] for name, entry in marker["files"].items()):
+        return None
+    if check and any(sha256(folder / name) != entry["sha256"] for name, entry in marker["files"].items()):
         return None
     return dict(marker)
 

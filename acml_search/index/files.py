@@ -45,6 +45,20 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     flush(path.parent)
 
 
+def remove_folder(folder: Path, last: str) -> None:
+    """Remove a folder, if there is one. The file that tells what it is goes `last`: what an interruption
+    leaves is still known for ours.
+    """
+    if not folder.is_dir():
+        return
+    for inside in folder.iterdir():
+        if inside.is_dir() and not inside.is_symlink():
+            shutil.rmtree(inside, ignore_errors=True)
+        elif inside.name != last:
+            inside.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def flush(path: Path) -> None:
     """Ask the disk to keep what was written to this file or directory, should the power fail."""
     handle = os.open(path, os.O_RDONLY)

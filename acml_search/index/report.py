@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from acml_search.index.files import read_sealed
 from acml_search.index.manifest import BUILD, Manifest
+from acml_search.library.lines import CUT_OFF
+
+COUNTS = ("rows", "molecules", "rejected", "duplicates", "no_record")
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What an index holds, and whether it was complete before; seconds per stage of the run that made it."""
+    """What an index holds, and whether it was complete already; seconds per stage of the run that made it.
+    before: what it held before a library was added.
+    """
 
     index: Path
     manifest: Manifest
     seconds: dict[str, float]
     complete: bool
+    before: Mapping[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of `build-index --json`."""
@@ -32,16 +42,27 @@ class BuildReport:
                 "reason": graph.get("reason"),
                 "bytes_per_vector": graph.get("bytes_per_vector"),
             }
+        counts = {name: self.manifest.counts[name] for name in COUNTS}
+        before = self.before
+        added = {} if before is None else {"added": {name: counts[name] - before[name] for name in COUNTS}}
         return {
             "index": str(self.index),
-            **{
-                name: self.manifest.counts[name]
-                for name in ("rows", "molecules", "rejected", "duplicates", "no_record")
-            },
+            **counts,
+            **added,
             "spaces": spaces,
             "seconds": self.seconds,
-            "complete": self.complete,
+            "already_complete": self.complete,
+            "damaged": self.damaged(),
         }
+
+    def damaged(self) -> list[str]:
+        """What was said of library files that end in damage, so that rows after it are missing."""
+        path = self.index / "rejects.parquet"
+        if not path.exists():
+            return []
+        table = pq.read_table(path, columns=["source_row", "reason"])
+        found = table.filter(pc.match_substring(table["reason"], CUT_OFF)).to_pylist()
+        return [f"row {one['source_row']:,}: {one['reason']}" for one in found]
 
 
 def build_seconds(out: Path) -> dict[str, float]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from acml_search.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.index.files import remove_folder
 from acml_search.index.manifest import NAME, Manifest, read_manifest
 
 
@@ -56,16 +56,33 @@ def existing_at(out: Path, ignore_damage: bool) -> Manifest | None:
 
 def put_in_place(new: Path, out: Path) -> None:
     """Rename `new` to `out`; what was there is moved aside first and removed last."""
-    aside = out.with_name(f"{out.name}.replaced")
+    aside = _aside(out)
     if out.exists():
         os.replace(out, aside)
     os.replace(new, out)
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_folder(aside, last=NAME)
 
 
 def _recover(out: Path) -> None:
     """Finish or undo a replacement that was interrupted between its renames."""
-    aside = out.with_name(f"{out.name}.replaced")
+    aside = _aside(out)
     if aside.exists() and not out.exists():
         os.replace(aside, out)
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_folder(aside, last=NAME)
+
+
+def _aside(out: Path) -> Path:
+    """Where the index at `out` goes while another takes its place. Raises ConfigError where something of the
+    user's has that name.
+    """
+    aside = out.with_name(f"{out.name}.replaced")
+    if os.path.lexists(aside) and not (aside / NAME).is_file() and not _is_empty(aside):
+        raise ConfigError(
+            f"{aside} is in the way: the index at {out} is moved there while another replaces it; rename it, "
+            "or choose another --out"
+        )
+    return aside
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())

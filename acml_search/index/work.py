@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from acml_search.encoders.card import ModelCard
 from acml_search.errors import ConfigError
 from acml_search.index import finalise
 from acml_search.index.embed import ShardJob
-from acml_search.index.files import canonical, write_atomic, write_sealed
+from acml_search.index.files import canonical, remove_folder, write_atomic, write_sealed
 from acml_search.index.manifest import (
     BUILD,
     FORMAT_VERSION,
@@ -56,6 +55,9 @@ class Plan:
         check_engine(self.engine)
         if self.out.name in ("", ".."):  # the work goes on beside it, under its name
             raise ConfigError(f"the folder {str(self.out)!r} has no name; give it one, such as indexes/mine")
+        for name, value in (("workers", self.workers), ("shard_size", self.options["shard_size"])):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise ConfigError(f"{name} is {value!r}; give a whole number")
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"{self.workers} workers were asked for; at least one is needed")
         if self.options["shard_size"] < 1:
@@ -82,6 +84,11 @@ class Plan:
         """The state of the work folder, or {} when there is none. Raises ConfigError when it is of another
         job.
         """
+        if self.work.exists() and not self._is_ours():
+            raise ConfigError(
+                f"{self.work} is in the way: the index at {self.out} is made there; rename it, or choose "
+                "another --out"
+            )
         if self.restart:
             self.discard()
         state = finalise.read_json(self.work / "job.json") or {}
@@ -98,6 +105,15 @@ class Plan:
                 f"{self.work} was begun with other versions of the software; use --restart to begin again"
             )
         return state
+
+    def _is_ours(self) -> bool:
+        """Is the work folder one, and not something of the user's with its name? What an interruption can
+        leave of it begins with its job or a dot.
+        """
+        if not self.work.is_dir():
+            return False
+        names = [path.name for path in self.work.iterdir()]
+        return "job.json" in names or all(name.startswith(".") for name in names)
 
     def settle(self) -> BuildReport:
         """Resume or begin, unless all is done already. Raises ConfigError when another index is there."""
@@ -118,10 +134,16 @@ class Plan:
                     "or --restart to replace it"
                 )
             self.discard()
-            return BuildReport(self.out, existing, build_seconds(self.out), complete=True)
+            return BuildReport(
+                self.out,
+                existing,
+                build_seconds(self.out),
+                complete=True,
+                before=existing.counts if self.base else None,
+            )
 
     def discard(self) -> None:
-        shutil.rmtree(self.work, ignore_errors=True)
+        remove_folder(self.work, last="job.json")
 
     def run(self) -> BuildReport:
         """Embed what is missing, merge, index, and put the result in place."""
@@ -180,7 +202,13 @@ class Plan:
         write_manifest(new, manifest)
         put_in_place(new, self.out)
         self.discard()
-        return BuildReport(self.out, manifest, seconds, complete=False)
+        return BuildReport(
+            self.out,
+            manifest,
+            seconds,
+            complete=False,
+            before=self.base.manifest.counts if self.base else None,
+        )
 
     def _details(self, new: Path) -> dict[tuple[str, str], dict[str, Any]]:
         if self.kind == "index":

@@ -37,7 +37,7 @@ def smiles_column(names: Sequence[str], wanted: str | None) -> int | None:
         return folded.index(wanted.strip().casefold()) if wanted.strip().casefold() in folded else None
     for usual in USUAL_NAMES:
         if usual in folded:
-            return folded.index(usual)
+            return list(names).index(usual) if usual in names else folded.index(usual)
     return None
 
 

@@ -20,6 +20,8 @@ MAX_LINE = 1 << 20
 _CHUNK = 1 << 16
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+CUT_OFF = "damaged or cut off"
+"""of a file whose rows after some place are missing; what lists rejects can be asked for it"""
 DAMAGED = (EOFError, OSError, zlib.error)
 
 
@@ -152,7 +154,7 @@ def _split(stream: BinaryIO, end: bytes) -> Iterator[tuple[bytes, str | None]]:
         try:
             chunk = cast(io.BufferedReader, stream).read1(_CHUNK)
         except DAMAGED as error:
-            reason = f"the file is damaged or cut off here, and nothing after this was read: {error}"
+            reason = f"the file is {CUT_OFF} here, and nothing after this was read: {error}"
             yield rest, reason
             return
         if not chunk:

@@ -172,6 +172,12 @@ def open_library(
     """
     if isinstance(paths, str | Path):
         paths = [paths]
+    if not isinstance(paths, Iterable):
+        raise ConfigError(f"a library is the path of a file, or a list of them, and not {paths!r}")
+    if smiles_column is not None and not isinstance(smiles_column, str):
+        raise ConfigError(
+            f"smiles_column is {smiles_column!r}; give the column's name, or its number from 1 as text"
+        )
     if limit is not None and limit < 0:
         raise ConfigError(f"a limit of {limit} rows makes no sense")
     check_measured(records or ())

@@ -84,6 +84,12 @@ def read_labelled(
             f"{path}: {len(found.mols)} molecules with a label of {', '.join(targets)} are too few; "
             f"{LEAST} are needed" + (f"; the first bad row: {found.rejected[0].reason}" if rejected else "")
         )
+    if all(len(np.unique(column[np.isfinite(column)])) < 2 for column in found.y.T):
+        value = found.y[np.isfinite(found.y)][0]
+        raise ConfigError(
+            f"{path}: every label of {', '.join(targets)} is {value:g}, so there is nothing to learn; give "
+            "molecules of both classes, or with different values"
+        )
     return found
 
 

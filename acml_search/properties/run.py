@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,8 @@ def predict(
     """
     if out.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"{out}: predictions are written as .csv or .parquet; name such a file with --out")
+    if out.exists() and library.exists() and out.samefile(library):
+        raise ConfigError(f"{out}: this is the library itself; name another file with --out")
     fitted = load(directory, load_model(model or read_card_of(directory)["base"]))
     rows = open_library([library], smiles_column=smiles_column)
     names = _column_names(fitted.targets)
@@ -135,6 +138,8 @@ def predict(
             f"{library}: it has a column {taken[0]!r} already, which the answer needs; rename it"
         )
     kinds = rows.metadata_types
+    if out.suffix == ".csv":  # which has no lists: they are written as JSON
+        kinds = {name: pa.string() if pa.types.is_nested(kind) else kind for name, kind in kinds.items()}
     spelled = smiles_column or "smiles"
     schema = pa.schema(
         [
@@ -209,6 +214,8 @@ def _table(
 
 
 def _as(kind: pa.DataType, value: object) -> object:
+    if isinstance(value, list | dict) and pa.types.is_string(kind):
+        return json.dumps(value, ensure_ascii=False, default=str)
     return str(value) if value is not None and pa.types.is_string(kind) else value
 
 

@@ -61,7 +61,7 @@ def built(library: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFact
     """The index of `library`, by two processes in shards of 9 rows."""
     out = tmp_path_factory.mktemp("built") / "index"
     report = build_index(library, out, model=tiny_model, workers=2, shard_size=9).to_dict()
-    assert not report["complete"]
+    assert not report["already_complete"]
     return out
 
 
@@ -125,7 +125,7 @@ def test_a_sound_index_verifies(built: Path) -> None:
 def test_the_same_command_again_does_nothing(built: Path, library: Path, tiny_model: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in built.rglob("*")}
     report = build_index(library, built, model=tiny_model, workers=1, shard_size=500).to_dict()
-    assert report["complete"]
+    assert report["already_complete"]
     assert report["molecules"] == 70
     assert before == {path: path.stat().st_mtime_ns for path in built.rglob("*")}
     assert [path.name for path in built.parent.iterdir()] == ["index"]
@@ -201,6 +201,9 @@ def test_a_half_written_shard_is_made_again(
             build_index(library, out, model=tiny_model, workers=2, shard_size=9)
     cut = tmp_path / "index.building" / "shards" / "000003" / "smiles.graph.parquet"
     cut.write_bytes(cut.read_bytes()[:100])
+    for file in ("smiles.graph.parquet", "molecules.parquet"):  # or one as long, of zeros
+        blank = tmp_path / "index.building" / "shards" / "000001" / file
+        blank.write_bytes(blank.read_bytes()[:50] + bytes(blank.stat().st_size - 50))
     with pytest.raises(ConfigError, match="unfinished build"):
         build_index(library, out, model=tiny_model, workers=2, shard_size=10)
     build_index(library, out, model=tiny_model, workers=2, shard_size=9)

@@ -118,6 +118,20 @@ def test_csv_without_header(tmp_path: Path):
     assert "its columns are 'x-1', 'CCO'" in refusal(tmp_path / "c.csv", "x-1,CCO\n", smiles_column="3")
 
 
+def test_a_number_is_one_also_where_the_first_row_holds_it(tmp_path: Path):
+    rows = rows_of(tmp_path / "a.csv", "CCO,1\nCCN,2\n", smiles_column="1")
+    assert [(row.text, row.metadata) for row in rows] == [("CCO", {"name": "1"}), ("CCN", {"name": "2"})]
+    (row,) = rows_of(tmp_path / "b.csv", "smiles,1\nCCO,C\n", smiles_column="1")
+    assert row.text == "C"  # a column of that name
+
+
+@pytest.mark.parametrize("names", ["SMILES,smiles", "smiles,SMILES"])
+def test_the_column_named_exactly_so_comes_first(tmp_path: Path, names: str):
+    at = names.split(",").index("smiles")
+    (row,) = rows_of(tmp_path / "a.csv", f"{names}\n{'CCO,CCC' if at else 'CCC,CCO'}\n")
+    assert row.text == "CCC"
+
+
 def test_smiles_column_by_name(tmp_path: Path):
     text = "smiles,Product\nC,CCO\n"
     (row,) = rows_of(tmp_path / "a.csv", text, smiles_column="Product")

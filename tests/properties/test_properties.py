@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 from rdkit import Chem
 
@@ -177,6 +179,15 @@ def test_labels_are_read_merged_and_rejected_with_reasons(labels: Path) -> None:
     assert read_labelled(labels, ["oxygen"]).task == "classification"
 
 
+@pytest.mark.parametrize("values", [{"1"}, {"2.5"}])
+def test_labels_that_are_all_the_same_teach_nothing(values: set[str], tmp_path: Path) -> None:
+    path = tmp_path / "same.csv"
+    (value,) = values
+    path.write_text("smiles,y\n" + "\n".join(f"{'C' * n}O,{value}" for n in range(1, 30)))
+    with pytest.raises(ConfigError, match=f"every label of y is {value}, so there is nothing to learn"):
+        read_labelled(path, ["y"])
+
+
 def test_a_wrong_column_or_class_is_named(labels: Path) -> None:
     with pytest.raises(
         LibraryError, match="no column 'weight' to predict; its columns are size, oxygen, vendor"
@@ -271,6 +282,12 @@ def test_fit_and_predict_from_the_command_line(
         for what in ("prediction", "uncertainty")
     )
     assert "unclosed ring" in (tmp_path / "p.csv.rejects.csv").read_text()
+    spectra = tmp_path / "spectra.parquet"
+    pq.write_table(pa.table({"smiles": ["CCO"], "shifts": [[18.0, 58.1]]}), spectra)
+    run(["properties", "predict", str(out), str(spectra), "--out", str(tmp_path / "s.csv")])
+    assert pacsv.read_csv(tmp_path / "s.csv").to_pydict()["shifts"] == ["[18.0, 58.1]"]
+    with pytest.raises(ConfigError, match="the library itself"):
+        predict(out, library, library)
 
 
 def test_another_base_model_is_refused(labels: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def open_source(path: Path, smiles_column: str | None = None, records: Sequence[
     _discover()
     ending = path.with_suffix("").suffix if path.suffix.lower() == ".gz" else path.suffix
     source = registered.get(ending.lower())
+    if path.is_dir():
+        raise LibraryError(path, "this is a directory; name the files in it")
     if source is None:
         raise LibraryError(
             path,

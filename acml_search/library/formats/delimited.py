@@ -120,7 +120,10 @@ def _layout(path: Path, head: str, wanted: str | None) -> _Layout:
     except csv.Error as error:
         raise LibraryError(path, f"the first line cannot be split into fields: {error}") from error
     names = [field.strip() for field in fields]
-    at = smiles_column(names, wanted)
+    # A number may be the name of a column, or stand in the first row of a file without names.
+    number = _number(wanted, len(names))
+    headless = number is not None and _is_structure(fields[number], least=1)
+    at = None if headless else smiles_column(names, wanted)
     has_header = True
     if at is None:
         at = _structure_column(path, names, wanted)
@@ -133,8 +136,8 @@ def _layout(path: Path, head: str, wanted: str | None) -> _Layout:
 
 def _structure_column(path: Path, fields: list[str], wanted: str | None) -> int:
     """Position of the SMILES when no name tells it: by number, or by what the first line holds."""
-    if wanted is not None and wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= len(fields):
-        return int(wanted) - 1
+    if (number := _number(wanted, len(fields))) is not None:
+        return number
     if wanted is None:
         for place, field in enumerate(fields):
             if _is_structure(field):
@@ -142,9 +145,18 @@ def _structure_column(path: Path, fields: list[str], wanted: str | None) -> int:
     raise no_smiles_column(path, fields, wanted, hint=_HINT)
 
 
-def _is_structure(field: str) -> bool:
+def _number(wanted: str | None, n: int) -> int | None:
+    """Position of the column that is asked for by its number from 1; None where it is not, or there is none
+    of n.
+    """
+    if wanted is not None and wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= n:
+        return int(wanted) - 1
+    return None
+
+
+def _is_structure(field: str, least: int = 5) -> bool:
     try:
-        return bool(parse(field)[0].GetNumHeavyAtoms() >= 5)
+        return bool(parse(field)[0].GetNumHeavyAtoms() >= least)
     except InvalidMolecule:
         return False
 
