@@ -49,7 +49,7 @@ def remove_folder(folder: Path, last: str) -> None:
     """Remove a folder, if there is one. The file that tells what it is goes `last`: what an interruption
     leaves is still known for ours.
     """
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         return
     for inside in folder.iterdir():
         if inside.is_dir() and not inside.is_symlink():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import pyarrow.dataset as ds
 
 from acml_search.index.files import read_sealed
 from acml_search.index.manifest import BUILD, Manifest
@@ -60,9 +60,10 @@ class BuildReport:
         path = self.index / "rejects.parquet"
         if not path.exists():
             return []
-        table = pq.read_table(path, columns=["source_row", "reason"])
-        found = table.filter(pc.match_substring(table["reason"], CUT_OFF)).to_pylist()
-        return [f"row {one['source_row']:,}: {one['reason']}" for one in found]
+        found = ds.dataset(path).to_table(
+            ["source_row", "reason"], filter=pc.match_substring(ds.field("reason"), CUT_OFF)
+        )
+        return [f"row {one['source_row']:,}: {one['reason']}" for one in found.to_pylist()]
 
 
 def build_seconds(out: Path) -> dict[str, float]:

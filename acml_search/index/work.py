@@ -107,13 +107,11 @@ class Plan:
         return state
 
     def _is_ours(self) -> bool:
-        """Is the work folder one, and not something of the user's with its name? What an interruption can
-        leave of it begins with its job or a dot.
-        """
+        """Is the work folder one, and not something of the user's with its name?"""
         if not self.work.is_dir():
             return False
         names = [path.name for path in self.work.iterdir()]
-        return "job.json" in names or all(name.startswith(".") for name in names)
+        return "job.json" in names or all(name.startswith(".job.json.") for name in names)
 
     def settle(self) -> BuildReport:
         """Resume or begin, unless all is done already. Raises ConfigError when another index is there."""
