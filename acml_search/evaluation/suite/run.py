@@ -107,10 +107,15 @@ def measure_suite(options: SuiteOptions) -> dict[str, Any]:
             summary = _summary(bench, options, clock, results)
             summary["seconds_by_question"] = seconds
             summary["left"] = [one.name for one in left]
-            write_json(summary, options.out / SUMMARY)  # after each, so that what is done is of use
-            page = suite_page(summary, results, options.out)
-            (options.out / PAGE).write_text(page, encoding="utf-8")
+            _write(summary, results, options.out)  # after each, so that what is done is of use
+    summary["peak_memory_mb"] = _peak_memory()  # of workers it is known when they have ended
+    _write(summary, results, options.out)
     return summary
+
+
+def _write(summary: dict[str, Any], results: list[dict[str, Any]], out: Path) -> None:
+    write_json(summary, out / SUMMARY)
+    (out / PAGE).write_text(suite_page(summary, results, out), encoding="utf-8")
 
 
 def _check(question: Question, file: QueryFile, suite: Suite, card: ModelCard) -> None:
