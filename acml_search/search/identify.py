@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,8 @@ from acml_search.chem.molecule import parse
 from acml_search.encoders.card import missing_space, read_card
 from acml_search.errors import ConfigError
 from acml_search.search.answer import Answer, HitList
+from acml_search.search.asked import Asked, Scored
 from acml_search.search.candidates import Candidates, gather
-from acml_search.search.filters import Filters
 from acml_search.search.hits import NO_HIT, Hits
 from acml_search.search.observation import MASS
 from acml_search.search.why import compared_of, whys
@@ -28,39 +28,6 @@ if TYPE_CHECKING:
     from acml_search.search.observation import Observation
 
 COMPARED = 200  # candidates whose peaks are compared one by one
-
-
-class Asked(NamedTuple):
-    """Observations of one compound and what is the same for all of a call.
-
-    passing: keys that pass the filter, ascending, None for all. wanted: answer about these keys, whatever
-    their rank, instead of the first k. occlude: say which peaks of a mass spectrum matter most.
-    """
-
-    observations: Sequence[Observation]
-    k: int
-    filters: Filters
-    passing: npt.NDArray[np.int64] | None
-    rerank: bool = True
-    wanted: npt.NDArray[np.int64] | None = None
-    occlude: bool = False
-    notes: Sequence[str] = ()
-    seconds: float = 0.0
-    """that the filter took"""
-
-
-class Scored(NamedTuple):
-    """Candidates in their final order.
-
-    totals: (n,) float64 sum of the logits; parts: (n,) float64 by space; compared: spaces whose peaks were
-    compared one by one, with `n_compared` candidates, the first ones.
-    """
-
-    candidates: Candidates
-    totals: npt.NDArray[np.float64]
-    parts: dict[str, npt.NDArray[np.float64]]
-    compared: list[str]
-    n_compared: int = 0
 
 
 class Identifier:
@@ -227,7 +194,7 @@ class Identifier:
         notes += asked.notes
         beyond = [str(hits.hits.keys[0, i]) for i, rank in enumerate(hits.ranks or ()) if rank is None]
         if beyond:
-            notes.append(f"without a rank, for a search does not look at them: {', '.join(beyond)}")
+            notes.append(f"no candidates of a search, so without a rank: {', '.join(beyond)}")
         if asked.wanted is None and len(hits) < asked.k:
             why = "" if asked.passing is None else f"; molecules that pass the filter: {len(asked.passing):,}"
             notes.append(f"{len(hits):,} of the {asked.k:,} hits asked for{why}")

@@ -15,9 +15,10 @@ from acml_search.encoders.card import read_card
 from acml_search.errors import ConfigError, InvalidMolecule
 from acml_search.index.opened import IndexDirectory
 from acml_search.search.answer import Answer
+from acml_search.search.asked import Asked
 from acml_search.search.engine import Engine, Plan, Query, Side
 from acml_search.search.filters import Conditions, Filters
-from acml_search.search.identify import Asked, Identifier
+from acml_search.search.identify import Identifier
 from acml_search.search.observation import Observation, of_record, read_observation, with_precursor
 
 MOST = 10_000  # largest k

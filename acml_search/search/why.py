@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from acml_search.encoders.model import Model
     from acml_search.index.opened import IndexDirectory
-    from acml_search.search.identify import Asked, Scored
+    from acml_search.search.asked import Asked, Scored
     from acml_search.search.observation import Observation
 
 Whys = list[dict[str, Any]]
