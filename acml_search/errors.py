@@ -7,6 +7,7 @@
     ├── LibraryError         a library file that cannot be read
     ├── IndexNotFound        no index where one was expected
     ├── IndexCorrupt         an index file is missing, damaged or of another format
+    ├── IndexReplaced        another index took the place of one that is being asked
     ├── SpaceMismatch        vectors of one space offered to another
     ├── FilterError          a filter that cannot be applied
     ├── CheckpointError      a model that cannot be loaded
@@ -85,6 +86,14 @@ class IndexCorrupt(AcmlSearchError):
         self.path = str(path)
         self.reason = reason
         super().__init__(f"{path}: {reason}")
+
+
+class IndexReplaced(AcmlSearchError):
+    """Another index took the place of one while it was asked: an answer may be made of both."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = str(path)
+        super().__init__(f"{path}: this index was replaced by another while it was asked; ask again")
 
 
 class SpaceMismatch(AcmlSearchError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError, IndexCorrupt, IndexNotFound, SpaceMismatch
-from acml_search.index.manifest import Manifest, SpaceInfo, read_manifest
+from acml_search.errors import ConfigError, IndexCorrupt, IndexNotFound, IndexReplaced, SpaceMismatch
+from acml_search.index.manifest import NAME, Manifest, SpaceInfo, read_manifest
 
 if TYPE_CHECKING:
     from acml_search.index.vectors import VectorIndex
@@ -33,6 +34,7 @@ class IndexDirectory:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._identity = self._seen()
         self.manifest: Manifest = read_manifest(self.path)
         if self.manifest.kind != "index":
             raise IndexNotFound(self.path, "this folder holds embeddings only, without a search index")
@@ -119,6 +121,32 @@ class IndexDirectory:
             found = digests.get(name, "(no such space)")
             if found != space.digest:
                 raise SpaceMismatch(name, space.digest, found)
+
+    def replaced(self) -> bool:
+        """Has a build or `add` put another index here since this one was opened?"""
+        return self._seen() != self._identity
+
+    @contextmanager
+    def unreplaced(self) -> Iterator[None]:
+        """All that is read in here is of one index: its files are opened as they are needed, and those of
+        another would make an answer out of both. Raises IndexReplaced.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.replaced():
+                raise IndexReplaced(self.path) from error
+            raise
+        if self.replaced():
+            raise IndexReplaced(self.path)
+
+    def _seen(self) -> tuple[int, int, int] | None:
+        """What tells the manifest that lies here from one that is put in its place."""
+        try:
+            found = (self.path / NAME).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_mtime_ns
 
     def close(self) -> None:
         """Close the catalogue and let go of the mapped files."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from acml_search import modalities
 from acml_search.errors import ConfigError, InvalidRecord
@@ -21,6 +25,9 @@ MOST_PICTURE = 50_000_000  # bytes of a picture
 FEW_DECIMALS = 2  # a precursor written with no more is of unit resolution, or rounded
 COARSE = 0.6  # Da, how far such a precursor may be off
 _ANY_MZ = 1_000.0  # Th, stands for a precursor where only the notation of an adduct is looked at
+
+Given = str | Path | bytes | Mapping[str, Any] | Sequence[float] | npt.NDArray[Any]
+"""an observation: text or a file; a record of its modality, such as a picture's pixels; shifts in ppm"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,40 @@ class Observation:
             "left_out": [one._asdict() for one in self.peaks.left_out],
             **({} if self.neutral_mass is None else {"neutral_mass": self.neutral_mass}),
         }
+
+
+def read_observations(
+    observations: Mapping[str, Given | Sequence[Given]] | Sequence[Observation], adduct: str | None = None
+) -> list[Observation]:
+    """Observations of one compound, given by modality, one or several of each, or read already. Raises
+    ConfigError where there is none, and as `read_observation` does.
+    """
+    if isinstance(observations, Mapping):
+        read = [
+            read_observation(name, one, adduct=adduct)
+            if isinstance(one, str | Path)
+            else of_record(name, one, "a record")
+            for name, given in observations.items()
+            for one in _each(given)
+        ]
+    else:
+        read = list(observations)
+        if not all(isinstance(one, Observation) for one in read):
+            raise ConfigError("observations are given by modality, such as {'c_nmr': '155.4, 151.7'}")
+    if not read:
+        raise ConfigError("there is no observation; give at least one")
+    return read
+
+
+def _each(given: Given | Sequence[Given]) -> Sequence[Given]:
+    """One observation or several, of a list; a list of numbers is one, the shifts of a spectrum."""
+    if isinstance(given, np.ndarray) and given.ndim == 1:
+        given = given.tolist()
+    if not isinstance(given, list | tuple):
+        return [cast("Given", given)]
+    if given and all(isinstance(one, Real) for one in given):
+        return [{"shifts": list(given)}]
+    return list(given)
 
 
 def read_observation(modality: str, given: str | Path, *, adduct: str | None = None) -> Observation:

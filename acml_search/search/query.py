@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from numbers import Real
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, Unpack, cast, overload
+from typing import Literal, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,9 @@ from acml_search.search.asked import Asked
 from acml_search.search.engine import Engine, Plan, Query, Side
 from acml_search.search.filters import Conditions, Filters
 from acml_search.search.identify import Identifier
-from acml_search.search.observation import Observation, of_record, read_observation, with_precursor
+from acml_search.search.observation import Given, Observation, read_observations, with_precursor
 
 MOST = 10_000  # largest k
-
-Given = str | Path | bytes | Mapping[str, Any] | Sequence[float] | npt.NDArray[Any]
-"""an observation: text or a file; a record of its modality, such as a picture's pixels; shifts in ppm"""
 
 
 class Index:
@@ -33,12 +30,20 @@ class Index:
     path: the index directory. model: name or directory of the checkpoint that encodes queries; by default the
     one the index was built with. It is loaded when a query first needs it.
 
+    An index that was built anew or added to meanwhile is opened anew by the next question; one that is
+    replaced while a question is answered raises IndexReplaced.
+
     Raises IndexNotFound or IndexCorrupt when there is no usable index at `path`, CheckpointError or
     SpaceMismatch when `model` is none or not the index's.
     """
 
     def __init__(self, path: Path | str, *, model: Path | str | None = None) -> None:
         self.path = Path(path)
+        self._model = model
+        self._open()
+
+    def _open(self) -> None:
+        model = self._model
         self._directory = IndexDirectory(self.path)
         if model is not None:  # a wrong one is refused also where stored vectors would do
             self._directory.check_spaces({n: space.digest for n, space in read_card(model).spaces.items()})
@@ -127,11 +132,12 @@ class Index:
         read gives its error. What is wrong with the options is raised at once, before the first answer."""
         _check_k(k)
         filters = filters or Filters()
-        sides = self._sides(modality)
-        started = time.perf_counter()
-        keys = filters.keys(self._directory.catalog)
-        plan = Plan(int(k), filters, keys, sides, time.perf_counter() - started)
-        return self._engine.answers(iter(queries), plan)
+        with self._current():
+            sides = self._sides(modality)
+            started = time.perf_counter()
+            keys = filters.keys(self._directory.catalog)
+            plan = Plan(int(k), filters, keys, sides, time.perf_counter() - started)
+        return _watched(self._engine.answers(iter(queries), plan), self._directory)
 
     def identify(
         self,
@@ -156,10 +162,11 @@ class Index:
         as in `search`.
         Raises InvalidRecord for an observation that cannot be used, FilterError, ConfigError, SpaceMismatch.
         """
-        read = self._observed(observations, adduct)
+        read = read_observations(observations, adduct)
         given, notes = with_precursor(conditions, read) if by_precursor else (conditions, [])
         filters = Filters(**given)
-        return self._identified(read, filters, k, rerank=rerank, notes=notes, occlude=occlude)
+        with self._current():
+            return self._identified(read, filters, k, rerank=rerank, notes=notes, occlude=occlude)
 
     def explain(
         self,
@@ -173,6 +180,23 @@ class Index:
 
         Raises as `identify` does, and ConfigError for a key that the index does not hold.
         """
+        read = read_observations(observations, adduct)
+        # The others that compete are those that a search would compare them with.
+        given, notes = with_precursor({}, read)
+        with self._current():
+            wanted = self._keys(keys)
+            return self._identified(
+                read,
+                Filters(**given),
+                len(wanted),
+                rerank=rerank,
+                notes=notes,
+                wanted=wanted,
+                occlude=True,
+            )
+
+    def _keys(self, keys: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Keys of molecules, ascending. Raises ConfigError for one that the index does not hold."""
         known = {int(key) for key in keys}
         largest = np.iinfo(np.int64).max
         wanted = np.array(sorted(key for key in known if 0 <= key <= largest), np.int64)
@@ -180,37 +204,14 @@ class Index:
         if missing or not known:
             what = f"no molecule {missing[0]}" if missing else "nothing to explain without a key"
             raise ConfigError(f"{self.path}: {what}; keys are in the answers of `acml-search query`")
-        read = self._observed(observations, adduct)
-        # The others that compete are those that a search would compare them with.
-        given, notes = with_precursor({}, read)
-        return self._identified(
-            read,
-            Filters(**given),
-            len(wanted),
-            rerank=rerank,
-            notes=notes,
-            wanted=wanted,
-            occlude=True,
-        )
+        return wanted
 
-    def _observed(
-        self, observations: Mapping[str, Given | Sequence[Given]] | Sequence[Observation], adduct: str | None
-    ) -> list[Observation]:
-        if isinstance(observations, Mapping):
-            read = [
-                read_observation(name, one, adduct=adduct)
-                if isinstance(one, str | Path)
-                else of_record(name, one, "a record")
-                for name, given in observations.items()
-                for one in _each(given)
-            ]
-        else:
-            read = list(observations)
-            if not all(isinstance(one, Observation) for one in read):
-                raise ConfigError("observations are given by modality, such as {'c_nmr': '155.4, 151.7'}")
-        if not read:
-            raise ConfigError("there is no observation; give at least one")
-        return read
+    def _current(self) -> AbstractContextManager[None]:
+        """The index that lies here now, for one question."""
+        if self._directory.replaced():
+            self._directory.close()
+            self._open()
+        return self._directory.unreplaced()
 
     def _identified(
         self,
@@ -262,15 +263,16 @@ class Index:
         return [*records, Side(likeness, "graph")]
 
 
-def _each(given: Given | Sequence[Given]) -> Sequence[Given]:
-    """One observation or several, of a list; a list of numbers is one, the shifts of a spectrum."""
-    if isinstance(given, np.ndarray) and given.ndim == 1:
-        given = given.tolist()
-    if not isinstance(given, list | tuple):
-        return [cast("Given", given)]
-    if given and all(isinstance(one, Real) for one in given):
-        return [{"shifts": list(given)}]
-    return list(given)
+def _watched(
+    answers: Iterator[Answer | InvalidMolecule], directory: IndexDirectory
+) -> Iterator[Answer | InvalidMolecule]:
+    """The answers, each of one index. Raises IndexReplaced."""
+    while True:
+        with directory.unreplaced():
+            answer = next(answers, None)
+        if answer is None:
+            return
+        yield answer
 
 
 def _check_k(k: int) -> None:

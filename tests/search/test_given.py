@@ -12,8 +12,8 @@ import pytest
 import acml_search
 from acml_search.errors import ConfigError, InvalidRecord
 from acml_search.search.nmr_given import nmr_peaks
-from acml_search.search.observation import of_record, read_observation
-from acml_search.search.query import Index, _each
+from acml_search.search.observation import _each, of_record, read_observation
+from acml_search.search.query import Index
 
 SHIFTS = "168.1, 153.2, 130.9, 121.2, 115.0, 23.9"
 LONG = "1H NMR (400 MHz, CDCl3) δ " + ", ".join(
