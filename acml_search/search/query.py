@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, Unpack, overload
+from typing import Literal, TypeVar, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from acml_search.encoders.card import read_card
-from acml_search.errors import ConfigError, InvalidMolecule
+from acml_search.errors import ConfigError, IndexReplaced, InvalidMolecule
 from acml_search.index.opened import IndexDirectory
 from acml_search.search.answer import Answer
 from acml_search.search.asked import Asked
@@ -22,6 +22,7 @@ from acml_search.search.identify import Identifier
 from acml_search.search.observation import Given, Observation, read_observations, with_precursor
 
 MOST = 10_000  # largest k
+Result = TypeVar("Result")
 
 
 class Index:
@@ -30,8 +31,9 @@ class Index:
     path: the index directory. model: name or directory of the checkpoint that encodes queries; by default the
     one the index was built with. It is loaded when a query first needs it.
 
-    An index that was built anew or added to meanwhile is opened anew by the next question; one that is
-    replaced while a question is answered raises IndexReplaced.
+    An index that was built anew or added to meanwhile is opened anew by the next question, and so is one that
+    is replaced while a single question is answered; where that happens again, or in a batch, IndexReplaced
+    is raised.
 
     Raises IndexNotFound or IndexCorrupt when there is no usable index at `path`, CheckpointError or
     SpaceMismatch when `model` is none or not the index's.
@@ -64,8 +66,10 @@ class Index:
         search, so k hits come back whenever k molecules pass.
         Raises InvalidMolecule, FilterError, ConfigError (k or modality) or SpaceMismatch (another model).
         """
-        (answer,) = self.search_queries(
-            [Query(smiles)], k=k, filters=Filters(**conditions), modality=modality
+        (answer,) = _twice(
+            lambda: list(
+                self.search_queries([Query(smiles)], k=k, filters=Filters(**conditions), modality=modality)
+            )
         )
         if isinstance(answer, InvalidMolecule):
             raise answer
@@ -165,8 +169,7 @@ class Index:
         read = read_observations(observations, adduct)
         given, notes = with_precursor(conditions, read) if by_precursor else (conditions, [])
         filters = Filters(**given)
-        with self._current():
-            return self._identified(read, filters, k, rerank=rerank, notes=notes, occlude=occlude)
+        return _twice(lambda: self._identified(read, filters, k, rerank=rerank, notes=notes, occlude=occlude))
 
     def explain(
         self,
@@ -183,17 +186,12 @@ class Index:
         read = read_observations(observations, adduct)
         # The others that compete are those that a search would compare them with.
         given, notes = with_precursor({}, read)
-        with self._current():
-            wanted = self._keys(keys)
-            return self._identified(
-                read,
-                Filters(**given),
-                len(wanted),
-                rerank=rerank,
-                notes=notes,
-                wanted=wanted,
-                occlude=True,
+        filters = Filters(**given)
+        return _twice(
+            lambda: self._identified(
+                read, filters, len(set(keys)), rerank=rerank, notes=notes, wanted=keys, occlude=True
             )
+        )
 
     def _keys(self, keys: Sequence[int]) -> npt.NDArray[np.int64]:
         """Keys of molecules, ascending. Raises ConfigError for one that the index does not hold."""
@@ -221,17 +219,19 @@ class Index:
         *,
         rerank: bool,
         notes: Sequence[str] = (),
-        wanted: npt.NDArray[np.int64] | None = None,
+        wanted: Sequence[int] | None = None,
         occlude: bool = False,
     ) -> Answer:
-        _check_k(k)
-        started = time.perf_counter()
-        passing = filters.keys(self._directory.catalog)
-        seconds = time.perf_counter() - started
-        identifier = Identifier(self._directory, self._engine.loaded)
-        return identifier.answer(
-            Asked(read, int(k), filters, passing, rerank, wanted, occlude, notes, seconds)
-        )
+        with self._current():
+            keys = None if wanted is None else self._keys(wanted)
+            _check_k(k)
+            started = time.perf_counter()
+            passing = filters.keys(self._directory.catalog)
+            seconds = time.perf_counter() - started
+            identifier = Identifier(self._directory, self._engine.loaded)
+            return identifier.answer(
+                Asked(read, int(k), filters, passing, rerank, keys, occlude, notes, seconds)
+            )
 
     def close(self) -> None:
         """Let go of the catalogue and the mapped files; a search afterwards opens them again."""
@@ -261,6 +261,14 @@ class Index:
         # the same
         likeness = "smiles" if "smiles" in asked else asked[0]
         return [*records, Side(likeness, "graph")]
+
+
+def _twice(ask: Callable[[], Result]) -> Result:
+    """Once more, and of the other index, where one took its place while it was asked."""
+    try:
+        return ask()
+    except IndexReplaced:
+        return ask()
 
 
 def _watched(
