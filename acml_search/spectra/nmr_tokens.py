@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
+import unicodedata
 from typing import NamedTuple
 
 NUMBER, WORD, DELTA, J, OPEN, CLOSE, PUNCT = "number", "word", "delta", "j", "open", "close", "punct"
@@ -54,7 +55,6 @@ _SIGNS = str.maketrans(
         **dict.fromkeys("；", ";"),
         **dict.fromkeys("：", ":"),
         **dict.fromkeys("．·∙⋅", "."),
-        **{chr(0xFF10 + i): str(i) for i in range(10)},
         **dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "01234567890123456789", strict=True)),
         **dict(zip("（）［］｛｝СНОМАСс", "()[]{}CHOMACc", strict=True)),
         **dict.fromkeys("𝐽𝑱𝙅Ј", "J"),
@@ -78,6 +78,8 @@ _MARKUP = re.compile(r"</?(?:sup|sub|i|b|em|strong|small|span|font|p|br)\b[^<>]{
 _SCRIPTS = re.compile(
     r"[\^_]\{([^{}]{0,12})\}|[\^~_](\d{1,2}[+-]?)[\^~_]|[\^_](?=\w)|\$|\\(?:mathrm|rm|text)\b"
 )
+_DIGIT = re.compile(r"(?![0-9])\d")
+"""of another script: Arabic, Devanagari, ..."""
 _QUOTES = re.compile(r'^\s*"+|(?<=[\d.)])"+\s*$')
 """around all of a pasted text"""
 _DELTA_WORDS = re.compile(r"\\delta\b|\b[Dd]elta(?=[\s:=(_HC])")
@@ -111,6 +113,8 @@ def clean(text: str) -> str:
         if wrong in text:
             text = text.replace(wrong, right)
     text = text.translate(_SIGNS)
+    if not text.isascii():
+        text = _DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)
     if "<" in text:
         text = _MARKUP.sub("", text)
     text = _DELTA_WORDS.sub("δ", _QUOTES.sub("", text))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from acml_search.errors import InvalidRecord
@@ -162,6 +162,8 @@ PIECES = st.sampled_from(
 
 @settings(deadline=None, max_examples=150)
 @given(st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=40).map("".join)))
+@example("\u07c1")  # the digit one of N'Ko
+@example("δ ١٢٨.٥, २०.१")
 def test_any_text_gives_shifts_of_the_text_or_one_sentence(text: str) -> None:
     for modality in ("c_nmr", "h_nmr", None):
         try:
