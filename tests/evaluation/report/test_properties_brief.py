@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from report_files import write_properties
+
 from acml_search.evaluation.report.found import Found
+from acml_search.evaluation.report.page import ReportOptions, make_report
 from acml_search.evaluation.report.properties import brief
 
 
@@ -27,3 +31,14 @@ def test_trunks_of_an_ablation_stand_in_ranks_and_not_among_the_scores() -> None
     assert "| set | metric | molecules | acml | untrained |" in shown
     assert "| full-each | 1.00 |" in shown
     assert "| full | 1.00 |" in shown
+
+
+def test_several_property_benchmarks_are_told_apart_by_name(tmp_path) -> None:
+    readme = tmp_path / "properties.md"
+    readme.write_text("<!-- properties: begin -->\n<!-- properties: end -->\n")
+    one = write_properties(tmp_path)
+    made = (tmp_path / "toynet.json", tmp_path / "othernet.json")
+    made[1].write_text(json.dumps({**one, "benchmark": "othernet"}))
+    make_report(ReportOptions(made, tmp_path / "out", readme))
+    text = readme.read_text()
+    assert text.index("### toynet\n\n| set |") < text.index("### othernet\n\n| set |")

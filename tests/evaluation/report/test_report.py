@@ -280,17 +280,6 @@ def test_the_readme_takes_the_tables_it_has_room_for(folder, tmp_path) -> None:
     assert "### toynet" not in text
 
 
-def test_several_property_benchmarks_are_told_apart_by_name(tmp_path) -> None:
-    readme = tmp_path / "properties.md"
-    readme.write_text("<!-- properties: begin -->\n<!-- properties: end -->\n")
-    one = write_properties(tmp_path)
-    made = (tmp_path / "toynet.json", tmp_path / "othernet.json")
-    made[1].write_text(json.dumps({**one, "benchmark": "othernet"}))
-    make_report(ReportOptions(made, tmp_path / "out", readme))
-    text = readme.read_text()
-    assert text.index("### toynet\n\n| set |") < text.index("### othernet\n\n| set |")
-
-
 def test_sizes_of_groups_come_from_the_queries_where_not_told(tmp_path) -> None:
     ranks, sizes = [1] * 25 + [2] * 14 + [None], [2] * 20 + [7] * 20
     write_isomers(tmp_path, "told", ranks, sizes)
