@@ -140,9 +140,10 @@ def parse(adduct: str) -> Adduct:
     if body is None:
         raise _unknown(adduct, "it is not of the form [M+X-Y]charge")
     molecules = int(body[1] or 1)
-    if labels := [count + name for _, count, name in _PART.findall(body[2]) if count + name in _ISOTOPES]:
+    written = _PART.findall(body[2])
+    if labels := [count + name for _, count, name in written if count + name in _ISOTOPES]:
         raise _unknown(adduct, f"{labels[0]} is an isotope, and the library holds the most common ones")
-    parts = [(int(sign + (count or "1")), name) for sign, count, name in _PART.findall(body[2])]
+    parts = [(int(sign + (count or "1")), name) for sign, count, name in written]
     charge = _charge(found, adduct) if found else _carried(parts, adduct)
     if not 1 <= molecules <= _MOST or not 1 <= abs(charge) <= _MOST:
         raise _unknown(adduct, f"one ion holds 1 to {_MOST} molecules and as many charges")

@@ -24,7 +24,6 @@ MASS = ("lc_ms", "gc_ms")
 MOST_PICTURE = 50_000_000  # bytes of a picture
 FEW_DECIMALS = 2  # a precursor written with no more is of unit resolution, or rounded
 COARSE = 0.6  # Da, how far such a precursor may be off
-_ANY_MZ = 1_000.0  # Th, stands for a precursor where only the notation of an adduct is looked at
 
 Given = str | Path | bytes | Mapping[str, Any] | Sequence[float] | npt.NDArray[Any]
 """an observation: text or a file; a record of its modality, such as a picture's pixels; shifts in ppm"""
@@ -79,7 +78,7 @@ def read_observations(
         read = [
             read_observation(name, one, adduct=adduct)
             if isinstance(one, str | Path)
-            else of_record(name, one, "a record")
+            else of_record(name, one, "a record", adduct=adduct)
             for name, given in observations.items()
             for one in _each(given)
         ]
@@ -126,8 +125,13 @@ def read_observation(modality: str, given: str | Path, *, adduct: str | None = N
     return Observation(modality, given, kind.read(given))
 
 
-def of_record(modality: str, record: Any, given: str) -> Observation:
-    """An observation from a record as the modality's `read` takes it, such as a row of a Parquet file."""
+def of_record(modality: str, record: Any, given: str, *, adduct: str | None = None) -> Observation:
+    """An observation from a record as the modality's `read` takes it, such as a row of a Parquet file; with
+    the `adduct` that is named, if one is, instead of its own.
+    """
+    if adduct is not None and modality in MASS and isinstance(record, Mapping):
+        _check_adduct(adduct, modality)
+        record = {**record, "adduct": adduct}
     item = modalities.get(modality).read(record)
     peaks = _peaks_of(modality, record)
     neutral, notes = None, _attached_notes(modality, record)
@@ -148,7 +152,7 @@ def of_peaks(peaks: PeakList, given: str, *, adduct: str | None = None) -> Obser
     if adduct is None and (told := peaks.about.get("adduct_from")):
         notes.append(f"{peaks.modality}: taken as {peaks.adduct}, for {told}; --adduct names another")
     if adduct is not None:
-        _neutral(peaks.precursor_mz or _ANY_MZ, adduct, peaks.modality)  # the user's own has to make sense
+        _check_adduct(adduct, peaks.modality)
         peaks = replace(peaks, adduct=adduct)
     neutral, doubts = _mass_told(peaks)
     notes += doubts
@@ -235,6 +239,16 @@ def _mass_told(peaks: PeakList) -> tuple[float | None, list[str]]:
         doubt = f"the adduct {peaks.adduct} and the stated {mode} mode contradict each other; check both"
         return neutral, [f"{peaks.modality}: {doubt}"]
     return neutral, []
+
+
+def _check_adduct(adduct: str, modality: str) -> None:
+    """One that the user names has to make sense; one that a file states may not, and is a note then."""
+    from acml_search.chem.adducts import parse
+
+    try:
+        parse(adduct)
+    except ConfigError as error:
+        raise InvalidRecord(str(error), modality=modality) from error
 
 
 def _neutral(precursor: float, adduct: str, modality: str) -> float:

@@ -99,6 +99,13 @@ class TestAdduct:
         assert (assumed.to_dict()["adduct"], named.to_dict()["adduct"]) == ("[M+H]+", "[M+Na]+")
         assert named.neutral_mass == pytest.approx(152.0706 - 22.98922, abs=1e-4)
 
+    def test_it_is_that_of_a_record_as_well(self, opened: Index) -> None:
+        record = {"mzs": [65.04, 110.06], "intensities": [1.0, 2.0], "precursor_mz": 152.0706}
+        answer = opened.identify({"lc_ms": record}, adduct="[M+H]+", k=1)
+        assert answer.query["observations"][0]["neutral_mass"] == pytest.approx(151.0633, abs=1e-3)
+        with pytest.raises(InvalidRecord, match="is not understood"):
+            opened.identify({"lc_ms": record}, adduct="[M+Foo]+")
+
     def test_a_charge_of_none_says_nothing(self, tmp_path: Path) -> None:
         read = read_observation("lc_ms", mgf(tmp_path, "CHARGE=0+"))
         assert (read.neutral_mass, read.notes) == (None, [])
