@@ -28,9 +28,8 @@ def shifts_of_table(text: str, modality: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     separator = _separator(lines)
     rows = [[cell.strip().strip('"') for cell in line.split(separator)] for line in lines]
-    names: list[str] = []
-    while rows and not all(map(_NUMBER.match, rows[0])):
-        names = rows.pop(0)
+    first = next((i for i, row in enumerate(rows) if all(map(_NUMBER.match, row))), len(rows))
+    names, rows = rows[first - 1] if first else [], rows[first:]
     width = len(rows[0]) if rows else 0
     if len(rows) < _LEAST or width < 2:
         return text
