@@ -1,5 +1,5 @@
 """Do attributions name the atoms that a score hangs on? The deletion test of
-`acml_search.semantics.deletion`.
+`benchmarks.deletion`.
 
     python benchmarks/attributions.py --out benchmarks/results/attributions.json
 
@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from acml_search.evaluation.results import check_out, write_json
-from acml_search.semantics.deletion import DeletionOptions, measure_deletion
+from benchmarks.deletion import DeletionOptions, measure_deletion
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.evaluation.measures import metrics
 
 Told = dict[str, Any]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from acml_search.chem.inner import is_inner
+from acml_search.chem.splits import is_inner
 from acml_search.cli.output import command_line
 from acml_search.encoders.card import read_card
 from acml_search.evaluation.data.described import KnownStructures, described_file

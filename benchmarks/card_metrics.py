@@ -2,7 +2,7 @@
 
     python benchmarks/card_metrics.py acml_search/encoders/weights/acml-base benchmarks/results/acml-base
 
-Takes folders of `acml-search bench suite` and JSON files of `bench recall` and `bench isomers`; refuses a
+Takes folders of `python -m benchmarks suite` and JSON files of `bench recall` and `bench isomers`; refuses a
 result of another model. The card's digest does not change: it covers what vectors depend on, not the scales.
 """
 
@@ -13,8 +13,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from acml_search.errors import AcmlSearchError
-from acml_search.evaluation.cards import fill_card
+from acml_search.core.errors import AcmlSearchError
+from benchmarks.cards import fill_card
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import duckdb
 
-from acml_search.chem.inner import is_inner
+from acml_search.chem.splits import is_inner
 from acml_search.cli.output import command_line
 from acml_search.evaluation.results import write_json
 from acml_search.training.methods import pretrain

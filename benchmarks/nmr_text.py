@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from acml_search.errors import InvalidRecord
-from acml_search.spectra.nmr_shifts import shift_values
-from acml_search.spectra.nmr_text import read_nmr_text
+from acml_search.core.errors import InvalidRecord
+from acml_search.nmr.shifts import shift_values
+from acml_search.nmr.text import read_nmr_text
 
 FILE = Path("../shared/data/nmr_text.parquet")
 KINDS = {

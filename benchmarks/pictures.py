@@ -3,7 +3,7 @@
     python benchmarks/pictures.py --out benchmarks/results/pictures.json
 
 Molecules of the inner part of `train`, which no training saw, are drawn in styles of the held-out family
-(`chem.styles`; `--styles training`: of the other one), one picture each, and read. A reading is exact when
+(`ocsr.styles`; `--styles training`: of the other one), one picture each, and read. A reading is exact when
 its InChIKey has the molecule's first block; one that cannot be read, or a molecule that cannot be drawn, is
 not exact. Each part of a style stands by itself: its share of exact readings, with 95 % intervals (Wilson
 1927). `--sheet` draws the first that were not read exactly, for whoever wants to judge what can be read at
@@ -23,17 +23,17 @@ from PIL import Image, ImageDraw
 from rdkit import Chem, rdBase
 from scipy.stats import binomtest
 
-from acml_search.chem.depict import draw
-from acml_search.chem.inner import is_inner
-from acml_search.chem.styles import Style, held_out_style, training_style
+from acml_search.chem.splits import is_inner
 from acml_search.cli.output import command_line
+from acml_search.core.errors import InvalidMolecule, InvalidRecord
+from acml_search.core.progress import progress
 from acml_search.encoders.model import load_model
-from acml_search.errors import InvalidMolecule, InvalidRecord
 from acml_search.evaluation.data.queries import read_queries
 from acml_search.evaluation.results import check_out, write_json
 from acml_search.evaluation.workers import Workers
-from acml_search.modalities.pictures.pixels import ink_of
-from acml_search.progress import progress
+from acml_search.ocsr.depict import draw
+from acml_search.ocsr.image import ink_of
+from acml_search.ocsr.styles import Style, held_out_style, training_style
 from acml_search.training.recognise import same_molecule
 
 STYLES = {"held-out": held_out_style, "training": training_style}

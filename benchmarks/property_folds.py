@@ -25,16 +25,16 @@ from acml_search.chem.molecule import parse
 from acml_search.cli.output import command_line
 from acml_search.encoders.model import Model, load_model
 from acml_search.evaluation.data.described import described_file
-from acml_search.evaluation.property_bench.cells import Cleaner
-from acml_search.evaluation.property_bench.plan import HIGHER_IS_BETTER, PropertySet, check_named, read_plan
-from acml_search.evaluation.property_bench.rows import Rows, read_rows
-from acml_search.evaluation.property_bench.scores import score
 from acml_search.evaluation.results import check_out, write_json
 from acml_search.evaluation.workers import Workers
 from acml_search.properties.descriptors import descriptors
 from acml_search.properties.features import embeddings, names, width_of
 from acml_search.properties.heads import KINDS, fit_head
 from acml_search.properties.split import scaffold_of
+from benchmarks.property_bench.cells import Cleaner
+from benchmarks.property_bench.plan import HIGHER_IS_BETTER, PropertySet, check_named, read_plan
+from benchmarks.property_bench.rows import Rows, read_rows
+from benchmarks.property_bench.scores import score
 
 FOLDS = 5
 DESCRIPTORS = "descriptors"

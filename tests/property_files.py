@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from acml_search.evaluation.data.structures import describe
-from acml_search.evaluation.property_bench.plan import PropertySet
-from acml_search.evaluation.property_bench.run import PropertyOptions
+from benchmarks.property_bench.plan import PropertySet
+from benchmarks.property_bench.run import PropertyOptions
 
 SYSTEMS = """
 [system.acml]

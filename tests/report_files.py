@@ -56,7 +56,7 @@ def write_recall(
         "leakage": {"n_seen": 0, "n_seen_structures": 3, "checked": True}, "by_pool": by_pool,
         "model": "toy", "model_digest": DIGEST, "queries": "data/spectra.parquet",
         "library": ["data/library.parquet"], "where": "split = 'valid'", "must": {},
-        "command": f"acml-search bench suite benchmarks/{question}.toml --out results",
+        "command": f"python -m benchmarks suite benchmarks/{question}.toml --out results",
         "result": f"{name}.json", "per_query": f"{name}.queries.parquet",
     }  # fmt: skip
     if baseline is not None:
@@ -81,7 +81,7 @@ def write_isomers(
         "n_failed": sum(rank is None for rank in ranks), "n_pool": 5_000,
         "group_size": sizes_of(np.array(sizes)), "tie_rule": TIE_RULE, "rerank": False, "seed": 0,
         "model": "toy", "model_digest": DIGEST, "must": {"isomers": 0.99},
-        "command": "acml-search bench suite benchmarks/c_nmr.toml --out results",
+        "command": "python -m benchmarks suite benchmarks/c_nmr.toml --out results",
         "result": f"{name}.json", "per_query": f"{name}.queries.parquet",
     }  # fmt: skip
     if told:
@@ -130,7 +130,7 @@ def write_index(folder: Path) -> dict[str, Any]:
             }
             for name, how, recall, ms, size, ratio in engines
         ],
-        "command": "acml-search bench index --out index.json",
+        "command": "python -m benchmarks index --out index.json",
     }  # fmt: skip
     return _write(folder, "index", result)
 
@@ -167,7 +167,7 @@ def write_properties(folder: Path) -> dict[str, Any]:
                 "not_answered": [],
             }
         },
-        "command": "acml-search bench properties benchmarks/toynet.toml", "seconds": 3.0,
+        "command": "python -m benchmarks properties benchmarks/toynet.toml", "seconds": 3.0,
     }  # fmt: skip
     return _write(folder, "toynet", result)
 

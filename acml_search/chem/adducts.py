@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from rdkit import Chem
 
-from acml_search.errors import ConfigError, shorten
+from acml_search.core.errors import ConfigError, shorten
 
 ELECTRON = 0.000548579909
 """Da (CODATA 2018)"""

@@ -30,7 +30,7 @@ from acml_search.chem.reasons import (
     refuse_text_after,
     why_unreadable,
 )
-from acml_search.errors import InvalidMolecule
+from acml_search.core.errors import InvalidMolecule
 
 MAX_CHARACTERS = 5_000
 MAX_HEAVY_ATOMS = 1_000

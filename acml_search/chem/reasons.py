@@ -6,7 +6,7 @@ import re
 
 from rdkit import Chem, rdBase
 
-from acml_search.errors import InvalidMolecule
+from acml_search.core.errors import InvalidMolecule
 
 
 def why_unreadable(text: str) -> str:

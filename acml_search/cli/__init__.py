@@ -5,9 +5,6 @@ from acml_search.cli import properties as property_models
 from acml_search.cli.add import add
 from acml_search.cli.app import app, main
 from acml_search.cli.attribute import attribute
-from acml_search.cli.bench_index import index
-from acml_search.cli.bench_properties import properties
-from acml_search.cli.bench_report import report
 from acml_search.cli.build_index import build_index
 from acml_search.cli.embed import embed
 from acml_search.cli.explain import explain
@@ -31,9 +28,6 @@ app.command()(models)
 app.command()(probe)
 app.command("map")(map_)
 app.command()(attribute)
-bench.app.command()(index)
-bench.app.command()(properties)
-bench.app.command()(report)
 app.add_typer(bench.app, name="bench")
 app.add_typer(property_models.app, name="properties")
 app.add_typer(train.app, name="train")

@@ -14,13 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from acml_search import __version__
-from acml_search.errors import AcmlSearchError
+from acml_search.core.errors import AcmlSearchError
 
 # these go on where they stopped when the same command is given again
 RESUMABLE = {"build-index", "add", "embed", "train"}
 
 
-class _Group(TyperGroup):
+class ErrorGroup(TyperGroup):
     """Turns what a user can cause into one sentence on stderr and an exit status.
 
     1: could not be done. 130: interrupted (128 + SIGINT, as shells have it). Usage errors are Typer's own, 2.
@@ -50,7 +50,7 @@ def _stop(sentence: str, status: int = 1) -> typer.Exit:
 
 app = typer.Typer(
     name="acml-search",
-    cls=_Group,
+    cls=ErrorGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

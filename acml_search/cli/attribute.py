@@ -62,7 +62,7 @@ def attribute(
     if target is not None and property_ is None:
         raise typer.BadParameter("a target belongs to --property", param_hint="'--target'")
 
-    from acml_search.semantics.reason import AttributeOptions, explain
+    from acml_search.interpret.reason import AttributeOptions, explain
 
     made = explain(
         AttributeOptions(

@@ -44,7 +44,7 @@ def map_(
     """
     check_out(out)
 
-    from acml_search.semantics.map import MapOptions, draw_map
+    from acml_search.interpret.map import MapOptions, draw_map
 
     made = draw_map(
         MapOptions(

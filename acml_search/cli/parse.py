@@ -13,8 +13,8 @@ from acml_search.cli import options
 from acml_search.cli.output import columns, print_json
 
 if TYPE_CHECKING:
+    from acml_search.chem.peaks import Peak, PeakList
     from acml_search.search.observation import Observation
-    from acml_search.spectra.peaks import Peak, PeakList
 
 TEXTS = ("c_nmr", "h_nmr")
 SHOWN = 40  # peaks of a mass spectrum in the table, the largest
@@ -91,9 +91,9 @@ def _lines(path: Path, modality: str, keep_solvent: bool) -> None:
 
 
 def _documents(path: Path, modality: str, keep_solvent: bool) -> Iterator[dict[str, Any]]:
-    from acml_search.errors import InvalidRecord
-    from acml_search.spectra.nmr_text import MAX_CHARACTERS, read_nmr_text
-    from acml_search.spectra.solvents import without_solvent
+    from acml_search.core.errors import InvalidRecord
+    from acml_search.nmr.solvents import without_solvent
+    from acml_search.nmr.text import MAX_CHARACTERS, read_nmr_text
 
     most = 4 * MAX_CHARACTERS  # bytes of a line that are worth keeping
     with path.open("rb") as file:
@@ -113,7 +113,7 @@ def _documents(path: Path, modality: str, keep_solvent: bool) -> Iterator[dict[s
 
 def _decoded(line: bytes, modality: str) -> str:
     """The text of a line, or a sentence about it. Raises InvalidRecord where it is not UTF-8."""
-    from acml_search.errors import InvalidRecord
+    from acml_search.core.errors import InvalidRecord
 
     try:
         return line.decode("utf-8-sig").rstrip("\r\n")

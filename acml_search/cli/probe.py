@@ -53,9 +53,9 @@ def probe(
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is a file; name a folder", param_hint="'--out'")
 
-    from acml_search.semantics import probe_table
-    from acml_search.semantics.probe import ProbeOptions
-    from acml_search.semantics.probe import probe as run
+    from acml_search.interpret import probe_table
+    from acml_search.interpret.probe import ProbeOptions
+    from acml_search.interpret.probe import probe as run
 
     result = run(
         ProbeOptions(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acml_search.chem.graph import FEATURISER_VERSION
-from acml_search.errors import CheckpointError
+from acml_search.core.errors import CheckpointError
 
 DEFAULT_MODEL = "acml-base"
 CARD_FORMAT = 1

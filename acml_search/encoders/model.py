@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from acml_search import modalities
 from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise
+from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.encoders.card import (
     CARD_FORMAT,
     DEFAULT_MODEL,
@@ -27,8 +28,7 @@ from acml_search.encoders.card import (
     missing_space,
     read_card,
 )
-from acml_search.errors import CheckpointError, ConfigError
-from acml_search.modalities.blocks import (
+from acml_search.networks import (
     GraphNet,
     Head,
     Kin,
@@ -41,7 +41,7 @@ from acml_search.modalities.blocks import (
     tensors,
     width_of,
 )
-from acml_search.modalities.blocks.memory import Laid
+from acml_search.networks.memory import Laid
 
 # Node states of small batches stay in the processor's cache: measured fastest at 32 to 128 molecules. What
 # is made of whole molecules has small states and large weights, which each batch has to fetch anew.

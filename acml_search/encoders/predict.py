@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 
 from acml_search.chem.graph import MolGraph, collate
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import missing_space
 from acml_search.encoders.model import BATCH, Model
-from acml_search.errors import ConfigError
-from acml_search.modalities.blocks import TensorBatch
-from acml_search.modalities.blocks.shifts import Peaks, ShiftHead
+from acml_search.networks import TensorBatch
+from acml_search.networks.nmr import Peaks, ShiftHead
 
 _BATCH = 32
 """molecules at once: the trunk takes 40 ms for a shortlist of 200 this way, 47 at 64, 59 all at once"""

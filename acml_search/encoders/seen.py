@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from acml_search.core.errors import CheckpointError
 from acml_search.encoders.card import ModelCard, read_card
-from acml_search.errors import CheckpointError
 
 FILE = "training_list.npz"
 _BYTES = 5

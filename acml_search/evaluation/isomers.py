@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard, read_card
-from acml_search.errors import ConfigError
 from acml_search.evaluation.data.structures import Pool
 from acml_search.evaluation.measures import metrics
 from acml_search.evaluation.measures.groups import by_size, sizes_of

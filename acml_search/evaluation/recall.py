@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard, missing_space, read_card
-from acml_search.errors import ConfigError
 from acml_search.evaluation.data.described import KnownStructures, described_file
 from acml_search.evaluation.data.queries import QueryFile, read_queries
 from acml_search.evaluation.data.structures import LibraryStructures, Pool, Query, choose, make_pool

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.evaluation.data.structures import Pool
 from acml_search.evaluation.ranks.retrieval import Asked
 

@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 
+from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.progress import progress
 from acml_search.encoders.card import read_card
-from acml_search.errors import ConfigError, InvalidMolecule
+from acml_search.evaluation import pyg
 from acml_search.evaluation import workers as processes
-from acml_search.evaluation.baselines import pyg
-from acml_search.evaluation.baselines.chemprop_peer import ChempropPeer
+from acml_search.evaluation.chemprop_peer import ChempropPeer
 from acml_search.evaluation.data.structures import LibraryRows
 from acml_search.evaluation.recall import check_space
 from acml_search.evaluation.results import check_out, write_json
 from acml_search.evaluation.vectors.stages import time_stages
 from acml_search.evaluation.workers import Workers, chunks
-from acml_search.progress import progress
 
 CHUNK = 512
 PIPELINES = {

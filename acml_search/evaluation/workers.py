@@ -16,7 +16,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
 
-from acml_search.errors import AcmlSearchError
+from acml_search.core.errors import AcmlSearchError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from acml_search.core.errors import SpaceMismatch
+from acml_search.core.io import digest_of
 from acml_search.encoders.card import read_card
-from acml_search.errors import SpaceMismatch
 from acml_search.index.build import SHARD_SIZE, with_measured
-from acml_search.index.files import digest_of
 from acml_search.index.finalise import Base
 from acml_search.index.manifest import FORMAT_VERSION
 from acml_search.index.opened import IndexDirectory

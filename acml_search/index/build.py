@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acml_search import modalities as known_modalities
+from acml_search.core.errors import ConfigError
+from acml_search.core.io import digest_of
 from acml_search.encoders.card import DEFAULT_MODEL, ModelCard, missing_space, read_card
-from acml_search.errors import ConfigError
 from acml_search.index.factory import make, resolve
-from acml_search.index.files import digest_of
 from acml_search.index.manifest import FORMAT_VERSION
 from acml_search.index.report import BuildReport
 from acml_search.index.work import Plan

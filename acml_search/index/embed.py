@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from acml_search import modalities
-from acml_search.errors import InvalidRecord
+from acml_search.core.errors import InvalidRecord
+from acml_search.core.io import flush, sha256, write_vectors
 from acml_search.index import parts
-from acml_search.index.files import flush, sha256, write_vectors
 from acml_search.index.measured import Measured, read_measured
 from acml_search.library.prepare import Accepted, Rejected, prepare
 from acml_search.library.read import Row

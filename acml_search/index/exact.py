@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import IndexCorrupt
+from acml_search.core.errors import IndexCorrupt
 
 Positions = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]

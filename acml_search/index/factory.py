@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 
 EXACT = "SQfp16"  # half precision, scanned whole: what is stored is what is compared
 EXACT_BELOW = 200_000

@@ -15,15 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acml_search.errors import AcmlSearchError, IndexCorrupt
+from acml_search.core.errors import AcmlSearchError, IndexCorrupt
+from acml_search.core.io import place, write_atomic, write_vectors
+from acml_search.core.progress import progress
 from acml_search.index import parts
 from acml_search.index.embed import NO_RECORD, read_marker
-from acml_search.index.files import place, write_atomic, write_vectors
 from acml_search.index.manifest import Manifest, file_entry
 from acml_search.index.merge import column_types, conform, find_duplicates
 from acml_search.index.records import merge_records
 from acml_search.library.store import REJECTS, write_parquet
-from acml_search.progress import progress
 
 Sides = Sequence[tuple[str, str]]
 

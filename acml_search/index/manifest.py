@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from acml_search.errors import IndexCorrupt, IndexNotFound
-from acml_search.index.files import read_sealed, sha256, write_sealed
+from acml_search.core.errors import IndexCorrupt, IndexNotFound
+from acml_search.core.io import read_sealed, sha256, write_sealed
 
 FORMAT_VERSION = 1
 RECORDS_VERSION = 2

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search import modalities
-from acml_search.errors import InvalidRecord
+from acml_search.core.errors import InvalidRecord
 from acml_search.library.prepare import MAX_INPUT, Accepted, Rejected
 
 if TYPE_CHECKING:

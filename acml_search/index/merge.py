@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from acml_search.index.files import write_atomic
+from acml_search.core.io import write_atomic
 from acml_search.library.store import MOLECULES
 
 _DUPLICATE_COLUMNS: dict[str, pa.DataType] = {

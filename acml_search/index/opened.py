@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError, IndexCorrupt, IndexNotFound, IndexReplaced, SpaceMismatch
+from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound, IndexReplaced, SpaceMismatch
 from acml_search.index.manifest import NAME, Manifest, SpaceInfo, read_manifest
 
 if TYPE_CHECKING:

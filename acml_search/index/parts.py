@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acml_search.errors import IndexCorrupt
+from acml_search.core.errors import IndexCorrupt
 from acml_search.library.arrow import take
 
 SAME = 0.999

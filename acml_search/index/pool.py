@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from acml_search.errors import AcmlSearchError
+from acml_search.core.errors import AcmlSearchError
 from acml_search.index.embed import ShardJob, embed_shard, write_shard
 from acml_search.library.read import Row
 

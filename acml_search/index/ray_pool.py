@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.index.embed import ShardJob
 from acml_search.index.pool import WorkerDied, make_shard
 from acml_search.library.read import Row

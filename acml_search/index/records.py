@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acml_search.errors import AcmlSearchError
+from acml_search.core.errors import AcmlSearchError
+from acml_search.core.io import place
+from acml_search.core.progress import progress
 from acml_search.index.embed import records_file
-from acml_search.index.files import place
 from acml_search.index.manifest import Manifest
 from acml_search.index.merge import conform
 from acml_search.library.store import MOLECULES, RECORD_ROW_GROUP, RECORDS, write_parquet
-from acml_search.progress import progress
 
 Keys = npt.NDArray[np.int64]
 

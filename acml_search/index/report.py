@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from acml_search.index.files import read_sealed
+from acml_search.core.io import read_sealed
 from acml_search.index.manifest import BUILD, Manifest
 from acml_search.library.lines import CUT_OFF
 

@@ -7,11 +7,11 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
 
-from acml_search.errors import AcmlSearchError, ConfigError
+from acml_search.core.errors import AcmlSearchError, ConfigError
+from acml_search.core.progress import progress
 from acml_search.index.embed import ShardJob, read_marker
 from acml_search.index.pool import LocalPool, WorkerDied, usable_cores
 from acml_search.library.read import Library, Row
-from acml_search.progress import progress
 
 IN_FLIGHT = 2  # shards per worker: one being made, one waiting, so that memory stays bounded
 ENGINES = ("local", "ray")

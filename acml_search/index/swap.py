@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from acml_search.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound
-from acml_search.index.files import remove_folder
+from acml_search.core.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.core.io import remove_folder
 from acml_search.index.manifest import NAME, Manifest, read_manifest
 
 

@@ -21,7 +21,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
 from acml_search.index import factory as factories
 from acml_search.index.calibrate import Calibration, calibrate
 from acml_search.index.exact import SPARE, ExactStore, Floats, NpyWriter, Positions

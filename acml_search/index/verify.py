@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 
 from acml_search import modalities
 from acml_search.chem.molecule import parse
+from acml_search.core.errors import AcmlSearchError, CheckpointError
+from acml_search.core.io import read_sealed, sha256
+from acml_search.core.progress import progress
 from acml_search.encoders.card import read_card
-from acml_search.errors import AcmlSearchError, CheckpointError
 from acml_search.index import parts
-from acml_search.index.files import read_sealed, sha256
 from acml_search.index.manifest import BUILD, NAME, Manifest, read_manifest
 from acml_search.index.records import measured_of
 from acml_search.index.vectors import VectorIndex
 from acml_search.index.verify_records import check_records, sample_again
-from acml_search.progress import progress
 
 SAMPLE = 64
 

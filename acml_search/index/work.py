@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from acml_search.chem.molecule import STANDARDISATION
+from acml_search.core.errors import ConfigError
+from acml_search.core.io import canonical, remove_folder, write_atomic, write_sealed
 from acml_search.encoders.card import ModelCard
-from acml_search.errors import ConfigError
 from acml_search.index import finalise
 from acml_search.index.embed import ShardJob
-from acml_search.index.files import canonical, remove_folder, write_atomic, write_sealed
 from acml_search.index.manifest import (
     BUILD,
     FORMAT_VERSION,

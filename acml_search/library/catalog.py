@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acml_search.errors import FilterError, IndexCorrupt, shorten
+from acml_search.core.errors import FilterError, IndexCorrupt, shorten
 from acml_search.library.arrow import int64s, take
 from acml_search.library.where import where_clause
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from acml_search.errors import LibraryError
+from acml_search.core.errors import LibraryError
 
 _OURS = ("key", "smiles", "inchikey", "formula", "exact_mass", "source_row", "removed")
 _OF_A_HIT = ("modality", "side", "rank", "score", "probability", "why")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from acml_search.errors import LibraryError
+from acml_search.core.errors import LibraryError
 
 MAX_LINE = 1 << 20
 """Bytes. A longer line is one bad row, so that junk without line ends does not fill the memory."""

@@ -11,7 +11,7 @@ import numpy as np
 from rdkit import Chem
 
 from acml_search import modalities
-from acml_search.errors import ConfigError, LibraryError
+from acml_search.core.errors import ConfigError, LibraryError
 from acml_search.library.columns import USUAL_NAMES
 
 MOST_PEAKS = 1_000

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rdkit import Chem
 
 from acml_search.chem.molecule import Molecule, describe, parse, parse_block
-from acml_search.errors import InvalidMolecule
+from acml_search.core.errors import InvalidMolecule
 from acml_search.library.measured import Observed
 from acml_search.library.read import Row
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from rdkit import RDConfig
 
 from acml_search import modalities
-from acml_search.errors import ConfigError, LibraryError
+from acml_search.core.errors import ConfigError, LibraryError
 from acml_search.library.formats import Source, open_source
 from acml_search.library.lines import Meter
 from acml_search.library.measured import Observed, check_measured

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from acml_search.errors import FilterError, shorten
+from acml_search.core.errors import FilterError, shorten
 
 MAX_CHARACTERS = 10_000
 

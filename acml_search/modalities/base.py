@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from acml_search.errors import ConfigError, UnknownModality
+from acml_search.core.errors import ConfigError, UnknownModality
 
 if TYPE_CHECKING:
     from torch import nn
 
-_NOT_MODALITIES = {"base", "blocks", "shift_list"}
+_NOT_MODALITIES = {"base", "shift_list"}
 _registry: dict[str, type[Modality]] = {}
 
 
@@ -60,7 +60,7 @@ class Modality(ABC):
 
     def head(self, trunk: nn.Module, tower: nn.Module, **hyper: Any) -> nn.Module:
         """The graph side of the space, a `blocks.Head`, rebuilt from its hyper-parameters."""
-        from acml_search.modalities.blocks import PooledHead, width_of
+        from acml_search.networks import PooledHead, width_of
 
         return PooledHead(width_of(trunk), **hyper)
 

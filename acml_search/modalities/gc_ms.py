@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acml_search.modalities.base import Modality, register
-from acml_search.spectra.masses import PeakBatch, Spectrum, collate_peaks, nominal, read_peaks, vary_peaks
+from acml_search.ms.peaks import PeakBatch, Spectrum, collate_peaks, nominal, read_peaks, vary_peaks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,14 +47,14 @@ class GcMs(Modality):
         return collate_peaks(items)
 
     def tower(self, **hyper: Any) -> nn.Module:
-        from acml_search.modalities.blocks.lines import LineTower
+        from acml_search.networks.ei import LineTower
 
         return LineTower(**hyper)
 
     def head(self, trunk: nn.Module, tower: nn.Module, **hyper: Any) -> nn.Module:
         """`hidden`; the length `d` is the projection's, because what is predicted passes through it."""
-        from acml_search.modalities.blocks import width_of
-        from acml_search.modalities.blocks.lines import LineHead
+        from acml_search.networks import width_of
+        from acml_search.networks.ei import LineHead
 
         return LineHead(width_of(trunk), tower, hidden=hyper["hidden"])
 

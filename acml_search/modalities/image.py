@@ -2,7 +2,7 @@
 
 A picture is brought to its ink (`read`); the tower recognises atoms and bonds in it, writes the structures
 that it may show as SMILES and embeds them with the SMILES encoder, each by its share.
-`modalities.blocks.reader.PictureReader.recognise` gives the likeliest SMILES itself.
+`ocsr.encoder.PictureReader.recognise` gives the likeliest SMILES itself.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from rdkit import Chem
 
-from acml_search.chem.depict import draw, png
-from acml_search.chem.styles import PLAIN, held_out_style
-from acml_search.errors import InvalidMolecule, InvalidRecord
+from acml_search.core.errors import InvalidMolecule, InvalidRecord
 from acml_search.modalities.base import Modality, register
-from acml_search.modalities.pictures.pixels import ink_of, open_picture
+from acml_search.ocsr.depict import draw, png
+from acml_search.ocsr.image import ink_of, open_picture
+from acml_search.ocsr.styles import PLAIN, held_out_style
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,7 +58,7 @@ class Image(Modality):
         return PictureBatch(pixels, np.array([item.shape for item in items], np.int64).reshape(-1, 2))
 
     def tower(self, **hyper: Any) -> nn.Module:
-        from acml_search.modalities.blocks.reader import PictureReader
+        from acml_search.ocsr.encoder import PictureReader
 
         return PictureReader(**hyper)
 

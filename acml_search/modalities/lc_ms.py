@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acml_search.modalities.base import Modality, register
-from acml_search.spectra.masses import (
+from acml_search.ms.peaks import (
     PeakBatch,
     Spectrum,
     collate_peaks,
@@ -98,7 +98,7 @@ class LcMs(Modality):
         return collate_peaks(items)
 
     def tower(self, **hyper: Any) -> nn.Module:
-        from acml_search.modalities.blocks.masses import PeakTower
+        from acml_search.networks.msms import PeakTower
 
         return PeakTower(tokens=TOKENS, **hyper)
 

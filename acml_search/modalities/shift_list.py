@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import InvalidRecord
+from acml_search.core.errors import InvalidRecord
 from acml_search.modalities.base import Modality
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ class ShiftModality(Modality):
         )
 
     def tower(self, **hyper: Any) -> nn.Module:
-        from acml_search.modalities.blocks.shifts import ShiftTower
+        from acml_search.networks.nmr import ShiftTower
 
         return ShiftTower(**{**self.tower_defaults, **hyper})
 
     def head(self, trunk: nn.Module, tower: nn.Module, **hyper: Any) -> nn.Module:
-        from acml_search.modalities.blocks import PooledHead, width_of
-        from acml_search.modalities.blocks.shifts import ShiftHead
+        from acml_search.networks import PooledHead, width_of
+        from acml_search.networks.nmr import ShiftHead
 
         width = width_of(trunk)
         if hyper.get("pooled"):  # ACML's own graph side, kept as the baseline

@@ -18,7 +18,7 @@ import numpy as np
 from rdkit import Chem
 
 from acml_search.chem.graph import GraphBatch, MolGraph, collate
-from acml_search.errors import InvalidRecord
+from acml_search.core.errors import InvalidRecord
 from acml_search.modalities.base import Modality, register
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Smiles(Modality):
         return collate(items)
 
     def tower(self, **hyper: Any) -> nn.Module:
-        from acml_search.modalities.blocks import GraphNet
+        from acml_search.networks import GraphNet
 
         return GraphNet(list(SYMBOL_COLUMNS.values()), N_LINK_CODES, **hyper)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import CheckpointError
-from acml_search.progress import progress
+from acml_search.core.errors import CheckpointError
+from acml_search.core.progress import progress
 
 if TYPE_CHECKING:
     from rdkit import Chem

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from acml_search.encoders.model import Model
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
 NUMBER = 512
 """features of a layer"""
@@ -78,7 +78,7 @@ def _made(model: Model) -> Environments:
 
     from acml_search.chem.graph import collate
     from acml_search.chem.molecule import parse
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
     graphs = [model.featurise(parse(text)[0]) for text in REFERENCE]
     states = model.network.trunk.node_states(TensorBatch.of(collate(graphs)))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError
-from acml_search.progress import progress
+from acml_search.core.errors import ConfigError
+from acml_search.core.progress import progress
 from acml_search.properties.environments import NUMBER, environments_of, layers_read
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from acml_search.encoders.model import Model
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
 TRUNK, MAXIMA, ENVIRONMENTS = "trunk", "maxima", "environments"
 POOLED = (TRUNK, MAXIMA, ENVIRONMENTS)
@@ -89,7 +89,7 @@ def embeddings(
     import torch
 
     from acml_search.chem.graph import collate
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
     wanted = names(model, parts)
     trunk = model.card.data["hyper"]["trunk"]

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError
-from acml_search.progress import progress
+from acml_search.core.errors import ConfigError
+from acml_search.core.progress import progress
 from acml_search.properties.fitted import TASKS, score
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _rate(step: int, steps: int, warm: float = 0.1) -> float:
 
 def _batch(graphs: Sequence[Any]) -> Any:
     from acml_search.chem.graph import collate
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
     return TensorBatch.of(collate(graphs))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.properties.boosted import Boosted
 from acml_search.properties.fitted import TASKS, Features, FittedHead, Floats
 from acml_search.properties.kernel import Kernel

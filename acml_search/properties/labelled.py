@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from rdkit import Chem
 
-from acml_search.errors import ConfigError, LibraryError
+from acml_search.core.errors import ConfigError, LibraryError
+from acml_search.core.progress import progress
 from acml_search.library.prepare import MAX_INPUT, Accepted, Rejected, prepare
 from acml_search.library.read import open_library
-from acml_search.progress import progress
 
 Floats = npt.NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import CheckpointError
+from acml_search.core.errors import CheckpointError
 from acml_search.library.prepare import Rejected
 from acml_search.library.store import rejects_table, write_parquet
 from acml_search.properties.descriptors import Bounded, descriptor_names, descriptors

@@ -14,12 +14,12 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from acml_search import __version__
+from acml_search.core.errors import ConfigError
+from acml_search.core.progress import progress
 from acml_search.encoders.model import Model, load_model
-from acml_search.errors import ConfigError
 from acml_search.library.prepare import Rejected, prepare
 from acml_search.library.read import Library, Row, open_library
 from acml_search.library.store import rejects_table
-from acml_search.progress import progress
 from acml_search.properties import metrics
 from acml_search.properties.fitted import TASKS
 from acml_search.properties.heads import KINDS

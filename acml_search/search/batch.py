@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search import modalities
-from acml_search.errors import ConfigError, FilterError, InvalidMolecule, InvalidRecord, LibraryError
+from acml_search.core.errors import ConfigError, FilterError, InvalidMolecule, InvalidRecord, LibraryError
+from acml_search.core.progress import progress
 from acml_search.library.read import open_library
-from acml_search.progress import progress
 from acml_search.search.engine import BATCH, Query
 from acml_search.search.filters import Conditions, Filters
 from acml_search.search.observation import of_record

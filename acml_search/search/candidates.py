@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import IndexCorrupt
+from acml_search.core.errors import IndexCorrupt
 from acml_search.search.hits import NO_HIT
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search.chem.molecule import parse
+from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.encoders.card import DEFAULT_MODEL
-from acml_search.errors import ConfigError, InvalidMolecule
 
 if TYPE_CHECKING:
     from rdkit import Chem

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search.chem.molecule import Molecule, describe, parse, parse_block
+from acml_search.core.errors import FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.encoders.card import read_card
-from acml_search.errors import FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.search.answer import Answer, HitList
 from acml_search.search.filters import Filters
 from acml_search.search.hits import NO_HIT, Hits

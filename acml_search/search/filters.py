@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import FilterError, shorten
-from acml_search.search.formula import ELEMENTS, hill
+from acml_search.chem.formula import ELEMENTS, hill
+from acml_search.core.errors import FilterError, shorten
 
 DEFAULT_PPM = 10.0
 

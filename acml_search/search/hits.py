@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd

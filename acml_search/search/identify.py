@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search.chem.molecule import parse
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import missing_space, read_card
-from acml_search.errors import ConfigError
 from acml_search.search.answer import Answer, HitList
 from acml_search.search.asked import Asked, Scored
 from acml_search.search.candidates import Candidates, gather
@@ -202,7 +202,7 @@ class Identifier:
 
     def _read_as(self, ink: Any) -> str:
         """What structure the picture was read as: a user sees at once whether that is what it shows."""
-        from acml_search.modalities.blocks.reader import PictureReader
+        from acml_search.ocsr.encoder import PictureReader
 
         reader = self._load().network.tower("image").encoder
         if not isinstance(reader, PictureReader):

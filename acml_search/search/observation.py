@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from acml_search import modalities
-from acml_search.errors import ConfigError, InvalidRecord
+from acml_search.core.errors import ConfigError, InvalidRecord
+from acml_search.nmr.sources import nmr_peaks
 from acml_search.search.filters import DEFAULT_PPM, Conditions
-from acml_search.search.nmr_given import nmr_peaks
 
 if TYPE_CHECKING:
-    from acml_search.spectra.peaks import PeakList
+    from acml_search.chem.peaks import PeakList
 
 NMR = ("c_nmr", "h_nmr")
 MASS = ("lc_ms", "gc_ms")
@@ -113,7 +113,7 @@ def read_observation(modality: str, given: str | Path, *, adduct: str | None = N
     if modality in NMR:
         return of_peaks(nmr_peaks(given, modality), given)
     if modality in MASS:
-        from acml_search.spectra.formats import read_spectrum
+        from acml_search.ms.io import read_spectrum
 
         return of_peaks(read_spectrum(given, modality), given, adduct=adduct)
     if modality == "image":
@@ -203,7 +203,7 @@ def left_out_notes(peaks: PeakList) -> list[str]:
 
 
 def _attached_notes(modality: str, record: Any) -> list[str]:
-    from acml_search.spectra.attached import is_told
+    from acml_search.nmr.dept import is_told
 
     if modality != "c_nmr" or not is_told(record):
         return []
@@ -261,8 +261,8 @@ def _neutral(precursor: float, adduct: str, modality: str) -> float:
 
 
 def _peaks_of(modality: str, record: Any) -> PeakList | None:
-    from acml_search.spectra.masses import number_or_none
-    from acml_search.spectra.peaks import Peak, PeakList
+    from acml_search.chem.peaks import Peak, PeakList
+    from acml_search.ms.peaks import number_or_none
 
     if modality in NMR:
         shifts = record["shifts"] if isinstance(record, Mapping) else record

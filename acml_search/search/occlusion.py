@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from acml_search.encoders.model import Model
-    from acml_search.spectra.masses import Spectrum
+    from acml_search.ms.peaks import Spectrum
 
 STRONGEST = 20  # peaks that are left out, one at a time
 

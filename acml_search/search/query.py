@@ -11,8 +11,8 @@ from typing import Literal, TypeVar, Unpack, overload
 import numpy as np
 import numpy.typing as npt
 
+from acml_search.core.errors import ConfigError, IndexReplaced, InvalidMolecule
 from acml_search.encoders.card import read_card
-from acml_search.errors import ConfigError, IndexReplaced, InvalidMolecule
 from acml_search.index.opened import IndexDirectory
 from acml_search.search.answer import Answer
 from acml_search.search.asked import Asked

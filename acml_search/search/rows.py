@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import IndexCorrupt
+from acml_search.core.errors import IndexCorrupt
 from acml_search.library.arrow import int64s, take
 from acml_search.search.answer import HitList
 from acml_search.search.hits import NO_HIT, Hits

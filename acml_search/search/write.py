@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from acml_search.errors import ConfigError, InvalidMolecule, shorten
+from acml_search.core.errors import ConfigError, InvalidMolecule, shorten
 from acml_search.search.answer import Answer
 from acml_search.search.columns import plain
 from acml_search.search.table import render

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search.encoders.model import DualEncoder
-from acml_search.modalities.blocks import TensorBatch
-from acml_search.modalities.blocks.shifts import Peaks, ShiftHead
+from acml_search.networks import TensorBatch
+from acml_search.networks.nmr import Peaks, ShiftHead
 from acml_search.training.batches import endless_batches
 from acml_search.training.corpus import Corpus
 from acml_search.training.feeds import Feed

@@ -1,6 +1,6 @@
 """How likely molecules explain spectra, as a network that can be trained, and the cases it is trained on.
 
-The same model as `spectra.explained`, which needs no torch; a test holds them to the same figures.
+The same model as `ms.annotation`, which needs no torch; a test holds them to the same figures.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search.chem.molecule import parse
-from acml_search.progress import progress
-from acml_search.spectra.explained import HIGHEST, LOWEST, Observed, observe
-from acml_search.spectra.pieces import N_CODES, SHIFTS, Described, Masses, describe, index_of
+from acml_search.core.progress import progress
+from acml_search.ms.annotation import HIGHEST, LOWEST, Observed, observe
+from acml_search.ms.fragments import N_CODES, SHIFTS, Described, Masses, describe, index_of
 from acml_search.training.corpus import Corpus
 from acml_search.training.measured import SameMass
 from acml_search.training.observations import Observations

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.training.corpus import Corpus, prepare_corpus
 
 

@@ -33,10 +33,10 @@ from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
 from acml_search.chem.graph import MolGraph, featurise, flatten
-from acml_search.chem.inner import block_hash, is_inner
 from acml_search.chem.molecule import STANDARDISATION, describe, parse
-from acml_search.errors import ConfigError, InvalidMolecule
-from acml_search.progress import progress
+from acml_search.chem.splits import block_hash, is_inner
+from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.progress import progress
 
 BITS = 1024
 _CHUNK = 2_000

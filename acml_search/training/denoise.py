@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search import modalities
-from acml_search.modalities.blocks import Projection, tensors, width_of
-from acml_search.modalities.blocks.shifts import ShiftTower, expected_features
 from acml_search.modalities.shift_list import ShiftModality
+from acml_search.networks import Projection, tensors, width_of
+from acml_search.networks.nmr import ShiftTower, expected_features
 from acml_search.training import simulate
 from acml_search.training.batches import isomer_batches
 from acml_search.training.config import read_config

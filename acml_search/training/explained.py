@@ -1,4 +1,4 @@
-"""How molecules break, learned from measured mass spectra: the weights of `spectra.explained`.
+"""How molecules break, learned from measured mass spectra: the weights of `ms.annotation`.
 
 Every spectrum must be explained better by its molecule than by others of the same mass (cross-entropy over
 the log-likelihoods of a few rivals), and well at all (a small weight on its likelihood). Then two things are
@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acml_search.progress import progress
-from acml_search.spectra.fragmentation import Fragmentation, write_fragmentation
+from acml_search.core.progress import progress
+from acml_search.ms.fragmentation import Fragmentation, write_fragmentation
 from acml_search.training.breakage import (
     Breakage,
     Case,

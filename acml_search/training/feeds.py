@@ -12,7 +12,7 @@ from torch import Tensor
 
 from acml_search import modalities
 from acml_search.encoders.model import Tower
-from acml_search.modalities.blocks import tensors
+from acml_search.networks import tensors
 from acml_search.training.corpus import Corpus
 from acml_search.training.frozen import Frozen
 from acml_search.training.observations import Observations

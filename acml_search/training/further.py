@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from acml_search import modalities
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard
 from acml_search.encoders.model import DualEncoder
-from acml_search.errors import ConfigError
-from acml_search.modalities.blocks import width_of
+from acml_search.networks import width_of
 from acml_search.training.config import TrainingConfig
 from acml_search.training.known import trunk_digest
 

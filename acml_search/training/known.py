@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from acml_search.core.progress import progress
 from acml_search.encoders.model import DualEncoder
-from acml_search.progress import progress
 from acml_search.training.corpus import BITS, Corpus
 from acml_search.training.shifts import graph_batch
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acml_search.progress import progress
+from acml_search.core.progress import progress
 from acml_search.training.batches import isomer_batches
 
 M = TypeVar("M", bound=nn.Module)

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search import modalities
-from acml_search.chem.fragments import atom_masses
+from acml_search.chem.masses import atom_masses
 from acml_search.encoders.card import model_below
 from acml_search.encoders.model import load_model
-from acml_search.modalities.blocks import Projection, tensors, width_of
-from acml_search.modalities.blocks.lines import LineHead, LineTower
+from acml_search.networks import Projection, tensors, width_of
+from acml_search.networks.ei import LineHead, LineTower
 from acml_search.training.batches import isomer_batches
 from acml_search.training.config import read_config
 from acml_search.training.corpus import BITS, Corpus

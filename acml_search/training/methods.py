@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.training.config import read_config
 
 METHODS = {

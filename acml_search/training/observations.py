@@ -12,7 +12,7 @@ from rdkit import Chem
 
 from acml_search import modalities
 from acml_search.chem.molecule import parse
-from acml_search.errors import ConfigError, InvalidMolecule, InvalidRecord
+from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
 from acml_search.training.corpus import Corpus, read_table
 
 

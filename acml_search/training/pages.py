@@ -9,13 +9,13 @@ import torch
 from rdkit import Chem
 from torch import Tensor
 
-from acml_search.chem.abbreviations import DEFINITIONS
-from acml_search.chem.depict import Drawing
-from acml_search.chem.secondhand import apply
-from acml_search.errors import InvalidRecord
-from acml_search.modalities.blocks.recogniser import BOND, SHARP, near_pairs
-from acml_search.modalities.pictures.assemble import MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
-from acml_search.modalities.pictures.pixels import ink_of, resized
+from acml_search.core.errors import InvalidRecord
+from acml_search.ocsr.abbreviations import DEFINITIONS
+from acml_search.ocsr.assemble import MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
+from acml_search.ocsr.depict import Drawing
+from acml_search.ocsr.detector import BOND, SHARP, near_pairs
+from acml_search.ocsr.image import ink_of, resized
+from acml_search.ocsr.image_augment import apply
 
 CANVAS = 256
 """side of a canvas in units of a sixteenth of a bond"""

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search import modalities
-from acml_search.errors import InvalidRecord
-from acml_search.modalities.blocks import Projection, tensors, width_of
+from acml_search.core.errors import InvalidRecord
+from acml_search.networks import Projection, tensors, width_of
 from acml_search.training.config import read_config
 from acml_search.training.corpus import BITS, Corpus
 from acml_search.training.loop import Task, train

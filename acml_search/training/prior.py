@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from rdkit import Chem
 
-from acml_search.chem.depict import Drawing
-from acml_search.modalities.blocks.recogniser import Recogniser
-from acml_search.modalities.pictures.assemble import SYMBOLS
-from acml_search.modalities.pictures.plausible import environment
+from acml_search.ocsr.assemble import SYMBOLS
+from acml_search.ocsr.depict import Drawing
+from acml_search.ocsr.detector import Recogniser
+from acml_search.ocsr.prior import environment
 
 MOST = 6.0  # a symbol loses or gains no more: some were not drawn at all
 
@@ -57,7 +57,7 @@ def drawn(make: Callable[[], Drawing | None], n: int) -> Iterable[Drawing]:
 
 
 def environments(mols: Iterable[Chem.Mol]) -> str:
-    """The table that `modalities.pictures.environments` holds: name and atoms in a million, the most frequent
+    """The table that `ocsr.environments` holds: name and atoms in a million, the most frequent
     first, of all environments that are met more than once."""
     counts = Counter(environment(atom) for mol in mols for atom in mol.GetAtoms())
     share = 1e6 / max(counts.total(), 1)

@@ -1,6 +1,6 @@
 """Pretraining of the picture encoder: to recognise structures in drawings, atom by atom and bond by bond.
 
-Molecules are drawn in the training family of `chem.styles` and their pictures worn in many ways; where every
+Molecules are drawn in the training family of `ocsr.styles` and their pictures worn in many ways; where every
 atom is, what is written there and which bonds are drawn is known, so one picture gives some hundred labels.
 All styles of the held-out family are kept for measuring. What is kept is the recogniser with a copy of the
 frozen SMILES encoder behind it, and that one's projection.
@@ -21,11 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acml_search.chem.depict import Drawing, draw
-from acml_search.chem.styles import held_out_style, training_style
-from acml_search.errors import ConfigError, InvalidMolecule, InvalidRecord
-from acml_search.modalities.blocks.reader import PictureReader
-from acml_search.modalities.blocks.recogniser import (
+from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
+from acml_search.ocsr.depict import Drawing, draw
+from acml_search.ocsr.detector import (
     RULER_SIDE,
     SHARP,
     STRIDE,
@@ -33,7 +31,9 @@ from acml_search.modalities.blocks.recogniser import (
     Ruler,
     measure,
 )
-from acml_search.modalities.pictures.pixels import ink_of, resized
+from acml_search.ocsr.encoder import PictureReader
+from acml_search.ocsr.image import ink_of, resized
+from acml_search.ocsr.styles import held_out_style, training_style
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
 from acml_search.training.loop import Task, train

@@ -1,4 +1,4 @@
-"""Give a space of an aligned model a memory of its training records (`modalities.blocks.memory`): trunk,
+"""Give a space of an aligned model a memory of its training records (`networks.memory`): trunk,
 encoder and what the space says of its own stay to the bit.
 
 A step asks the memory with records of some molecules, all records of these molecules left out, and what comes
@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search import modalities
+from acml_search.core.errors import ConfigError
+from acml_search.core.progress import progress
 from acml_search.encoders.card import ModelCard, model_below, read_card
 from acml_search.encoders.model import DualEncoder, save_model
 from acml_search.encoders.seen import training_list, write_training_list
-from acml_search.errors import ConfigError
-from acml_search.modalities.blocks import Kin, Memory, RememberingHead, tensors
-from acml_search.progress import progress
+from acml_search.networks import Kin, Memory, RememberingHead, tensors
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
 from acml_search.training.further import ABOUT, started, steps_before

@@ -27,11 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acml_search.chem import misread
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard, model_below, read_card
 from acml_search.encoders.model import DualEncoder, save_model
 from acml_search.encoders.seen import training_list, write_training_list
-from acml_search.errors import ConfigError
+from acml_search.training import ocsr_noise as misread
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
 from acml_search.training.frozen import Derived, Frozen, frozen_features

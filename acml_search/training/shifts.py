@@ -26,9 +26,9 @@ from torch.nn import functional as F
 from acml_search import modalities
 from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, collate, featurise, flatten
 from acml_search.chem.molecule import parse
-from acml_search.errors import InvalidMolecule
-from acml_search.modalities.blocks import GraphNet, TensorBatch, width_of
-from acml_search.modalities.blocks.shifts import Peaks, ShiftHead
+from acml_search.core.errors import InvalidMolecule
+from acml_search.networks import GraphNet, TensorBatch, width_of
+from acml_search.networks.nmr import Peaks, ShiftHead
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus, read_table
 from acml_search.training.loop import Task, train

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from acml_search import modalities
-from acml_search.modalities.blocks.shifts import Peaks, ShiftHead
+from acml_search.core.progress import progress
 from acml_search.modalities.shift_list import ShiftArrays, ShiftModality
-from acml_search.progress import progress
+from acml_search.networks.nmr import Peaks, ShiftHead
 from acml_search.training.config import read_config
 from acml_search.training.shifts import ShiftNet, graph_batch
 

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from acml_search import modalities
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard
 from acml_search.encoders.model import DualEncoder, save_model
 from acml_search.encoders.seen import write_training_list
-from acml_search.errors import ConfigError
 from acml_search.modalities.shift_list import ShiftModality
 from acml_search.training.align import Aligner, AlignTask, Stream
 from acml_search.training.config import TrainingConfig, read_config

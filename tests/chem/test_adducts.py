@@ -9,7 +9,7 @@ from rdkit import Chem
 from rdkit.Chem.Descriptors import ExactMolWt
 
 from acml_search.chem.adducts import ELECTRON, adduct_names, neutral_mass, parse, precursor_mz, usual
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 
 CAFFEINE = 194.08037557
 GLUCOSE = 180.06338810

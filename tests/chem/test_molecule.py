@@ -18,7 +18,7 @@ from acml_search.chem.molecule import (
     parse,
     parse_block,
 )
-from acml_search.errors import InvalidMolecule
+from acml_search.core.errors import InvalidMolecule
 
 # Real molecules of all kinds that standardisation touches, and that it leaves alone.
 STRUCTURES = [

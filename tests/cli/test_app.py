@@ -8,15 +8,15 @@ from typer.testing import CliRunner
 
 import acml_search
 from acml_search.cli import app
-from acml_search.cli.app import _Group
-from acml_search.errors import LibraryError
+from acml_search.cli.app import ErrorGroup
+from acml_search.core.errors import LibraryError
 
 runner = CliRunner()
 
 COMMANDS = ["build-index", "query", "explain", "parse", "add", "info", "verify", "embed", "models"]
 COMMANDS += ["probe", "map", "attribute"]
 GROUPS = {
-    "bench": ["recall", "isomers", "suite", "throughput", "index", "properties", "report"],
+    "bench": ["recall", "isomers", "throughput"],
     "properties": ["fit", "predict"],
     "train": ["pretrain", "align", "sharpen", "remember", "seen"],
 }
@@ -25,7 +25,7 @@ PATHS = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUP
 
 def program(error: BaseException) -> typer.Typer:
     """A program of the same kind with commands that fail in one way."""
-    found = typer.Typer(cls=_Group)
+    found = typer.Typer(cls=ErrorGroup)
 
     def fail() -> None:
         raise error

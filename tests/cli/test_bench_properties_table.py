@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from acml_search.cli.bench_properties import _table
+from benchmarks.cli_properties import _table
 
 
 def test_a_set_of_before_knows_nothing_of_a_system_named_since() -> None:

@@ -11,9 +11,9 @@ from acml_search.cli.map import map_
 from acml_search.cli.properties import fit
 from acml_search.evaluation.recall import SEEN
 from acml_search.index.shards import ENGINES
+from acml_search.interpret.project import METHODS
 from acml_search.properties.fitted import TASKS
 from acml_search.properties.heads import KINDS
-from acml_search.semantics.project import METHODS
 
 
 def choices(annotated: Any) -> set[str]:

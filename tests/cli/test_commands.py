@@ -207,28 +207,6 @@ def test_bench_isomers(folder, tiny_model) -> None:
     assert result["group_size"].keys() >= {"median", "p90", "max"}
 
 
-def test_bench_suite(folder, tiny_model) -> None:
-    suite = folder / "suite.toml"
-    suite.write_text(
-        '[[question]]\nname = "spelled"\nmodality = "smiles"\nqueries = "library.csv"\n'
-        'filters = ["none", "formula"]\nbatch = 2\n[question.must]\n"none@5" = 0.7\n'
-    )
-    out = folder / "suite"
-    done = run("bench", "suite", suite, "--model", tiny_model, "--workers", 1, "--out", out)
-    assert done.exit_code == 0, done.output
-    assert done.stdout == (out / "suite.md").read_text()
-    assert "| spelled none@5 | at least 0.7 | 0.750 | yes |" in done.stdout
-    assert json.loads((out / "spelled.json").read_text())["recall"]["5"] == 0.75
-    spoken = folder / "spoken.toml"
-    spoken.write_text(suite.read_text().replace("spelled", "spoken"))
-    both = run("bench", "suite", suite, spoken, "--model", tiny_model, "--workers", 1, "--out", out)
-    assert both.exit_code == 0, both.output
-    assert (out / "spoken.json").exists()
-    again = run("bench", "suite", suite, folder / "absent.toml", "--model", tiny_model, "--out", out)
-    assert (again.exit_code, again.stdout) == (1, "")
-    assert "absent.toml: the suite cannot be read" in again.stderr
-
-
 def test_bench_recall_warns_of_what_training_saw(folder, tiny_model, tmp_path) -> None:
     from acml_search.chem.molecule import describe, parse
     from acml_search.encoders.seen import SeenList, write_training_list

@@ -14,9 +14,9 @@ from molecules import MOLECULES
 from rdkit import Chem
 
 from acml_search.chem.molecule import parse
+from acml_search.core.errors import CheckpointError, ConfigError, UnknownModality
 from acml_search.encoders.card import digest_of, list_models, read_card
 from acml_search.encoders.model import Model, load_model
-from acml_search.errors import CheckpointError, ConfigError, UnknownModality
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_folding_normalisation_changes_nothing(tiny_model: Path, model: Model) -
 
     from acml_search.chem.graph import collate, featurise
     from acml_search.encoders.model import DualEncoder
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
     card = read_card(tiny_model)
     unfolded = DualEncoder(card.data["hyper"]).eval()

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from acml_search.core.errors import CheckpointError
 from acml_search.encoders.card import list_models, read_card
 from acml_search.encoders.seen import FILE, SeenList, training_list, write_training_list
-from acml_search.errors import CheckpointError
 
 BLOCKS = [f"{i:014d}" for i in range(300)]
 SEEN = SeenList.of(BLOCKS[:200], {"c_nmr": BLOCKS[:20], "lc_ms": [*BLOCKS[10:30], BLOCKS[250]]})

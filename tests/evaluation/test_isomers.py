@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.evaluation.data.structures import Pool, Query, Structure
 from acml_search.evaluation.isomers import isomer_result, measure_isomers
 from acml_search.evaluation.measures.metrics import FAILED

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from rdkit import Chem
 
+from acml_search.core.errors import ConfigError, FilterError, LibraryError, UnknownModality
 from acml_search.encoders.model import load_model
-from acml_search.errors import ConfigError, FilterError, LibraryError, UnknownModality
 from acml_search.evaluation.data.records import record_of
 from acml_search.evaluation.measures.metrics import TIE_TOLERANCE
 from acml_search.evaluation.recall import RecallOptions, measure_recall

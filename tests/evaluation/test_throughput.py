@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
-from acml_search.errors import ConfigError
-from acml_search.evaluation.baselines import pyg
+from acml_search.evaluation import pyg
 from acml_search.evaluation.throughput import ThroughputOptions, measure_throughput
 
 SMILES = ["CCO", "CC(=O)Oc1ccccc1C(=O)O", "C[C@H](N)C(=O)O", "[Na+].CC(=O)[O-]", "F/C=C/F", "CCN"]

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from acml_search.errors import InvalidRecord
-from acml_search.spectra import nmr_text
-from acml_search.spectra.solvents import without_solvent
+from acml_search.core.errors import InvalidRecord
+from acml_search.nmr import text as nmr_text
+from acml_search.nmr.solvents import without_solvent
 
 SEEDS = [
     "1H NMR (600 MHz, CDCl3): δ 9.21 (dd, J = 4.3, 1.7 Hz, 1H), 7.66 – 7.51 (m, 7H), 3.93 (s, 3H).",
@@ -109,10 +109,10 @@ def by_mutation(seconds: float, seeds: list[str], seed: int) -> None:
 def by_atheris(corpus: str) -> None:
     import atheris  # type: ignore[import-not-found]
 
-    for name in [name for name in sys.modules if name.startswith("acml_search.spectra.nmr")]:
+    for name in [name for name in sys.modules if name.startswith("acml_search.nmr")]:
         del sys.modules[name]  # imported again, with the instruments that steer the search
-    with atheris.instrument_imports(include=["acml_search.spectra"]):
-        reader = importlib.import_module("acml_search.spectra.nmr_text")
+    with atheris.instrument_imports(include=["acml_search.nmr"]):
+        reader = importlib.import_module("acml_search.nmr.text")
 
     def target(data: bytes) -> None:
         one(data.decode("utf-8", "replace"), reader)

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spectrum_files import C13, CURVE, EI, H1, MGF, MONA, MSDIAL, NIST, mzml, scan
 
-from acml_search.errors import InvalidRecord
-from acml_search.spectra.formats import BadSpectrum, read_spectra, read_spectrum
+from acml_search.core.errors import InvalidRecord
+from acml_search.ms.io import BadSpectrum, read_spectra, read_spectrum
 
 SOUND = {
     "x.msp": (MONA + NIST + MSDIAL).encode(),

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from acml_search.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound, UnknownModality
+from acml_search.core.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound, UnknownModality
 from acml_search.index.add import add_library
 from acml_search.index.build import build_index, embed_library
 from acml_search.index.manifest import BUILD, read_manifest

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from acml_search.errors import AcmlSearchError, ConfigError
+from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.index.build import build_index
 from acml_search.index.verify import verify
 

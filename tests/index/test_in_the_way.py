@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from acml_search.cli import app
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.index.add import add_library
 from acml_search.index.build import build_index
 

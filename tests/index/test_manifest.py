@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acml_search.errors import IndexCorrupt, IndexNotFound
-from acml_search.index.files import digest_of, read_sealed, write_atomic, write_sealed
+from acml_search.core.errors import IndexCorrupt, IndexNotFound
+from acml_search.core.io import digest_of, read_sealed, write_atomic, write_sealed
 from acml_search.index.manifest import read_manifest
 
 json_values = st.recursive(

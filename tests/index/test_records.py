@@ -14,12 +14,12 @@ import pytest
 from spectra_files import SPECTRA, msp
 
 import acml_search
+from acml_search.core.errors import ConfigError, LibraryError
+from acml_search.core.io import write_vectors
 from acml_search.encoders.model import load_model
-from acml_search.errors import ConfigError, LibraryError
 from acml_search.index import finalise
 from acml_search.index.add import add_library
 from acml_search.index.build import build_index, embed_library
-from acml_search.index.files import write_vectors
 from acml_search.index.manifest import BUILD, file_entry, read_manifest, write_manifest
 from acml_search.index.opened import IndexDirectory
 from acml_search.index.verify import verify

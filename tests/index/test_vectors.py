@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from acml_search.errors import ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.core.io import write_vectors
 from acml_search.index import vectors as vectors_module
-from acml_search.index.files import write_vectors
 from acml_search.index.parts import table
 from acml_search.index.vectors import VectorIndex, choose_factory
 

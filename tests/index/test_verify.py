@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from acml_search.errors import IndexCorrupt, IndexNotFound, SpaceMismatch
+from acml_search.core.errors import IndexCorrupt, IndexNotFound, SpaceMismatch
+from acml_search.core.io import write_vectors
 from acml_search.index.build import build_index
-from acml_search.index.files import write_vectors
 from acml_search.index.manifest import file_entry, read_manifest, write_manifest
 from acml_search.index.opened import IndexDirectory
 from acml_search.index.verify import verify

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acml_search.errors import FilterError, IndexCorrupt
+from acml_search.core.errors import FilterError, IndexCorrupt
 from acml_search.library.catalog import Catalog
 from acml_search.library.store import MOLECULES, write_parquet
 

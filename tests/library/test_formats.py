@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rdkit import Chem
 
-from acml_search.errors import LibraryError
+from acml_search.core.errors import LibraryError
 from acml_search.library.columns import RESERVED, safe_names
 from acml_search.library.formats import endings
 from acml_search.library.formats.base import Source, register

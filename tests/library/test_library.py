@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acml_search.errors import ConfigError, LibraryError
+from acml_search.core.errors import ConfigError, LibraryError
 from acml_search.library.lines import MAX_LINE
 from acml_search.library.prepare import MAX_INPUT, prepare
 from acml_search.library.read import Library, Row, default_library, open_library

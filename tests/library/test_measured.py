@@ -14,7 +14,7 @@ from rdkit import Chem
 from spectra_files import SPECTRA, msp
 
 from acml_search import modalities
-from acml_search.errors import ConfigError, InvalidRecord, LibraryError, UnknownModality
+from acml_search.core.errors import ConfigError, InvalidRecord, LibraryError, UnknownModality
 from acml_search.library.measured import MOST_PEAKS, Observed, modality_of, structure_of
 from acml_search.library.read import Library, Row, open_library
 

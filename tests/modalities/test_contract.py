@@ -7,7 +7,7 @@ import pytest
 
 from acml_search import modalities
 from acml_search.chem.graph import collate, featurise
-from acml_search.errors import ConfigError, InvalidRecord, UnknownModality
+from acml_search.core.errors import ConfigError, InvalidRecord, UnknownModality
 from acml_search.modalities.base import Modality, register
 
 
@@ -16,7 +16,7 @@ class TestContract:
     def test_an_example_goes_all_the_way(self, name: str) -> None:
         import torch
 
-        from acml_search.modalities.blocks import tensors
+        from acml_search.networks import tensors
 
         modality = modalities.get(name)
         rng = np.random.default_rng(7)
@@ -41,7 +41,7 @@ class TestContract:
         from rdkit import Chem
 
         from acml_search.encoders.model import DualEncoder
-        from acml_search.modalities.blocks import TensorBatch
+        from acml_search.networks import TensorBatch
 
         modality = modalities.get(name)
         torch.manual_seed(7)

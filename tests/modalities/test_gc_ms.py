@@ -11,10 +11,10 @@ from rdkit import Chem
 
 from acml_search import modalities
 from acml_search.chem.graph import collate, featurise
+from acml_search.core.errors import InvalidRecord
 from acml_search.encoders.model import Tower
-from acml_search.errors import InvalidRecord
-from acml_search.modalities.blocks import TensorBatch, tensors
-from acml_search.modalities.blocks.lines import LineHead, LineTower, nominal_masses
+from acml_search.networks import TensorBatch, tensors
+from acml_search.networks.ei import LineHead, LineTower, nominal_masses
 
 GC = modalities.get("gc_ms")
 

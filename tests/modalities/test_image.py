@@ -11,13 +11,13 @@ from PIL import Image
 from rdkit import Chem
 
 from acml_search import modalities
-from acml_search.chem.depict import draw, png
-from acml_search.chem.styles import Style
-from acml_search.errors import InvalidRecord
-from acml_search.modalities.blocks.reader import weighed
-from acml_search.modalities.pictures.assemble import SYMBOLS, assemble
-from acml_search.modalities.pictures.plausible import doubt, environment
-from acml_search.modalities.pictures.readings import NOTHING, Seen, best, readings
+from acml_search.core.errors import InvalidRecord
+from acml_search.ocsr.assemble import SYMBOLS, assemble
+from acml_search.ocsr.depict import draw, png
+from acml_search.ocsr.encoder import weighed
+from acml_search.ocsr.hypotheses import NOTHING, Seen, best, readings
+from acml_search.ocsr.prior import doubt, environment
+from acml_search.ocsr.styles import Style
 
 PICTURES = modalities.get("image")
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
@@ -102,8 +102,8 @@ class TestRead:
 
 
 def test_a_batch_gives_its_pictures_back() -> None:
-    from acml_search.modalities.blocks import tensors
-    from acml_search.modalities.blocks.reader import pictures
+    from acml_search.networks import tensors
+    from acml_search.ocsr.encoder import pictures
 
     rng = np.random.default_rng(7)
     items = [PICTURES.read(PICTURES.example(rng)) for _ in range(3)]

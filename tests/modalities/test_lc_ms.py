@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acml_search import modalities
-from acml_search.errors import InvalidRecord
-from acml_search.modalities.blocks import tensors
-from acml_search.modalities.blocks.masses import Kernel, PeakTower
+from acml_search.core.errors import InvalidRecord
+from acml_search.networks import tensors
+from acml_search.networks.msms import Kernel, PeakTower
 
 LC = modalities.get("lc_ms")
 

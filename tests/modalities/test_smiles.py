@@ -10,7 +10,7 @@ from molecules import MOLECULES
 from rdkit import Chem
 
 from acml_search import modalities
-from acml_search.errors import InvalidRecord
+from acml_search.core.errors import InvalidRecord
 
 SMILES = modalities.get("smiles")
 

@@ -10,12 +10,12 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import Descriptors
 
+from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.encoders.model import load_model
-from acml_search.errors import CheckpointError, ConfigError
+from acml_search.interpret.property_score import property_score
 from acml_search.properties.descriptors import Bounded, descriptor_names, descriptors
 from acml_search.properties.model import load
 from acml_search.properties.run import fit
-from acml_search.semantics.property_score import property_score
 
 CHAINS = [f"{'C' * n}{end}" for n in range(1, 13) for end in ("O", "N", "C(=O)O", "c1ccccc1", "Cl")]
 

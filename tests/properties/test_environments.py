@@ -27,7 +27,7 @@ def test_environments_count_pairs_of_like_atoms(model: Model) -> None:
     import torch
 
     from acml_search.chem.graph import collate
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
     mols = [Chem.MolFromSmiles(s) for s in CHAINS[:4]]
     found = features.embeddings(model, mols, [features.ENVIRONMENTS])
@@ -51,7 +51,7 @@ def test_environments_count_pairs_of_like_atoms(model: Model) -> None:
 
 def test_environments_are_the_same_again_and_have_gradients(model: Model, tiny_model: Path) -> None:
     from acml_search.chem.graph import collate
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
     mols = [Chem.MolFromSmiles(s) for s in CHAINS[:4]]
     first = features.embeddings(model, mols, [features.ENVIRONMENTS])

@@ -13,8 +13,8 @@ import pytest
 from rdkit import Chem
 
 from acml_search.cli import main
+from acml_search.core.errors import CheckpointError, ConfigError, LibraryError
 from acml_search.encoders.model import Model, load_model
-from acml_search.errors import CheckpointError, ConfigError, LibraryError
 from acml_search.properties import boosted, environments, features, kernel, metrics
 from acml_search.properties.finetune import finetune
 from acml_search.properties.heads import KINDS, fit_head, load_head
@@ -239,7 +239,7 @@ def test_maxima_are_the_greatest_of_the_atoms_states(model: Model) -> None:
     import torch
 
     from acml_search.chem.graph import collate
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
     mols = [Chem.MolFromSmiles(s) for s in CHAINS[:4]]
     found = features.embeddings(model, mols, [features.MAXIMA])

@@ -13,7 +13,7 @@ import pytest
 from rdkit import Chem
 
 from acml_search.chem.molecule import describe, parse
-from acml_search.errors import FilterError, IndexCorrupt, InvalidMolecule
+from acml_search.core.errors import FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.index import parts
 from acml_search.index.vectors import VectorIndex
 from acml_search.search.answer import Answer

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.search.hits import Hits
 
 HITS = Hits(keys=[[7, 3], [4, -1]], scores=[[0.9, 0.8], [0.5, 0.0]])

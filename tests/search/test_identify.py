@@ -12,8 +12,8 @@ import pytest
 
 import acml_search
 from acml_search.chem.molecule import parse
+from acml_search.core.errors import ConfigError, FilterError, InvalidRecord
 from acml_search.encoders.model import Model, load_model
-from acml_search.errors import ConfigError, FilterError, InvalidRecord
 from acml_search.search.observation import Observation, of_record
 from acml_search.search.query import Index
 from acml_search.search.rerank import evidence

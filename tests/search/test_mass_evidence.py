@@ -8,13 +8,13 @@ import torch
 
 from acml_search import modalities
 from acml_search.chem.molecule import parse
+from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.encoders.model import DualEncoder, Model, load_model, save_model
-from acml_search.errors import CheckpointError, ConfigError
+from acml_search.ms.fragmentation import Fragmentation, write_fragmentation
+from acml_search.ms.fragments import N_CODES, SHIFTS
 from acml_search.search.occlusion import STRONGEST, occlusion, occlusions
 from acml_search.search.rerank import RERANKED
 from acml_search.search.rerank.masses import MassReranker
-from acml_search.spectra.fragmentation import Fragmentation, write_fragmentation
-from acml_search.spectra.pieces import N_CODES, SHIFTS
 
 SMILES = ["CCNC(=O)c1ccccc1", "CC(=O)Nc1ccccc1C", "O=CNCCc1ccccc1"]
 

@@ -11,7 +11,7 @@ import pytest
 
 import acml_search
 from acml_search.chem.molecule import describe, parse
-from acml_search.errors import (
+from acml_search.core.errors import (
     AcmlSearchError,
     CheckpointError,
     ConfigError,

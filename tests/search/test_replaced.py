@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import acml_search
-from acml_search.errors import IndexReplaced
+from acml_search.core.errors import IndexReplaced
 from acml_search.index.add import add_library
 from acml_search.search.query import Index
 

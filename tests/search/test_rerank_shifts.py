@@ -9,8 +9,8 @@ import pytest
 
 from acml_search import modalities
 from acml_search.chem.molecule import parse
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.model import load_model
-from acml_search.errors import ConfigError
 from acml_search.search.observation import of_record, read_observation
 from acml_search.search.rerank import RERANKED, evidence, reranker
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from rdkit import Chem
 
-from acml_search.errors import ConfigError, InvalidMolecule
+from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.search.answer import Answer
 from acml_search.search.columns import extra_columns, plain
 from acml_search.search.table import render

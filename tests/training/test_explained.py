@@ -16,11 +16,11 @@ from rdkit.Chem.Descriptors import ExactMolWt
 from torch.nn import functional as F
 
 from acml_search import modalities
-from acml_search.chem.fragments import HYDROGEN, PROTON
+from acml_search.chem.masses import HYDROGEN, PROTON
 from acml_search.chem.molecule import parse
-from acml_search.errors import ConfigError
-from acml_search.spectra.explained import Breaking, observe
-from acml_search.spectra.fragmentation import read_fragmentation
+from acml_search.core.errors import ConfigError
+from acml_search.ms.annotation import Breaking, observe
+from acml_search.ms.fragmentation import read_fragmentation
 from acml_search.training import explained
 from acml_search.training.breakage import Breakage, Case, Known, ask, vocabulary_of
 from acml_search.training.corpus import open_corpus

@@ -14,9 +14,9 @@ from rdkit import Chem
 from rdkit.Chem.Descriptors import ExactMolWt
 from safetensors.torch import load_file
 
-from acml_search.chem.fragments import PROTON
+from acml_search.chem.masses import PROTON
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.model import Tower
-from acml_search.errors import ConfigError
 from acml_search.training import measured
 from acml_search.training.corpus import open_corpus
 from acml_search.training.known import MorganBits

@@ -12,8 +12,8 @@ from mass_toys import save_untrained, write_spectra
 from rdkit import Chem
 from safetensors.torch import load_file
 
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.model import load_model
-from acml_search.errors import ConfigError
 from acml_search.training import further, measured, remember
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import open_corpus
@@ -140,7 +140,7 @@ def test_the_model_sees_molecules_as_the_encoder_was_taught(room: Path) -> None:
     mols = [Chem.MolFromSmiles(str(corpus.smiles[i])) for i in (7, 12)]
     model = load_model(room / "start")
     from acml_search.chem.graph import collate
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
     batch = TensorBatch.of(collate([model.featurise(mol) for mol in mols]))
     with torch.inference_mode():

@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from acml_search import modalities
-from acml_search.chem.depict import draw
-from acml_search.chem.styles import Style, training_style
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.model import Tower
-from acml_search.errors import ConfigError
-from acml_search.modalities.blocks import Projection, tensors
-from acml_search.modalities.blocks.recogniser import BOND, SHARP, STRIDE, Recogniser, Ruler
-from acml_search.modalities.pictures.assemble import SYMBOLS
+from acml_search.networks import Projection, tensors
+from acml_search.ocsr.assemble import SYMBOLS
+from acml_search.ocsr.depict import draw
+from acml_search.ocsr.detector import BOND, SHARP, STRIDE, Recogniser, Ruler
+from acml_search.ocsr.styles import Style, training_style
 from acml_search.training.pages import CANVAS, Sample, at_scale, mutated, packed, sample_of
 from acml_search.training.prior import environments, settle, shares
 from acml_search.training.recognise import recogniser_loss, ruler_loss, run, same_molecule
@@ -256,7 +256,7 @@ def test_a_picture_is_embedded_as_the_structures_that_it_may_show(tower: Tower) 
 def test_a_picture_is_read_once_until_the_weights_may_change(
     tower: Tower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from acml_search.modalities.blocks import reader
+    from acml_search.ocsr import encoder as reader
 
     looks = []
     look = reader.look

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from acml_search import modalities
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.model import load_model
-from acml_search.errors import ConfigError
-from acml_search.modalities.blocks import Memory
-from acml_search.modalities.blocks.masses import BIN, BINS
+from acml_search.networks import Memory
+from acml_search.networks.msms import BIN, BINS
 from acml_search.training import remember
 from acml_search.training.config import read_config
 from acml_search.training.observations import Observations
@@ -207,7 +207,7 @@ def test_a_space_that_is_not_there_or_cannot_ask_is_refused(room: Path) -> None:
 def test_peaks_and_losses_are_laid_out_where_they_belong() -> None:
     reader = modalities.get("lc_ms")
     tower = reader.tower(width=8, hidden=8, layers=1, kernel=0)
-    from acml_search.modalities.blocks import tensors
+    from acml_search.networks import tensors
 
     record = {"mzs": [100.0, 150.01], "intensities": [1.0, 4.0], "precursor_mz": 200.0}
     bare = {"mzs": [100.0, 150.01], "intensities": [1.0, 4.0]}

@@ -15,8 +15,8 @@ import torch
 from rdkit import Chem
 from safetensors.torch import load_file, save_file
 
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.model import load_model
-from acml_search.errors import ConfigError
 from acml_search.library.read import default_library, open_library
 from acml_search.training import denoise, further, spaces
 from acml_search.training.config import read_config

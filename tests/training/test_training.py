@@ -15,10 +15,10 @@ from rdkit import Chem
 from safetensors.torch import load_file
 
 from acml_search import modalities
-from acml_search.chem.inner import block_hash
+from acml_search.chem.splits import block_hash
+from acml_search.core.errors import ConfigError, InvalidRecord
 from acml_search.encoders.model import load_model
 from acml_search.encoders.seen import FILE, training_list
-from acml_search.errors import ConfigError, InvalidRecord
 from acml_search.library.read import default_library, open_library
 from acml_search.training import pretrain, seen, sharpen, spaces
 from acml_search.training.batches import isomer_batches

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.evaluation.data.structures import (
     Described,
     LibraryRows,

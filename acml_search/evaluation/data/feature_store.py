@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 
 Features = npt.NDArray[np.float32]
 Number = TypeVar("Number", bound=np.generic)

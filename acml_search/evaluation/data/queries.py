@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from acml_search.errors import ConfigError, FilterError
+from acml_search.core.errors import ConfigError, FilterError
 from acml_search.evaluation.data.described import described_file
 from acml_search.evaluation.data.structures import CHUNK, Query, describe_rows
 from acml_search.evaluation.workers import Workers

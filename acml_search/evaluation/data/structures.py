@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError, InvalidMolecule
+from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.progress import progress
 from acml_search.evaluation.workers import Workers, chunks
-from acml_search.progress import progress
 
 CHUNK = 500
 

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.chem.inner import INNER_ONE_IN, block_hash
-from acml_search.errors import ConfigError
+from acml_search.chem.splits import INNER_ONE_IN, block_hash
+from acml_search.core.errors import ConfigError
 from acml_search.evaluation.measures.metrics import TIE_TOLERANCE
 
 BINS = 15

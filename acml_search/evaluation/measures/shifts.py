@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import ConfigError, InvalidMolecule
+from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.data.structures import Query
 from acml_search.evaluation.measures.metrics import RESAMPLES, bootstrap_interval, per_molecule
@@ -130,7 +130,7 @@ def predict(task: tuple[str, list[str]]) -> list[AtomShifts | None]:
 
     from acml_search.chem import molecule
     from acml_search.chem.graph import collate
-    from acml_search.modalities.blocks import TensorBatch
+    from acml_search.networks import TensorBatch
 
     space, smiles = task
     model = processes.model()

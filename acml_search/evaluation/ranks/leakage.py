@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard
 from acml_search.encoders.seen import training_list
-from acml_search.errors import ConfigError
 from acml_search.evaluation.data.structures import Pool, Query
 from acml_search.evaluation.measures import metrics
 from acml_search.evaluation.ranks.retrieval import Asked

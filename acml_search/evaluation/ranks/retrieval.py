@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from acml_search.core.progress import progress
 from acml_search.evaluation.data.structures import Pool, Query
 from acml_search.evaluation.measures import metrics
 from acml_search.evaluation.ranks.ranking import Every, Ranker
 from acml_search.evaluation.vectors.embedding import BLOCK, Block, Source, embed
 from acml_search.evaluation.workers import Workers, chunks
-from acml_search.progress import progress
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -18,8 +18,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from acml_search.core.errors import ConfigError
+from acml_search.core.progress import progress
 from acml_search.encoders.card import ModelCard
-from acml_search.errors import ConfigError
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.data.records import record_of
 from acml_search.evaluation.data.structures import Structure
@@ -30,7 +31,6 @@ from acml_search.evaluation.vectors.embedding import Source
 from acml_search.evaluation.vectors.peaks import PeakLists
 from acml_search.evaluation.vectors.stored import StoredVectors
 from acml_search.evaluation.workers import Workers, chunks
-from acml_search.progress import progress
 
 DEPTH = 200
 """candidates that are re-scored, the truth included"""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.chem.inner import INNER_ONE_IN, block_hash
+from acml_search.chem.splits import INNER_ONE_IN, block_hash
 from acml_search.evaluation.measures.calibration import FOLDS
 from acml_search.evaluation.rerank.weights import Lists, most_likely, ranks, summary
 

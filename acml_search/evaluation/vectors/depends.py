@@ -18,14 +18,14 @@ from typing import Any
 
 import acml_search
 from acml_search.chem.molecule import STANDARDISATION
+from acml_search.core.errors import CheckpointError
 from acml_search.encoders.card import ModelCard
-from acml_search.errors import CheckpointError
 from acml_search.modalities import get
 from acml_search.modalities.base import Modality
 
 SIDES = ("graph", "record")
 _ROOT = Path(acml_search.__file__).parent
-_SILENT = frozenset({"acml_search", "acml_search.errors", "acml_search.progress"})
+_SILENT = frozenset({"acml_search", "acml_search.core.errors", "acml_search.core.progress"})
 """modules that say and show things, and compute nothing"""
 
 
@@ -62,7 +62,7 @@ def uses_tower(card: ModelCard, space: str) -> bool:
     """Does the graph side of the space pass through the modality's tower? A plain projection of the pooled
     trunk does not; any other head is taken to.
     """
-    from acml_search.modalities.blocks import PooledHead
+    from acml_search.networks import PooledHead
 
     return heads(card)[space] is not PooledHead
 
@@ -75,7 +75,7 @@ def heads(card: ModelCard) -> Mapping[str, type]:
 @remember
 def _heads(hyper: str) -> Mapping[str, type]:
     from acml_search.encoders.model import DualEncoder
-    from acml_search.modalities.blocks import RememberingHead
+    from acml_search.networks import RememberingHead
 
     made = DualEncoder(json.loads(hyper)).heads.items()
     return {name: type(one.head if isinstance(one, RememberingHead) else one) for name, one in made}
@@ -121,7 +121,7 @@ def _modules(modality: Modality, side: str) -> set[str]:
     classes = [cls for cls in kind.__mro__ if issubclass(cls, Modality)]
     if side == "graph" and kind.head is Modality.head:
         classes = classes[-1:]  # Modality: the modality has no say in its graph side
-    roots = {cls.__module__ for cls in classes} | {"acml_search.chem.graph", "acml_search.modalities.blocks"}
+    roots = {cls.__module__ for cls in classes} | {"acml_search.chem.graph", "acml_search.networks"}
     if side == "record":
         roots.add("acml_search.evaluation.data.records")
     # What the model's own file imports is card and registry: of no meaning for a vector.

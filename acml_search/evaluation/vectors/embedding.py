@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.errors import InvalidMolecule, InvalidRecord
+from acml_search.core.errors import InvalidMolecule, InvalidRecord
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.data.records import record_of
 from acml_search.evaluation.data.structures import Structure

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard
-from acml_search.errors import ConfigError
 from acml_search.evaluation.vectors.depends import heads, modules_digest, side_key
-from acml_search.spectra.groups import Groups
+from acml_search.nmr.groups import Groups
 
 PEAK = np.dtype([("position", "<f4"), ("spread", "<f4"), ("present", "<f4"), ("attached", "u1")])
 """ppm, ppm, probability that a spectrum lists it, bit n set where an atom of it carries n hydrogens"""
@@ -128,7 +128,7 @@ class PeakFiles:
 
 def predicting(card: ModelCard, spaces: Sequence[str]) -> list[str]:
     """Those of `spaces` whose graph side predicts peaks that a re-ranker compares."""
-    from acml_search.modalities.blocks.shifts import ShiftHead
+    from acml_search.networks.nmr import ShiftHead
 
     return [one for one in spaces if issubclass(heads(card)[one], ShiftHead)]
 
@@ -148,7 +148,7 @@ def peaks_folder(cache: Path, card: ModelCard, space: str) -> Path:
     """Where peaks are kept: its name is a digest of all that they depend on, but the molecules."""
     code = modules_digest(
         f"acml_search.{name}"
-        for name in ("encoders.predict", "search.rerank.shifts", "spectra.groups", "evaluation.vectors.peaks")
+        for name in ("encoders.predict", "search.rerank.shifts", "nmr.groups", "evaluation.vectors.peaks")
     )
     key = hashlib.sha256(f"{side_key(card, space, 'graph')} {code}".encode()).hexdigest()
     return cache / "peaks" / space / key[:24]

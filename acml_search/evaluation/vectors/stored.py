@@ -19,16 +19,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.progress import progress
 from acml_search.encoders.card import ModelCard
-from acml_search.errors import ConfigError, InvalidMolecule
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.data.structures import Structure
 from acml_search.evaluation.vectors.depends import side_key
 from acml_search.evaluation.vectors.embedding import BLOCK, Source, embed
 from acml_search.evaluation.vectors.peaks import PeakFiles, PeakLists, grouped, peaks_folder, scattered
 from acml_search.evaluation.workers import Workers, chunks
-from acml_search.progress import progress
-from acml_search.spectra.groups import Groups
+from acml_search.nmr.groups import Groups
 
 PART = 65_536
 RECORD_PART = 8_192  # a picture takes twenty times as long as a graph

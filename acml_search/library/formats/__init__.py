@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from acml_search.errors import LibraryError
+from acml_search.core.errors import LibraryError
 from acml_search.library.formats.base import Record, Source, registered
 
 __all__ = ["Record", "Source", "endings", "open_source"]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from acml_search.chem.molecule import parse
-from acml_search.errors import InvalidMolecule, LibraryError
+from acml_search.core.errors import InvalidMolecule, LibraryError
 from acml_search.library.columns import no_smiles_column, safe_names, smiles_column
 from acml_search.library.formats.base import Record, Source, register
 from acml_search.library.lines import MAX_LINE, Line, Meter, lines, text_head_of

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search import modalities
-from acml_search.errors import LibraryError
+from acml_search.core.errors import LibraryError
 from acml_search.library.columns import no_smiles_column, safe_names, smiles_column
 from acml_search.library.formats.base import Record, Source, register
 from acml_search.library.lines import Meter, is_gzipped

@@ -11,7 +11,7 @@ from typing import cast
 
 import pyarrow as pa
 
-from acml_search.errors import LibraryError
+from acml_search.core.errors import LibraryError
 from acml_search.library.columns import safe_names
 from acml_search.library.formats.base import Record, Source, register
 from acml_search.library.lines import DAMAGED, Meter, lines, open_bytes, text_head_of

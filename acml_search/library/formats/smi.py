@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from acml_search.errors import LibraryError
+from acml_search.core.errors import LibraryError
 from acml_search.library.columns import USUAL_NAMES, safe_names
 from acml_search.library.formats.base import Record, Source, register
 from acml_search.library.lines import Meter, lines, text_head_of

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from acml_search.errors import InvalidRecord, LibraryError
+from acml_search.core.errors import InvalidRecord, LibraryError
 from acml_search.library.columns import USUAL_NAMES, safe_names
 from acml_search.library.formats.base import Record, Source, register
 from acml_search.library.lines import Meter
 from acml_search.library.measured import Observed, structure_of
 
 if TYPE_CHECKING:
-    from acml_search.spectra.formats import BadSpectrum
-    from acml_search.spectra.peaks import PeakList
+    from acml_search.chem.peaks import PeakList
+    from acml_search.ms.io import BadSpectrum
 
 _MASSES = ("gc_ms", "lc_ms")
 _NUMBERS = {"precursor_mz": pa.float64()}
@@ -27,7 +27,7 @@ _KNOWN = ("precursor_mz", "adduct", "ion_mode", "collision_energy")
 
 @register(".msp", ".mgf", ".mzml")
 class Spectra(Source):
-    """Read by `spectra.formats`. What the file says of a spectrum is kept under its own names, as text.
+    """Read by `ms.io`. What the file says of a spectrum is kept under its own names, as text.
 
     The spectra are lc_ms when the first has a precursor, else gc_ms, unless the user names the modality.
     """
@@ -104,13 +104,13 @@ class Spectra(Source):
         return dict(zip(names, safe_names(names), strict=True)), total
 
     def _read(self, modality: str) -> Iterator[PeakList | BadSpectrum]:
-        from acml_search.spectra.formats import read_spectra
+        from acml_search.ms.io import read_spectra
 
         return read_spectra(self.path, modality, on_error="yield")
 
 
 def _has_column(name: str) -> bool:
     """Is this the source's name of what has a column already: of the SMILES, or of what is known?"""
-    from acml_search.spectra.formats.fields import plain
+    from acml_search.ms.io.fields import plain
 
     return plain(name) in {plain(taken) for taken in (*USUAL_NAMES, *_KNOWN)}

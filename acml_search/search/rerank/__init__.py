@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.search.rerank.base import Evidence, Match, Missing, Reranker
 
 if TYPE_CHECKING:

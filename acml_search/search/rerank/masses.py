@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from acml_search.ms.annotation import Explained, explain_peaks, scores
+from acml_search.ms.fragmentation import Fragmentation, read_fragmentation
 from acml_search.search.rerank.base import Evidence, Match, Reranker
-from acml_search.spectra.explained import Explained, explain_peaks, scores
-from acml_search.spectra.fragmentation import Fragmentation, read_fragmentation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class MassReranker(Reranker):
-    """Score: the scaled log-likelihood of the peaks (`spectra.explained`) and the prior of the molecule.
+    """Score: the scaled log-likelihood of the peaks (`ms.annotation`) and the prior of the molecule.
 
     The learned weights stand beside the model's, as `<modality>_rerank.json`; a model without that file is
     not re-ranked.

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.search.rerank.base import Evidence, Match, Missing, Reranker
-from acml_search.spectra.assign import (
+from acml_search.nmr.assign import (
     Assignment,
     Costs,
     assign_all,
     log_likelihoods,
 )
-from acml_search.spectra.attached import Bits, Observed, observed, word
-from acml_search.spectra.groups import Groups, group_atoms
+from acml_search.nmr.dept import Bits, Observed, observed, word
+from acml_search.nmr.groups import Groups, group_atoms
+from acml_search.search.rerank.base import Evidence, Match, Missing, Reranker
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ShiftReranker(Reranker):
-    """Score: the log-likelihood of the best assignment (`spectra.assign`)."""
+    """Score: the log-likelihood of the best assignment (`nmr.assign`)."""
 
     def __init__(self, modality: str, costs: Costs) -> None:
         self.modality, self.costs = modality, costs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acml_search.errors import ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.evaluation.measures.calibration import (
     Shortlists,
     calibrate,

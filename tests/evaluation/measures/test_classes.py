@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from acml_search.chem.inner import INNER_ONE_IN, is_inner
+from acml_search.chem.splits import INNER_ONE_IN, is_inner
 from acml_search.evaluation.measures.classes import by_class, failures, nearest_training
 from acml_search.evaluation.workers import Workers
 

@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from evaluation_files import SHIFTS
 
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
 from acml_search.encoders.seen import SeenList, write_training_list
-from acml_search.errors import ConfigError
 from acml_search.evaluation.data import described
 from acml_search.evaluation.data.structures import Pool, Query, Structure, describe
 from acml_search.evaluation.isomers import measure_isomers
 from acml_search.evaluation.ranks import leakage
 from acml_search.evaluation.ranks.retrieval import Asked
 from acml_search.evaluation.recall import RecallOptions, RetrievalOptions, measure_recall
-from acml_search.evaluation.suite.run import SuiteOptions, measure_suite
+from benchmarks.suite.run import SuiteOptions, measure_suite
 
 BLOCKS = [one.block for one in describe([(smiles, "smiles", None) for smiles in SHIFTS])]
 ETHANOL, ETHER, ACID, BUTANE = BLOCKS[:4]  # 0, 3, 6, 9 are valid
@@ -87,7 +87,7 @@ def test_a_pool_without_the_truth_is_refused() -> None:
 
 def test_a_pool_that_forgets_the_queries_ends_the_run(measured, two_spaces, monkeypatch) -> None:
     from acml_search.evaluation import recall
-    from acml_search.evaluation.suite import asking
+    from benchmarks.suite import asking
 
     def forget(asked, *_, **__):
         return Pool([one for one in describe([("CCCCCC", "smiles", None)]) if not isinstance(one, str)], 0)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from evaluation_files import SHIFTS
 
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
-from acml_search.errors import ConfigError
-from acml_search.evaluation import cards
 from acml_search.evaluation.data.structures import Query, Structure
 from acml_search.evaluation.isomers import measure_isomers
 from acml_search.evaluation.ranks.ranking import Every, Ranker, SameFormula
@@ -27,6 +26,7 @@ from acml_search.evaluation.rerank.weights import (
     negative_log_likelihood,
     ranks,
 )
+from benchmarks import cards
 
 
 def lists_of(cosines, scores, listed=None):

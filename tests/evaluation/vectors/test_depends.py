@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from acml_search.core.errors import CheckpointError
 from acml_search.encoders.card import digest_of, list_models, read_card
-from acml_search.errors import CheckpointError
 from acml_search.evaluation.data.structures import Structure
 from acml_search.evaluation.vectors import depends
 from acml_search.evaluation.vectors.depends import SIDES, side_key, uses_tower
@@ -98,10 +98,10 @@ def test_code_is_that_of_the_side(monkeypatch) -> None:
 
     monkeypatch.setattr(depends, "_source", with_more)
     for module, stale in (
-        ("modalities.blocks.reader", {("image", "record")}),
-        ("modalities.pictures.assemble", {("image", "record")}),
-        ("chem.depict", {("image", "record")}),
-        ("modalities.blocks.shifts", {("c_nmr", "graph"), ("c_nmr", "record")}),
+        ("ocsr.encoder", {("image", "record")}),
+        ("ocsr.assemble", {("image", "record")}),
+        ("ocsr.depict", {("image", "record")}),
+        ("networks.nmr", {("c_nmr", "graph"), ("c_nmr", "record")}),
         ("evaluation.data.records", {("image", "record"), ("c_nmr", "record")}),
         ("chem.graph", set(sources)),
         ("errors", set()),

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from acml_search.chem import molecule
+from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
 from acml_search.encoders.model import Model, load_model
 from acml_search.encoders.predict import encode_and_predict
-from acml_search.errors import ConfigError
 from acml_search.evaluation.data.structures import Structure
 from acml_search.evaluation.vectors import stored
 from acml_search.evaluation.vectors.peaks import PeakLists, predicting, scattered

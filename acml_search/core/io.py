@@ -1,0 +1,109 @@
+"""Files written whole or not at all, their checksums, and JSON documents that notice a changed byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from acml_search.core.errors import IndexCorrupt
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical(document: Any) -> str:
+    """The one JSON text of `document`: keys sorted, no spaces."""
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def digest_of(document: Any) -> str:
+    """Hex SHA-256 of `document` as canonical JSON."""
+    return hashlib.sha256(canonical(document).encode()).hexdigest()
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary sibling, flush it to the disk and rename it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        flush(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    flush(path.parent)
+
+
+def remove_folder(folder: Path, last: str) -> None:
+    """Remove a folder, if there is one. The file that tells what it is goes `last`: what an interruption
+    leaves is still known for ours.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for inside in folder.iterdir():
+        if inside.is_dir() and not inside.is_symlink():
+            shutil.rmtree(inside, ignore_errors=True)
+        elif inside.name != last:
+            inside.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """Ask the disk to keep what was written to this file or directory, should the power fail."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_vectors(table: pa.Table, path: Path) -> None:
+    """A part of embeddings, atomically. Not compressed: the bits of vectors do not repeat."""
+    write_atomic(
+        path, lambda temporary: pq.write_table(table, temporary, compression="none", use_dictionary=False)
+    )
+
+
+def write_sealed(path: Path, document: dict[str, Any]) -> None:
+    """Write `document` with a `digest` of its own contents, atomically."""
+    sealed = {**document, "digest": digest_of(document)}
+    write_atomic(path, lambda temporary: temporary.write_text(_layout(sealed), encoding="utf-8"))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote, without the digest. Raises IndexCorrupt when a byte of it changed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        sealed = json.loads(text)
+        found = sealed.pop("digest")
+    except OSError as error:
+        raise IndexCorrupt(path, f"it cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise IndexCorrupt(path, "it is damaged: not a document that acml-search wrote") from error
+    if found != digest_of(sealed) or text != _layout({**sealed, "digest": found}):
+        raise IndexCorrupt(path, "it is damaged or was edited: its checksum does not fit its contents")
+    return sealed
+
+
+def place(source: Path, target: Path) -> None:
+    """Put the finished file `source` at `target` too: by a hard link, or a copy where there are no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        write_atomic(target, lambda temporary: shutil.copyfile(source, temporary))
+
+
+def _layout(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

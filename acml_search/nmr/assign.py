@@ -1,0 +1,228 @@
+"""Which observed peak is which predicted one, and how likely the observation is then.
+
+Observed peaks are distinct positions; how many atoms stand behind each is not known. Predicted peaks are
+distributions, one per group of equivalent atoms. The best assignment that does not cross is found by a
+dynamic programme over the two sorted lists (crossing pays only where errors are in the tails), in four moves:
+
+- an observed and a predicted peak are one (log density of the observed position, log of the probability
+  that a spectrum lists the predicted peak);
+- a further predicted peak falls on the same observed one (`shared`: overlap);
+- a further observed peak belongs to the same predicted one (`split`: couplings to F or P, rotamers);
+- either stays alone (`extra`, `missing`).
+
+Where DEPT told how many hydrogens an observed peak's carbon carries, a pair that contradicts it costs
+`contradicted`. Errors are a Laplace distribution of the predicted spread, mixed with a wider one, for some
+predictions are wrong by far more than they know. All candidates of a query go through the programme together,
+an anti-diagonal of its table at a time. NumPy only; all logarithms are natural.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.nmr.dept import ANY, Observed
+from acml_search.nmr.groups import Groups, PeaksOfAtoms, group_atoms
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.uint8]
+
+CELLS, CELLS_TRACED = 500_000, 4_000_000
+"""cells of the tables that are worked on together. Scores alone are had in half the time from 4 MB, which a
+processor keeps at hand, as from 32 MB; with the way back kept, every portion costs more than it saves
+"""
+PAIRED, ALONE_OBSERVED, ALONE_PREDICTED = 0, 1, 2  # how a cell of the table was reached
+FRESH, SHARED, SPLIT = 0, 1, 2  # how a pair was reached
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What an assignment costs; all but the widths in nats."""
+
+    alike: float
+    """ppm: predictions closer than this are one group, for equivalent atoms are predicted alike"""
+    wider: float
+    """factor on the predicted spread"""
+    floor: float
+    """ppm added to it"""
+    tail: float
+    """share of errors that follow the wider distribution"""
+    reach: float
+    """its spread over that of the others"""
+    extra: float
+    """an observed peak that nothing explains: minus the log of its density, 1/ppm"""
+    missing: float
+    """a predicted peak that was not observed, on top of minus the log of 1 - present"""
+    shared: float
+    """a further predicted peak on the same observed one"""
+    split: float
+    """a further observed peak of the same predicted one"""
+    sure: float = 0.995
+    """no peak is taken as present with a greater probability, or absent with a greater one"""
+    contradicted: float = 0.0
+    """a pair whose peak was told to carry another number of hydrogens"""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A best assignment of one observation to one molecule."""
+
+    log_likelihood: float
+    pairs: list[tuple[int, int]]
+    """(observed peak, group), by position; either may occur more than once"""
+    groups: Groups
+    unmatched_observed: list[int]
+    unmatched_predicted: list[int]
+
+
+def assign(observed: npt.ArrayLike | Observed, predicted: PeaksOfAtoms, costs: Costs) -> Assignment:
+    """As `assign_all`, of one molecule."""
+    return assign_all(observed, [group_atoms(predicted, costs.alike)], costs)[0]
+
+
+def assign_all(
+    observed: npt.ArrayLike | Observed, candidates: Sequence[Groups], costs: Costs
+) -> list[Assignment]:
+    """The best assignment of one observation to each molecule. `observed` (o,) ppm, in any order."""
+    peaks, order = _ascending(observed)
+    found: list[Assignment] = []
+    for part in _parts(len(order), candidates, CELLS_TRACED):
+        table = _fill(peaks, part, costs, trace=True)
+        found += [table.follow(i, groups, order) for i, groups in enumerate(part)]
+    return found
+
+
+def log_likelihoods(observed: npt.ArrayLike | Observed, candidates: Sequence[Groups], costs: Costs) -> Floats:
+    """(n,) the likelihoods of `assign_all`, without the assignments."""
+    peaks, order = _ascending(observed)
+    parts = [_fill(peaks, part, costs, trace=False).best for part in _parts(len(order), candidates, CELLS)]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _ascending(observed: npt.ArrayLike | Observed) -> tuple[Observed, npt.NDArray[np.int64]]:
+    """The peaks by position, and their own numbers in that order."""
+    if not isinstance(observed, Observed):
+        positions = np.asarray(observed, np.float64)
+        observed = Observed(positions, np.full(len(positions), ANY, np.uint8))
+    order = np.argsort(observed.positions, kind="stable")
+    return Observed(observed.positions[order], observed.attached[order]), order
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A filled table: `best` (c,) log-likelihoods; how each cell was reached, (o + g + 1, c, g + 1) by
+    anti-diagonal, candidate and number of predicted peaks used; empty unless the way back was asked for.
+    """
+
+    best: Floats
+    cell: Codes
+    pair: Codes
+
+    def follow(self, number: int, groups: Groups, order: npt.NDArray[np.int64]) -> Assignment:
+        """The way back through one candidate's table; `order` (o,) gives observed peaks their own numbers."""
+        cell, pair = self.cell[:, number], self.pair[:, number]
+        numbers = order.tolist()
+        i, j = len(numbers), cell.shape[1] - 1
+        pairs: list[tuple[int, int]] = []
+        alone_observed: list[int] = []
+        alone_predicted: list[int] = []
+        paired = False  # whether the way leads on from a pair, not from a finished cell
+        while i or j:
+            how = PAIRED if paired else int(cell[i + j, j])
+            if how == ALONE_OBSERVED:
+                i -= 1
+                alone_observed.append(numbers[i])
+            elif how == ALONE_PREDICTED:
+                j -= 1
+                if j < len(groups.position):  # what follows only fills the table up
+                    alone_predicted.append(j)
+            else:
+                pairs.append((numbers[i - 1], j - 1))
+                before = int(pair[i + j, j])
+                i, j = i - (before != SHARED), j - (before != SPLIT)
+                paired = before != FRESH
+        return Assignment(
+            float(self.best[number]), pairs[::-1], groups, alone_observed[::-1], alone_predicted[::-1]
+        )
+
+
+def _fill(observed: Observed, candidates: Sequence[Groups], costs: Costs, *, trace: bool) -> _Table:
+    """The dynamic programme, of all candidates. `observed`: o peaks, ascending."""
+    n, c = len(observed.positions), len(candidates)
+    g = max((len(one.position) for one in candidates), default=0)
+    density, missing = _scores(observed, candidates, costs, g)
+    done = np.full((c, g + 1), -np.inf)  # best way to use so many predicted peaks: of the last diagonal
+    done[:, 0] = 0.0
+    before = np.full((c, g + 1), -np.inf)  # of the one before it
+    paired = np.full((c, g + 1), -np.inf)  # the same, of ways that end with a pair: of the last diagonal
+    shape = (n + g + 1, c, g + 1) if trace else (0, c, g + 1)
+    cell, pair = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    for k in range(1, n + g + 1):
+        low, high = max(0, k - n), min(g, k)  # predicted peaks used; k - them are the observed ones
+        now, now_paired = np.full_like(done, -np.inf), np.full_like(done, -np.inf)
+        first, last = max(low, 1), min(high, k - 1)
+        if first <= last:
+            here, left = slice(first, last + 1), slice(first - 1, last)
+            best = before[:, left]
+            shared, split = paired[:, left] - costs.shared, paired[:, here] - costs.split
+            if trace:
+                how = np.where(shared > best, SHARED, FRESH)
+                pair[k, :, here] = np.where(split > np.maximum(best, shared), SPLIT, how)
+            best = np.maximum(np.maximum(best, shared), split)
+            now_paired[:, here] = best + density[k - 2, :, left]
+            now[:, here] = now_paired[:, here]
+        if low < k:  # an observed peak can be left alone
+            here = slice(low, min(high, k - 1) + 1)
+            other = done[:, here] - costs.extra
+            if trace:
+                cell[k, :, here] = np.where(other > now[:, here], ALONE_OBSERVED, PAIRED)
+            now[:, here] = np.maximum(now[:, here], other)
+        if high:
+            here, left = slice(max(low, 1), high + 1), slice(max(low, 1) - 1, high)
+            other = done[:, left] - missing[:, left]
+            if trace:
+                cell[k, :, here] = np.where(other > now[:, here], ALONE_PREDICTED, cell[k, :, here])
+            now[:, here] = np.maximum(now[:, here], other)
+        before, done, paired = done, now, now_paired
+    return _Table(done[:, g].copy(), cell, pair)
+
+
+def _scores(observed: Observed, candidates: Sequence[Groups], costs: Costs, g: int) -> tuple[Floats, Floats]:
+    """Log score of every pair, by anti-diagonal (o + g - 1, c, g), and what each predicted peak costs that
+    stays alone (c, g). Filled up with pairs that cannot be and peaks that cost nothing.
+    """
+    n, c = len(observed.positions), len(candidates)
+    position, spread, present = np.zeros((c, g)), np.ones((c, g)), np.full((c, g), 0.5)
+    filled = np.zeros((c, g), bool)
+    for i, one in enumerate(candidates):
+        here = slice(0, len(one.position))
+        filled[i, here] = True
+        position[i, here], spread[i, here], present[i, here] = one.position, one.spread, one.present
+    present = np.clip(present, 1 - costs.sure, costs.sure)
+    missing = np.where(filled, costs.missing - np.log1p(-present), 0.0)
+    width = costs.wider * spread + costs.floor
+    error = np.abs(observed.positions[None, None, :] - position[:, :, None]) / width[:, :, None]
+    near = (1 - costs.tail) * np.exp(-error) + costs.tail / costs.reach * np.exp(-error / costs.reach)
+    with np.errstate(divide="ignore"):  # so far off that no pair is possible
+        score = np.log(near) + (np.log(present) - np.log(2 * width))[:, :, None]
+    if costs.contradicted and (observed.attached != ANY).any():
+        attached = np.full((c, g), ANY, np.uint8)
+        for i, one in enumerate(candidates):
+            attached[i, : len(one.attached)] = one.attached
+        score[(attached[:, :, None] & observed.attached) == 0] -= costs.contradicted
+    score[~filled] = -np.inf
+    # Row j moved by j places: what stood in one anti-diagonal stands in one column.
+    skewed = np.full((c, g, n + g), -np.inf)
+    skewed[:, :, :n] = score
+    skewed = skewed.reshape(c, -1)[:, : g * (n + g - 1)].reshape(c, g, max(n + g - 1, 0))
+    return np.ascontiguousarray(skewed.transpose(2, 0, 1)), missing
+
+
+def _parts(n_observed: int, candidates: Sequence[Groups], cells: int) -> list[Sequence[Groups]]:
+    """The candidates in portions whose tables have `cells` at most."""
+    g = max((len(one.position) for one in candidates), default=0)
+    size = max(1, cells // ((n_observed + g + 1) * (g + 1)))
+    return [candidates[low : low + size] for low in range(0, len(candidates), size)]

@@ -1,0 +1,57 @@
+"""How likely a structure is as a molecule at all: what its atoms have around them, counted in molecules.
+
+A reader takes an S for an O, or bromine for Bz; the structure tells, for bromine is hardly ever found on
+oxygen. Counts are those of `environments`, over molecules that readers are trained on.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+from rdkit import Chem
+
+from acml_search.ocsr.environments import COUNTS
+
+_COMMON = 1_000.0
+"""atoms in a million from which an environment counts against no structure"""
+_UNSEEN = 0.5
+_IMPOSSIBLE = 4.0
+_PIECE = 2.0
+_RARITY = 0.1
+
+_SIGNS = {
+    Chem.BondType.SINGLE: "-",
+    Chem.BondType.DOUBLE: "=",
+    Chem.BondType.TRIPLE: "#",
+    Chem.BondType.AROMATIC: ":",
+}
+
+
+def environment(atom: Chem.Atom) -> str:
+    """An atom with charge, unpaired electrons, and its bonds and neighbours in a fixed order: `N-C-C=O`."""
+    charge, radicals = atom.GetFormalCharge(), atom.GetNumRadicalElectrons()
+    around = sorted(
+        _SIGNS.get(bond.GetBondType(), "?") + bond.GetOtherAtom(atom).GetSymbol() for bond in atom.GetBonds()
+    )
+    signs = (f"{charge:+d}" if charge else "") + (f"*{radicals}" if radicals else "")
+    return str(atom.GetSymbol() + signs + "".join(around))
+
+
+def doubt(mol: Chem.Mol | None, smiles: str) -> float:
+    """What speaks against a structure, in nats: rare environments, several pieces, and that RDKit refuses it
+    (`mol` is None)."""
+    pieces = _PIECE * smiles.count(".")
+    if mol is None:
+        return pieces + _IMPOSSIBLE
+    return pieces + _RARITY * sum(_rarity(environment(atom)) for atom in mol.GetAtoms())
+
+
+def _rarity(name: str) -> float:
+    return max(0.0, math.log(_COMMON / _counts().get(name, _UNSEEN)))
+
+
+@cache
+def _counts() -> dict[str, int]:
+    words = COUNTS.split()
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True))

@@ -1,0 +1,1 @@
+"""Benchmarks of acml-search: run them in a checkout with `python -m benchmarks`."""

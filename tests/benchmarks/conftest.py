@@ -1,0 +1,3 @@
+"""Fixtures of toy benchmarks."""
+
+from evaluation_fixtures import *  # noqa: F403

@@ -1,0 +1,340 @@
+"""`bench report`: the figures of the page are those of the results, and what is not ahead says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_files import (
+    DIGEST,
+    write_calibration,
+    write_index,
+    write_isomers,
+    write_properties,
+    write_recall,
+    write_throughput,
+)
+from typer.testing import CliRunner
+
+from acml_search.core.errors import ConfigError
+from benchmarks.__main__ import app
+from benchmarks.report import suite_page
+from benchmarks.report.found import read_results
+from benchmarks.report.fronts import front
+from benchmarks.report.page import ReportOptions, make_report
+from benchmarks.report.points import by_group_size, classed
+from benchmarks.report.properties import best_of
+from benchmarks.report.readme import results_table
+
+# 40 molecules: the model has 30 first, one fails
+OURS = [1] * 30 + [3] * 9 + [None]
+WORSE = [1] * 5 + [50] * 35
+BETTER = [1] * 40
+NEAREST = [0.25] * 20 + [0.9] * 20
+README = "# Title\r\n\r\n<!-- results: begin -->\r\nold\r\n<!-- results: end -->\r\nlast line, no newline"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("results")
+    more = {"pools": (100, 1_000, 5_000), "nearest": NEAREST}
+    write_recall(place, "c_nmr", OURS, **more)
+    write_recall(place, "c_nmr.baseline-fingerprint", WORSE, baseline="fingerprint", **more)
+    write_recall(place, "c_nmr.5-da", OURS, asks="5 Da", n_candidates=[60] * 40)
+    write_recall(place, "c_nmr.baseline-shifts.5-da", BETTER, asks="5 Da", baseline="shifts")
+    write_recall(place, "c_nmr.formula", OURS, asks="formula", n_candidates=[4] * 40)
+    write_isomers(place, "c_nmr.isomers", [1] * 20 + [2] * 12, [2] * 16 + [7] * 16)
+    write_calibration(place)
+    write_index(place)
+    write_properties(place)
+    write_throughput(place)
+    (place / "c_nmr.baseline-acml.json").write_text(
+        json.dumps({"kind": "baseline", "question": "c_nmr", "baseline": "acml", "why_not": "no spectra"})
+    )
+    (place / "notes.json").write_text("[1, 2]")
+    (place / "broken.json").write_text("{")
+    return place
+
+
+@pytest.fixture(scope="module")
+def made(folder, tmp_path_factory) -> tuple[str, dict, Path]:
+    out = tmp_path_factory.mktemp("page")
+    told = make_report(ReportOptions((folder,), out, command="python -m benchmarks report r --out page"))
+    return (out / "report.md").read_text(), told, out
+
+
+def row(page: str, *parts: str) -> list[str]:
+    """The cells of the one table row that holds all of `parts`."""
+    lines = [line for line in page.splitlines() if line.startswith("|") and all(x in line for x in parts)]
+    assert len(lines) == 1, lines
+    return [cell.strip() for cell in lines[0].strip("|").split("|")]
+
+
+def test_figures_are_those_of_the_results(made, folder) -> None:
+    page, _, _ = made
+    data = json.loads((folder / "c_nmr.json").read_text())
+    low, high = data["ci95"]["1"]
+    cells = row(page, "| c_nmr | all | **toy** |")
+    assert cells[3] == f"0.750 ({low:.3f} to {high:.3f})"  # 30 of 40
+    assert cells[4].startswith("0.975 (")  # 39 of 40 within five
+    assert cells[8:11] == ["0.0002", "5,000", "40"]
+    assert cells[11] == "1"
+    assert row(page, "| c_nmr | formula (median 4) |")[8] == "0.25"
+    assert "Seed 0." in page
+    assert "A tie is a miss" in page
+
+
+def test_rows_say_whether_the_model_is_ahead(made) -> None:
+    page, told, _ = made
+    # the same molecules: 30 against 5 first, and 30 against 40
+    assert row(page, "| c_nmr | all | **toy** |")[-1].startswith(
+        "ahead; nearest is fingerprint regression, +0.625 (+0."
+    )
+    assert row(page, "| c_nmr | 5 Da (median 60) | **toy** |")[-1].startswith(
+        "**behind shift matching**, -0.250 (-0."
+    )
+    assert row(page, "| c_nmr | formula (median 4) | **toy** |")[-1] == ""
+    assert "**not ahead** of every baseline in 1 of 2 rows" in page
+    assert [line.split(":")[0] for line in told["not_ahead"]] == ["c_nmr, 5 Da, toy"]
+    assert "No baseline was asked the same in: c_nmr (formula and isomers)." in page
+    assert "- c_nmr: ACML's recipe: no spectra" in page
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        ([1] * 29 + [3] * 11, "**not ahead of shift matching**, +0.025 ("),  # one molecule is no difference
+        ([1] * 30 + [3] * 10, "**not ahead of shift matching**, +0.000 (+0.000 to +0.000)"),
+    ],
+)
+def test_no_clear_difference_is_not_ahead(tmp_path, theirs, words) -> None:
+    write_recall(tmp_path, "c_nmr", OURS)
+    write_recall(tmp_path, "c_nmr.baseline-shifts", theirs, baseline="shifts")
+    told = make_report(ReportOptions((tmp_path,), tmp_path / "out"))
+    assert words in told["not_ahead"][0]
+
+
+def test_re_ranked_queries_are_compared_with_the_same_ones(tmp_path) -> None:
+    # ten of the queries were re-ranked; the baseline has these first, and none of the other thirty
+    write_recall(tmp_path, "c_nmr.rerank", [1] * 10, asks="rerank none")
+    write_recall(tmp_path, "c_nmr.baseline-shifts", [1] * 10 + [9] * 30, baseline="shifts")
+    told = make_report(ReportOptions((tmp_path,), tmp_path / "out"))
+    assert told["not_ahead"] == [
+        "c_nmr, all, toy, re-ranked: **not ahead of shift matching**, +0.000 (+0.000 to +0.000)."
+    ]
+
+
+def test_without_the_queries_the_figures_alone_are_compared(tmp_path) -> None:
+    write_recall(tmp_path, "c_nmr", OURS)
+    write_recall(tmp_path, "c_nmr.baseline-shifts", WORSE, baseline="shifts")
+    (tmp_path / "c_nmr.baseline-shifts.queries.parquet").unlink()
+    make_report(ReportOptions((tmp_path,), tmp_path / "out"))
+    assert "ahead; nearest is shift matching, +0.625, not paired" in (tmp_path / "out/report.md").read_text()
+
+
+def test_other_kinds_have_their_tables(made) -> None:
+    page, _, _ = made
+    assert row(page, "| acml-search auto | IVF4096,SQ8 |")[2:5] == ["0.990 (0.980 to 1.000)", "2.00", "3.00"]
+    assert row(page, "| esol | rmse ↓ | 1,117 |")[3:] == ["**0.900 ± 0.020**", "1.200 ± 0.030", ""]
+    assert row(page, "| bbbp | roc-auc ↑ |")[3:] == [
+        "0.700 ± 0.010",
+        "**0.720 ± 0.010**",
+        "0.730 (1 of 2 runs)",
+    ]
+    assert row(page, "| esol | rmse ↓ | 12 |")[3:] == ["**0.950**", "1.250", ""]
+    assert row(page, "| mean rank |")[3:5] == ["**1.50**", "1.75"]
+    assert row(page, "| fingerprints | acml against morgan |")[2:] == ["1", "0", "1", "bbbp"]
+    assert row(page, "| pyg | from_smiles |")[2:] == ["1,006", "990 to 1,020", "2.42"]
+    assert "- no time: chemprop (esol)" in page
+    assert row(page, "| c_nmr isomers | at least 0.99 |")[2:] == ["0.625", "**no**"]
+    assert row(page, "| c_nmr | toy | 40 | 0 | 3 | yes |")
+    assert "- python 3.11, rdkit 2026.09.1 (`throughput.json`)" in page
+    assert "python -m benchmarks index --out index.json" in page
+
+
+def test_plots_are_written_and_shown(made) -> None:
+    page, told, out = made
+    names = {Path(path).stem for path in told["plots"]}
+    assert names == {
+        "pools-recall1", "pools-recall10", "isomers", "classes-similarity", "classes-size", "calibration",
+        "index",
+    }  # fmt: skip
+    for name in names:
+        assert f"](plots/{name}.png)" in page
+        assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (out / "plots" / f"{name}.svg").read_bytes()
+
+
+def test_the_same_results_give_the_same_bytes(made, folder, tmp_path) -> None:
+    _, _, out = made
+    make_report(ReportOptions((folder / "index.json",), tmp_path))
+    for kind in ("png", "svg"):
+        assert (tmp_path / f"plots/index.{kind}").read_bytes() == (out / f"plots/index.{kind}").read_bytes()
+
+
+def test_what_is_no_result_is_named(made, folder) -> None:
+    _, told, _ = made
+    assert told["left_out"] == [
+        f"{folder / 'broken.json'} is left out: it is no result of `acml-search bench`.",
+        f"{folder / 'notes.json'} is left out: it is no result of `acml-search bench`.",
+    ]
+
+
+def test_a_result_that_lacks_something_is_named(tmp_path) -> None:
+    write_throughput(tmp_path)
+    (tmp_path / "odd.json").write_text(json.dumps({"kind": "index"}))
+    (tmp_path / "other.json").write_text(json.dumps({"kind": "ablation"}))
+    odd, other = read_results([tmp_path]).left_out
+    assert "needs 'engines', which it lacks" in odd
+    assert "the kind 'ablation' are not shown" in other
+
+
+def test_two_answers_to_one_question_are_not_mixed(tmp_path) -> None:
+    write_recall(tmp_path / "a", "c_nmr", OURS)
+    write_recall(tmp_path / "b", "c_nmr", BETTER)
+    results = read_results([tmp_path / "a", tmp_path / "b"])
+    assert len(results.every) == 1
+    assert "named before it, answers the same" in results.left_out[0]
+    with_itself = read_results([tmp_path / "a", tmp_path / "a" / "c_nmr.json"])
+    assert (len(with_itself.every), with_itself.left_out) == (1, [])
+
+
+def test_models_stand_apart(tmp_path) -> None:
+    write_recall(tmp_path / "a", "c_nmr", OURS, nearest=NEAREST)
+    write_recall(tmp_path / "b", "c_nmr", WORSE, nearest=NEAREST, model_digest="f" * 64)
+    told = make_report(ReportOptions((tmp_path / "a", tmp_path / "b"), tmp_path / "out"))
+    page = (tmp_path / "out/report.md").read_text()
+    assert "results of 2 models or states of a model" in page
+    assert f"### `c_nmr`, toy ({DIGEST[:12]})" in page
+    assert "### `c_nmr`, toy (ffffffffffff)" in page
+    assert "classes-size-toy-ffffffff.png" in {Path(path).name for path in told["plots"]}
+    table = results_table(read_results([tmp_path / "a", tmp_path / "b"]).every, None)
+    assert "toy, digest `ffffffffffff`:" in table
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_nothing_to_report_is_an_error(tmp_path, name) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=name):
+        make_report(ReportOptions((tmp_path / name,), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_readme_keeps_every_other_byte(folder, tmp_path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_bytes(README.encode())
+    readme.chmod(0o640)
+    make_report(ReportOptions((folder,), tmp_path / "out", readme, "python -m benchmarks report X"))
+    text = readme.read_bytes()
+    assert text.startswith(b"# Title\r\n\r\n<!-- results: begin -->\r\n")
+    assert text.endswith(b"\r\n<!-- results: end -->\r\nlast line, no newline")
+    assert b"old" not in text
+    assert b"\n" not in text.replace(b"\r\n", b"")
+    assert readme.stat().st_mode & 0o777 == 0o640
+    middle = text.decode()
+    cells = row(middle, "| `c_nmr` |")
+    assert cells[1:3] == ["5,000", "40"]
+    assert cells[3].startswith("0.750 (")
+    assert cells[4:8] == ["0.975", "0.750", "0.750", "0.625"]
+    assert cells[8] == "fingerprint regression 0.125; **not ahead**: 5 Da: shift matching 1.000"
+    assert "python -m benchmarks suite benchmarks/c_nmr.toml" in middle
+    assert "`python -m benchmarks report X`" in middle
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no markers",
+        "<!-- results: begin -->",
+        "<!-- results: end -->\n<!-- results: begin -->",
+        README + README,
+    ],
+)
+def test_a_readme_without_a_place_is_left_as_it_is(folder, tmp_path, text) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_bytes(text.encode())
+    with pytest.raises(ConfigError, match="put the line `<!-- results: begin -->` once where"):
+        make_report(ReportOptions((folder,), tmp_path / "out", readme))
+    assert readme.read_bytes() == text.encode()
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_readme_takes_the_tables_it_has_room_for(folder, tmp_path) -> None:
+    readme = tmp_path / "README.md"
+    both = (
+        "<!-- results: begin -->\nkept\n<!-- results: end -->\n"
+        "<!-- properties: begin -->\nold\n<!-- properties: end -->\n"
+    )
+    readme.write_text(both)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    write_properties(alone)
+    make_report(ReportOptions((alone,), tmp_path / "out", readme))
+    text = readme.read_text()
+    assert text.startswith("<!-- results: begin -->\nkept\n<!-- results: end -->\n")
+    assert "old" not in text
+    assert "python -m benchmarks properties benchmarks/toynet.toml" in text
+    assert "| esol | rmse ↓ | 1,117 | **0.900 ± 0.020** | 1.200 ± 0.030 |" in text
+    assert "### toynet" not in text
+
+
+def test_sizes_of_groups_come_from_the_queries_where_not_told(tmp_path) -> None:
+    ranks, sizes = [1] * 25 + [2] * 14 + [None], [2] * 20 + [7] * 20
+    write_isomers(tmp_path, "told", ranks, sizes)
+    write_isomers(tmp_path, "old", ranks, sizes, told=False, question="old")
+    old, told = read_results([tmp_path]).every
+    assert by_group_size(old) == by_group_size(told)
+    assert [(x.name, x.value, x.n) for x in by_group_size(old)] == [("2", 1.0, 20), ("6–10", 0.25, 20)]
+    assert by_group_size(old)[0].chance == pytest.approx(0.5)
+
+
+def test_classes_come_from_the_queries_where_not_told(folder) -> None:
+    one = next(one for one in read_results([folder / "c_nmr.json"]).every)
+    near, far = classed(one, "similarity")[::-1]
+    assert (far.name, far.value, far.n) == ("0–0.3", 1.0, 20)
+    assert (near.name, near.value, near.n) == ("0.8–1", 0.5, 20)
+
+
+def test_a_pareto_front() -> None:
+    # cost, recall: (2, 0.5) costs more than (1, 0.6) and finds less
+    assert front([(2, 0.5), (1, 0.6), (3, 0.9), (3, 0.8), (4, 0.9)]) == [(1, 0.6), (3, 0.9)]
+
+
+def test_the_best_of_a_metric() -> None:
+    assert best_of({"a": 1.0, "b": 0.5, "c": None}, "rmse") == {"b"}
+    assert best_of({"a": 0.7, "b": 0.7}, "roc-auc") == {"a", "b"}
+    assert best_of({"a": 0.7, "b": 0.6}, "a metric of one's own") == set()
+    assert best_of({"a": 0.7, "b": None}, "roc-auc") == set()
+
+
+def test_the_suites_page(folder) -> None:
+    summary = {
+        "suite": "toy.toml", "model": "toy", "model_digest": DIGEST, "command": None, "spaces": ["c_nmr"],
+        "skipped": [{"question": "x", "why": "no space"}], "n_molecules": 9, "workers": 1,
+        "seconds": {"embed": 1.0}, "peak_memory_mb": {"main": 1.0, "largest_worker": 2.0},
+    }  # fmt: skip
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("c_nmr*.json"))]
+    page = suite_page(summary, results, folder)
+    assert row(page, "| c_nmr | 5 Da (median 60) | **toy** |")[-1].startswith("**behind shift matching**")
+    assert "- x: no space" in page
+    assert "## Calibration" in page
+
+
+def test_the_command(folder, tmp_path) -> None:
+    done = CliRunner().invoke(
+        app, ["report", str(folder / "throughput.json"), "--out", str(tmp_path), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["results"] == {"throughput": 1}
+    failed = CliRunner().invoke(app, ["report", str(tmp_path / "x.json"), "--out", str(tmp_path)])
+    assert failed.exit_code == 1
+    assert "x.json: there is no such file or folder of results" in failed.stderr
+
+
+def test_intervals_of_failures_are_misses(tmp_path) -> None:
+    write_recall(tmp_path, "all", [None] * 5)
+    (one,) = read_results([tmp_path]).every
+    assert one.data["recall"]["1"] == 0
+    assert np.isfinite(one.data["mrr"])

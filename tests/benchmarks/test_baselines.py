@@ -1,0 +1,305 @@
+"""Baselines: each ranks as computed by hand, learns from training rows alone, is asked as the model is."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from evaluation_files import SHIFTS, write_measured
+from rdkit import Chem
+
+from acml_search.chem.molecule import describe
+from acml_search.core.errors import ConfigError
+from acml_search.encoders.predict import Predicted
+from acml_search.evaluation.data.structures import Pool, Query, Structure
+from acml_search.evaluation.measures.classes import fingerprints
+from acml_search.evaluation.vectors.peaks import PeakLists
+from acml_search.evaluation.vectors.stored import StoredVectors
+from acml_search.evaluation.workers import Workers
+from acml_search.ms.peaks import Spectrum
+from acml_search.nmr.groups import Groups, group_atoms
+from benchmarks.baselines import base, fingerprint, nearest_spectrum, shifts
+from benchmarks.baselines import bits as kept_bits
+from benchmarks.baselines.base import Material, Rows, baseline
+from benchmarks.baselines.bits import packed_bits, unpacked
+from benchmarks.baselines.observed import masses, smooth
+from benchmarks.suite import baselines as asked_baselines
+from benchmarks.suite.run import SuiteOptions, measure_suite
+
+NAMES = list(SHIFTS)
+
+
+def structure(smiles: str) -> Structure:
+    known = describe(Chem.MolFromSmiles(smiles), None)
+    return Structure(known.smiles, known.inchikey[:14], known.formula, known.exact_mass)
+
+
+@pytest.fixture
+def material(tmp_path: Path) -> Iterator[Material]:
+    """Three molecules ask; the others are training rows, one of them taken as the inner part."""
+    pool = Pool([structure(smiles) for smiles in NAMES], 0)
+    rows = [
+        Query(i, one, {"shifts": SHIFTS[name]}, None)
+        for i, (name, one) in enumerate(zip(NAMES, pool.structures, strict=True))
+    ]
+    items = [np.array(SHIFTS[name], np.float32) for name in NAMES[:3]]
+    with Workers(1) as workers:
+        yield Material("c_nmr", pool, items, np.arange(3), rows[3:], workers, tmp_path, StoredVectors([]))
+
+
+def whole(name: str, material: Material) -> np.ndarray:
+    return baseline(name).prepare(material)(np.arange(len(material.pool)))
+
+
+def test_random_scores_do_not_depend_on_blocks(material: Material) -> None:
+    score = baseline("random").prepare(material)
+    np.testing.assert_array_equal(score(np.arange(10))[:, 4:7], score(np.arange(4, 7)))
+    assert len(np.unique(score(np.arange(10)))) == 30
+
+
+def test_formula_ties_all_isomers(material: Material) -> None:
+    scores = whole("formula", material)
+    # ethanol and dimethyl ether are isomers, acetic acid is alone
+    np.testing.assert_array_equal(scores[:2, :3], [[1, 1, 0], [1, 1, 0]])
+    np.testing.assert_array_equal(scores[2], np.arange(10) == 2)
+    assert material.told["expected_at_1"] == pytest.approx((0.5 + 0.5 + 1) / 3)
+
+
+def test_nearest_spectrum_finds_the_molecules_like_those_of_the_nearest_one(
+    material: Material, monkeypatch: Any
+) -> None:
+    alone = material.training[4]  # tert-butanol
+    monkeypatch.setattr(base, "is_inner", lambda block: block == alone.structure.block)
+    material.items[0] = np.array(SHIFTS["CCOCC"], np.float32)  # as the training row of diethyl ether
+    scores = whole("nearest_spectrum", material)
+    assert scores[0].argmax() == NAMES.index("CCOCC")
+    assert alone.structure.block not in material.train.blocks
+    assert material.inner.blocks == [alone.structure.block]
+    told = material.told["chosen_on_inner"]
+    assert told["neighbours"] in nearest_spectrum.NEIGHBOURS
+    assert told["power"] in nearest_spectrum.POWERS
+
+
+def test_tanimoto_by_hand() -> None:
+    a, b = np.array([[1.0, 1, 0, 0]]), np.array([[1.0, 0, 1, 0], [0, 0, 0, 1]])
+    np.testing.assert_allclose(nearest_spectrum._tanimoto(a, b), [[1 / 3, 0.0]])
+
+
+def test_neighbours_that_queries_share_count_for_each(material: Material, monkeypatch: Any) -> None:
+    """Against the sum over each query's own neighbours, written out."""
+    monkeypatch.setattr(nearest_spectrum, "NEIGHBOURS", (3,))
+    monkeypatch.setattr(base, "is_inner", lambda block: block == material.training[4].structure.block)
+    found = whole("nearest_spectrum", material)
+    told = material.told["chosen_on_inner"]
+    tables = [smooth("c_nmr", items, told["width"]) for items in (material.items, material.train.items)]
+    near, weight = nearest_spectrum._nearest(*tables)
+    bits = unpacked(packed_bits(material.train.smiles, material.workers, material.cache))
+    pool = unpacked(material.bits)
+    for query, (rows, cosines) in enumerate(zip(near, weight, strict=True)):
+        parts = nearest_spectrum._tanimoto(bits[rows], pool) * (cosines ** told["power"])[:, None]
+        np.testing.assert_allclose(found[query], parts.sum(axis=0), rtol=1e-5)
+    assert len(np.unique(near)) < near.size
+
+
+def test_bits_of_a_molecule_are_worked_out_once(tmp_path: Path, monkeypatch: Any) -> None:
+    asked: list[str] = []
+
+    def counted(smiles: list[str]) -> Any:
+        asked.extend(smiles)
+        return fingerprints(smiles)
+
+    monkeypatch.setattr(kept_bits, "fingerprints", counted)
+    with Workers(1) as workers:
+        first = packed_bits(["CCO", "CCN", "CCO"], workers, tmp_path)
+        second = packed_bits(["c1ccccc1", "CCN"], workers, tmp_path)
+    assert asked == ["CCO", "CCN", "c1ccccc1"]
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first[0], first[2])
+    np.testing.assert_array_equal(first[1], second[1])
+    np.testing.assert_array_equal(second[0], fingerprints(["c1ccccc1"])[0])
+    next((tmp_path / "features" / "bits").rglob("*.npy")).write_bytes(b"damaged")
+    with Workers(1) as workers, pytest.raises(ConfigError, match="remove the folder"):
+        packed_bits(["CCO", "CCN", "c1ccccc1"], workers, tmp_path)
+
+
+def test_blocks_are_ranked_in_order_however_long_their_scoring_takes(monkeypatch: Any) -> None:
+    monkeypatch.setattr(asked_baselines, "BLOCK", 3)
+    slow = threading.Event()
+
+    order = np.arange(10)[::-1]
+
+    def score(positions: np.ndarray) -> np.ndarray:
+        if positions[0] == 9:
+            slow.wait(5)  # the second block is ready before the first
+        else:
+            slow.set()
+        return positions.astype(np.float32)[None, :]
+
+    blocks = list(asked_baselines._ahead(score, order, 2))
+    assert [len(positions) for positions, _ in blocks] == [3, 3, 3, 1]
+    for each in zip(*blocks, strict=True):
+        np.testing.assert_array_equal(np.concatenate([np.ravel(one) for one in each]), order)
+
+
+def test_binned_observations_by_hand() -> None:
+    near = smooth("c_nmr", [[50.0], [50.5], [90.0]], 1.0) @ smooth("c_nmr", [[50.0]], 1.0).T
+    # two Gaussians a half of their width apart overlap by exp(-1/16)
+    np.testing.assert_allclose(near[:, 0], [1.0, np.exp(-1 / 16), 0.0], atol=1e-3)
+    spectrum = Spectrum(np.array([100.25]), np.array([4.0]), 150.25, (0, 0, 0), 0.0)
+    table = masses([spectrum], 0.5).toarray()[0]
+    # the peak half between two bins, the neutral loss of 50 on one
+    np.testing.assert_allclose(np.sort(table[table > 0]), np.array([1.0, 1.0, 2.0]) / np.sqrt(6.0), rtol=1e-6)
+
+
+def test_the_share_of_usual_odds_is_the_one_that_finds_the_inner_molecules() -> None:
+    # One bit everybody has, one that is rare. Half of the usual odds taken off, the rare bit decides.
+    usual = np.array([4.0, -4.0], np.float32)
+    logits = np.array([[3.0, -1.0]], np.float32)  # the rare bit is likelier than usual
+    truth, other = np.array([[0.0, 1.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
+    found = fingerprint._by_share(logits, usual, truth, other)
+    # scores of truth and other: -1 + 4 share against 3 - 4 share; a tie, at a half, is lost
+    assert found == {0.0: 0.5, 0.5: 0.5, 0.75: 1.0, 0.9: 1.0, 1.0: 1.0}
+
+
+def test_usual_odds_are_those_of_the_training_rows() -> None:
+    bits = np.array([[1, 0], [1, 0], [1, 1]], np.float32)
+    np.testing.assert_allclose(fingerprint._log_odds(bits), np.log([3.5 / 0.5, 1.5 / 2.5]), rtol=1e-6)
+
+
+def test_predicted_peaks_in_a_histogram_by_hand() -> None:
+    def peaks(*position: float) -> Groups:
+        n = len(position)
+        predicted = Predicted(np.arange(n), np.array(position), np.zeros(n), np.ones(n))
+        return group_atoms(predicted, 0.03)
+
+    # two equivalent atoms show one peak; the second molecule has none, the third was refused
+    lists = PeakLists.of([peaks(50.0, 50.0), peaks(), None, peaks(90.0)])
+    width = shifts.WIDTH["c_nmr"]
+    table = shifts.histograms("c_nmr", lists, width)
+    asked = smooth("c_nmr", [[50.0]], width)
+    apart = np.exp(-((40 / width) ** 2) / 4)
+    np.testing.assert_allclose(asked @ table.T, [[1.0, 0.0, 0.0, apart]], atol=2e-3)
+
+
+def test_shift_matching_needs_predicted_peaks(material: Material) -> None:
+    with pytest.raises(
+        ConfigError, match="predicts no peaks in the space c_nmr; leave the baseline 'shifts'"
+    ):
+        baseline("shifts").prepare(material)
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "acml"])
+def test_what_learns_learns_from_training_rows_alone(name: str, material: Material, monkeypatch: Any) -> None:
+    inner = material.training[2].structure.block
+    monkeypatch.setattr(base, "is_inner", lambda block: block == inner)
+    module = __import__(f"benchmarks.baselines.{name}", fromlist=["x"])
+    monkeypatch.setattr(module, "EPOCHS", 2)
+    first = whole(name, material)
+    assert first.shape == (3, 10)
+    assert np.isfinite(first).all()
+    asked = {one.block for one in material.pool.structures[:3]}
+    assert not asked & (set(material.train.blocks) | set(material.inner.blocks))
+    assert material.told["chosen_on_inner"]["epoch"] in (1, 2)
+    np.testing.assert_allclose(whole(name, material), first, rtol=1e-4, atol=1e-4)  # the same seed
+
+
+def test_records_of_a_molecule_are_limited_and_unreadable_ones_left_out() -> None:
+    one = structure("CCO")
+    rows = [Query(i, one, {"shifts": [10.0 + i]}, None) for i in range(5)] + [
+        Query(9, one, {"shifts": []}, None)
+    ]
+    assert len(Rows.of(rows, "c_nmr", 3)) == 3
+    assert len(Rows.of(rows, "c_nmr")) == 5
+
+
+def test_training_rows_that_are_missing_are_named(material: Material) -> None:
+    material.training = []
+    with pytest.raises(ConfigError, match="name such rows with `training`"):
+        baseline("nearest_spectrum").prepare(material)
+
+
+def test_an_unknown_baseline_and_one_that_makes_no_sense_are_named() -> None:
+    with pytest.raises(ConfigError, match="there is no baseline 'oracle'; there are acml, fingerprint"):
+        baseline("oracle")
+    assert "no shifts in lc_ms" in str(baseline("shifts").why_not("lc_ms"))
+    assert "straw man" in str(baseline("acml").why_not("image"))
+
+
+def test_a_suite_asks_baselines_as_it_asks_the_model(two_spaces: Path, tmp_path: Path) -> None:
+    write_measured(tmp_path)
+    (tmp_path / "one.toml").write_text(
+        'library = ["library.smi"]\n[[question]]\nname = "one"\nmodality = "c_nmr"\n'
+        'queries = "spectra.parquet"\nwhere = "split = \'valid\'"\nfilters = ["none", "formula"]\n'
+        "isomers = true\nbatch = 0\ntraining = \"split = 'train'\"\n"
+        'baselines = ["random", "formula", "shifts"]\n'
+    )
+    out = tmp_path / "out"
+    measure_suite(SuiteOptions(files=(tmp_path / "one.toml",), out=out, model=str(two_spaces), workers=1))
+    ours = json.loads((out / "one.json").read_text())
+    for name in ("random", "formula", "shifts"):
+        told = json.loads((out / f"one.baseline-{name}.json").read_text())
+        assert told["baseline"] == name
+        assert (told["n_queries"], told["n_pool"], told["n_failed"]) == (
+            ours["n_queries"],
+            ours["n_pool"],
+            ours["n_failed"],
+        )
+        assert (out / f"one.baseline-{name}.isomers.json").exists()
+    ranks = pq.read_table(out / "one.baseline-formula.queries.parquet").to_pylist()
+    assert {row["rank"] for row in ranks if row["smiles"] == "CCO"} == {2}  # dimethyl ether ties
+
+
+def test_a_suite_can_be_asked_without_its_baselines(two_spaces: Path, tmp_path: Path) -> None:
+    write_measured(tmp_path)
+    (tmp_path / "one.toml").write_text(
+        'library = ["library.smi"]\n[[question]]\nname = "one"\nmodality = "c_nmr"\n'
+        'queries = "spectra.parquet"\nwhere = "split = \'valid\'"\nfilters = ["none"]\nbatch = 0\n'
+        'baselines = ["random"]\n'
+    )
+    out = tmp_path / "out"
+    options = SuiteOptions((tmp_path / "one.toml",), out, str(two_spaces), baselines=False, workers=1)
+    assert measure_suite(options)["results"] == ["one.json"]
+
+
+def test_what_a_baseline_answered_is_kept_until_something_it_is_asked_changes(
+    two_spaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_measured(tmp_path)
+    question = (
+        'library = ["library.smi"]\n[[question]]\nname = "one"\nmodality = "c_nmr"\n'
+        'queries = "spectra.parquet"\nwhere = "split = \'valid\'"\nfilters = ["none", "formula"]\n'
+        'isomers = true\nbatch = 0\ntraining = "split = \'train\'"\nbaselines = ["random"]\n'
+    )
+    (tmp_path / "one.toml").write_text(question)
+    (tmp_path / "two.toml").write_text(question.replace('"one"', '"two"'))
+    (tmp_path / "less.toml").write_text(question.replace('["none", "formula"]', '["formula"]'))
+    prepared = []
+    kind = type(baseline("random"))
+    prepare = kind.prepare
+    monkeypatch.setattr(kind, "prepare", lambda self, material: prepared.append(1) or prepare(self, material))
+    cache = tmp_path / "cache"
+
+    def ask(name: str, out: str) -> dict[str, bytes]:
+        files = (tmp_path / f"{name}.toml",)
+        measure_suite(SuiteOptions(files, tmp_path / out, str(two_spaces), cache=cache, workers=1))
+        return {path.name: path.read_bytes() for path in (tmp_path / out).glob("*.baseline-*")}
+
+    first = ask("one", "first")
+    assert (len(first), len(prepared)) == (6, 1)
+    assert ask("one", "again") == first
+    renamed = ask("two", "two")  # the same asked under another name
+    assert {name.replace("two.", "one.", 1) for name in renamed} == set(first)
+    told = json.loads(renamed["two.baseline-random.json"])
+    assert (told["question"], told["per_query"]) == ("two", "two.baseline-random.queries.parquet")
+    assert len(prepared) == 1
+    ask("less", "less")
+    assert len(prepared) == 2
+    (tmp_path / "library.smi").write_text((tmp_path / "library.smi").read_text() + "CCCCCCCCCCCCN more\n")
+    ask("one", "larger")
+    assert len(prepared) == 3

@@ -1,0 +1,166 @@
+"""Results of a suite in a model's card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from acml_search.core.errors import ConfigError
+from acml_search.encoders.card import digest_of, read_card
+from acml_search.encoders.model import load_model
+from acml_search.evaluation.measures import classes
+from acml_search.evaluation.recall import RecallOptions, measure_recall
+from benchmarks.cards import fill_card
+from benchmarks.carried import carried, unchanged
+from benchmarks.suite.run import measure_suite
+
+
+@pytest.fixture
+def model(two_spaces, tmp_path) -> Path:
+    return Path(shutil.copytree(two_spaces, tmp_path / "two"))
+
+
+def test_a_card_says_what_was_measured_and_by_which_command(done, model, monkeypatch) -> None:
+    monkeypatch.setattr(classes, "FEWEST", 1)
+    folder, _, _ = done
+    before = read_card(model)
+    card = fill_card(model, [folder / "results"], command="fill")
+    result = json.loads((folder / "results" / "carbon.json").read_text())
+    (metric,) = (
+        one
+        for one in card.data["metrics"]
+        if (one["question"], one.get("asks"), one.get("direction")) == ("carbon", "none", "to-molecule")
+    )
+    assert (metric["recall"], metric["ci95"]) == (result["recall"], result["ci95"])
+    assert {one["command"] for one in card.data["metrics"]} == {"as a test"}
+    assert [one["asks"] for one in card.data["metrics"] if one["kind"] == "isomers"] == [
+        "isomers",
+        "rerank isomers",
+    ]
+    fitted = json.loads((folder / "results" / "carbon.rerank-fit.json").read_text())
+    kept = card.data["spaces"]["c_nmr"]["rerank"]
+    assert (kept["cosine"], kept["evidence"]) == (fitted["cosine"], fitted["evidence"])
+    assert kept["inner"] == fitted["inner"]
+    assert "rerank" not in card.data["spaces"]["smiles"]
+    assert card.data["within_batches"][0]["batch"] == 3
+    assert "not comparable" in card.data["within_batches"][0]["note"]
+    # what vectors depend on has not changed, and the weights still are those of the card
+    assert card.digest == before.digest
+    assert load_model(model).card.digest == before.digest
+
+
+def test_the_scale_becomes_the_calibrated_one(done, model) -> None:
+    folder, _, _ = done
+    card = fill_card(model, [folder / "results"])
+    fitted = json.loads((folder / "results" / "carbon.calibration.json").read_text())
+    assert card.spaces["c_nmr"].scale == pytest.approx(fitted["scale"])
+    assert card.spaces["smiles"].scale == 14.0  # not calibrated
+    told = card.data["calibration"]["c_nmr"]
+    assert told["scale_before"] == 9.0
+    assert told["valid"]["after"]["ece"] == fitted["valid"]["after"]["ece"]
+    assert fill_card(model, [folder / "results"]).spaces["c_nmr"].scale == card.spaces["c_nmr"].scale
+
+
+def test_classes_are_those_of_the_per_query_files(done, model, monkeypatch) -> None:
+    monkeypatch.setattr(classes, "FEWEST", 2)
+    folder, _, _ = done
+    found = fill_card(model, [folder / "results"]).data["recall_by_class"]
+    carbon = {one["class"]: one for one in found if one["question"] == "carbon"}
+    # ethanol, butane, 2-methyl-2-propanol ... are small; phenol is not among the valid ones
+    assert carbon["1 to 10 heavy atoms"]["n_molecules"] == carbon["C, H, N, O only"]["n_molecules"] == 5
+
+
+def test_single_benchmarks_go_in_beside_suites(done, model) -> None:
+    folder, _, _ = done
+    one = RecallOptions(
+        "smiles", folder / "spectra.parquet", folder / "one.json", model=str(model), workers=1
+    )
+    measure_recall(replace(one, command="alone"))
+    card = fill_card(model, [folder / "results", folder / "one.json"])
+    assert [metric["command"] for metric in card.data["metrics"]].count("alone") == 1
+    alone = fill_card(model, [folder / "results"])
+    assert len(card.data["metrics"]) == len(alone.data["metrics"]) + 1
+
+
+def test_results_of_another_model_are_refused(done, tiny_model) -> None:
+    folder, _, _ = done
+    text = (tiny_model / "card.json").read_text()
+    with pytest.raises(ConfigError, match=r"results: it was measured with another model than .*tiny"):
+        fill_card(tiny_model, [folder / "results"])
+    assert (tiny_model / "card.json").read_text() == text
+
+
+def test_two_calibrations_of_one_space_are_refused(done, model) -> None:
+    folder, _, options = done
+    again = folder / "calibrated-again"
+    measure_suite(replace(options, files=(folder / "spelled.toml",), out=again))
+    for name in ("one", "two"):
+        result = json.loads((folder / "results" / "carbon.calibration.json").read_text())
+        (again / f"{name}.json").write_text(json.dumps({**result, "question": name}))
+    with pytest.raises(ConfigError, match="the space c_nmr was calibrated by one and by two"):
+        fill_card(model, [again / "one.json", again / "two.json"])
+
+
+def test_a_folder_without_results_is_a_sentence(model, tmp_path) -> None:
+    with pytest.raises(ConfigError, match="there are no results to read here"):
+        fill_card(model, [tmp_path])
+
+
+def test_a_folder_gives_the_results_of_all_runs_into_it(done, model, tmp_path) -> None:
+    folder, _, options = done
+    results = Path(shutil.copytree(folder / "results", tmp_path / "results"))
+    whole = fill_card(model, [results]).data["metrics"]
+    measure_suite(replace(options, files=(folder / "spelled.toml",), out=results))  # its summary is alone now
+    assert [one["question"] for one in fill_card(model, [results]).data["metrics"]] == [
+        one["question"] for one in whole
+    ]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="no results to read"):
+        fill_card(model, [tmp_path / "empty"])
+
+
+def test_what_was_measured_of_unchanged_spaces_stays_and_says_so(done, model, tmp_path) -> None:
+    """The smiles space is made anew: what was measured of c_nmr is carried over, that of smiles is not."""
+    folder, _, _ = done
+    before = fill_card(model, [folder / "results"])
+    after = Path(shutil.copytree(model, tmp_path / "after"))
+    weights = load_file(after / "model.safetensors")
+    weights["heads.smiles.layers.0.bias"] += 1
+    save_file(weights, after / "model.safetensors")
+    data = json.loads((after / "card.json").read_text())
+    data["digest"] = digest_of(after / "model.safetensors", data["hyper"])
+    data["spaces"]["c_nmr"] = {"d": data["spaces"]["c_nmr"]["d"], "scale": 1.0}
+    (after / "card.json").write_text(json.dumps(data))
+    assert unchanged(before, read_card(after)) == {"c_nmr"}
+    kept = carried(before, read_card(after), asked=())
+    assert {one["modality"] for one in kept["metrics"]} == {"c_nmr"}
+    assert {one["measured_with"] for one in kept["metrics"]} == {before.digest}
+    assert kept["spaces"]["c_nmr"] == before.data["spaces"]["c_nmr"]
+    assert "smiles" not in kept["spaces"]
+    fewer = carried(before, read_card(after), asked=["carbon"])["metrics"]
+    assert {one["question"] for one in fewer} == {one["question"] for one in kept["metrics"]} - {"carbon"}
+    # another trunk changes every space
+    weights["trunk.embed.weight"] += 1
+    save_file(weights, after / "model.safetensors")
+    assert unchanged(before, read_card(after)) == frozenset()
+
+
+def test_a_card_is_filled_with_new_measurements_beside_those_that_stay(done, model, tmp_path) -> None:
+    folder, _, _ = done
+    before = Path(shutil.copytree(model, tmp_path / "before"))
+    fill_card(before, [folder / "results"])
+    again = fill_card(model, [folder / "results"], before=before)
+    assert again.data["metrics"] == read_card(before).data["metrics"]  # all was asked again
+    one = Path(shutil.copytree(folder / "results", tmp_path / "none"))
+    for file in one.glob("carbon*"):
+        file.unlink()
+    partly = fill_card(model, [one], before=before)
+    of = {entry["question"]: entry.get("measured_with") for entry in partly.data["metrics"]}
+    assert of["carbon"] == read_card(before).digest
+    assert None in of.values()
+    assert partly.data["spaces"] == read_card(before).data["spaces"]

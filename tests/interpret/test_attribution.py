@@ -1,0 +1,240 @@
+"""Attributions: exact where the score is linear in the atoms, the same for equal atoms, and drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acml_search.chem.molecule import parse
+from acml_search.cli import main
+from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.encoders.model import Model
+from acml_search.interpret.attribution import attribute, gradient, occlusion
+from acml_search.interpret.attribution_picture import Panel, write_picture
+from acml_search.interpret.reason import AttributeOptions, explain
+from acml_search.interpret.sample import read_sample
+from acml_search.interpret.score import Score, embedded, evaluate, probe_score, similarity
+from benchmarks.deletion import DeletionOptions, cut, measure_deletion, removed_size
+
+SMILES = ("CC(=O)Nc1ccc(O)cc1", "CCOC(=O)c1ccccc1", "OCC")
+
+
+def graphs_of(model: Model, smiles: tuple[str, ...] = SMILES) -> list:
+    return [model.featurise(parse(text)[0]) for text in smiles]
+
+
+def trunk_score(model: Model, seed: int = 0) -> Score:
+    weights = np.random.default_rng(seed).normal(size=model.network.trunk.width).astype(np.float32)
+    return Score(
+        "some direction", "", ("trunk",), weights, np.zeros_like(weights), np.ones_like(weights), bias=0.7
+    )
+
+
+def space_score(model: Model, space: str) -> Score:
+    return similarity(model, graphs_of(model, ("CC(=O)Oc1ccccc1C(=O)O",))[0], space, "aspirin")
+
+
+def test_a_score_is_what_its_vectors_say(nmr_model: Model) -> None:
+    mols = [parse(text)[0] for text in SMILES]
+    vectors = nmr_model.encode_molecules([*mols, parse("CC(=O)Oc1ccccc1C(=O)O")[0]])["c_nmr"]
+    found = evaluate(nmr_model, space_score(nmr_model, "c_nmr"), graphs_of(nmr_model))
+    assert found == pytest.approx(vectors[:-1] @ vectors[-1], abs=1e-5)
+
+
+def test_keeping_all_atoms_changes_nothing_and_the_hook_goes_away(nmr_model: Model) -> None:
+    score, graphs = trunk_score(nmr_model), graphs_of(nmr_model)
+    whole = evaluate(nmr_model, score, graphs)
+    assert evaluate(nmr_model, score, graphs, [np.ones(len(g.atoms), bool) for g in graphs]) == pytest.approx(
+        whole, rel=1e-6
+    )
+    none = evaluate(nmr_model, score, graphs, [np.zeros(len(g.atoms), bool) for g in graphs])
+    assert np.abs(none - whole).min() > 1e-4
+    with pytest.raises(RuntimeError, match="stop"), embedded(nmr_model, lambda x: x * 0):
+        raise RuntimeError("stop")
+    assert evaluate(nmr_model, score, graphs) == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize("part", ["trunk", "smiles", "c_nmr"])
+def test_gradient_is_the_slope_of_the_score(part: str, nmr_model: Model) -> None:
+    """Scaling one atom's embedding by 1 + h changes the score by h times its attribution."""
+    score = space_score(nmr_model, part)
+    graph = graphs_of(nmr_model)[0]
+    evaluate(nmr_model, score, [graph])
+    nmr_model.encode_graphs([graph])  # leaves tables of inference behind
+    shares = gradient(nmr_model, score, [graph])[0]
+    assert np.abs(shares).max() > 0
+    h, n = 0.01, len(graph.atoms)
+    for atom in range(n):
+        up, down = (np.ones(n) + sign * h * (np.arange(n) == atom) for sign in (1, -1))
+        change = evaluate(nmr_model, score, [graph], [up]) - evaluate(nmr_model, score, [graph], [down])
+        assert change[0] / (2 * h) == pytest.approx(shares[atom], abs=2e-3 + 0.05 * np.abs(shares).max())
+
+
+@pytest.mark.parametrize("method", ["gradient", "occlusion"])
+def test_equal_atoms_get_equal_shares_in_any_batch(method: str, nmr_model: Model) -> None:
+    score = space_score(nmr_model, "c_nmr")
+    together = attribute(nmr_model, score, graphs_of(nmr_model), method)
+    alone = [attribute(nmr_model, score, [graph], method)[0] for graph in graphs_of(nmr_model)]
+    for a, b in zip(together, alone, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+    paracetamol = together[0]  # C C O N c1 c c c O c c
+    assert paracetamol[5] == pytest.approx(paracetamol[10], abs=1e-5)
+    assert paracetamol[6] == pytest.approx(paracetamol[9], abs=1e-5)
+
+
+def test_occlusion_is_what_leaving_an_atom_out_does(nmr_model: Model) -> None:
+    score, graph = trunk_score(nmr_model), graphs_of(nmr_model)[1]
+    shares = occlusion(nmr_model, score, [graph])[0]
+    kept = np.ones(len(graph.atoms), bool)
+    kept[3] = False
+    whole, without = evaluate(nmr_model, score, [graph])[0], evaluate(nmr_model, score, [graph], [kept])[0]
+    assert shares[3] == pytest.approx(whole - without, abs=1e-5)
+
+
+def test_unknown_methods_and_spaces_are_named(nmr_model: Model) -> None:
+    with pytest.raises(ConfigError, match="no method 'guess'; there are gradient, occlusion"):
+        attribute(nmr_model, trunk_score(nmr_model), graphs_of(nmr_model), "guess")
+    with pytest.raises(ConfigError, match="no space 'aroma'"):
+        space_score(nmr_model, "aroma")
+
+
+def test_cutting_leaves_a_graph_of_the_rest(nmr_model: Model) -> None:
+    graph = graphs_of(nmr_model, ("CCO",))[0]
+    rest = cut(graph, np.array([True, False, True]))
+    assert rest.atoms.tolist() == graph.atoms[[0, 2]].tolist()
+    assert rest.edges.shape == (2, 0)
+    end = cut(graph, np.array([False, True, True]))
+    assert sorted(map(tuple, end.edges.T.tolist())) == [(0, 1), (1, 0)]
+    assert len(end.bonds) == 2
+    assert np.isfinite(evaluate(nmr_model, space_score(nmr_model, "c_nmr"), [rest, end])).all()
+
+
+def test_a_probe_says_what_the_concept_is(library: Path, nmr_directory: Path) -> None:
+    sample = read_sample(library, n=400, seed=0, model=str(nmr_directory))
+    score = probe_score(sample, "rings", "trunk", seed=0)
+    graphs = graphs_of(sample.model, ("c1ccccc1CC(=O)O", "CC(C)C(=O)NCO"))
+    ring, chain = evaluate(sample.model, score, graphs)
+    assert ring > chain + 0.5
+    with pytest.raises(ConfigError, match=r"nitro cannot be learned .*: too rare"):
+        probe_score(sample, "nitro", "trunk", seed=0)
+    with pytest.raises(ConfigError, match="no concept 'luck'"):
+        probe_score(sample, "luck", "trunk", seed=0)
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "json"])
+def test_written(ending: str, nmr_directory: Path, tmp_path: Path) -> None:
+    out = tmp_path / f"why.{ending}"
+    made = explain(
+        AttributeOptions(SMILES[0], out, to=SMILES[1], space="c_nmr", model=str(nmr_directory), command="x")
+    )
+    assert [len(one["atoms"]) for one in made["molecules"]] == [11, 11]
+    assert made["molecules"][0]["score"] == pytest.approx(made["molecules"][1]["score"], abs=1e-5)
+    if ending == "json":
+        assert json.loads(out.read_text(encoding="utf-8")) == made
+    elif ending == "png":
+        assert out.read_bytes().startswith(b"\x89PNG")
+    else:
+        from xml.etree import ElementTree
+
+        svg = out.read_text(encoding="utf-8")
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+        assert len(svg) < 400_000
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
+def test_a_picture_escapes_what_it_is_told(tmp_path: Path) -> None:
+    from xml.etree import ElementTree
+
+    panel = Panel(parse("CCO")[0], np.array([1.0, -0.5, 0.0]), "<script>alert(1)</script>")
+    write_picture([panel], "a < b & c", "<img src=x>", tmp_path / "x.svg")
+    text = (tmp_path / "x.svg").read_text(encoding="utf-8")
+    tags = {element.tag.split("}")[-1] for element in ElementTree.fromstring(text).iter()}
+    assert not tags & {"script", "img"}
+    assert "&lt;script&gt;" in text
+    write_picture([panel._replace(shares=np.zeros(3))], "nothing", "", tmp_path / "zero.svg")
+    ElementTree.fromstring((tmp_path / "zero.svg").read_text(encoding="utf-8"))
+
+
+def test_options_that_do_not_fit_are_refused(nmr_directory: Path, tmp_path: Path) -> None:
+    out, model = tmp_path / "a.png", str(nmr_directory)
+    with pytest.raises(ConfigError, match="one of --to SMILES, --probe CONCEPT and --property MODEL"):
+        explain(AttributeOptions("CCO", out, model=model))
+    with pytest.raises(ConfigError, match="one of --to"):
+        explain(AttributeOptions("CCO", out, to="CCC", probe="logP", model=model))
+    with pytest.raises(ConfigError, match=r"written as .*\.png"):
+        explain(AttributeOptions("CCO", tmp_path / "a.gif", to="CCC", model=model))
+    with pytest.raises(InvalidMolecule):
+        explain(AttributeOptions("C1CC", out, to="CCC", model=model))
+    with pytest.raises(InvalidMolecule, match="one atom"):
+        explain(AttributeOptions("C", out, to="CCC", model=model))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_linear_property_model_is_explained(library: Path, nmr_directory: Path, tmp_path: Path) -> None:
+    """The score is the model's own prediction; a model that is not linear is refused."""
+    from acml_search.interpret.property_score import property_score
+    from acml_search.properties.labelled import Labelled
+    from acml_search.properties.model import fit_model, save
+
+    sample = read_sample(library, n=120, seed=0, model=str(nmr_directory))
+    y = np.array([[mol.GetNumHeavyAtoms(), mol.GetRingInfo().NumRings() > 0] for mol in sample.mols], float)
+    valid = np.arange(120) % 4 == 0
+    for task, column in (("regression", 0), ("classification", 1)):
+        data = Labelled(["y"], task, sample.mols, sample.smiles, [""] * 120, y[:, [column]])
+        fitted = fit_model(sample.model, data, valid, head="linear", tune=False, seed=0)
+        fitted.card["base"] = str(nmr_directory)
+        save(fitted, tmp_path / task)
+        base, score = property_score(tmp_path / task, "y", None)
+        found = evaluate(base, score, [base.featurise(mol) for mol in sample.mols])
+        if task == "regression":
+            assert found == pytest.approx(fitted.predict(sample.mols)[0][:, 0], abs=1e-2)
+        else:
+            assert np.corrcoef(found, fitted.predict(sample.mols)[0][:, 0])[0, 1] > 0.7
+    with pytest.raises(ConfigError, match="no target 'z'; it has y"):
+        property_score(tmp_path / "regression", "z", str(nmr_directory))
+    card = json.loads((tmp_path / "regression" / "card.json").read_text(encoding="utf-8"))
+    card["kind"] = "boosted"
+    (tmp_path / "regression" / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ConfigError, match="--head linear"):
+        property_score(tmp_path / "regression", None, str(nmr_directory))
+
+
+def test_deletion_is_paired_and_says_what_it_did(library: Path, nmr_directory: Path) -> None:
+    result = measure_deletion(DeletionOptions(library, str(nmr_directory), n=10, fit_on=300, command="x"))
+    assert result["n_molecules"] == 10
+    assert {row["score"] for row in result["scores"]} >= {
+        "similarity to the nearest in c_nmr",
+        "probe of trunk: logP",
+    }
+    for row in result["scores"]:
+        assert [(t["method"], t["removal"]) for t in row["tests"]] == [
+            ("gradient", "mask"),
+            ("gradient", "cut"),
+            ("occlusion", "mask"),
+            ("occlusion", "cut"),
+        ]
+        for test in row["tests"]:
+            moved = test["moved"]
+            assert test["gain_over_random"] == pytest.approx(moved["named"] - moved["random"], abs=1e-9)
+            low, high = test["gain_over_random_ci95"]
+            assert low <= test["gain_over_random"] <= high
+    assert len(result["summary"]) == 4
+    assert all(one["n_scores"] == len(result["scores"]) for one in result["summary"])
+    json.dumps(result, allow_nan=False)
+
+
+def test_at_least_two_atoms_are_removed() -> None:
+    assert [removed_size(n) for n in (8, 10, 13, 40)] == [2, 2, 3, 8]
+
+
+def test_the_command(nmr_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "w.svg"
+    call = ["attribute", "CCO", "--to", "CCN", "--space", "smiles", "--model", str(nmr_directory)]
+    with pytest.raises(SystemExit) as end:
+        main([*call, "--method", "gradient", "--out", str(out), "--json"])
+    assert end.value.code == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "gradient"
+    assert out.exists()

@@ -1,0 +1,223 @@
+"""Assignments against hand-made cases, and against every assignment there is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acml_search.nmr import assign as module
+from acml_search.nmr.assign import Costs, assign, assign_all, log_likelihoods
+from acml_search.nmr.dept import Observed
+from acml_search.nmr.groups import group_atoms
+
+COSTS = Costs(
+    alike=0.01,
+    wider=1.0,
+    floor=0.0,
+    tail=0.1,
+    reach=5.0,
+    extra=6.0,
+    missing=1.0,
+    shared=2.0,
+    split=4.0,
+)
+
+
+class Shown(NamedTuple):
+    atoms: np.ndarray
+    position: np.ndarray
+    spread: np.ndarray
+    present: np.ndarray
+
+
+def shown(position, spread=1.0, present=0.9):
+    n = len(position)
+    return Shown(
+        np.arange(n) + 3,
+        np.array(position, float),
+        np.broadcast_to(np.asarray(spread, float), n).copy(),
+        np.broadcast_to(np.asarray(present, float), n).copy(),
+    )
+
+
+def pair_score(error, spread=1.0, present=0.9, costs=COSTS):
+    error = abs(error) / spread
+    near = (1 - costs.tail) * math.exp(-error)
+    far = costs.tail / costs.reach * math.exp(-error / costs.reach)
+    return math.log(near + far) - math.log(2 * spread) + math.log(present)
+
+
+def test_peaks_that_agree_are_paired():
+    found = assign([20.5, 130.0], shown([130.0, 20.0]), COSTS)
+    assert found.pairs == [(0, 0), (1, 1)]
+    assert found.groups.atoms == [[4], [3]]
+    assert found.unmatched_observed == found.unmatched_predicted == []
+    assert found.log_likelihood == pytest.approx(pair_score(0.5) + pair_score(0))
+
+
+def test_equivalent_atoms_are_one_peak():
+    groups = group_atoms(shown([128.0, 21.0, 128.004], present=[0.8, 0.5, 0.6]), 0.01)
+    assert groups.atoms == [[4], [3, 5]]
+    assert groups.position == pytest.approx([21.0, 128.002])
+    assert groups.present == pytest.approx([0.5, 0.7])
+
+
+def test_what_finds_no_partner_is_alone():
+    found = assign([20.0, 77.0], shown([20.0, 170.0]), COSTS)
+    assert found.pairs == [(0, 0)]
+    assert found.unmatched_observed == [1]
+    assert found.unmatched_predicted == [1]
+    alone = COSTS.extra + COSTS.missing - math.log(1 - 0.9)
+    assert found.log_likelihood == pytest.approx(pair_score(0) - alone)
+
+
+def test_two_predicted_peaks_fall_on_one():
+    found = assign([128.5], shown([128.3, 128.7]), COSTS)
+    assert found.pairs == [(0, 0), (0, 1)]
+    assert found.log_likelihood == pytest.approx(2 * pair_score(0.2) - COSTS.shared)
+
+
+def test_one_predicted_peak_is_split():
+    found = assign([161.6, 162.8], shown([162.2]), COSTS)
+    assert found.pairs == [(0, 0), (1, 0)]
+    assert found.log_likelihood == pytest.approx(2 * pair_score(0.6) - COSTS.split)
+
+
+def test_observed_peaks_keep_their_own_numbers():
+    found = assign([130.0, 50.0, 20.0], shown([20.0, 130.0]), COSTS)
+    assert found.pairs == [(2, 0), (0, 1)]
+    assert found.unmatched_observed == [1]
+
+
+def test_the_better_molecule_is_the_likelier():
+    observed = [14.1, 22.7, 60.5, 170.1]
+    right, wrong = shown([14.0, 22.0, 60.0, 171.0]), shown([14.0, 40.0, 60.0, 128.0])
+    assert assign(observed, right, COSTS).log_likelihood > assign(observed, wrong, COSTS).log_likelihood
+
+
+def test_a_molecule_without_the_nucleus_explains_nothing():
+    found = assign([1.0, 2.0], shown([]), COSTS)
+    assert found.log_likelihood == pytest.approx(-2 * COSTS.extra)
+    assert found.unmatched_observed == [0, 1]
+    assert found.pairs == []
+    assert len(log_likelihoods([1.0], [], COSTS)) == 0
+
+
+def test_a_peak_that_is_hopelessly_far_is_no_partner():
+    found = assign([-1e6], shown([100.0], spread=0.1), COSTS)
+    assert found.unmatched_observed == [0]
+    assert np.isfinite(found.log_likelihood)
+
+
+def test_portions_do_not_show(monkeypatch):
+    rng = np.random.default_rng(4)
+    candidates = [group_atoms(shown(rng.uniform(0, 50, size)), 0.01) for size in (3, 0, 7, 2, 5)]
+    observed = rng.uniform(0, 50, 4)
+    whole = assign_all(observed, candidates, COSTS)
+    monkeypatch.setattr(module, "CELLS", 60)
+    monkeypatch.setattr(module, "CELLS_TRACED", 60)
+    assert len(module._parts(4, candidates, 60)) > 1
+    parts = assign_all(observed, candidates, COSTS)
+    for one, other in zip(whole, parts, strict=True):
+        assert one.log_likelihood == pytest.approx(other.log_likelihood)
+        assert one.pairs == other.pairs
+    assert log_likelihoods(observed, candidates, COSTS) == pytest.approx([x.log_likelihood for x in whole])
+
+
+def every_assignment(observed, groups, costs):
+    """The best of all ways that do not cross: each observed peak picks a set of groups, or none."""
+    n, g = len(observed), len(groups.position)
+    scores = [
+        [
+            pair_score(observed[i] - groups.position[j], groups.spread[j], groups.present[j], costs)
+            for j in range(g)
+        ]
+        for i in range(n)
+    ]
+    alone = [costs.missing - math.log(1 - p) for p in groups.present.tolist()]
+
+    @cache
+    def best(i, used_by_last, used):
+        """Best for peaks i.. ; `used` groups so far as a bit mask, `used_by_last` those of peak i - 1."""
+        if i == n:
+            return -sum(alone[j] for j in range(g) if not used >> j & 1)
+        options = [best(i + 1, 0, used) - costs.extra]
+        for chosen in range(1, 1 << g):
+            members = [j for j in range(g) if chosen >> j & 1]
+            goes_on = members[0] + 1 == used.bit_length()
+            if members[0] + 1 < used.bit_length() or (goes_on and not chosen & used_by_last):
+                continue  # only the last group may go on, and only to the next peak
+            total = sum(scores[i][j] for j in members)
+            total -= costs.shared * (len(members) - 1) + costs.split * goes_on
+            options.append(total + best(i + 1, chosen, used | chosen))
+        return max(options)
+
+    return best(0, 0, 0)
+
+
+ppm = st.floats(0, 30).map(lambda x: round(x, 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    observed=st.lists(ppm, min_size=1, max_size=4, unique=True),
+    position=st.lists(ppm, min_size=1, max_size=4, unique=True),
+    spread=st.floats(0.3, 4),
+    present=st.floats(0.05, 0.99),
+    shared=st.floats(0.1, 6),
+    split=st.floats(0.1, 6),
+)
+def test_no_assignment_is_better(observed, position, spread, present, shared, split):
+    costs = Costs(0.01, 1.0, 0.0, 0.1, 5.0, 6.0, 1.0, shared, split)
+    groups = group_atoms(shown(position, spread, present), costs.alike)
+    found = assign_all(observed, [groups], costs)[0]
+    assert found.log_likelihood == pytest.approx(every_assignment(sorted(observed), groups, costs))
+    assert found.log_likelihood == pytest.approx(told(found, observed, costs))
+
+
+def told(found, observed, costs):
+    """The likelihood added up from what an assignment says, which must account for every peak once."""
+    groups = found.groups
+    total = sum(
+        pair_score(observed[i] - groups.position[j], groups.spread[j], groups.present[j], costs)
+        for i, j in found.pairs
+    )
+    for (i, j), (later_i, later_j) in zip(found.pairs, found.pairs[1:], strict=False):
+        total -= costs.shared * (i == later_i) + costs.split * (j == later_j)
+    assert sorted({i for i, _ in found.pairs} | set(found.unmatched_observed)) == list(range(len(observed)))
+    assert sorted({j for _, j in found.pairs} | set(found.unmatched_predicted)) == list(
+        range(len(groups.position))
+    )
+    total -= costs.extra * len(found.unmatched_observed)
+    return total - sum(costs.missing - math.log(1 - groups.present[j]) for j in found.unmatched_predicted)
+
+
+def test_hydrogens_that_contradict_cost_what_they_should() -> None:
+    """Two carbons alike in shift: the one that carries what DEPT told is the likelier."""
+    costs = replace(COSTS, contradicted=3.0)
+    right = group_atoms(shown([40.0]), 0.01, np.array([4], np.uint8))
+    wrong = group_atoms(shown([40.0]), 0.01, np.array([2], np.uint8))
+    told = Observed(np.array([40.5]), np.array([4], np.uint8))
+    likely = log_likelihoods(told, [right, wrong], costs)
+    assert likely[0] == pytest.approx(pair_score(0.5))
+    assert likely[1] == pytest.approx(pair_score(0.5) - 3.0)
+    silent = log_likelihoods([40.5], [right, wrong], costs)
+    assert silent[0] == silent[1] == pytest.approx(pair_score(0.5))
+
+
+def test_hydrogens_go_with_their_peaks_whatever_the_order() -> None:
+    costs = replace(COSTS, contradicted=3.0)
+    groups = group_atoms(shown([130.0, 20.0]), 0.01, np.array([2, 8], np.uint8))
+    assert groups.attached.tolist() == [8, 2]
+    told = Observed(np.array([130.0, 20.0]), np.array([2, 8], np.uint8))
+    found = assign_all(told, [groups], costs)[0]
+    assert found.log_likelihood == pytest.approx(2 * pair_score(0))
+    other = Observed(np.array([130.0, 20.0]), np.array([8, 2], np.uint8))
+    assert assign_all(other, [groups], costs)[0].log_likelihood == pytest.approx(2 * pair_score(0) - 6.0)
