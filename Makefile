@@ -52,5 +52,5 @@ $(VENV)/.installed: $(WANTED) | $(BIN)/python
 
 $(VENV)/.installed-dev: $(WANTED) | $(BIN)/python
 	@echo "==> 1/2 install acml-search, what it needs and the development tools, pinned by constraints.txt"
-	$(INSTALL) --constraint constraints.txt --editable . --group dev
+	$(INSTALL) --constraint constraints.txt --editable ".[properties,train,bench,maps]" --group dev
 	@touch $@ $(VENV)/.installed

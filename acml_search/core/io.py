@@ -1,4 +1,4 @@
-"""Files written whole or not at all, their checksums, and JSON documents that notice a changed byte."""
+"""Files written whole or not at all, their checksums, and checksummed JSON documents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +34,54 @@ def digest_of(document: Any) -> str:
     return hashlib.sha256(canonical(document).encode()).hexdigest()
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary sibling, flush it to the disk and rename it to `path`."""
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary sibling of `path` (a file or a folder) to write to, renamed to `path` when the block ends.
+
+    An exception leaves `path` as it was and removes the sibling. A folder at `path` is replaced only by a
+    folder. Files are flushed to disk before they are renamed; missing parent folders are created.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        flush(temporary)
-        os.replace(temporary, path)
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
+            os.replace(path, replaced)
+            os.replace(temporary, path)
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            flush(temporary)
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
     flush(path.parent)
+
+
+def write_json(document: Any, path: Path) -> None:
+    """Write `document` as indented JSON, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed version of each distribution; "unknown" where there is none."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary sibling, flush it to the disk and rename it to `path`."""
+    with atomic(path) as temporary:
+        write(temporary)
 
 
 def remove_folder(folder: Path, last: str) -> None:
