@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from acml_search.cli.app import ErrorGroup
+from acml_search.cli.app import ErrorGroup, run
 from benchmarks.cli_index import index
 from benchmarks.cli_properties import properties
 from benchmarks.cli_report import report
@@ -23,4 +23,4 @@ for command in (suite, index, properties, report):
     app.command()(command)
 
 if __name__ == "__main__":
-    app(prog_name="python -m benchmarks")
+    run(app, "python -m benchmarks")

@@ -6,7 +6,9 @@ so that `--help` answers at once.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -80,4 +82,24 @@ def _program(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program; the entry point of the package."""
-    app(args=arguments, prog_name="acml-search")
+    run(app, "acml-search", arguments)
+
+
+def run(program: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> None:
+    """Run a Typer program and flush stdout before the interpreter ends, where an error would lose its words."""
+    try:
+        program(args=arguments, prog_name=name)
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as `head`, has enough
+            _discard_stdout()
+        except OSError as error:
+            _discard_stdout()
+            typer.echo(f"acml-search: reading or writing failed: {error.strerror}", err=True)
+            raise SystemExit(1) from error
+
+
+def _discard_stdout() -> None:
+    """Send what is still buffered for stdout nowhere, so that the interpreter's own flush succeeds."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

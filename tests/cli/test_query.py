@@ -120,9 +120,11 @@ def test_a_link_is_followed_and_not_replaced(index: str, tmp_path: Path) -> None
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="a device of Linux")
 def test_a_full_disk_behind_stdout_is_a_sentence(index: str) -> None:
     command = [sys.executable, "-c", "from acml_search.cli import main; main()", "query", index]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [*command, "--smiles", "CCO", "-k", "20"],
+            env=buffered,
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
