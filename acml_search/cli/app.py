@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(program: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> None:
-    """Run a Typer program and flush stdout before the interpreter ends, where an error would lose its words."""
+    """Run a Typer program and flush stdout, so that a full disk is reported before the interpreter ends."""
     try:
         program(args=arguments, prog_name=name)
     finally:
