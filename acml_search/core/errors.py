@@ -21,10 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class AcmlSearchError(Exception):
-    """Base class of every error raised on purpose."""
+    """Base class of every error raised on purpose. It can be pickled, whatever its arguments were."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self.args), self.__dict__
 
 
 class InvalidMolecule(AcmlSearchError):
@@ -124,6 +128,12 @@ class CheckpointError(AcmlSearchError):
 
 class ConfigError(AcmlSearchError):
     """A configuration or option that makes no sense."""
+
+
+def _unpickled(kind: type[AcmlSearchError], args: tuple[Any, ...]) -> AcmlSearchError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 def shorten(text: str, length: int = 80) -> str:
