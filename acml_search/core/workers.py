@@ -1,8 +1,9 @@
-"""Worker processes: one numerical thread each, set up once, results in order, and none outlives the main process.
+"""Worker processes: one numerical thread each, set up once, results in order, no orphans.
 
-Two threads in each of two processes are several times slower than one on two cores, hence processes. loky (joblib's
-executor) starts them without running the user's script again; on a cluster, Ray's pool does the same work. A task
-and its result are pickled; errors of `core.errors` keep their class and attributes on the way back.
+Two threads in each of two processes are several times slower than one on two cores, hence processes. loky,
+joblib's executor, starts them without running the user's script again; on a cluster Ray's pool does the same.
+Both are used directly and not by `joblib.Parallel`, which holds any number of finished results that nobody
+has read yet. Tasks and results are pickled; errors of `core.errors` keep their class and attributes.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ def check_engine(engine: str) -> None:
 class Workers:
     """`n` processes, used as a context manager; with n = 1 this process does the work itself.
 
-    n: None for one per core (of the cluster, with Ray). initializer(*initargs) runs once in each process before
-    its first task: the place to load a model. engine: `local`, or `ray` for the cluster at RAY_ADDRESS (without
-    that variable, one on this machine). Raises ConfigError for an engine that is not there.
+    n: None for one per core (of the cluster, with Ray). initializer(*initargs) runs once in each process
+    before its first task: the place to load a model. engine: `local`, or `ray` for the cluster at RAY_ADDRESS
+    (without that variable, one on this machine). Raises ConfigError for an engine that is not there.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Workers:
 
 
 def _start(parent: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
-    """Set up a worker process of `parent`: Ctrl-C is the main process's business, and so is its death ours."""
+    """Set up a worker of the process `parent`, which alone handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if initializer is not None:
