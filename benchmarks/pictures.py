@@ -33,8 +33,9 @@ from acml_search.evaluation.results import check_out, write_json
 from acml_search.evaluation.workers import Workers
 from acml_search.ocsr.depict import draw
 from acml_search.ocsr.image import ink_of
-from acml_search.ocsr.styles import Style, held_out_style, training_style
+from acml_search.ocsr.styles import Style, held_out_style
 from acml_search.training.recognise import same_molecule
+from acml_search.training.synth.styles import training_style
 
 STYLES = {"held-out": held_out_style, "training": training_style}
 
@@ -138,7 +139,7 @@ def _parts(style: Style) -> dict[str, list[str]]:
         "mode": [style.mode],
         "line": [str(style.line)],
         "bond, pixels": [length],
-        "effect": [name for name, _ in style.effects] or ["none"],
+        "effect": [effect.name for effect in style.effects] or ["none"],
     }
 
 

@@ -13,9 +13,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 
 from acml_search.core.errors import InvalidMolecule
 from acml_search.ocsr.abbreviations import DEFINITIONS
-from acml_search.ocsr.fonts import font_file
-from acml_search.ocsr.image_augment import apply
-from acml_search.ocsr.styles import PLAIN, Style
+from acml_search.ocsr.styles import PLAIN, Style, apply_effects
 
 MAX_PIXELS = 4_000_000
 
@@ -54,7 +52,7 @@ def draw(mol: Chem.Mol, style: Style = PLAIN) -> Drawing:
     drawer.FinishDrawing()
     drawn = Image.open(BytesIO(drawer.GetDrawingText()))
     drawn.load()
-    image, xy = apply(drawn, xy.reshape(-1, 2), style.effects, rng)
+    image, xy = apply_effects(drawn, xy.reshape(-1, 2), style.effects, rng)
     return Drawing(image, xy, *_truth(prepared, style.methyls))
 
 
@@ -120,9 +118,8 @@ def _drawer(mol: Chem.Mol, style: Style) -> Any:
         options.maxFontSize = -1
         if style.bond is not None:
             options.scalingFactor = style.bond / 1.5
-    path = font_file(style.font)
-    if path:
-        options.fontFile = path
+    if style.font_file:
+        options.fontFile = style.font_file
     if style.palette == "black":
         options.useBWAtomPalette()
     elif style.palette == "avalon":

@@ -17,7 +17,7 @@ from acml_search.core.progress import progress
 from acml_search.encoders.model import Tower
 from acml_search.networks import tensors
 from acml_search.training.corpus import Corpus
-from acml_search.training.ocsr_noise import misread
+from acml_search.training.synth.ocsr_noise import misread
 
 _CHUNK = 4_096
 _POSITIVE = 2**63 - 1
@@ -27,7 +27,7 @@ _POSITIVE = 2**63 - 1
 @dataclass
 class Derived:
     """Records made from the structures of corpus rows: a variation is another of the corpus's SMILES, and
-    from number `right` on the structure as a reader of pictures may get it wrong (`training.ocsr_noise`).
+    from number `right` on the structure as a reader of pictures may get it wrong (`synth.ocsr_noise`).
     """
 
     modality: str

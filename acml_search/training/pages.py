@@ -15,7 +15,7 @@ from acml_search.ocsr.assemble import MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
 from acml_search.ocsr.depict import Drawing
 from acml_search.ocsr.detector import BOND, SHARP, near_pairs
 from acml_search.ocsr.image import ink_of, resized
-from acml_search.ocsr.image_augment import apply
+from acml_search.ocsr.styles import Effect, apply_effects
 
 CANVAS = 256
 """side of a canvas in units of a sixteenth of a bond"""
@@ -94,11 +94,9 @@ def mutated(mol: Chem.Mol, rng: np.random.Generator, share: float = 0.3) -> Chem
     return whole
 
 
-def sample_of(
-    drawing: Drawing, effects: tuple[tuple[str, float], ...], rng: np.random.Generator
-) -> Sample | None:
+def sample_of(drawing: Drawing, effects: tuple[Effect, ...], rng: np.random.Generator) -> Sample | None:
     """A drawing, worn and read; None where nothing is left to see."""
-    image, xy = apply(drawing.image, drawing.xy, effects, rng)
+    image, xy = apply_effects(drawing.image, drawing.xy, effects, rng)
     try:
         ink, (left, top, step) = ink_of(image)
     except InvalidRecord:

@@ -33,12 +33,13 @@ from acml_search.ocsr.detector import (
 )
 from acml_search.ocsr.encoder import PictureReader
 from acml_search.ocsr.image import ink_of, resized
-from acml_search.ocsr.styles import held_out_style, training_style
+from acml_search.ocsr.styles import held_out_style
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
 from acml_search.training.loop import Task, train
 from acml_search.training.pages import Pages, Sample, at_scale, mutated, packed, sample_of
 from acml_search.training.prior import drawn, settle, shares
+from acml_search.training.synth.styles import training_style
 
 MUTATED = 0.6  # share of molecules that get other atoms
 

@@ -31,7 +31,6 @@ from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard, model_below, read_card
 from acml_search.encoders.model import DualEncoder, save_model
 from acml_search.encoders.seen import training_list, write_training_list
-from acml_search.training import ocsr_noise as misread
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
 from acml_search.training.frozen import Derived, Frozen, frozen_features
@@ -40,6 +39,7 @@ from acml_search.training.known import pooled_trunk
 from acml_search.training.loop import Task, train
 from acml_search.training.losses import ContrastiveLoss, pair_recall
 from acml_search.training.spaces import commit_of, derived_rows, encoder_stamp
+from acml_search.training.synth import ocsr_noise as misread
 
 NEIGHBOURS = 8
 _PROBE = 8

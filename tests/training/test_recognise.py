@@ -20,10 +20,11 @@ from acml_search.networks import Projection, tensors
 from acml_search.ocsr.assemble import SYMBOLS
 from acml_search.ocsr.depict import draw
 from acml_search.ocsr.detector import BOND, SHARP, STRIDE, Recogniser, Ruler
-from acml_search.ocsr.styles import Style, training_style
+from acml_search.ocsr.styles import Style
 from acml_search.training.pages import CANVAS, Sample, at_scale, mutated, packed, sample_of
 from acml_search.training.prior import environments, settle, shares
 from acml_search.training.recognise import recogniser_loss, ruler_loss, run, same_molecule
+from acml_search.training.synth.styles import training_style
 
 TOWER = {"width": 8, "hidden": 8, "layers": 2, "fine": 8, "coarse": 8, "blocks": 1, "ruler": 8}
 CONFIG = """

@@ -1,9 +1,9 @@
-"""Structures as a reader of pictures gets them wrong: a letter taken for another, a bond overlooked, the end
-of a chain lost.
+"""Structures as a picture reader gets them wrong: a letter taken for another, a bond overlooked, the end of a
+chain lost.
 
-Made from a structure, without any picture, so that what ranks candidates can learn how far a reading may be
-off. The kinds of error are those seen in some thirty readings that were wrong; how often each comes was set
-by hand, not fitted.
+They are made from a structure, without any picture, so that the space of pictures can learn how far a reading
+may be off. The kinds of error are those seen in some thirty wrong readings; their frequencies were set by
+hand, not fitted.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from rdkit import Chem, rdBase
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import InvalidMolecule
 
-_ERRORS = np.array([0.5, 0.25, 0.12, 0.07, 0.06])
+_N_ERRORS = np.array([0.5, 0.25, 0.12, 0.07, 0.06])
 """shares of readings with one error, two, ..."""
-_TRIES = 6
+_MAX_TRIES = 6
 _LETTERS = (6, 7, 8, 16, 9, 17, 35, 15, 5, 53, 14)
 """elements that letters are taken for"""
-_OFTEN = np.array([0.28, 0.2, 0.2, 0.1, 0.06, 0.05, 0.03, 0.03, 0.02, 0.02, 0.01])
+_LETTER_PROBABILITIES = np.array([0.28, 0.2, 0.2, 0.1, 0.06, 0.05, 0.03, 0.03, 0.02, 0.02, 0.01])
 _ENDS = ("C", "O", "N", "F", "Cl", "S", "CC", "OC", "C=O", "C#N", "C(C)=O", "OC(C)=O", "c1ccccc1", "C(F)(F)F")
-_LARGEST_LOSS = 8
+_MAX_LOST_ATOMS = 8
 """atoms of a branch that is lost"""
 _ORDERS = {
     Chem.BondType.SINGLE: Chem.BondType.DOUBLE,
@@ -43,18 +43,19 @@ def misread(smiles: str, rng: np.random.Generator) -> str:
     own = Chem.MolToSmiles(mol)
     Chem.Kekulize(mol, clearAromaticFlags=True)
     with rdBase.BlockLogs():
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             wrong = Chem.RWMol(mol)
-            for _ in range(1 + int(rng.choice(len(_ERRORS), p=_ERRORS))):
+            for _ in range(1 + int(rng.choice(len(_N_ERRORS), p=_N_ERRORS))):
                 if wrong.GetNumAtoms():
-                    _KINDS[int(rng.choice(len(_KINDS), p=_SHARES))](wrong, rng)
-            read = _written(wrong)
-            if read is not None and read != own:
-                return read
+                    ERRORS[int(rng.choice(len(ERRORS), p=_ERROR_PROBABILITIES))](wrong, rng)
+            found = standard_smiles(wrong)
+            if found is not None and found != own:
+                return found
     return own
 
 
-def _written(mol: Chem.RWMol) -> str | None:
+def standard_smiles(mol: Chem.RWMol) -> str | None:
+    """The standardised SMILES of an edited molecule; None where RDKit refuses it."""
     if not mol.GetNumAtoms():
         return None
     try:
@@ -71,7 +72,7 @@ def _written(mol: Chem.RWMol) -> str | None:
 def _letter(mol: Chem.RWMol, rng: np.random.Generator) -> None:
     """An atom is taken for one of another element."""
     atom = mol.GetAtomWithIdx(int(rng.integers(mol.GetNumAtoms())))
-    atom.SetAtomicNum(int(rng.choice(_LETTERS, p=_OFTEN)))
+    atom.SetAtomicNum(int(rng.choice(_LETTERS, p=_LETTER_PROBABILITIES)))
     atom.SetFormalCharge(0)
     atom.SetNumExplicitHs(0)
     atom.SetNoImplicit(False)
@@ -87,7 +88,7 @@ def _lost(mol: Chem.RWMol, rng: np.random.Generator) -> None:
         bond = mol.GetBondWithIdx(int(rng.choice(cuts)))
         mol.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
         parts = sorted(Chem.GetMolFrags(mol), key=len)
-        if len(parts[0]) <= _LARGEST_LOSS:
+        if len(parts[0]) <= _MAX_LOST_ATOMS:
             _remove(mol, parts[0])
 
 
@@ -172,7 +173,7 @@ def _remove(mol: Chem.RWMol, atoms: tuple[int, ...]) -> None:
         mol.RemoveAtom(i)
 
 
-_KINDS: tuple[Callable[[Chem.RWMol, np.random.Generator], None], ...] = (
+ERRORS: tuple[Callable[[Chem.RWMol, np.random.Generator], None], ...] = (
     _letter,
     _lost,
     _added,
@@ -182,4 +183,4 @@ _KINDS: tuple[Callable[[Chem.RWMol, np.random.Generator], None], ...] = (
     _bridged,
     _charge,
 )
-_SHARES = np.array([0.28, 0.21, 0.06, 0.11, 0.14, 0.12, 0.04, 0.04])
+_ERROR_PROBABILITIES = np.array([0.28, 0.21, 0.06, 0.11, 0.14, 0.12, 0.04, 0.04])

@@ -1,0 +1,116 @@
+"""Random styles that picture readers are trained on; see the table in `ocsr.styles`.
+
+Fonts are RDKit's and Pillow's own, Matplotlib's, those of the extra `fonts`, and DejaVu where the system has
+it. A name with a package before it, "font_lato:Lato-Light", is a file of that package. A name may end in a
+width and a slant, "FreeSans~0.85/8": the font's outlines at 85 % of their width, leaning 8 degrees, because
+the lettering of journals varies more than the fonts at hand.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from acml_search.core.errors import ConfigError
+from acml_search.ocsr.styles import Style, common_style, font_file, font_folder, random_effects
+from acml_search.training.synth.effects import TRAINING_EFFECTS
+
+TRAINING_FONTS = (
+    "", "BuiltinRobotoRegular", "FreeSans", "DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif",
+    "STIXGeneral", "STIXGeneralBol", "cmss10", "cmb10", "DejaVuSerif-Bold",
+    "FreeSans~0.82/0", "FreeSans~1.2/0", "FreeSans~1/11", "STIXGeneral~1.15/7", "cmss10~1.2/0",
+    "cmtt10", "font_lato:Lato-Regular", "font_lato:Lato-Light", "font_manrope:Manrope-Regular",
+    "font_manrope:Manrope-ExtraBold~0.85/0", "font_hanken_grotesk:HankenGrotesk-Medium",
+    "font_source_sans_pro:SourceSansPro-Regular", "font_source_sans_pro:SourceSansPro-It",
+    "font_source_sans_pro:SourceSansPro-Regular~1.2/0", "font_source_serif_pro:SourceSerifPro-Regular",
+    "font_caladea:Caladea-Regular", "font_fredoka_one:FredokaOne-Regular", "font_intuitive:Intuitive",
+    "font_intuitive:Intuitive~1.2/8", "font_intuitive:Intuitive~0.85/0",
+)  # fmt: skip
+_BUILT_IN = ("", "BuiltinRobotoRegular")
+
+
+def training_style(rng: np.random.Generator) -> Style:
+    """A random style of the family that readers are trained on. Raises `ConfigError` without fonttools."""
+    common = common_style(rng)
+    if rng.random() < 0.85 and common.bond is not None:
+        # Pictures are read at 16 pixels a bond: most are drawn not far from it, which also costs less.
+        common = replace(common, bond=float(rng.uniform(13, 30)))
+    font = str(rng.choice(_known_fonts()))
+    return replace(
+        common,
+        family="training",
+        font=font,
+        font_file=training_font_file(font),
+        line=float(rng.choice([1, 1.5, 2, 3])),
+        jitter=float(rng.choice([0, 0, 0.03, 0.06])),
+        palette=str(rng.choice(["default", "black", "black", "avalon"])),
+        background=(float(rng.choice([1, 1, 1, 0.94])),) * 3,
+        effects=random_effects(TRAINING_EFFECTS, rng),
+    )
+
+
+@cache
+def _known_fonts() -> list[str]:
+    """Those of `TRAINING_FONTS` that this machine has."""
+    return [name for name in TRAINING_FONTS if name in _BUILT_IN or training_font_file(name)]
+
+
+@cache
+def training_font_file(name: str) -> str:
+    """The file of a font, "" where it is RDKit's default or the machine lacks it."""
+    if name in _BUILT_IN:
+        return name
+    stretched = re.fullmatch(r"(.+)~([\d.]+)/([\d.]+)", name)
+    if stretched:
+        original = training_font_file(stretched[1])
+        return _stretched(original, name, float(stretched[2]), float(stretched[3])) if original else ""
+    return _packaged(*name.split(":")) if ":" in name else font_file(name)
+
+
+def _packaged(package: str, name: str) -> str:
+    """The file of a font that a package of fonts carries, "" where it is not installed."""
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    files = [Path(folder, "files", f"{name}{ending}") for folder in folders for ending in (".ttf", ".otf")]
+    return next((str(file) for file in files if file.exists()), "")
+
+
+def _stretched(file: str, name: str, width: float, slant: float) -> str:
+    """A TrueType font with its glyphs stretched and slanted (degrees), in a file of its own."""
+    try:
+        from fontTools.subset import Options, Subsetter
+        from fontTools.ttLib import TTFont
+    except ImportError as error:
+        raise ConfigError(
+            "training pictures are lettered with fonttools, which is not installed; "
+            "install it with `pip install 'acml-search[train]'`"
+        ) from error
+    # It has much to say about tables that no drawing needs.
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
+    font = TTFont(file)
+    options = Options(layout_features=[], glyph_names=True, notdef_outline=True)
+    subsetter = Subsetter(options)
+    subsetter.populate(unicodes=range(0x20, 0x7F))
+    subsetter.subset(font)
+    glyphs, matrix = font["glyf"], ((width, 0.0), (math.tan(math.radians(slant)), 1.0))
+    for glyph_name in font.getGlyphOrder():
+        glyph = glyphs[glyph_name]
+        if glyph.isComposite():
+            for part in glyph.components:
+                part.x = round(part.x * width)
+        elif glyph.numberOfContours > 0:
+            glyph.coordinates.transform(matrix)
+            glyph.coordinates.toInt()
+            glyph.recalcBounds(glyphs)
+        advance, side = font["hmtx"][glyph_name]
+        font["hmtx"][glyph_name] = (round(advance * width), round(side * width))
+    path = font_folder() / f"{re.sub('[/:]', '-', name)}.ttf"
+    font.save(path)
+    return str(path)
