@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ from acml_search.networks import (
     width_of,
 )
 from acml_search.networks.memory import Laid
+
+if TYPE_CHECKING:
+    from acml_search.encoders.predict import Predicted
 
 # Node states of small batches stay in the processor's cache: measured fastest at 32 to 128 molecules. What
 # is made of whole molecules has small states and large weights, which each batch has to fetch anew.
@@ -196,6 +199,18 @@ class Model:
             vectors = tower(tensors(reader.collate(items[start : start + BATCH])))
             out[start : start + len(vectors)] = vectors.numpy()
         return out
+
+    def predicts_peaks(self, modality: str) -> bool:
+        """Whether the graph side of the space of `modality` predicts peaks."""
+        from acml_search.encoders.predict import predicts_peaks
+
+        return predicts_peaks(self, modality)
+
+    def predicted_peaks(self, modality: str, graphs: Sequence[MolGraph]) -> list[Predicted]:
+        """What each atom is predicted to show, one `Predicted` per graph of `featurise`."""
+        from acml_search.encoders.predict import predicted_peaks
+
+        return predicted_peaks(self, modality, graphs)
 
 
 def load_model(name_or_dir: str | Path = DEFAULT_MODEL) -> Model:

@@ -1,48 +1,180 @@
 """What a modality is, and the registry that finds them.
 
-A modality is one file in this package: it says how a record is read, how records are batched, what network
-reads the batch, and how an example is made. `register` files it under its name; nothing else is edited.
+A modality is one file: how a record is read and batched, what network reads the batch, how a user gives an
+observation, how it is stored, shown and compared. Command line, parser, index, answer page and benchmarks
+ask it; none of them names one. Importing a modality imports neither NumPy nor torch: `--help` lists the
+options of all.
+
+Another distribution adds one by an entry point of the group `acml_search.modalities`, or a program by
+importing a module that calls `register`.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from acml_search.core.errors import ConfigError, UnknownModality
+from acml_search.core.registry import Registry
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
-_NOT_MODALITIES = {"base", "shift_list"}
-_registry: dict[str, type[Modality]] = {}
+    from acml_search.chem.peaks import PeakList
+    from acml_search.modalities.evidence import Reranker
+
+_registry: Registry[type[Modality]] = Registry(
+    "modality", "acml_search.modalities", group="acml_search.modalities"
+)
+
+
+@dataclass(frozen=True)
+class Option:
+    """The command-line option that takes an observation."""
+
+    flag: str
+    """such as "--c-nmr" """
+    metavar: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One observation of a compound, ready to be encoded.
+
+    given: as the user gave it. item: what the modality's `read` returned. peaks: the typed list, of spectra.
+    neutral_mass: of the molecule in Da, where precursor and adduct tell it. notes: sentences for the user.
+    record: what `item` was read from.
+    """
+
+    modality: str
+    given: str
+    item: Any
+    peaks: PeakList | None = None
+    neutral_mass: float | None = None
+    notes: list[str] = field(default_factory=list)
+    record: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was understood, for JSON."""
+        out: dict[str, Any] = {"modality": self.modality, "given": self.given}
+        if self.peaks is None:
+            return out
+        conditions = {
+            name: getattr(self.peaks, name)
+            for name in ("solvent", "field_mhz", "precursor_mz", "adduct", "ion_mode", "collision_energy")
+        }
+        return {
+            **out,
+            "unit": get(self.modality).unit,
+            "peaks": [
+                {name: value for name, value in peak._asdict().items() if value not in (None, ())}
+                for peak in self.peaks
+            ],
+            **{name: value for name, value in conditions.items() if value is not None},
+            "left_out": [one._asdict() for one in self.peaks.left_out],
+            **({} if self.neutral_mass is None else {"neutral_mass": self.neutral_mass}),
+        }
 
 
 class Modality(ABC):
-    """One representation of a molecule: records in, batches for its tower out."""
+    """One representation of a molecule, and all that is particular to it."""
 
     name: ClassVar[str]
-    derived: ClassVar[bool] = False
+    title: ClassVar[str]
+    """as chemists call it"""
+    option: ClassVar[Option | None] = None
+    """how the command line takes an observation; None for `smiles`, which is a query of its own"""
+    tiny_config: ClassVar[dict[str, Any]] = {"width": 16, "hidden": 16, "layers": 2}
+    """hyper-parameters of the smallest encoder, for tests"""
+
+    # records: what is read, and what an index stores
+    from_structure: ClassVar[bool] = False
     """whether a record can be made from a structure alone (`derive`)"""
     columns: ClassVar[tuple[str, ...]] = ()
-    """columns of a row that its record is read from; none where it is derived"""
+    """columns of a row that its record is read from; none where it is made from structures"""
     optional: ClassVar[tuple[str, ...]] = ()
     """further columns that are used where they are there"""
-    toy: ClassVar[dict[str, Any]] = {"width": 16, "hidden": 16, "layers": 2}
-    """hyper-parameters of the smallest tower, for tests"""
+    storage: ClassVar[Mapping[str, str]] = {
+        "record_positions": "list<double>",
+        "record_intensities": "list<float>",
+    }
+    """columns of an index's table of records that hold `columns`, in their order -> pyarrow type"""
+    has_precursor: ClassVar[bool] = False
+    """whether a complete record states the m/z and the adduct of an ion, which tell the neutral mass"""
+    reads_lines: ClassVar[bool] = False
+    """whether a line of text is a record (`parse --lines`): it has a method `read_line`"""
+
+    # positions and how they are shown
+    unit: ClassVar[str] = ""
+    """of positions: "ppm", "m/z", "cm-1" """
+    decimals: ClassVar[int] = 4
+    """of positions"""
+    tolerance: ClassVar[tuple[float, float] | None] = None
+    """errors of a matched peak up to which it is good, and fair"""
+    relative_errors: ClassVar[bool] = False
+    """whether errors are in ppm of the position (m/z) and not in `unit`"""
+    nuclei: ClassVar[str] = ""
+    """what a peak's count counts: "C", "H" """
+    plot: ClassVar[Literal["mirror", "sticks"]] = "mirror"
+    """mirror: observed against predicted positions; sticks: intensities, of which peaks are explained"""
+    min_span: ClassVar[float] = 40.0
+    """width of a plot in `unit`, at least"""
+    descending: ClassVar[bool] = False
+    """whether positions fall from left to right, as in NMR"""
 
     @abstractmethod
     def read(self, record: Any) -> Any:
         """Arrays of one record. Raises `InvalidRecord` when it cannot be used."""
 
+    def read_input(self, given: str, adduct: str | None = None) -> Observation:
+        """What a user gives on the command line: a text or a path; here, the text is the record itself.
+
+        adduct: of a mass spectrum, instead of its own; other modalities have none.
+        Raises `InvalidRecord` for what cannot be used.
+        """
+        return Observation(self.name, given, self.read(given))
+
+    def observe(self, record: Any, given: str = "a record", adduct: str | None = None) -> Observation:
+        """An observation from a record as `read` takes it, such as a row of a Parquet file."""
+        return Observation(self.name, given, self.read(record), self.peaks(record), record=record)
+
+    def observe_peaks(self, peaks: PeakList, given: str, adduct: str | None = None) -> Observation:
+        """An observation from a list of peaks that a reader of texts or files returned."""
+        record = peaks.record()
+        notes = [*source_notes(peaks, given), *left_out_notes(peaks)]
+        return Observation(self.name, given, self.read(record), peaks, notes=notes, record=record)
+
+    def peaks(self, record: Any) -> PeakList | None:
+        """The peaks of a record of positions and intensities (`columns`), to be shown; else None."""
+        from acml_search.chem.peaks import Peak, PeakList
+
+        if not isinstance(record, Mapping) or not self.columns:
+            return None
+        positions, *others = (record[name] for name in self.columns)
+        if not others:
+            return PeakList(self.name, tuple(Peak(float(x)) for x in positions))
+        pairs = zip(positions, others[0], strict=True)
+        return PeakList(self.name, tuple(Peak(float(x), intensity=float(y)) for x, y in pairs))
+
+    def stored(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of the columns `storage` for a record: sorted by position; null where `columns` has
+        no such list."""
+        rows = sorted(zip(*(map(float, record[name]) for name in self.columns), strict=True))
+        lists = [list(column) for column in zip(*rows, strict=True)]
+        return dict(zip(self.storage, [*lists, *[None] * len(self.storage)], strict=False))
+
+    def restored(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The record of a row of an index's table of records; the inverse of `stored`."""
+        values = (row[name] for name in self.storage)
+        known = {name: row[name] for name in self.optional if row.get(name) is not None}
+        return {**dict(zip(self.columns, values, strict=False)), **known}
+
     def augment(self, item: Any, rng: np.random.Generator) -> Any:
-        """A variation of what `read` gave, as another measurement might be; used in training only."""
+        """A variation of what `read` returned, as another measurement might be; used in training only."""
         return item
 
     @abstractmethod
@@ -50,19 +182,31 @@ class Modality(ABC):
         """NumPy batch of several `read` records."""
 
     @abstractmethod
-    def tower(self, **hyper: Any) -> nn.Module:
-        """The unimodal encoder, rebuilt from its hyper-parameters: `blocks.tensors` of a `collate` batch ->
+    def encoder(self, **config: Any) -> nn.Module:
+        """The unimodal encoder, rebuilt from its hyper-parameters: `networks.tensors` of a `collate` batch ->
         (n, width) float32.
 
-        Its attribute `width` is the length of the vectors it gives. One that may take a record for several
-        things is a `blocks.Undecided`. Torch is imported here, not above.
+        Its attribute `width` is the length of the vectors. Torch is imported here, not above.
         """
 
-    def head(self, trunk: nn.Module, tower: nn.Module, **hyper: Any) -> nn.Module:
-        """The graph side of the space, a `blocks.Head`, rebuilt from its hyper-parameters."""
+    def head(self, trunk: nn.Module, encoder: nn.Module, **config: Any) -> nn.Module:
+        """The graph side of the space, a `networks.Head`, rebuilt from its hyper-parameters."""
         from acml_search.networks import PooledHead, width_of
 
-        return PooledHead(width_of(trunk), **hyper)
+        return PooledHead(width_of(trunk), **config)
+
+    def reranker(self) -> Reranker | None:
+        """What compares candidates with an observation peak by peak, where there is such a thing."""
+        return None
+
+    def without_peaks(self, item: Any, most: int) -> list[tuple[float, Any]]:
+        """The positions of the `most` strongest peaks, each with the item without it; empty where an answer
+        cannot say which peaks matter."""
+        return []
+
+    def reading(self, encoder: nn.Module, item: Any) -> str | None:
+        """A sentence on how the encoder understood the item, where that is worth knowing."""
+        return None
 
     @abstractmethod
     def example(self, rng: np.random.Generator) -> Any:
@@ -72,38 +216,45 @@ class Modality(ABC):
         """The record of a structure given as canonical SMILES; with `rng`, a randomly varied one."""
         raise ConfigError(f"records of {self.name} are measured; they cannot be made from a structure")
 
+    derived = property(lambda self: self.from_structure)  # shim
+    toy = property(lambda self: self.tiny_config)  # shim
+    tower = property(lambda self: self.encoder)  # shim
+
 
 def register(name: str) -> Callable[[type[Modality]], type[Modality]]:
-    """Class decorator that files a modality under `name`. Raises `ConfigError` when the name is taken."""
+    """Class decorator that registers a modality. Raises ConfigError when the name is taken."""
 
-    def file(cls: type[Modality]) -> type[Modality]:
-        if name in _registry:
-            raise ConfigError(f"the modality name {name!r} is taken by {_registry[name].__qualname__}")
+    def add(cls: type[Modality]) -> type[Modality]:
+        _registry.register(name)(cls)
         cls.name = name
-        _registry[name] = cls
         return cls
 
-    return file
+    return add
 
 
 def names() -> list[str]:
     """Names of all modalities, sorted."""
-    _discover()
-    return sorted(_registry)
+    return _registry.names()
 
 
 def get(name: str) -> Modality:
     """The modality called `name`. Raises `UnknownModality`, listing those there are."""
-    _discover()
-    if name not in _registry:
+    found = _registry.get(name)
+    if found is None:
         raise UnknownModality(name, _registry)
-    return _registry[name]()
+    return found()
 
 
-@cache
-def _discover() -> None:
-    import acml_search.modalities as package
+def source_notes(peaks: PeakList, given: str) -> list[str]:
+    """What a user should know of the file that a spectrum was read from."""
+    notes = []
+    if peaks.file is not None and (of := peaks.about.get("of")) and "#" not in given:
+        notes.append(
+            f"{peaks.file} holds {of} spectra; this is number {peaks.number}; name another with FILE#n"
+        )
+    return [*notes, *(str(one) for one in peaks.about.get("passed_over", []))]
 
-    for module in pkgutil.iter_modules(package.__path__):
-        if module.name not in _NOT_MODALITIES:
-            importlib.import_module(f"{package.__name__}.{module.name}")
+
+def left_out_notes(peaks: PeakList) -> list[str]:
+    """Which parts of a spectrum are not used, as sentences."""
+    return [f"{peaks.modality}: left out {one.text.strip()!r}: {one.why}" for one in peaks.left_out]

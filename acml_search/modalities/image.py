@@ -1,26 +1,24 @@
 """Pictures of structures, read as a chemist reads them: atoms, bonds, structure.
 
-A picture is brought to its ink (`read`); the tower recognises atoms and bonds in it, writes the structures
-that it may show as SMILES and embeds them with the SMILES encoder, each by its share.
-`ocsr.encoder.PictureReader.recognise` gives the likeliest SMILES itself.
+A picture is reduced to its ink (`read`); the encoder recognises atoms and bonds in it, writes the structures
+that it may show as SMILES and embeds them with the SMILES encoder, each by its probability.
+`ocsr.encoder.PictureReader.recognise` returns the likeliest SMILES itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-from rdkit import Chem
-
-from acml_search.core.errors import InvalidMolecule, InvalidRecord
-from acml_search.modalities.base import Modality, register
-from acml_search.ocsr.depict import draw, png
-from acml_search.ocsr.image import ink_of, open_picture
-from acml_search.ocsr.styles import PLAIN, held_out_style
+from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
+from acml_search.modalities.base import Modality, Observation, Option, register
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
+
+MAX_BYTES = 50_000_000  # of a picture file
 
 
 class PictureBatch(NamedTuple):
@@ -36,11 +34,14 @@ class PictureBatch(NamedTuple):
 class Image(Modality):
     """A picture of one structure: PNG, JPEG or another format Pillow opens; bytes, path, pixels or PIL image.
 
-    Shape: ink (h, w) uint8, 255 = darkest, cut to where there is some.
+    Shape: ink (h, w) uint8, 255 = darkest, cropped to where there is some.
     """
 
-    derived = True
-    toy: ClassVar[dict[str, Any]] = {
+    title = "picture"
+    option = Option("--image", "FILE", "Picture of a structure (PNG, JPEG).")
+    from_structure = True
+    storage: ClassVar[dict[str, str]] = {}
+    tiny_config: ClassVar[dict[str, Any]] = {
         "width": 16,
         "hidden": 16,
         "layers": 2,
@@ -51,16 +52,43 @@ class Image(Modality):
     }
 
     def read(self, record: Any) -> np.ndarray:
+        from acml_search.ocsr.image import ink_of, open_picture
+
         return ink_of(open_picture(record))[0]
 
+    def read_input(self, given: str, adduct: str | None = None) -> Observation:
+        """A picture file."""
+        try:
+            size = Path(given).stat().st_size
+            if size > MAX_BYTES:
+                reason = f"{given} has {size:,} bytes, more than {MAX_BYTES:,}; cut out the structure"
+                raise InvalidRecord(reason, modality=self.name)
+            picture = Path(given).read_bytes()
+        except OSError as error:
+            raise InvalidRecord(f"{given} cannot be read ({error.strerror})", modality=self.name) from error
+        try:
+            return Observation(self.name, given, self.read(picture))
+        except InvalidRecord as error:
+            raise InvalidRecord(f"{given}: {error.reason}", modality=self.name) from error
+
     def collate(self, items: Sequence[np.ndarray]) -> PictureBatch:
+        import numpy as np
+
         pixels = np.concatenate([item.ravel() for item in items]) if items else np.zeros(0, np.uint8)
         return PictureBatch(pixels, np.array([item.shape for item in items], np.int64).reshape(-1, 2))
 
-    def tower(self, **hyper: Any) -> nn.Module:
+    def encoder(self, **config: Any) -> nn.Module:
         from acml_search.ocsr.encoder import PictureReader
 
-        return PictureReader(**hyper)
+        return PictureReader(**config)
+
+    def reading(self, encoder: nn.Module, item: Any) -> str:
+        """The structure that the picture was read as: a user sees at once whether that is what it shows."""
+        from acml_search.ocsr.encoder import PictureReader
+
+        if not isinstance(encoder, PictureReader):
+            raise ConfigError("the model's image encoder reads no structures")
+        return f"image: read as {encoder.read(item).smiles or 'nothing: no atom was found'}"
 
     def example(self, rng: np.random.Generator) -> bytes:
         chain = "".join(rng.choice(["C", "N", "O", "CC", "C(F)", "C(=O)"], size=int(rng.integers(1, 8))))
@@ -68,6 +96,11 @@ class Image(Modality):
 
     def derive(self, smiles: str, rng: np.random.Generator | None = None) -> bytes:
         """A PNG file of the structure as RDKit draws it; with `rng` in a style that no training saw."""
+        from rdkit import Chem
+
+        from acml_search.ocsr.depict import draw, png
+        from acml_search.ocsr.styles import PLAIN, held_out_style
+
         mol = Chem.MolFromSmiles(smiles)
         if mol is None:
             raise InvalidRecord(f"RDKit cannot read {smiles!r}", modality=self.name)

@@ -1,25 +1,18 @@
-"""Tandem mass spectra (LC-MS/MS, electrospray and its kin): fragments of one ion of known m/z."""
+"""Tandem mass spectra (LC-MS/MS, electrospray): fragments of one ion of known m/z."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from acml_search.modalities.base import Modality, register
-from acml_search.ms.peaks import (
-    PeakBatch,
-    Spectrum,
-    collate_peaks,
-    number_or_none,
-    read_peaks,
-    vary_peaks,
-)
+from acml_search.modalities.base import Option, register
+from acml_search.modalities.ms import MassModality
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
+
+    from acml_search.ms.peaks import Spectrum
 
 MAX_PEAKS = 64
 ABOVE_PRECURSOR = 5.0  # Da; isotopes of the precursor may stand there, anything higher is noise
@@ -55,17 +48,29 @@ TOKENS = (len(ADDUCTS) + 2, 3, 4)  # adduct, mode, unit of the energy (3 = a num
 
 
 @register("lc_ms")
-class LcMs(Modality):
+class LcMs(MassModality):
     """A tandem mass spectrum: peaks, and the ion they come from.
 
     `mzs` (Th), `intensities` (any scale); where known `precursor_mz` (Th), `adduct` ("[M+H]+"), `ion_mode`
     ("+", "-"), `ce_value` with `ce_unit` ("eV", "NCE"), or `collision_energy` as text.
     """
 
-    columns = ("mzs", "intensities")
+    title = "LC-MS/MS"
+    option = Option(
+        "--lc-ms",
+        "FILE",
+        "MS/MS spectrum (MSP, MGF, mzML); FILE#n for the n-th. Several of one compound: the option again, as "
+        "for all of these.",
+    )
+    tolerance = (5.0, 10.0)  # ppm: what Orbitraps and quadrupole time-of-flight instruments keep
+    has_precursor = True
     optional = ("precursor_mz", "adduct", "ion_mode", "ce_value", "ce_unit", "collision_energy")
 
     def read(self, record: Any) -> Spectrum:
+        import numpy as np
+
+        from acml_search.ms.peaks import Spectrum, number_or_none, read_peaks
+
         known = record if hasattr(record, "get") else {}
         precursor = number_or_none(known, "precursor_mz", self.name) or 0.0
         highest = precursor + ABOVE_PRECURSOR if precursor else np.inf
@@ -78,6 +83,10 @@ class LcMs(Modality):
         return Spectrum(mzs, intensities, precursor, (adduct, mode, unit), energy)
 
     def augment(self, item: Spectrum, rng: np.random.Generator) -> Spectrum:
+        import numpy as np
+
+        from acml_search.ms.peaks import Spectrum, vary_peaks
+
         mzs, intensities = vary_peaks(item.mzs, item.intensities, rng, ppm=3.0, drop=0.5)
         precursor = item.precursor * (1 + 3e-6 * rng.standard_normal())
         if rng.random() < 0.05:  # as a quadrupole or an ion trap reports it
@@ -94,15 +103,14 @@ class LcMs(Modality):
             mode = adduct = 0
         return Spectrum(mzs, intensities, precursor, (adduct, mode, unit), energy)
 
-    def collate(self, items: Sequence[Spectrum]) -> PeakBatch:
-        return collate_peaks(items)
-
-    def tower(self, **hyper: Any) -> nn.Module:
+    def encoder(self, **config: Any) -> nn.Module:
         from acml_search.networks.msms import PeakTower
 
-        return PeakTower(tokens=TOKENS, **hyper)
+        return PeakTower(tokens=TOKENS, **config)
 
     def example(self, rng: np.random.Generator) -> dict[str, Any]:
+        import numpy as np
+
         n = int(rng.integers(3, 20))
         precursor = float(rng.uniform(150, 600))
         return {
@@ -117,6 +125,8 @@ class LcMs(Modality):
 
     def _energy(self, record: Any) -> tuple[float, int]:
         """Collision energy and the code of its unit."""
+        from acml_search.ms.peaks import number_or_none
+
         value = number_or_none(record, "ce_value", self.name)
         unit = str(record.get("ce_unit") or "").strip().lower()
         if value is None:

@@ -81,5 +81,5 @@ def test_a_taken_name_is_refused() -> None:
     class Second(Modality):
         """A rival."""
 
-    with pytest.raises(ConfigError, match="taken"):
+    with pytest.raises(ConfigError, match="twice"):
         register("smiles")(Second)

@@ -200,4 +200,4 @@ def test_pixels_and_bytes_are_one_observation() -> None:
     assert _each(pixels)[0] is pixels
     assert _each(b"\x89PNG") == [b"\x89PNG"]
     assert _each([b"\x89PNG", "a.png"]) == [b"\x89PNG", "a.png"]
-    assert _each(np.array([20.5, 7.25])) == _each((20.5, 7.25)) == [{"shifts": [20.5, 7.25]}]
+    assert _each(np.array([20.5, 7.25])) == _each((20.5, 7.25)) == [[20.5, 7.25]]

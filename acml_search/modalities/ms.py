@@ -1,0 +1,180 @@
+"""What the mass spectral modalities share: a record is a list of peaks of one ion or of its fragments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from acml_search.core.errors import ConfigError, InvalidRecord
+from acml_search.modalities.base import Modality, Observation, left_out_notes, source_notes
+from acml_search.modalities.evidence import Evidence, Match, Reranker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rdkit import Chem
+
+    from acml_search.chem.peaks import PeakList
+    from acml_search.core.typing import Floats
+    from acml_search.ms.annotation import Explained
+    from acml_search.ms.fragmentation import Fragmentation
+    from acml_search.ms.peaks import PeakBatch, Spectrum
+
+
+class MassModality(Modality):
+    """Record: a mapping with `mzs` (Th) and `intensities` (any scale), and what is known of the ion."""
+
+    columns = ("mzs", "intensities")
+    unit = "m/z"
+    relative_errors = True
+    plot = "sticks"
+
+    def read_input(self, given: str, adduct: str | None = None) -> Observation:
+        """A file of spectra, `FILE#n` for the n-th."""
+        from acml_search.ms.io import read_spectrum
+
+        return self.observe_peaks(read_spectrum(given, self.name), given, adduct)
+
+    def observe(self, record: Any, given: str = "a record", adduct: str | None = None) -> Observation:
+        if adduct is not None and isinstance(record, Mapping):
+            self._check_adduct(adduct)
+            record = {**record, "adduct": adduct}
+        item, peaks = self.read(record), self.peaks(record)
+        neutral, notes = self._neutral_mass(peaks)
+        return Observation(self.name, given, item, peaks, neutral, notes, record)
+
+    def observe_peaks(self, peaks: PeakList, given: str, adduct: str | None = None) -> Observation:
+        notes = source_notes(peaks, given)
+        if adduct is None and (reason := peaks.about.get("adduct_from")):
+            notes.append(f"{self.name}: taken as {peaks.adduct}, for {reason}; --adduct names another")
+        if adduct is not None:
+            self._check_adduct(adduct)
+            peaks = replace(peaks, adduct=adduct)
+        neutral, doubts = self._neutral_mass(peaks)
+        record = peaks.record()
+        notes += [*doubts, *left_out_notes(peaks)]
+        return Observation(self.name, given, self.read(record), peaks, neutral, notes, record)
+
+    def peaks(self, record: Any) -> PeakList:
+        from acml_search.ms.peaks import number_or_none
+
+        peaks = super().peaks(record)
+        assert peaks is not None
+        adduct = record.get("adduct")
+        return replace(
+            peaks,
+            precursor_mz=number_or_none(record, "precursor_mz", self.name) or None,
+            # NaN is how tables write null
+            adduct=adduct if isinstance(adduct, str) and adduct.strip() else None,
+            ion_mode=record.get("ion_mode"),
+            collision_energy=record.get("collision_energy"),
+        )
+
+    def _neutral_mass(self, peaks: PeakList) -> tuple[float | None, list[str]]:
+        """The neutral mass in Da by precursor and adduct, where they are stated; and doubts about it."""
+        if peaks.precursor_mz is None or peaks.adduct is None:
+            return None, []
+        from acml_search.chem.adducts import neutral_mass, parse
+
+        try:
+            neutral = neutral_mass(peaks.precursor_mz, peaks.adduct)
+        except ConfigError as error:
+            return None, [f"{self.name}: {error}"]
+        sign = "+" if parse(peaks.adduct).charge > 0 else "-"
+        if peaks.ion_mode in ("+", "-") and peaks.ion_mode != sign:
+            mode = "positive" if peaks.ion_mode == "+" else "negative"
+            doubt = f"the adduct {peaks.adduct} and the stated {mode} mode contradict each other; check both"
+            return neutral, [f"{self.name}: {doubt}"]
+        return neutral, []
+
+    def _check_adduct(self, adduct: str) -> None:
+        """An adduct that the user names has to be one; of a file's, a wrong one is a note."""
+        from acml_search.chem.adducts import parse
+
+        try:
+            parse(adduct)
+        except ConfigError as error:
+            raise InvalidRecord(str(error), modality=self.name) from error
+
+    def collate(self, items: Sequence[Spectrum]) -> PeakBatch:
+        from acml_search.ms.peaks import collate_peaks
+
+        return collate_peaks(items)
+
+    def reranker(self) -> MassReranker:
+        return MassReranker(self.name)
+
+    def without_peaks(self, item: Spectrum, most: int) -> list[tuple[float, Spectrum]]:
+        """Intensities stay as they are, so leaving one peak out changes no other. Empty for a spectrum of
+        one peak: nothing would be left."""
+        import numpy as np
+
+        if len(item.mzs) < 2:
+            return []
+        strongest = np.argsort(-item.intensities, kind="stable")[:most].tolist()
+        return [
+            (
+                float(item.mzs[i]),
+                item._replace(mzs=np.delete(item.mzs, i), intensities=np.delete(item.intensities, i)),
+            )
+            for i in strongest
+        ]
+
+
+class MassReranker(Reranker):
+    """Score: the scaled log-likelihood of the peaks, given the fragments that a candidate breaks into
+    (`ms.annotation`), and the prior of the molecule.
+
+    The learned weights stand beside the model's, as `<modality>_rerank.json`; a model without that file is
+    not re-ranked.
+    """
+
+    needs_filter = True  # the score was fitted among molecules of one mass
+
+    def __init__(self, modality: str) -> None:
+        self.modality = modality
+
+    def available(self, model: Any) -> bool:
+        """Whether weights have been learned for this model."""
+        return self._path(model).is_file()
+
+    def scores(self, model: Any, observed: Spectrum, prepared: Sequence[Chem.Mol]) -> Floats:
+        """Without naming the fragments: faster. Raises `CheckpointError` as `explain` does."""
+        import numpy as np
+
+        from acml_search.ms.annotation import scores
+
+        return np.asarray(scores(prepared, observed, self._weights(model)).sum(axis=1))
+
+    def explain(self, model: Any, observed: Spectrum, prepared: Sequence[Chem.Mol]) -> list[Evidence]:
+        """Raises `CheckpointError` where the weights are missing or damaged."""
+        from acml_search.ms.annotation import explain_peaks
+
+        weights = self._weights(model)
+        return [_evidence(explain_peaks(mol, observed, weights)) for mol in prepared]
+
+    def _weights(self, model: Any) -> Fragmentation:
+        from acml_search.ms.fragmentation import read_fragmentation
+
+        return read_fragmentation(self._path(model))
+
+    def _path(self, model: Any) -> Path:
+        path: Path = model.card.directory / f"{self.modality}_rerank.json"
+        return path
+
+
+def _evidence(explained: Explained) -> Evidence:
+    matched = [
+        Match(
+            round(one.mz, 4),
+            round(one.mz - one.error, 4),
+            list(one.atoms),
+            round(one.error_ppm, 1),
+            f"{one.formula} ({one.hydrogens:+d} H)" if one.hydrogens else one.formula,
+        )
+        for one in explained.fragments
+    ]
+    return Evidence(
+        explained.score + explained.prior, matched, [round(mz, 4) for mz in explained.unexplained]
+    )

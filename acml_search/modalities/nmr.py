@@ -1,0 +1,247 @@
+"""What the NMR modalities share: a record is a list of shifts, and an atom's shift can be predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from acml_search.core.errors import InvalidRecord
+from acml_search.modalities.base import Modality, Observation, left_out_notes, source_notes
+from acml_search.modalities.evidence import Evidence, Match, Missing, Reranker
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rdkit import Chem
+    from torch import nn
+
+    from acml_search.chem.peaks import PeakList
+    from acml_search.core.typing import Float32s, Floats, Ints
+    from acml_search.nmr.assign import Assignment, Costs
+    from acml_search.nmr.dept import Observed
+    from acml_search.nmr.groups import Groups
+
+MAX_PEAKS = 1_000
+
+
+class ShiftArrays(NamedTuple):
+    """Peak lists end to end, as NumPy arrays; see `networks.nmr.ShiftBatch`."""
+
+    positions: Float32s
+    spectrum_of: Ints
+    sizes: Ints
+
+
+class ShiftModality(Modality):
+    """Record: a mapping with `shifts` (ppm, any order), or the shifts themselves. Item: (p,) float32,
+    ascending, distinct: equivalent atoms show one peak, so their number is no part of a record.
+    """
+
+    columns = ("shifts",)
+    unit = "ppm"
+    descending = True
+    reads_lines = True
+    tiny_config: ClassVar[dict[str, Any]] = {"curve": 16, "hidden": 16, "width": 16}
+    nucleus: ClassVar[str]
+    limits: ClassVar[tuple[float, float]]
+    """ppm; a shift outside is an error"""
+    typical: ClassVar[tuple[float, float]]
+    jitter: ClassVar[float]
+    """ppm, how far a shift moves with solvent, concentration and temperature"""
+    encoder_defaults: ClassVar[dict[str, float]]
+    head_defaults: ClassVar[dict[str, float]]
+
+    def read(self, record: Any) -> Float32s:
+        import numpy as np
+
+        if isinstance(record, Mapping):
+            if record.get("shifts") is None:
+                raise InvalidRecord(
+                    "the record has no `shifts`; give a list of ppm values", modality=self.name
+                )
+            record = record["shifts"]
+        if np.ndim(record) == 0:
+            raise InvalidRecord("it is not a list of shifts; give ppm values", modality=self.name)
+        try:
+            shifts = np.asarray(record, np.float64).ravel()
+        except (TypeError, ValueError) as error:
+            raise InvalidRecord(
+                f"the shifts are not numbers ({error}); give ppm values", modality=self.name
+            ) from None
+        if not len(shifts):
+            raise InvalidRecord(
+                "the list of shifts is empty; at least one peak is needed", modality=self.name
+            )
+        if len(shifts) > MAX_PEAKS:
+            raise InvalidRecord(
+                f"{len(shifts):,} peaks are more than {MAX_PEAKS:,}; give picked peaks, not points",
+                modality=self.name,
+            )
+        low, high = self.limits
+        bad = shifts[~((shifts >= low) & (shifts <= high))]
+        if len(bad):
+            raise InvalidRecord(
+                f"{bad[0]:g} ppm is no shift between {low:g} and {high:g} ppm", modality=self.name
+            )
+        return np.unique(shifts.round(2)).astype(np.float32)
+
+    def read_input(self, given: str, adduct: str | None = None) -> Observation:
+        """A list of shifts, a line as papers print it, a text file with either, or a JCAMP-DX table."""
+        from acml_search.nmr.sources import nmr_peaks
+
+        return self.observe_peaks(nmr_peaks(given, self.name), given)
+
+    def read_line(self, text: str, keep_solvent: bool = False) -> PeakList:
+        """A line as papers print it, or bare shifts. Raises `InvalidRecord`."""
+        from acml_search.nmr.solvents import without_solvent
+        from acml_search.nmr.text import read_nmr_text
+
+        peaks = read_nmr_text(text, self.name)
+        return peaks if keep_solvent else without_solvent(peaks)
+
+    def observe(self, record: Any, given: str = "a record", adduct: str | None = None) -> Observation:
+        item = self.read(record)
+        if not isinstance(record, Mapping):
+            record = {"shifts": record}
+        return Observation(
+            self.name, given, item, self.peaks(record), notes=self.record_notes(record), record=record
+        )
+
+    def observe_peaks(self, peaks: PeakList, given: str, adduct: str | None = None) -> Observation:
+        record = peaks.record()
+        item = self.read(record)
+        notes = [*source_notes(peaks, given), *left_out_notes(peaks), *self.record_notes(record)]
+        return Observation(self.name, given, item, peaks, notes=notes, record=record)
+
+    def record_notes(self, record: Any) -> list[str]:
+        """What a user should know of how a record is compared."""
+        return []
+
+    def peaks(self, record: Any) -> PeakList:
+        from acml_search.chem.peaks import Peak, PeakList
+
+        shifts = record["shifts"]
+        kinds = dict(zip(shifts, record.get("multiplicity") or [None] * len(shifts), strict=False))
+        return PeakList(self.name, tuple(Peak(float(x), multiplicity=kinds[x]) for x in sorted(kinds)))
+
+    def augment(self, item: Float32s, rng: np.random.Generator) -> Float32s:
+        """Shifts moved together and each by itself; one in twenty peaks missing."""
+        import numpy as np
+
+        moved = item + rng.normal(0, self.jitter) + rng.laplace(0, self.jitter / 2, len(item))
+        kept = moved[rng.random(len(item)) > 0.05]
+        return np.sort(kept if len(kept) else moved).astype(np.float32)
+
+    def collate(self, items: Sequence[Float32s]) -> ShiftArrays:
+        import numpy as np
+
+        sizes = np.array([len(item) for item in items], np.int64)
+        return ShiftArrays(
+            positions=np.concatenate(items).astype(np.float32),
+            spectrum_of=np.repeat(np.arange(len(items)), sizes),
+            sizes=sizes,
+        )
+
+    def encoder(self, **config: Any) -> nn.Module:
+        from acml_search.networks.nmr import ShiftTower
+
+        return ShiftTower(**{**self.encoder_defaults, **config})
+
+    def head(self, trunk: nn.Module, encoder: nn.Module, **config: Any) -> nn.Module:
+        from acml_search.networks import PooledHead, width_of
+        from acml_search.networks.nmr import ShiftHead
+
+        width = width_of(trunk)
+        if config.get("pooled"):  # ACML's own graph side, kept as the baseline
+            return PooledHead(width, config["hidden"], config["d"])
+        return ShiftHead(width, self.nucleus, **{**self.head_defaults, **config})
+
+    def example(self, rng: np.random.Generator) -> dict[str, Any]:
+        import numpy as np
+
+        low, high = self.typical
+        return {"shifts": np.sort(rng.uniform(low, high, rng.integers(3, 20))).round(2).tolist()}
+
+
+class ShiftReranker(Reranker):
+    """Score: the log-likelihood of the best assignment (`nmr.assign`) of the observed peaks to those that the
+    node head of the model predicts of a candidate's atoms.
+
+    dept: whether a record may say how many hydrogens the atom of a peak carries.
+    """
+
+    def __init__(self, modality: str, costs: Costs, *, dept: bool = False) -> None:
+        self.modality, self.costs, self.dept = modality, costs, dept
+
+    def available(self, model: Any) -> bool:
+        """Whether the model's space predicts peaks."""
+        return bool(model.predicts_peaks(self.modality))
+
+    def observed(self, item: Any, record: Any) -> Observed:
+        """The peaks, of 13C with the hydrogens that their carbons carry where the record tells."""
+        from acml_search.nmr.dept import observed
+
+        return observed(item, record if self.dept else None)
+
+    def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> list[Groups]:
+        """The predicted peaks of each candidate."""
+        graphs = [model.featurise(mol) for mol in mols]
+        return self.grouped(mols, model.predicted_peaks(self.modality, graphs))
+
+    def grouped(self, mols: Sequence[Chem.Mol], predicted: Sequence[Any]) -> list[Groups]:
+        """As `prepare`, of `encoders.predict.Predicted` peaks."""
+        from acml_search.nmr.groups import group_atoms
+
+        return [
+            group_atoms(one, self.costs.alike, _hydrogens(mol, one.atoms))
+            for mol, one in zip(mols, predicted, strict=True)
+        ]
+
+    def scores(self, model: Any, observed: Observed, prepared: Sequence[Groups]) -> Floats:
+        from acml_search.nmr.assign import log_likelihoods
+
+        return log_likelihoods(observed, prepared, self.costs)
+
+    def explain(self, model: Any, observed: Observed, prepared: Sequence[Groups]) -> list[Evidence]:
+        from acml_search.nmr.assign import assign_all
+
+        return [_evidence(observed, one) for one in assign_all(observed, prepared, self.costs)]
+
+    def evidence(self, model: Any, item: Any, mols: Sequence[Chem.Mol]) -> list[Evidence]:
+        from acml_search.nmr.dept import Observed
+
+        observed = item if isinstance(item, Observed) else self.observed(item, None)
+        return super().evidence(model, observed, mols)
+
+
+def _hydrogens(mol: Chem.Mol, atoms: Ints) -> Any:
+    """(p,) uint8, bit n set where an atom carries n hydrogens; methane's four are taken as three."""
+    import numpy as np
+
+    counts = [min(mol.GetAtomWithIdx(i).GetTotalNumHs(), 3) for i in atoms.tolist()]
+    return np.array([1 << n for n in counts], np.uint8)
+
+
+def _evidence(observed: Observed, one: Assignment) -> Evidence:
+    groups, positions = one.groups, observed.positions.round(3).tolist()
+    predicted, present = groups.position.round(3).tolist(), groups.present.round(3).tolist()
+    return Evidence(
+        one.log_likelihood,
+        [
+            Match(
+                positions[i],
+                predicted[j],
+                groups.atoms[j],
+                round(positions[i] - predicted[j], 3),
+                _contradiction(int(observed.attached[i]), int(groups.attached[j])),
+            )
+            for i, j in one.pairs
+        ],
+        [positions[i] for i in one.unmatched_observed],
+        [Missing(predicted[j], groups.atoms[j], present[j]) for j in one.unmatched_predicted],
+    )
+
+
+def _contradiction(stated: int, here: int) -> str | None:
+    from acml_search.nmr.dept import word
+
+    return None if stated & here else f"{word(stated)} observed, {word(here)} here"
