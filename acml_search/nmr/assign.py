@@ -1,8 +1,11 @@
 """Which observed peak is which predicted one, and how likely the observation is then.
 
+`DeptPeaks` are observed peaks, with the hydrogens that DEPT found on each carbon; `Groups` are the predicted
+peaks of a molecule, equivalent atoms as one; `assign` and its like pair them.
+
 Observed peaks are distinct positions; how many atoms stand behind each is not known. Predicted peaks are
-distributions, one per group of equivalent atoms. The best assignment that does not cross is found by a
-dynamic programme over the two sorted lists (crossing pays only where errors are in the tails), in four moves:
+distributions, one per group of equivalent atoms. A dynamic programme over the two sorted lists finds the best
+assignment that does not cross (crossing pays only where errors are in the tails), in four moves:
 
 - an observed and a predicted peak are one (log density of the observed position, log of the probability
   that a spectrum lists the predicted peak);
@@ -10,32 +13,149 @@ dynamic programme over the two sorted lists (crossing pays only where errors are
 - a further observed peak belongs to the same predicted one (`split`: couplings to F or P, rotamers);
 - either stays alone (`extra`, `missing`).
 
-Where DEPT told how many hydrogens an observed peak's carbon carries, a pair that contradicts it costs
-`contradicted`. Errors are a Laplace distribution of the predicted spread, mixed with a wider one, for some
-predictions are wrong by far more than they know. All candidates of a query go through the programme together,
-an anti-diagonal of its table at a time. NumPy only; all logarithms are natural.
+Where DEPT, APT or an edited HSQC says how many hydrogens an observed carbon carries, a pair that contradicts
+it costs `contradicted`; a plain decoupled spectrum has no such information, so no encoder sees it. Errors
+follow a Laplace distribution of the predicted spread, mixed with a wider one, since some predictions are
+wrong by far more than their spread. All candidates of a query go through the programme together, one
+anti-diagonal of its table at a time. NumPy only; all logarithms are natural.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from acml_search.nmr.dept import ANY, Observed
-from acml_search.nmr.groups import Groups, PeaksOfAtoms, group_atoms
+from acml_search.chem.peaks import CARBONS
+from acml_search.core.errors import InvalidRecord
+from acml_search.core.typing import Floats, Ints
 
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.uint8]
+Bits = npt.NDArray[np.uint8]
+
+ANY = 0b1111
+"""number of hydrogens not known: 0, 1, 2 or 3"""
+HYDROGENS = {"c": 0, "ch": 1, "ch2": 2, "ch3": 3, "s": 0, "d": 1, "t": 2, "q": 3}
+"""as papers print it, and as the letters of an off-resonance decoupled spectrum"""
 
 CELLS, CELLS_TRACED = 500_000, 4_000_000
-"""cells of the tables that are worked on together. Scores alone are had in half the time from 4 MB, which a
-processor keeps at hand, as from 32 MB; with the way back kept, every portion costs more than it saves
+"""cells of the tables that are filled together. Scores alone take half the time in 4 MB, which stays in the
+processor's cache, as in 32 MB; with the traceback, smaller portions cost more than they save.
 """
 PAIRED, ALONE_OBSERVED, ALONE_PREDICTED = 0, 1, 2  # how a cell of the table was reached
 FRESH, SHARED, SPLIT = 0, 1, 2  # how a pair was reached
+
+
+class DeptPeaks(NamedTuple):
+    """o observed peaks, ascending, with the hydrogens of their carbons."""
+
+    positions: Floats
+    """(o,) ppm, distinct"""
+    attached: Bits
+    """(o,) bit n set: the carbon may carry n hydrogens"""
+
+
+def dept_peaks(positions: npt.ArrayLike, record: Any) -> DeptPeaks:
+    """The peaks at `positions` (o,) ppm with the hydrogens that a 13C record states.
+
+    record: a mapping with `shifts` and `multiplicity`, one entry per shift: a word of `HYDROGENS` in any
+    case, anything else where it is not known; any other record states nothing. Carbons of one shift (within
+    0.01 ppm) are one peak, which may be any of them. Raises InvalidRecord for lists of two lengths.
+    """
+    at = np.asarray(positions, np.float64)
+    entries = _multiplicities(record)
+    if entries is None:
+        return DeptPeaks(at, np.full(len(at), ANY, np.uint8))
+    shifts = np.asarray(record["shifts"], np.float64)
+    if len(entries) != len(shifts):
+        raise InvalidRecord(
+            f"there are {len(entries)} multiplicities for {len(shifts)} shifts; give one for each, empty "
+            "where it is not known",
+            modality="c_nmr",
+        )
+    attached = np.zeros(len(at), np.uint8)
+    if len(at):
+        nearest = np.abs(shifts[:, None] - at[None, :]).argmin(axis=1)
+        np.bitwise_or.at(attached, nearest, np.array([_bits(entry) for entry in entries], np.uint8))
+    attached[attached == 0] = ANY
+    return DeptPeaks(at, attached)
+
+
+def has_dept(record: Any) -> bool:
+    """Does a record say of any peak how many hydrogens its carbon carries?"""
+    entries = _multiplicities(record)
+    return entries is not None and any(_bits(entry) != ANY for entry in entries)
+
+
+def carbon_classes(attached: int) -> str:
+    """Bits as papers print them: "CH2", "CH or CH3"."""
+    names = [name for n, name in enumerate(CARBONS) if attached >> n & 1]
+    return " or ".join(names)
+
+
+def _multiplicities(record: Any) -> Any:
+    return record.get("multiplicity") if isinstance(record, Mapping) else None
+
+
+def _bits(entry: Any) -> int:
+    n = HYDROGENS.get(str(entry).strip().casefold())
+    return ANY if n is None else 1 << n
+
+
+class AtomPeaks(Protocol):
+    """What is predicted of one molecule's atoms (`encoders.predict.Predicted`), p of them."""
+
+    @property
+    def atoms(self) -> Ints: ...
+    @property
+    def position(self) -> Floats: ...
+    @property
+    def spread(self) -> Floats: ...
+    @property
+    def present(self) -> Floats: ...
+
+
+class Groups(NamedTuple):
+    """Predicted peaks of one molecule, equivalent atoms together: g groups, by position."""
+
+    position: Floats
+    """(g,) ppm, ascending: the mean of the atoms"""
+    spread: Floats
+    """(g,) ppm"""
+    present: Floats
+    """(g,) probability that a spectrum lists the peak"""
+    atoms: list[list[int]]
+    """numbers of the atoms of each group"""
+    attached: Bits
+    """(g,) bit n set: an atom of the group carries n hydrogens"""
+
+
+def group_atoms(predicted: AtomPeaks, alike: float, attached: Bits | None = None) -> Groups:
+    """Atoms whose predicted positions follow one another within `alike` ppm as one peak.
+
+    attached: (p,) bit n set where the atom carries n hydrogens; None where DEPT is not compared.
+    """
+    if attached is None:
+        attached = np.full(len(predicted.position), ANY, np.uint8)
+    if not len(predicted.position):
+        empty = np.zeros(0)
+        return Groups(empty, empty, empty, [], attached)
+    order = np.argsort(predicted.position, kind="stable")
+    position = predicted.position[order]
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(position) > alike]))
+    sizes = np.diff(np.append(starts, len(order)))
+    numbers = predicted.atoms[order].tolist()
+    ends = [*starts.tolist(), len(order)]
+    return Groups(
+        np.add.reduceat(position, starts) / sizes,
+        np.add.reduceat(predicted.spread[order], starts) / sizes,
+        np.add.reduceat(predicted.present[order], starts) / sizes,
+        [numbers[first:last] for first, last in pairwise(ends)],
+        np.bitwise_or.reduceat(attached[order], starts),
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +183,7 @@ class Costs:
     sure: float = 0.995
     """no peak is taken as present with a greater probability, or absent with a greater one"""
     contradicted: float = 0.0
-    """a pair whose peak was told to carry another number of hydrogens"""
+    """a pair whose observed carbon carries another number of hydrogens"""
 
 
 @dataclass(frozen=True)
@@ -78,58 +198,60 @@ class Assignment:
     unmatched_predicted: list[int]
 
 
-def assign(observed: npt.ArrayLike | Observed, predicted: PeaksOfAtoms, costs: Costs) -> Assignment:
+def assign(observed: npt.ArrayLike | DeptPeaks, predicted: AtomPeaks, costs: Costs) -> Assignment:
     """As `assign_all`, of one molecule."""
     return assign_all(observed, [group_atoms(predicted, costs.alike)], costs)[0]
 
 
 def assign_all(
-    observed: npt.ArrayLike | Observed, candidates: Sequence[Groups], costs: Costs
+    observed: npt.ArrayLike | DeptPeaks, candidates: Sequence[Groups], costs: Costs
 ) -> list[Assignment]:
     """The best assignment of one observation to each molecule. `observed` (o,) ppm, in any order."""
     peaks, order = _ascending(observed)
     found: list[Assignment] = []
-    for part in _parts(len(order), candidates, CELLS_TRACED):
+    for part in _batches(len(order), candidates, CELLS_TRACED):
         table = _fill(peaks, part, costs, trace=True)
-        found += [table.follow(i, groups, order) for i, groups in enumerate(part)]
+        found += [table.traceback(i, groups, order) for i, groups in enumerate(part)]
     return found
 
 
-def log_likelihoods(observed: npt.ArrayLike | Observed, candidates: Sequence[Groups], costs: Costs) -> Floats:
+def log_likelihoods(
+    observed: npt.ArrayLike | DeptPeaks, candidates: Sequence[Groups], costs: Costs
+) -> Floats:
     """(n,) the likelihoods of `assign_all`, without the assignments."""
     peaks, order = _ascending(observed)
-    parts = [_fill(peaks, part, costs, trace=False).best for part in _parts(len(order), candidates, CELLS)]
+    parts = [_fill(peaks, part, costs, trace=False).best for part in _batches(len(order), candidates, CELLS)]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _ascending(observed: npt.ArrayLike | Observed) -> tuple[Observed, npt.NDArray[np.int64]]:
+def _ascending(observed: npt.ArrayLike | DeptPeaks) -> tuple[DeptPeaks, Ints]:
     """The peaks by position, and their own numbers in that order."""
-    if not isinstance(observed, Observed):
+    if not isinstance(observed, DeptPeaks):
         positions = np.asarray(observed, np.float64)
-        observed = Observed(positions, np.full(len(positions), ANY, np.uint8))
+        observed = DeptPeaks(positions, np.full(len(positions), ANY, np.uint8))
     order = np.argsort(observed.positions, kind="stable")
-    return Observed(observed.positions[order], observed.attached[order]), order
+    return DeptPeaks(observed.positions[order], observed.attached[order]), order
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A filled table: `best` (c,) log-likelihoods; how each cell was reached, (o + g + 1, c, g + 1) by
-    anti-diagonal, candidate and number of predicted peaks used; empty unless the way back was asked for.
+    """A filled table: `best` (c,) log-likelihoods; `cell` and `pair` say how each cell was reached, (o + g +
+    1, c, g + 1) by anti-diagonal, candidate and number of predicted peaks used; empty without traceback.
     """
 
     best: Floats
-    cell: Codes
-    pair: Codes
+    cell: Bits
+    pair: Bits
 
-    def follow(self, number: int, groups: Groups, order: npt.NDArray[np.int64]) -> Assignment:
-        """The way back through one candidate's table; `order` (o,) gives observed peaks their own numbers."""
+    def traceback(self, number: int, groups: Groups, order: Ints) -> Assignment:
+        """The assignment of one candidate; `order` (o,) gives observed peaks their own numbers."""
         cell, pair = self.cell[:, number], self.pair[:, number]
         numbers = order.tolist()
         i, j = len(numbers), cell.shape[1] - 1
         pairs: list[tuple[int, int]] = []
         alone_observed: list[int] = []
         alone_predicted: list[int] = []
-        paired = False  # whether the way leads on from a pair, not from a finished cell
+        paired = False  # whether the path leads on from a pair, not from a finished cell
         while i or j:
             how = PAIRED if paired else int(cell[i + j, j])
             if how == ALONE_OBSERVED:
@@ -137,7 +259,7 @@ class _Table:
                 alone_observed.append(numbers[i])
             elif how == ALONE_PREDICTED:
                 j -= 1
-                if j < len(groups.position):  # what follows only fills the table up
+                if j < len(groups.position):  # the others are padding
                     alone_predicted.append(j)
             else:
                 pairs.append((numbers[i - 1], j - 1))
@@ -149,8 +271,8 @@ class _Table:
         )
 
 
-def _fill(observed: Observed, candidates: Sequence[Groups], costs: Costs, *, trace: bool) -> _Table:
-    """The dynamic programme, of all candidates. `observed`: o peaks, ascending."""
+def _fill(observed: DeptPeaks, candidates: Sequence[Groups], costs: Costs, *, trace: bool) -> _Table:
+    """The dynamic programme for all candidates at once. `observed`: o peaks, ascending."""
     n, c = len(observed.positions), len(candidates)
     g = max((len(one.position) for one in candidates), default=0)
     density, missing = _scores(observed, candidates, costs, g)
@@ -190,7 +312,7 @@ def _fill(observed: Observed, candidates: Sequence[Groups], costs: Costs, *, tra
     return _Table(done[:, g].copy(), cell, pair)
 
 
-def _scores(observed: Observed, candidates: Sequence[Groups], costs: Costs, g: int) -> tuple[Floats, Floats]:
+def _scores(observed: DeptPeaks, candidates: Sequence[Groups], costs: Costs, g: int) -> tuple[Floats, Floats]:
     """Log score of every pair, by anti-diagonal (o + g - 1, c, g), and what each predicted peak costs that
     stays alone (c, g). Filled up with pairs that cannot be and peaks that cost nothing.
     """
@@ -221,8 +343,8 @@ def _scores(observed: Observed, candidates: Sequence[Groups], costs: Costs, g: i
     return np.ascontiguousarray(skewed.transpose(2, 0, 1)), missing
 
 
-def _parts(n_observed: int, candidates: Sequence[Groups], cells: int) -> list[Sequence[Groups]]:
-    """The candidates in portions whose tables have `cells` at most."""
+def _batches(n_observed: int, candidates: Sequence[Groups], cells: int) -> list[Sequence[Groups]]:
+    """The candidates in batches whose tables have at most `cells` cells."""
     g = max((len(one.position) for one in candidates), default=0)
     size = max(1, cells // ((n_observed + g + 1) * (g + 1)))
     return [candidates[low : low + size] for low in range(0, len(candidates), size)]

@@ -1,4 +1,4 @@
-"""Solvents of NMR: their names as people write them, and the peaks they and TMS leave in a spectrum."""
+"""Solvents of NMR: their names as people write them, and the peaks that they and TMS leave in a spectrum."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Solvent(NamedTuple):
     proton: tuple[float, ...]
     water: float | None
     names: str
-    """a regular expression of what it is called, without regard to case"""
-    lines: tuple[float, int] = (0.0, 0)
-    """of the first carbon: its coupling to deuterium in Hz, and how many lines that makes on either side"""
+    """regular expression of its names, without regard to case"""
+    multiplet: tuple[float, int] = (0.0, 0)
+    """of the first carbon: coupling to deuterium in Hz, number of lines on either side of the centre"""
 
 
 SOLVENTS = {
@@ -60,89 +60,90 @@ SOLVENTS = {
     "CD3COOD": Solvent((20.00, 178.99), (2.04, 11.65), None, r"CD3COOD|CD3CO2D|acetic acid|AcOD|AcOH"),
     "TFA-d": Solvent((116.60, 164.20), (11.50,), None, r"CF3COOD|CF3CO2D|TFA|trifluoroacetic acid"),
 }
-TMS = "TMS"
 _NAMES = {
     name: re.compile(rf"(?<![A-Za-z0-9])(?:{solvent.names})(?![a-z])", re.IGNORECASE)
     for name, solvent in SOLVENTS.items()
 }
 TOLERANCE = {"c_nmr": 0.05, "h_nmr": 0.015}
 """ppm: how far a printed solvent peak lies from its tabulated place"""
-_CENTRE = 0.19  # ppm: how far the lines of a solvent, known by their pattern, lie from its tabulated place
-_APART = 0.06  # ppm
+_CENTRE_TOLERANCE = 0.19  # ppm: of the centre of a multiplet, which its pattern confirms
+_LINE_TOLERANCE = 0.06  # ppm: of its other lines
 _RATIO = 3.9761  # frequency of 1H over that of 13C
 # older papers reference to these instead
-_OLDER = {("CDCl3", "c_nmr"): (77.0, 77.23), ("CD3OD", "h_nmr"): (3.30,), ("CD3OD", "c_nmr"): (49.15,)}
+_OLDER_REFERENCES = {
+    ("CDCl3", "c_nmr"): (77.0, 77.23),
+    ("CD3OD", "h_nmr"): (3.30,),
+    ("CD3OD", "c_nmr"): (49.15,),
+}
 
 
 def find_solvents(text: str) -> list[str]:
-    """The solvents that a cleaned text names, as this module calls them, in the order of the text."""
-    places = {}
-    for name, pattern in _NAMES.items():
-        found = pattern.search(text)
-        if found:
-            places[name] = found.start()
-    return sorted(places, key=places.__getitem__)
+    """The keys of `SOLVENTS` that a cleaned text names, in the order of the text."""
+    matches = {name: match.start() for name, pattern in _NAMES.items() if (match := pattern.search(text))}
+    return sorted(matches, key=matches.__getitem__)
 
 
 def solvent_name(text: str) -> str | None:
-    """The solvent of a text, the name of this module; of a mixture, the names joined by a plus sign."""
+    """The solvent that a text names, a key of `SOLVENTS`; of a mixture, the keys joined by a plus sign."""
     return " + ".join(find_solvents(text)) or None
 
 
 def without_solvent(peaks: PeakList) -> PeakList:
     """The list without the peaks of its solvent and of TMS, which are named in `left_out`.
 
-    A peak goes only when the list states the solvent (or it stands at 0.00 exactly, TMS), it lies within
-    TOLERANCE of the tabulated place, and the text does not claim it for the compound by a count of nuclei
-    or a multiplicity of its own. Water is left out of 1H alone, and only where it is broad or a bare number.
+    A peak is the solvent's only if the list states the solvent (TMS: if it stands at exactly 0.00), it lies
+    within TOLERANCE of the tabulated shift, and the text does not assign it to the compound by a count of
+    nuclei or a multiplicity. Water is left out of 1H lists alone.
     """
-    places = _places(peaks)
-    kept: list[Peak] = []
+    background = _background(peaks)
+    own: list[Peak] = []
     left: list[LeftOut] = []
     for peak in peaks.peaks:
-        whose = _whose(peak, places, peaks.modality)
-        if whose is None:
-            kept.append(peak)
+        near = [one for one in background if abs(peak.position - one[0]) <= one[1] + 1e-9]
+        if near and not _is_claimed(peak, peaks.modality):
+            _, _, why = min(near, key=lambda one: abs(peak.position - one[0]))
+            left.append(LeftOut(f"{peak.position:g}", why, peak.position))
         else:
-            left.append(LeftOut(f"{peak.position:g}", whose, peak.position))
+            own.append(peak)
     if not left:
         return peaks
-    return replace(peaks, peaks=tuple(kept), left_out=(*peaks.left_out, *left))
+    return replace(peaks, peaks=tuple(own), left_out=(*peaks.left_out, *left))
 
 
-def _places(peaks: PeakList) -> list[tuple[float, float, str]]:
-    """(ppm, tolerance, whose) of the peaks that are not the compound's."""
+def _background(peaks: PeakList) -> list[tuple[float, float, str]]:
+    """(ppm, tolerance, what it is) of peaks that would not be the compound's."""
     tolerance = TOLERANCE[peaks.modality]
     found = [(0.0, 0.0, "it is TMS, the reference")]
-    bare = [peak.position for peak in peaks.peaks if _unclaimed(peak, peaks.modality)]
+    bare = [peak.position for peak in peaks.peaks if not _is_claimed(peak, peaks.modality)]
     for name in find_solvents(peaks.solvent or ""):
         solvent = SOLVENTS[name]
         shifts = solvent.carbon if peaks.modality == "c_nmr" else solvent.proton
-        older = _OLDER.get((name, peaks.modality), ())
-        for place, within in [(place, tolerance) for place in shifts] + [(place, 0.02) for place in older]:
-            found.append((place, within, f"it is the solvent {name} ({place:.2f} ppm)"))
+        older = _OLDER_REFERENCES.get((name, peaks.modality), ())
+        for shift, within in [(shift, tolerance) for shift in shifts] + [(shift, 0.02) for shift in older]:
+            found.append((shift, within, f"it is the solvent {name} ({shift:.2f} ppm)"))
         if peaks.modality == "c_nmr":
-            lines = _comb(bare, solvent, peaks.field_mhz)
+            lines = _multiplet_lines(bare, solvent, peaks.field_mhz)
             found += [(line, 0.0, f"it is a line of the solvent {name}") for line in lines]
         if peaks.modality == "h_nmr" and solvent.water is not None:
             found.append((solvent.water, tolerance, f"it is water in {name} ({solvent.water:.2f} ppm)"))
     return found
 
 
-def _comb(bare: list[float], solvent: Solvent, field_mhz: float | None) -> list[float]:
-    """The lines of a solvent's first carbon, where a list names one and those on both sides of it: ppm.
+def _multiplet_lines(bare: list[float], solvent: Solvent, field_mhz: float | None) -> list[float]:
+    """Shifts in ppm of the lines of a solvent's first carbon, where a list has the centre and lines on both
+    sides of it.
 
-    Their distance is the coupling over the field; papers print that of 1H, four times as high, as often, and
-    some print none. Three lines of CDCl3 are known by their even distance alone.
+    Their distance is the coupling over the field. As often, papers print the field of 1H, four times as high,
+    and some print none. The three lines of CDCl3 are recognised by their even distance alone.
     """
-    coupling, pairs = solvent.lines
+    coupling, pairs = solvent.multiplet
     if not pairs:
         return []
     if pairs == 1:
         steps = [step / 100 for step in range(16, 60, 2)]
     else:
         steps = [coupling / field for field in (field_mhz, (field_mhz or 0.0) / _RATIO) if field]
-    centres = [place for place in bare if abs(place - solvent.carbon[0]) <= _CENTRE][:8]
+    centres = [shift for shift in bare if abs(shift - solvent.carbon[0]) <= _CENTRE_TOLERANCE][:8]
     lines: set[float] = set()
     for centre in centres:
         for step in steps:
@@ -153,25 +154,16 @@ def _comb(bare: list[float], solvent: Solvent, field_mhz: float | None) -> list[
     return sorted(lines)
 
 
-def _nearest(bare: list[float], place: float) -> float | None:
-    """The peak at a place in ppm, as close as two decimals and rounding to one allow."""
-    best = min(bare, key=lambda position: abs(position - place), default=None)
-    return best if best is not None and abs(best - place) <= _APART + 1e-9 else None
+def _nearest(bare: list[float], shift: float) -> float | None:
+    """The peak at a shift in ppm, as close as two decimals and rounding to one allow."""
+    best = min(bare, key=lambda position: abs(position - shift), default=None)
+    return best if best is not None and abs(best - shift) <= _LINE_TOLERANCE + 1e-9 else None
 
 
-def _unclaimed(peak: Peak, modality: str) -> bool:
-    """Whether the text does not say that a peak is the compound's, by a count, a coupling, a range or, of
-    13C, what carbon it is."""
+def _is_claimed(peak: Peak, modality: str) -> bool:
+    """Whether the text says that a peak is the compound's: by a count, a coupling, a range or, of 13C, the
+    class of the carbon.
+    """
     if peak.count is not None or peak.couplings or peak.low is not None:
-        return False
-    return not (modality == "c_nmr" and peak.multiplicity in ("C", "CH", "CH2", "CH3", "s", "d", "q"))
-
-
-def _whose(peak: Peak, places: list[tuple[float, float, str]], modality: str) -> str | None:
-    """Half a sentence that says what the peak is, None where it is the compound's."""
-    if not _unclaimed(peak, modality):
-        return None
-    near = [place for place in places if abs(peak.position - place[0]) <= place[1] + 1e-9]
-    if not near:
-        return None
-    return min(near, key=lambda place: abs(peak.position - place[0]))[2]
+        return True
+    return modality == "c_nmr" and peak.multiplicity in ("C", "CH", "CH2", "CH3", "s", "d", "q")

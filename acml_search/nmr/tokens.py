@@ -1,4 +1,10 @@
-"""NMR text in tokens: numbers, words, δ, J, brackets, whatever the typography around them."""
+"""NMR text in tokens: numbers, words, δ, J, brackets, whatever the typography around them.
+
+clean          one kind of dash and space, no mark-up, digits as 0-9
+fix_typos      decimal points where commas or stray spaces stand for them
+tokenize       the tokens, in one pass
+bracket_pairs  where each bracket closes, or should have
+"""
 
 from __future__ import annotations
 
@@ -16,7 +22,7 @@ class Token(NamedTuple):
 
     kind: str
     text: str
-    """of δ: "", "H" or "C", the nucleus it names; of a bracket that closes or opens: the bracket"""
+    """of δ: "", "H" or "C", the nucleus it names; of a bracket: its character"""
     start: int
     end: int
     """offsets in the cleaned text"""
@@ -25,11 +31,11 @@ class Token(NamedTuple):
 
     @property
     def value(self) -> float:
-        """Of a number, without its sign; NaN of digits that are no one number, such as "7.18.2"."""
+        """Of a number, without its sign; NaN for digits that are not one number, such as "7.18.2"."""
         return float(self.text) if self.text.count(".") < 2 else math.nan
 
     @property
-    def whole(self) -> bool:
+    def integer(self) -> bool:
         """Whether a number is printed without decimals."""
         return "." not in self.text
 
@@ -40,7 +46,7 @@ _SPACES = (
     "\t\n\r\f\v\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
     "\u200a\u2028\u2029\u202f\u205f\u3000"
 )
-_SIGNS = str.maketrans(
+_CHARACTERS = str.maketrans(
     {
         **dict.fromkeys(_DASHES, "-"),
         **dict.fromkeys(_SPACES, " "),
@@ -106,44 +112,79 @@ _GLUED = re.compile(r"([A-Za-z]+)(\d.*)")
 
 
 def clean(text: str) -> str:
-    """`text` in plain signs: one kind of dash and space, no mark-up, raised and lowered digits as others."""
+    """`text` in plain characters: one dash, one space, no mark-up, raised and lowered digits as others."""
     if "&" in text:
         text = html.unescape(text)
     for wrong, right in _MOJIBAKE.items():
         if wrong in text:
             text = text.replace(wrong, right)
-    text = text.translate(_SIGNS)
+    text = text.translate(_CHARACTERS)
     if not text.isascii():
-        text = _DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)
+        text = _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
     if "<" in text:
         text = _MARKUP.sub("", text)
     text = _DELTA_WORDS.sub("δ", _QUOTES.sub("", text))
-    return _SCRIPTS.sub(lambda found: found[1] or found[2] or "", text)
+    return _SCRIPTS.sub(lambda match: match[1] or match[2] or "", text)
 
 
-def tokens(text: str) -> list[Token]:
+# "135. 4," and "128 .5,": a point with a space beside it
+_SPACE_AFTER = re.compile(r"(?<![\d.])(\d{1,3})\. (\d{1,2})(?=\s*[,;()]| and |$)")
+_SPACE_BEFORE = re.compile(r"(?<![\d.])(\d{1,3}) \.(\d{1,2})(?=\s*[,;()]| and |$)")
+_COMMA = re.compile(r"(?<![\w.,'/-])(-?\d{1,3}),(\d{1,3})(?![\w.'-]|,\d)")
+_COMMA_RANGE = re.compile(r"(?<![\w.,'/-])(\d{1,3}),(\d{1,3})(\s?-\s?)(\d{1,3}),(\d{1,3})(?![\w.'-]|,\d)")
+_POINT = re.compile(r"\d\.\d")
+_TIGHT = re.compile(r"\d\.\d+,\d")  # a comma without a space that separates
+_SEPARATED = re.compile(r"\d\s*[;|]|\d,\s|\)\s*[,;]|\d\s*\(")
+
+
+def fix_typos(text: str) -> str:
+    """`text` with decimal points where a comma, or a space beside the point, stands for one.
+
+    A comma counts as a decimal point only where something else separates the numbers and no comma without a
+    space does: "27,4; 106,1", "128.5, 73,9, 55.2".
+    """
+    points = len(_POINT.findall(text))
+    if points >= 2:
+        text = _SPACE_AFTER.sub(r"\1.\2", text)
+        text = _SPACE_BEFORE.sub(r"\1.\2", text)
+    if "," in text and not _TIGHT.search(text):
+        pointed = _COMMA.sub(r"\1.\2", _COMMA_RANGE.sub(r"\1.\2\3\4.\5", text))
+        if points > 2 or _SEPARATED.search(pointed):
+            text = pointed
+    return text
+
+
+def has_ambiguous_commas(text: str) -> bool:
+    """Whether commas that separate cannot be told from decimal commas: "155,4,151,7"."""
+    if _POINT.search(text) or "," not in text:
+        return False
+    return re.fullmatch(r"[\s\d,-]*\d,\d[\s\d,-]*", text) is not None and ", " not in text
+
+
+def tokenize(text: str) -> list[Token]:
     """The tokens of a cleaned text, in order. One pass, in time linear in the text."""
-    found = []
-    last = 0
+    tokens: list[Token] = []
+    previous_end = 0
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or PUNCT
         start, end = match.span()
-        spaced = start > last or start == 0
-        last = end
-        if kind in ("nucleus", "small") or match["delta"]:
-            nucleus = (match["nucleus"] or match["small"] or "").upper()
-            found.append(Token(DELTA, nucleus, start, end, spaced))
+        spaced = start > previous_end or start == 0
+        previous_end = end
+        if kind == DELTA:
+            tokens.append(
+                Token(DELTA, (match["nucleus"] or match["small"] or "").upper(), start, end, spaced)
+            )
         elif kind == "times":
-            found.append(Token(PUNCT, "x", start, end, spaced))
+            tokens.append(Token(PUNCT, "x", start, end, spaced))
         elif kind == "glued":
-            found.extend(_unglued(match[0], start, spaced))
+            tokens += _split_glued(match[0], start, spaced)
         else:
-            found.append(Token(kind, match[0], start, end, spaced))
-    return found
+            tokens.append(Token(kind, match[0], start, end, spaced))
+    return tokens
 
 
-def _unglued(text: str, start: int, spaced: bool) -> list[Token]:
-    """ "d7.26" and "ppm7.26" are a sign and a number; "C4.5" is a word, whose digits are no shift."""
+def _split_glued(text: str, start: int, spaced: bool) -> list[Token]:
+    """ "d7.26" and "ppm7.26" are a word and a number; "C4.5" is a label, whose digits are no shift."""
     parts = _GLUED.fullmatch(text)
     if parts is None or parts[1] not in ("d", "ppm", "and", "J"):
         return [Token(WORD, text, start, start + len(text), spaced)]
@@ -153,28 +194,29 @@ def _unglued(text: str, start: int, spaced: bool) -> list[Token]:
     return [head, Token(NUMBER, parts[2], middle, start + len(text), False)]
 
 
-def closers(found: list[Token]) -> dict[int, int]:
-    """Of each bracket that opens, where it closes: index to index. One that never closes, or stands between
-    two peaks where the source forgot the closing one, ends before the next peak.
+def bracket_pairs(tokens: list[Token]) -> dict[int, int]:
+    """Index of each opening bracket -> index where it closes. One that never closes, or stands between two
+    peaks where the source lacks the closing one, ends before the next peak.
     """
     pairs: dict[int, int] = {}
-    stack: list[int] = []
-    for i, token in enumerate(found):
+    unclosed: list[int] = []
+    for i, token in enumerate(tokens):
         if token.kind == OPEN:
-            stack.append(i)
-        elif token.kind == CLOSE and stack:
-            pairs[stack.pop()] = i
-    for opened in stack:
-        pairs[opened] = _next_peak(found, opened)
+            unclosed.append(i)
+        elif token.kind == CLOSE and unclosed:
+            pairs[unclosed.pop()] = i
+    for i in unclosed:
+        pairs[i] = _before_next_peak(tokens, i)
     return pairs
 
 
-def _next_peak(found: list[Token], opened: int, reach: int = 60) -> int:
+def _before_next_peak(tokens: list[Token], opened: int, reach: int = 60) -> int:
     """Index of the token before which an unclosed bracket must have ended: a number that begins a peak, or
-    the end of the text. Looks `reach` tokens ahead."""
-    stop = min(len(found), opened + reach)
+    the end of the text. Looks `reach` tokens ahead.
+    """
+    stop = min(len(tokens), opened + reach)
     for i in range(opened + 2, stop - 1):
-        begins = found[i].kind == NUMBER and not found[i].whole and found[i + 1].kind == OPEN
-        if begins and found[i - 1].text in (",", ";"):
+        begins = tokens[i].kind == NUMBER and not tokens[i].integer and tokens[i + 1].kind == OPEN
+        if begins and tokens[i - 1].text in (",", ";"):
             return i - 1
     return stop - 1

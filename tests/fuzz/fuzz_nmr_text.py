@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from acml_search.core.errors import InvalidRecord
-from acml_search.nmr import text as nmr_text
+from acml_search.nmr import parser
 from acml_search.nmr.solvents import without_solvent
 
 SEEDS = [
@@ -47,7 +47,7 @@ PIECES = [
 SLOW = 2.0  # seconds of CPU
 
 
-def one(text: str, reader: Any = nmr_text) -> None:
+def one(text: str, reader: Any = parser) -> None:
     """Reads a text in all ways. Raises AssertionError for what must not be, anything else is a bug too."""
     started = time.process_time()
     for modality in ("c_nmr", "h_nmr", None):
@@ -66,7 +66,7 @@ def one(text: str, reader: Any = nmr_text) -> None:
         assert all(0 <= coupling <= 2000 for peak in peaks for coupling in peak.couplings)
         assert len(without_solvent(peaks)) <= len(peaks)
     with contextlib.suppress(InvalidRecord):
-        reader.parts(text)
+        reader.peak_lists(text)
     assert time.process_time() - started < SLOW, "too slow"
 
 
@@ -112,7 +112,7 @@ def by_atheris(corpus: str) -> None:
     for name in [name for name in sys.modules if name.startswith("acml_search.nmr")]:
         del sys.modules[name]  # imported again, with the instruments that steer the search
     with atheris.instrument_imports(include=["acml_search.nmr"]):
-        reader = importlib.import_module("acml_search.nmr.text")
+        reader = importlib.import_module("acml_search.nmr.parser")
 
     def target(data: bytes) -> None:
         one(data.decode("utf-8", "replace"), reader)
@@ -122,12 +122,12 @@ def by_atheris(corpus: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--seeds", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--atheris", metavar="CORPUS_DIR")
-    arguments = parser.parse_args()
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    options.add_argument("--seconds", type=float, default=600.0)
+    options.add_argument("--seeds", type=Path)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--atheris", metavar="CORPUS_DIR")
+    arguments = options.parse_args()
     if arguments.atheris:
         by_atheris(arguments.atheris)
         return

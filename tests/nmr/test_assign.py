@@ -1,4 +1,4 @@
-"""Assignments against hand-made cases, and against every assignment there is."""
+"""Assignments against hand-made cases and against every assignment there is; hydrogens from DEPT."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acml_search.core.errors import InvalidRecord
 from acml_search.nmr import assign as module
-from acml_search.nmr.assign import Costs, assign, assign_all, log_likelihoods
-from acml_search.nmr.dept import Observed
-from acml_search.nmr.groups import group_atoms
+from acml_search.nmr.assign import (
+    ANY,
+    Costs,
+    DeptPeaks,
+    assign,
+    assign_all,
+    carbon_classes,
+    dept_peaks,
+    group_atoms,
+    has_dept,
+    log_likelihoods,
+)
 
 COSTS = Costs(
     alike=0.01,
@@ -116,14 +126,14 @@ def test_a_peak_that_is_hopelessly_far_is_no_partner():
     assert np.isfinite(found.log_likelihood)
 
 
-def test_portions_do_not_show(monkeypatch):
+def test_batches_change_nothing(monkeypatch):
     rng = np.random.default_rng(4)
     candidates = [group_atoms(shown(rng.uniform(0, 50, size)), 0.01) for size in (3, 0, 7, 2, 5)]
     observed = rng.uniform(0, 50, 4)
     whole = assign_all(observed, candidates, COSTS)
     monkeypatch.setattr(module, "CELLS", 60)
     monkeypatch.setattr(module, "CELLS_TRACED", 60)
-    assert len(module._parts(4, candidates, 60)) > 1
+    assert len(module._batches(4, candidates, 60)) > 1
     parts = assign_all(observed, candidates, COSTS)
     for one, other in zip(whole, parts, strict=True):
         assert one.log_likelihood == pytest.approx(other.log_likelihood)
@@ -179,10 +189,10 @@ def test_no_assignment_is_better(observed, position, spread, present, shared, sp
     groups = group_atoms(shown(position, spread, present), costs.alike)
     found = assign_all(observed, [groups], costs)[0]
     assert found.log_likelihood == pytest.approx(every_assignment(sorted(observed), groups, costs))
-    assert found.log_likelihood == pytest.approx(told(found, observed, costs))
+    assert found.log_likelihood == pytest.approx(added_up(found, observed, costs))
 
 
-def told(found, observed, costs):
+def added_up(found, observed, costs):
     """The likelihood added up from what an assignment says, which must account for every peak once."""
     groups = found.groups
     total = sum(
@@ -200,12 +210,12 @@ def told(found, observed, costs):
 
 
 def test_hydrogens_that_contradict_cost_what_they_should() -> None:
-    """Two carbons alike in shift: the one that carries what DEPT told is the likelier."""
+    """Two carbons alike in shift: the one that carries what DEPT says is the likelier."""
     costs = replace(COSTS, contradicted=3.0)
     right = group_atoms(shown([40.0]), 0.01, np.array([4], np.uint8))
     wrong = group_atoms(shown([40.0]), 0.01, np.array([2], np.uint8))
-    told = Observed(np.array([40.5]), np.array([4], np.uint8))
-    likely = log_likelihoods(told, [right, wrong], costs)
+    observed = DeptPeaks(np.array([40.5]), np.array([4], np.uint8))
+    likely = log_likelihoods(observed, [right, wrong], costs)
     assert likely[0] == pytest.approx(pair_score(0.5))
     assert likely[1] == pytest.approx(pair_score(0.5) - 3.0)
     silent = log_likelihoods([40.5], [right, wrong], costs)
@@ -216,8 +226,38 @@ def test_hydrogens_go_with_their_peaks_whatever_the_order() -> None:
     costs = replace(COSTS, contradicted=3.0)
     groups = group_atoms(shown([130.0, 20.0]), 0.01, np.array([2, 8], np.uint8))
     assert groups.attached.tolist() == [8, 2]
-    told = Observed(np.array([130.0, 20.0]), np.array([2, 8], np.uint8))
-    found = assign_all(told, [groups], costs)[0]
+    observed = DeptPeaks(np.array([130.0, 20.0]), np.array([2, 8], np.uint8))
+    found = assign_all(observed, [groups], costs)[0]
     assert found.log_likelihood == pytest.approx(2 * pair_score(0))
-    other = Observed(np.array([130.0, 20.0]), np.array([8, 2], np.uint8))
+    other = DeptPeaks(np.array([130.0, 20.0]), np.array([8, 2], np.uint8))
     assert assign_all(other, [groups], costs)[0].log_likelihood == pytest.approx(2 * pair_score(0) - 6.0)
+
+
+def test_words_and_letters_say_the_same() -> None:
+    words = {"shifts": [10.0, 20.0, 30.0, 40.0], "multiplicity": ["CH3", "CH2", "CH", "C"]}
+    letters = {"shifts": [10.0, 20.0, 30.0, 40.0], "multiplicity": ["Q", "t", "D", "s"]}
+    positions = np.array([10.0, 20.0, 30.0, 40.0], np.float32)
+    assert dept_peaks(positions, words).attached.tolist() == [8, 4, 2, 1]
+    assert dept_peaks(positions, letters).attached.tolist() == [8, 4, 2, 1]
+
+
+def test_what_is_not_known_may_be_anything() -> None:
+    record = {"shifts": [10.0, 20.0], "multiplicity": ["", None]}
+    assert dept_peaks([10.0, 20.0], record).attached.tolist() == [ANY, ANY]
+    assert dept_peaks([10.0], {"shifts": [10.0]}).attached.tolist() == [ANY]
+    assert dept_peaks([10.0], [10.0]).attached.tolist() == [ANY]
+    assert not has_dept(record)
+    assert not has_dept({"shifts": [10.0], "multiplicity": None})
+    assert has_dept({"shifts": [10.0, 20.0], "multiplicity": ["", "CH"]})
+
+
+def test_carbons_of_one_shift_may_be_either() -> None:
+    """Two carbons at 128.5 ppm are one peak: CH or C."""
+    record = {"shifts": [128.5, 20.0, 128.5], "multiplicity": ["CH", "CH3", "C"]}
+    assert dept_peaks([20.0, 128.5], record).attached.tolist() == [8, 3]
+    assert carbon_classes(3) == "C or CH"
+
+
+def test_an_entry_that_lacks_is_named() -> None:
+    with pytest.raises(InvalidRecord, match="1 multiplicities for 2 shifts"):
+        dept_peaks([10.0, 20.0], {"shifts": [10.0, 20.0], "multiplicity": ["CH"]})

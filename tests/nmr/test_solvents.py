@@ -3,8 +3,8 @@
 import pytest
 
 from acml_search.chem.peaks import Peak, PeakList
+from acml_search.nmr.parser import read_nmr_text
 from acml_search.nmr.solvents import SOLVENTS, solvent_name, without_solvent
-from acml_search.nmr.text import read_nmr_text
 
 
 def kept(text: str) -> list[float]:

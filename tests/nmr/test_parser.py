@@ -7,7 +7,7 @@ import pytest
 
 from acml_search.chem.peaks import Peak
 from acml_search.core.errors import InvalidRecord
-from acml_search.nmr.text import parts, read_nmr_text
+from acml_search.nmr.parser import peak_lists, read_nmr_text
 
 PROTON = (
     "1H NMR (600 MHz, CDCl3): δ 9.21 (dd, J = 4.3, 1.7 Hz, 1H), 7.66 – 7.51 (m, 7H), 6.02 (br s, 1 H), "
@@ -48,7 +48,7 @@ def test_a_carbon_line() -> None:
 
 def test_both_nuclei_in_one_text() -> None:
     text = f"Compound 3a: 85 %, mp 128.5-129.3 °C. {PROTON} {CARBON} HRMS calcd 155.1234, found 155.1230."
-    proton, carbon = parts(text)
+    proton, carbon = peak_lists(text)
     assert (len(proton), len(carbon)) == (4, 6)
     assert (proton.field_mhz, carbon.field_mhz) == (600.0, 151.0)
     assert read_nmr_text(text, "c_nmr") == carbon
@@ -181,7 +181,7 @@ def test_no_other_number_becomes_a_shift(text: str) -> None:
         ("155,4,151,7", "c_nmr", "its commas may be decimal points"),
         ("7.26, 3.2", None, "nothing in the text tells 13C from 1H"),
         ("155.4", "ir", "c_nmr or h_nmr"),
-        (155.4, "c_nmr", "it is float and no text"),
+        (155.4, "c_nmr", "it is float, not text"),
     ],
 )
 def test_what_cannot_be_read_gets_a_sentence(text: str, modality: str | None, sentence: str) -> None:
@@ -199,7 +199,7 @@ def test_a_second_compound_is_named() -> None:
 
 
 def test_a_solvent_holds_for_the_other_nucleus() -> None:
-    _, carbon = parts("1H NMR (400 MHz, DMSO-d6) δ 7.2 (s, 1H). 13C NMR (101 MHz) δ 155.4, 151.7.")
+    _, carbon = peak_lists("1H NMR (400 MHz, DMSO-d6) δ 7.2 (s, 1H). 13C NMR (101 MHz) δ 155.4, 151.7.")
     assert (carbon.solvent, carbon.field_mhz) == ("DMSO-d6", 101.0)
 
 

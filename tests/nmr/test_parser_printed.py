@@ -1,4 +1,4 @@
-"""Peak lists made up, printed in many styles, and read again; and text of any kind, which never does harm."""
+"""Made-up peak lists, printed in many styles and read again; and text of any kind."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from acml_search.chem.peaks import Peak, PeakList
 from acml_search.core.errors import InvalidRecord
+from acml_search.nmr.parser import peak_lists, read_nmr_text
 from acml_search.nmr.solvents import without_solvent
-from acml_search.nmr.text import parts, read_nmr_text
 from acml_search.nmr.tokens import clean
 
 DASHES = ["-", "–", "−", "—", "‒", " – ", " - ", "\u2009–\u2009"]
@@ -135,7 +135,7 @@ def test_one_paragraph_with_both(protons: list[Peak], carbons: list[Peak], style
         f"Yellow oil (85 %). 1H NMR (400 MHz, CDCl3) {style.delta}{first}{style.close} "
         f"13C NMR (101 MHz, CDCl3) {style.delta}{second}{style.close} HRMS m/z calcd 155.1234."
     )
-    assert [list(read) for read in parts(text)] == [protons, carbons]
+    assert [list(read) for read in peak_lists(text)] == [protons, carbons]
 
 
 PIECES = st.sampled_from(

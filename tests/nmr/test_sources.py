@@ -5,7 +5,7 @@ import time
 import pytest
 
 from acml_search.core.errors import InvalidRecord
-from acml_search.nmr.table import shifts_of_table
+from acml_search.nmr.sources import shifts_of_table
 
 
 @pytest.mark.parametrize(
