@@ -22,15 +22,14 @@ import numpy.typing as npt
 import torch
 
 from acml_search.chem.molecule import parse
+from acml_search.chem.splits import scaffold
 from acml_search.cli.output import command_line
 from acml_search.encoders.model import Model, load_model
 from acml_search.evaluation.data.described import described_file
 from acml_search.evaluation.results import check_out, write_json
 from acml_search.evaluation.workers import Workers
-from acml_search.properties.descriptors import descriptors
-from acml_search.properties.features import embeddings, names, width_of
+from acml_search.properties.features import descriptors, embeddings, part_names, part_width
 from acml_search.properties.heads import KINDS, fit_head
-from acml_search.properties.split import scaffold_of
 from benchmarks.property_bench.cells import Cleaner
 from benchmarks.property_bench.plan import HIGHER_IS_BETTER, PropertySet, check_named, read_plan
 from benchmarks.property_bench.rows import Rows, read_rows
@@ -78,7 +77,7 @@ def main() -> None:
 def _parts(model: Model, said: str) -> list[str]:
     """Raises ConfigError for a part there is not."""
     wanted = [one for part in said.split(",") for one in (model.spaces if part == "spaces" else (part,))]
-    names(model, [one for one in wanted if one != DESCRIPTORS])
+    part_names(model, [one for one in wanted if one != DESCRIPTORS])
     return wanted
 
 
@@ -97,10 +96,10 @@ def _ask(
     free = [i for i, block in enumerate(rows.blocks) if block not in blocks]
     mols = [parse(rows.smiles[i])[0] for i in free]
     y = rows.y[free]
-    every = names(model)
+    every = part_names(model)
     trunk = model.card.data["hyper"]["trunk"]
     widths = [
-        width_of(part, trunk["layers"], trunk["width"], {name: one.d for name, one in model.spaces.items()})
+        part_width(part, trunk["layers"], trunk["width"], {name: one.d for name, one in model.spaces.items()})
         for part in every
     ]
     x = embeddings(model, mols, every)
@@ -108,7 +107,7 @@ def _ask(
         values = descriptors(mols)
         x, every, widths = np.hstack([x, values]), [*every, DESCRIPTORS], [*widths, values.shape[1]]
     part_of = np.repeat(every, widths)
-    scaffolds = [scaffold_of(mol) or rows.blocks[i] for mol, i in zip(mols, free, strict=True)]
+    scaffolds = [scaffold(mol) or rows.blocks[i] for mol, i in zip(mols, free, strict=True)]
     fold = np.array([zlib.crc32(f"{seed} {one}".encode()) % FOLDS for one in scaffolds])
     scores = {
         name: [_fold(asked, x[:, np.isin(part_of, parts)], y, fold, k, heads) for k in range(FOLDS)]

@@ -44,21 +44,21 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     json: options.Json = False,
 ) -> None:
-    """Learn a property from molecules with labels; missing labels and bad rows are no harm.
+    """Learn a property from labelled molecules; missing labels and bad rows do no harm.
 
     \b
     acml-search properties fit solubility.csv --target logS --out models/solubility
     """
-    from acml_search.properties.run import fit as run
+    from acml_search.properties.model import fit_file
 
-    card = run(
+    card = fit_file(
         data,
         target,
         out,
         task=task,
         head=head,
         tune=finetune,
-        described=descriptors,
+        use_descriptors=descriptors,
         model=model,
         smiles_column=smiles_column,
         seed=seed,
@@ -104,16 +104,16 @@ def predict(
     \b
     acml-search properties predict models/solubility screening.smi --out predicted.csv
     """
-    from acml_search.properties.run import predict as run
+    from acml_search.properties.predict import predict_file
 
-    told = run(directory, library, out, model=model, smiles_column=smiles_column)
-    if told["rejected"]:
+    counts = predict_file(directory, library, out, model=model, smiles_column=smiles_column)
+    if counts["rejected"]:
         typer.echo(
-            f"acml-search: {told['rejected']:,} of {told['rows']:,} rows cannot be read and have no "
-            f"prediction; why: {told['rejects']}",
+            f"acml-search: {counts['rejected']:,} of {counts['rows']:,} rows cannot be read and have no "
+            f"prediction; why: {counts['rejects']}",
             err=True,
         )
     if json:
-        print_json(told)
+        print_json(counts)
     else:
-        typer.echo(f"{out}: {told['predicted']:,} molecules")
+        typer.echo(f"{out}: {counts['predicted']:,} molecules")

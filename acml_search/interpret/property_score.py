@@ -22,9 +22,9 @@ def property_score(directory: Path, target: str | None, model: str | None) -> tu
     for a model that is not linear or a target it does not have, and what loading raises.
     """
     from acml_search.encoders.model import load_model
-    from acml_search.properties.model import load, read_card_of
+    from acml_search.properties.model import load, read_property_card
 
-    card = read_card_of(directory)
+    card = read_property_card(directory)
     if card["kind"] != "linear":
         raise ConfigError(
             f"{directory}: a {card['kind']} model cannot be shared out among atoms; "

@@ -19,7 +19,7 @@ from acml_search.interpret.concepts import CONCEPTS, by_name, keep_asked
 from acml_search.interpret.linear import fit
 from acml_search.interpret.sample import Sample
 from acml_search.interpret.views import TRUNK, scaffolds, trunk_and_spaces
-from acml_search.properties.features import parts_of
+from acml_search.properties.features import embed_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ class Score:
         import torch
         from torch.nn import functional
 
-        v = torch.cat(parts_of(model, batch, self.parts), dim=1)
+        v = torch.cat(embed_parts(model, batch, self.parts), dim=1)
         if self.cosine:
             v = functional.normalize(v, dim=1)
         mean, scale, weights = (torch.from_numpy(x) for x in (self.mean, self.scale, self.weights))

@@ -1,22 +1,33 @@
-"""What the graph encoder says of molecules, as features for a property: trunk and spaces, in one pass.
+"""Features of molecules for property heads: embeddings of the graph encoder, and RDKit's descriptors.
 
-The trunk is pooled three times: its own sum over atoms, the greatest value over atoms of each of its numbers,
-and which environments there are (environments.py). Retrieval has no use for the last two, but a property
-often hangs on one group being there. They were taken up by scores on valid parts of MoleculeNet and TDC, or
-inside their training parts, before any test part was asked.
+An embedding has parts, side by side: three poolings of the trunk's atom states and the vector in each space.
+
+- `trunk`: the trunk's own sum over atoms;
+- `maxima`: the largest value over atoms of each column;
+- `environments`: which atom environments there are (`Environments`).
+
+Retrieval has no use for the last two, but a property often depends on one group. They were chosen by scores
+on valid parts of MoleculeNet and TDC, or inside their training parts, before any test part was scored.
+
+Descriptors know by formula what a graph network has to learn from examples, such as logP by Crippen's atom
+contributions. `DescriptorRange` clips them to the range of the training molecules, since a molecule unlike
+these may have values a thousand times larger.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 
-from acml_search.core.errors import ConfigError
+from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.core.progress import progress
-from acml_search.properties.environments import NUMBER, environments_of, layers_read
+from acml_search.core.typing import Float32s
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -27,32 +38,81 @@ if TYPE_CHECKING:
 
 TRUNK, MAXIMA, ENVIRONMENTS = "trunk", "maxima", "environments"
 POOLED = (TRUNK, MAXIMA, ENVIRONMENTS)
-"""what is read from the trunk; the other parts of an embedding are spaces"""
+"""parts that pool the trunk; the other parts are spaces"""
+N_ENVIRONMENTS = 512
+"""environment features of a layer"""
+ENVIRONMENT_WIDTH = 0.1
+"""of the Gaussian kernel: what squared distances of atoms are divided by, in their mean"""
+_ENVIRONMENT_SEED = 1
 _BATCH = 64
+_DESCRIPTORS_FILE = "descriptors.safetensors"
 
 
-def names(model: Model, parts: Sequence[str] | None = None) -> list[str]:
-    """The parts of an embedding, by default all: "trunk", "maxima", "environments" and the model's spaces.
-
-    Raises ConfigError for a part that the model does not have.
-    """
+def part_names(model: Model, parts: Sequence[str] | None = None) -> list[str]:
+    """`parts`, by default all of the model. Raises ConfigError for a part that it does not have."""
     known = [*POOLED, *model.spaces]
-    wanted = known if parts is None else list(parts)
-    for part in wanted:
+    for part in parts or ():
         if part not in known:
             raise ConfigError(f"the model {model.card.name} has no part {part!r}; it has {', '.join(known)}")
-    return wanted
+    return known if parts is None else list(parts)
 
 
-def width_of(part: str, layers: int, width: int, spaces: Mapping[str, int]) -> int:
-    """Columns of a part: of the trunk `layers` x `width`, of a space its dimensions."""
+def part_width(part: str, layers: int, width: int, spaces: Mapping[str, int]) -> int:
+    """Columns of a part of a trunk of `layers` x `width`, or of a space of so many dimensions."""
     if part == ENVIRONMENTS:
-        return len(layers_read(layers)) * NUMBER
+        return len(environment_layers(layers)) * N_ENVIRONMENTS
     return layers * width if part in POOLED else spaces[part]
 
 
-def maxima(states: Sequence[Tensor], batch: TensorBatch) -> Tensor:
-    """(b, layers * width): of each graph the greatest value of every column of its nodes' states."""
+def embeddings(model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str] | None = None) -> Float32s:
+    """(n, D) float32: the parts of each molecule's embedding side by side, by default all.
+
+    `mols`: standardised molecules as `chem.molecule.parse` gives them. Raises ConfigError for a part that the
+    model does not have.
+    """
+    import torch
+
+    wanted = part_names(model, parts)
+    trunk = model.card.data["hyper"]["trunk"]
+    spaces = {name: space.d for name, space in model.spaces.items()}
+    width = sum(part_width(part, trunk["layers"], trunk["width"], spaces) for part in wanted)
+    out = np.empty((len(mols), width), np.float32)
+    with torch.inference_mode():
+        for start in progress(range(0, len(mols), _BATCH), desc="embedding", unit="batch"):
+            graphs = [model.featurise(mol) for mol in mols[start : start + _BATCH]]
+            parts_of_batch = embed_parts(model, graph_batch(model, graphs), wanted)
+            out[start : start + len(graphs)] = torch.cat(parts_of_batch, dim=1).cpu().numpy()
+    return out
+
+
+def embed_parts(model: Model, batch: TensorBatch, parts: Sequence[str]) -> list[Tensor]:
+    """The parts of a batch of graphs, each (b, its width); with gradients where torch records them."""
+    network = model.network
+    states = network.trunk.node_states(batch)
+    pooled = network.trunk.pool(states, batch)
+    found = []
+    for part in parts:
+        if part == TRUNK:
+            found.append(pooled)
+        elif part == MAXIMA:
+            found.append(max_pool(states, batch))
+        elif part == ENVIRONMENTS:
+            found.append(environments_of(model).pool(states, batch))
+        else:
+            found.append(network.heads[part](states, pooled, batch, network.tower(part)))
+    return found
+
+
+def graph_batch(model: Model, graphs: Sequence[Any]) -> TensorBatch:
+    """Featurised molecules as one batch of tensors."""
+    from acml_search.chem.graph import collate
+    from acml_search.networks import TensorBatch
+
+    return TensorBatch.of(collate(graphs))
+
+
+def max_pool(states: Sequence[Tensor], batch: TensorBatch) -> Tensor:
+    """(b, layers * width): of each graph the largest value of every column of its atoms' states."""
     import torch
 
     stacked = torch.cat(list(states), dim=1)
@@ -61,44 +121,144 @@ def maxima(states: Sequence[Tensor], batch: TensorBatch) -> Tensor:
     return lowest.scatter_reduce(0, where, stacked, "amax")
 
 
-def parts_of(model: Model, batch: TensorBatch, wanted: Sequence[str]) -> list[Tensor]:
-    """The parts `wanted` of a batch of graphs, each (b, its width); with gradients where torch keeps them."""
-    network = model.network
-    states = network.trunk.node_states(batch)
-    pooled = network.trunk.pool(states, batch)
-    pools = {
-        TRUNK: lambda: pooled,
-        MAXIMA: lambda: maxima(states, batch),
-        ENVIRONMENTS: lambda: environments_of(model).pool(states, batch),
-    }
-    return [
-        pools[part]() if part in pools else network.heads[part](states, pooled, batch, network.tower(part))
-        for part in wanted
-    ]
+@dataclass(frozen=True)
+class Environments:
+    """A pooling of the trunk that counts atom environments, with no learned parameter.
+
+    A sum over atoms blurs what a Morgan fingerprint keeps: that one environment is there. Here each atom's
+    state goes through seeded random Fourier features (Rahimi and Recht, NIPS 2007) before the sum, so that
+    the inner product of two molecules counts their pairs of like atoms: a soft fingerprint. It, its width
+    (0.1 rather than 0.3) and the layers were chosen by scaffold folds of MoleculeNet's molecules that are in
+    no test part; codebooks by k-means and signs of random projections were better on some sets and worse on
+    more.
+
+    `directions`: of each layer (width, N_ENVIRONMENTS) float32; `phases`: (N_ENVIRONMENTS,) float32 each.
+    """
+
+    layers: Sequence[int]
+    directions: Sequence[Tensor]
+    phases: Sequence[Tensor]
+
+    def pool(self, states: Sequence[Tensor], batch: TensorBatch) -> Tensor:
+        """(b, layers * N_ENVIRONMENTS) of every layer's atom states: sums over atoms, over sqrt(n)."""
+        import torch
+
+        sums = []
+        for layer, direction, phase in zip(self.layers, self.directions, self.phases, strict=True):
+            waves = torch.cos(states[layer] @ direction.to(states[layer]) + phase.to(states[layer]))
+            sums.append(waves.new_zeros(len(batch.sizes), N_ENVIRONMENTS).index_add(0, batch.graph_of, waves))
+        summed = torch.cat(sums, dim=1)
+        return summed / batch.sizes.to(summed.dtype).sqrt().unsqueeze(1)
 
 
-def embeddings(
-    model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str] | None = None
-) -> npt.NDArray[np.float32]:
-    """(n, D) float32: the trunk, its maxima, its environments and the vector in each space, side by side as
-    `parts` names them.
+_environments: WeakKeyDictionary[Any, Environments] = WeakKeyDictionary()
 
-    `mols`: standardised molecules as `chem.molecule.parse` gives them. Raises ConfigError for a part that the
-    model does not have.
+
+def environments_of(model: Model) -> Environments:
+    """The environment pooling of a model, made once: trunks differ in the scale of their states, which is
+    measured on the molecules of `reference.smi`.
     """
     import torch
 
-    from acml_search.chem.graph import collate
-    from acml_search.networks import TensorBatch
+    if model not in _environments:
+        # a caller may be in inference mode, whose tensors take no part in a later gradient
+        with torch.inference_mode(False), torch.no_grad():
+            _environments[model] = _make_environments(model)
+    return _environments[model]
 
-    wanted = names(model, parts)
-    trunk = model.card.data["hyper"]["trunk"]
-    spaces = {name: space.d for name, space in model.spaces.items()}
-    widths = [width_of(part, trunk["layers"], trunk["width"], spaces) for part in wanted]
-    out = np.empty((len(mols), sum(widths)), np.float32)
-    with torch.inference_mode():
-        for start in progress(range(0, len(mols), _BATCH), desc="embedding", unit="batch"):
-            graphs = [model.featurise(mol) for mol in mols[start : start + _BATCH]]
-            found = parts_of(model, TensorBatch.of(collate(graphs)), wanted)
-            out[start : start + len(graphs)] = torch.cat(found, dim=1).numpy()
-    return out
+
+def reference_smiles() -> list[str]:
+    """128 screening compounds and NCI compounds, drawn at random from those that come with RDKit. A saved
+    property model depends on them: they never change.
+    """
+    text = files("acml_search.properties").joinpath("reference.smi").read_text(encoding="utf-8")
+    return text.split()
+
+
+def environment_layers(layers: int) -> list[int]:
+    """Which of so many layers are read: the second, which sees as far as Morgan's radius 2, and the last."""
+    return sorted({min(1, layers - 1), layers - 1})
+
+
+def _make_environments(model: Model) -> Environments:
+    import torch
+
+    from acml_search.chem.molecule import parse
+
+    graphs = [model.featurise(parse(smiles)[0]) for smiles in reference_smiles()]
+    states = model.network.trunk.node_states(graph_batch(model, graphs))
+    layers = environment_layers(len(states))
+    # RandomState's numbers are fixed for good, those of a Generator may change with numpy
+    rng = np.random.RandomState(_ENVIRONMENT_SEED)
+    directions, phases = [], []
+    for layer in layers:
+        spread = states[layer].std(dim=0, correction=0).cpu()
+        spread = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
+        drawn = torch.from_numpy(rng.standard_normal((len(spread), N_ENVIRONMENTS)).astype(np.float32))
+        # the mean squared distance of columns of spread 1 is twice their number
+        directions.append(drawn / spread.unsqueeze(1) / (ENVIRONMENT_WIDTH * len(spread)) ** 0.5)
+        phases.append(torch.from_numpy(rng.uniform(0, 2 * np.pi, N_ENVIRONMENTS).astype(np.float32)))
+    return Environments(layers, directions, phases)
+
+
+def descriptor_names() -> list[str]:
+    """Names of RDKit's 2-D descriptors, in the order of the columns."""
+    from rdkit.Chem import Descriptors
+
+    return [name for name, _ in Descriptors.descList]
+
+
+def descriptors(mols: Sequence[Chem.Mol]) -> Float32s:
+    """(n, f) float32, all of RDKit's 2-D descriptors of standardised molecules; 0 where one is not defined,
+    such as a charge of an element without parameters.
+    """
+    from rdkit import rdBase
+    from rdkit.Chem import Descriptors
+
+    values = np.empty((len(mols), len(Descriptors.descList)), np.float64)
+    with rdBase.BlockLogs():
+        for i, mol in enumerate(progress(mols, desc="descriptors", unit="mol")):
+            values[i] = list(Descriptors.CalcMolDescriptors(mol, missingVal=np.nan, silent=True).values())
+    largest = float(np.finfo(np.float32).max)
+    return np.nan_to_num(np.clip(values, -largest, largest), nan=0.0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class DescriptorRange:
+    """Smallest and largest descriptors of the training molecules, `low` and `high` (f,) float32."""
+
+    low: Float32s
+    high: Float32s
+
+    @classmethod
+    def of(cls, train: Float32s) -> DescriptorRange:
+        """Of descriptors (n, f)."""
+        return cls(train.min(axis=0), train.max(axis=0))
+
+    def clip(self, values: Float32s) -> Float32s:
+        return np.clip(values, self.low, self.high)
+
+    def save(self, directory: Path) -> None:
+        from safetensors.numpy import save_file
+
+        save_file({"low": self.low, "high": self.high}, directory / _DESCRIPTORS_FILE)
+
+    @classmethod
+    def load(cls, directory: Path, names: Sequence[str]) -> DescriptorRange:
+        """Read what `save` wrote. Raises CheckpointError when it is damaged, or when the descriptors `names`
+        are not those of this RDKit.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        if list(names) != descriptor_names():
+            raise CheckpointError(
+                directory,
+                "it reads descriptors of another version of RDKit; fit it again with the one installed here",
+            )
+        try:
+            return cls(**load_file(directory / _DESCRIPTORS_FILE))
+        except (OSError, TypeError, SafetensorError) as error:
+            raise CheckpointError(
+                directory / _DESCRIPTORS_FILE, f"it cannot be read ({error}); fit the model again"
+            ) from error

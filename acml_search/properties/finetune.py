@@ -1,9 +1,8 @@
-"""The trunk, trained further for a property: a small head on the pooled trunk, both learning together.
+"""Fine-tuning: the graph trunk, trained on for a property together with a small head.
 
-The trunk is pooled as `features` does it, by its own sum over atoms and by its greatest values, and both are
-brought to one scale by batch statistics. It learns slower than the head, so that it does not forget before
-the head has learned to use it. What is kept is the epoch that was best on the valid part. All this was chosen
-by scores on valid parts of MoleculeNet.
+The head reads the trunk's sum and maxima over atoms, standardised by batch statistics. The trunk learns
+slower than the head, so that it does not forget before the head has learned to use it. The epoch that was
+best on the valid part is kept. Rates, sizes and epochs were chosen by scores on valid parts of MoleculeNet.
 """
 
 from __future__ import annotations
@@ -17,18 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from acml_search.core.errors import ConfigError
 from acml_search.core.progress import progress
-from acml_search.properties.fitted import TASKS, score
+from acml_search.core.typing import Floats
+from acml_search.properties.features import graph_batch, max_pool
+from acml_search.properties.heads import TASKS
+from acml_search.properties.metrics import selection_score
 
 if TYPE_CHECKING:
     from rdkit import Chem
+    from torch import Tensor
 
     from acml_search.encoders.model import Model
-
-Floats = npt.NDArray[np.float64]
 
 BATCH = 64
 EPOCHS, PATIENCE = 50, 12
@@ -38,45 +38,43 @@ HIDDEN, DROPOUT = 256, 0.4
 
 @dataclass
 class FineTuned:
-    """A trunk that was fine-tuned, with its head. `mean`, `spread` (t,): of the training labels, where they
-    are numbers.
-    """
+    """A fine-tuned trunk with its head. `mean`, `spread` (t,): of the training labels; 0, 1 for classes."""
 
     network: Any
-    """torch module: batch of graphs -> (b, t)"""
+    """torch module: TensorBatch -> (b, t)"""
     task: str
     mean: Floats
     spread: Floats
-    valid_score: float
-    epochs: int
-    """epochs that were trained, of which the best was kept"""
     base: Model
+    valid_score: float = -math.inf
+    epochs: int = 0
+    """epochs that were trained, of which the best was kept"""
 
     def predict(self, mols: Sequence[Chem.Mol]) -> Floats:
         """(n, t): the value, or the probability of class 1."""
-        graphs = [self.base.featurise(mol) for mol in mols]
-        return self._predict(graphs)
+        return self.predict_graphs([self.base.featurise(mol) for mol in mols])
 
-    def _predict(self, graphs: Sequence[Any]) -> Floats:
+    def predict_graphs(self, graphs: Sequence[Any]) -> Floats:
+        """The same of featurised molecules."""
         import torch
 
         self.network.eval()
         out = np.empty((len(graphs), len(self.mean)))
         with torch.inference_mode():
             for start in range(0, len(graphs), BATCH):
-                found = self.network(_batch(graphs[start : start + BATCH])).double().numpy()
-                out[start : start + len(found)] = found
+                batch = graph_batch(self.base, graphs[start : start + BATCH])
+                out[start : start + BATCH] = self.network(batch).double().cpu().numpy()
         if self.task == "classification":
             return 1 / (1 + np.exp(-np.clip(out, -60, 60)))
         return out * self.spread + self.mean
 
     def save(self, directory: Path) -> None:
-        """Write the network to a folder, as safetensors."""
+        """Write the network to a folder: safetensors and JSON."""
         from safetensors.torch import save_file
 
-        state = {k: v.contiguous() for k, v in self.network.state_dict().items()}
+        state = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         save_file(state, directory / "finetuned.safetensors")
-        told = {
+        about = {
             "kind": "finetuned",
             "task": self.task,
             "mean": self.mean.tolist(),
@@ -84,32 +82,29 @@ class FineTuned:
             "valid_score": self.valid_score,
             "epochs": self.epochs,
         }
-        (directory / "head.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        (directory / "head.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def load_finetuned(directory: Path, base: Model) -> FineTuned:
-    """What `save` wrote; `base` is the model it was tuned from. Raises ConfigError for a damaged folder."""
+    """Read what `save` wrote; `base` is the model it was trained from. Raises ConfigError when the folder is
+    damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        told = json.loads((directory / "head.json").read_text(encoding="utf-8"))
-        network = _network(base, len(told["mean"]))
+        about = json.loads((directory / "head.json").read_text(encoding="utf-8"))
+        network = _network(base, len(about["mean"]))
         network.load_state_dict(load_file(directory / "finetuned.safetensors"))
+        mean, spread = np.array(about["mean"]), np.array(about["spread"])
+        network.eval()
+        return FineTuned(
+            network, about["task"], mean, spread, base, float(about["valid_score"]), int(about["epochs"])
+        )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ConfigError(
             f"{directory}: the network cannot be read ({error}); fit the model again"
         ) from error
-    network.eval()
-    return FineTuned(
-        network,
-        told["task"],
-        np.array(told["mean"]),
-        np.array(told["spread"]),
-        float(told["valid_score"]),
-        int(told["epochs"]),
-        base,
-    )
 
 
 def finetune(
@@ -124,10 +119,10 @@ def finetune(
     class_weight: bool = False,
 ) -> FineTuned:
     """Train a copy of the model's trunk with a head: labels `y` (n, t), NaN where missing, 0 and 1 for
-    classes.
+    classes; `class_weight`: both classes weigh the same.
 
-    Training ends when `PATIENCE` epochs brought nothing on the valid part. Raises ConfigError for an unknown
-    task or fewer than two molecules.
+    Training stops after `PATIENCE` epochs without progress on the valid part. Raises ConfigError for an
+    unknown task or fewer than two molecules.
     """
     import torch
 
@@ -137,131 +132,100 @@ def finetune(
         raise ConfigError(f"{len(mols)} molecules are too few to train on")
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    graphs = [model.featurise(mol) for mol in mols]
-    judged = [model.featurise(mol) for mol in valid_mols]
-    known = np.isfinite(y)
-    n_known = np.maximum(known.sum(axis=0), 1)
+    graphs, valid_graphs = ([model.featurise(mol) for mol in some] for some in (mols, valid_mols))
     mean, spread = np.zeros(y.shape[1]), np.ones(y.shape[1])
     if task == "regression":
+        known = np.isfinite(y)
+        n_known = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, y, 0).sum(axis=0) / n_known
         spread = np.sqrt((np.where(known, y - mean, 0) ** 2).sum(axis=0) / n_known)
         spread = np.where(spread > 0, spread, 1.0)
     network = _network(model, y.shape[1])
-    tuned = FineTuned(network, task, mean, spread, -math.inf, 0, model)
+    tuned = FineTuned(network, task, mean, spread, model)
+    rates = {network.trunk: TRUNK_RATE, network.head: HEAD_RATE}
     optimiser = torch.optim.AdamW(
-        [
-            {"params": network.trunk.parameters(), "lr": TRUNK_RATE},
-            {"params": network.head.parameters(), "lr": HEAD_RATE},
-        ],
-        weight_decay=1e-4,
+        [{"params": part.parameters(), "lr": rate} for part, rate in rates.items()], weight_decay=1e-4
     )
-    steps = epochs * math.ceil(len(graphs) / BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
-    positive = _positive(y, class_weight)
-    best: tuple[float, dict[str, Any]] = (-math.inf, copy.deepcopy(network.state_dict()))
-    since = 0
-    with progress(total=epochs, desc="fine-tuning", unit="epoch") as bar:
-        for _ in range(epochs):
-            _epoch(network, graphs, (y - mean) / spread, task, positive, optimiser, schedule, rng)
-            tuned.epochs += 1
-            bar.update()
-            found = _judge(task, valid_y, tuned._predict(judged), spread)
-            if found > best[0]:
-                best, since = (found, copy.deepcopy(network.state_dict())), 0
-            else:
-                since += 1
-                if since >= PATIENCE:
-                    break
-    network.load_state_dict(best[1])
-    network.eval()
-    tuned.valid_score = score(task, valid_y, tuned._predict(judged))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        max_lr=list(rates.values()),
+        total_steps=max(2, epochs * math.ceil(len(graphs) / BATCH)),
+        pct_start=0.1,
+        div_factor=50,
+        final_div_factor=1,
+        cycle_momentum=False,
+    )
+    labels, loss = (y - mean) / spread, _loss(task, y, class_weight)
+    best_score, best_state, stale = -math.inf, copy.deepcopy(network.state_dict()), 0
+    for _ in progress(range(epochs), desc="fine-tuning", unit="epoch"):
+        network.train()
+        order = rng.permutation(len(graphs))
+        for rows in np.split(order, range(BATCH, len(order), BATCH)):
+            if len(rows) > 1:  # batch statistics need two molecules
+                found = network(graph_batch(model, [graphs[i] for i in rows]))
+                optimiser.zero_grad(set_to_none=True)
+                loss(found, torch.from_numpy(labels[rows]).to(found)).backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                optimiser.step()
+                schedule.step()
+        tuned.epochs += 1
+        score = _epoch_score(task, valid_y, tuned.predict_graphs(valid_graphs), spread)
+        stale += 1
+        if score > best_score:
+            best_score, best_state, stale = score, copy.deepcopy(network.state_dict()), 0
+        if stale >= PATIENCE:
+            break
+    network.load_state_dict(best_state)
+    tuned.valid_score = selection_score(task, valid_y, tuned.predict_graphs(valid_graphs))
     return tuned
 
 
-def _judge(task: str, valid_y: Floats, predicted: Floats, spread: Floats) -> float:
-    """What epochs are chosen by: as heads are; where that cannot be had, minus the mean squared error."""
-    found = score(task, valid_y, predicted)
-    if math.isfinite(found):
-        return found
-    error = (predicted - valid_y) / spread
+def _epoch_score(task: str, y: Floats, predicted: Floats, spread: Floats) -> float:
+    """What epochs are chosen by; where AUROC or R2 is undefined, minus the mean squared error."""
+    score = selection_score(task, y, predicted)
+    if math.isfinite(score):
+        return score
+    error = (predicted - y) / spread
     return -float(np.nanmean(error**2)) if np.isfinite(error).any() else 0.0
 
 
-def _epoch(
-    network: Any,
-    graphs: Sequence[Any],
-    y: Floats,
-    task: str,
-    positive: Floats,
-    optimiser: Any,
-    schedule: Any,
-    rng: np.random.Generator,
-) -> None:
+def _loss(task: str, y: Floats, class_weight: bool) -> Any:
+    """(answers (b, t), labels (b, t)) -> mean cross-entropy or squared error over the known labels."""
     import torch
-    from torch.nn import functional as F
+    from torch.nn.functional import binary_cross_entropy_with_logits
 
-    network.train()
-    order = rng.permutation(len(graphs))
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
-        if len(rows) < 2:  # one molecule has no batch statistics
-            continue
-        labels = y[rows]
-        mask = torch.from_numpy(np.isfinite(labels).astype(np.float32))
-        truth = torch.from_numpy(np.nan_to_num(labels).astype(np.float32))
-        found = network(_batch([graphs[i] for i in rows.tolist()]))
+    ones, zeros = (y == 1).sum(axis=0), (y == 0).sum(axis=0)
+    balanced = class_weight & (ones > 0) & (zeros > 0)
+    weight = torch.from_numpy(np.where(balanced, zeros / np.maximum(ones, 1), 1.0))
+
+    def loss(found: Tensor, labels: Tensor) -> Tensor:
+        known = torch.isfinite(labels)
+        truth = torch.nan_to_num(labels)
         if task == "classification":
-            weight = torch.from_numpy(positive.astype(np.float32))
-            terms = F.binary_cross_entropy_with_logits(found, truth, pos_weight=weight, reduction="none")
+            terms = binary_cross_entropy_with_logits(
+                found, truth, pos_weight=weight.to(found), reduction="none"
+            )
         else:
             terms = (found - truth) ** 2
-        loss = (terms * mask).sum() / mask.sum().clamp(min=1)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+        return (terms * known).sum() / known.sum().clamp(min=1)
 
-
-def _positive(y: Floats, class_weight: bool) -> Floats:
-    """(t,) how much class 1 weighs."""
-    if not class_weight:
-        return np.ones(y.shape[1])
-    ones, zeros = (y == 1).sum(axis=0), (y == 0).sum(axis=0)
-    return np.where((ones > 0) & (zeros > 0), zeros / np.maximum(ones, 1), 1.0).astype(np.float64)
-
-
-def _rate(step: int, steps: int, warm: float = 0.1) -> float:
-    """Share of the learning rate: a linear start, then half a cosine."""
-    at = step / max(steps, 1)
-    return (
-        max(at / warm, 0.02)
-        if at < warm
-        else 0.02 + 0.49 * (1 + math.cos(math.pi * (at - warm) / (1 - warm)))
-    )
-
-
-def _batch(graphs: Sequence[Any]) -> Any:
-    from acml_search.chem.graph import collate
-    from acml_search.networks import TensorBatch
-
-    return TensorBatch.of(collate(graphs))
+    return loss
 
 
 def _network(model: Model, n_targets: int) -> Any:
-    """A trunk as it was trained, with its normalisation (`load_model` merges it), and a new head."""
+    """The trunk as it was trained, with its normalisation (`load_model` folds it), and a new head."""
     import torch
     from safetensors.torch import load_file
     from torch import nn
 
     from acml_search.encoders.model import DualEncoder
-    from acml_search.properties.features import maxima
 
     whole = DualEncoder(model.card.data["hyper"])
-    weights = {k: v.float() for k, v in load_file(model.card.weights).items() if k.startswith("trunk.")}
-    whole.load_state_dict(weights, strict=False)
+    weights = load_file(model.card.weights)
+    trunk = {name: value.float() for name, value in weights.items() if name.startswith("trunk.")}
+    whole.load_state_dict(trunk, strict=False)
 
-    class Tuned(nn.Module):
+    class TunedNetwork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.trunk = whole.trunk
@@ -275,10 +239,10 @@ def _network(model: Model, n_targets: int) -> Any:
                 nn.Linear(HIDDEN, n_targets),
             )
 
-        def forward(self, batch: Any) -> torch.Tensor:
+        def forward(self, batch: Any) -> Tensor:
             states = self.trunk.node_states(batch)
-            pooled = torch.cat([self.trunk.pool(states, batch), maxima(states, batch)], dim=1)
-            found: torch.Tensor = self.head(pooled)
+            pooled = torch.cat([self.trunk.pool(states, batch), max_pool(states, batch)], dim=1)
+            found: Tensor = self.head(pooled)
             return found
 
-    return Tuned()
+    return TunedNetwork()

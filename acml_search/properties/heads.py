@@ -1,32 +1,93 @@
-"""Heads on frozen features, by name: `linear` (ridge or logistic regression), `kernel` (the same on likeness
-to known molecules) and `boosted` (trees).
+"""Heads on frozen features: `linear`, `kernel` and `boosted`, for several targets with missing labels.
+
+- linear: ridge (scikit-learn) or logistic regression on standardised features.
+- kernel: the same on the Gaussian kernel between a molecule and up to 1,500 landmarks, training molecules
+  that stand for all (Nyström; Williams and Seeger, NIPS 2000), so that its cost grows with their number.
+- boosted: gradient-boosted trees of each target (scikit-learn's HistGradientBoosting).
+
+Penalties, kernel widths and numbers of trees are chosen on the valid part. That there is a kernel head, its
+widths and penalties, the number of leaves and the trees' L2 penalty were chosen inside training parts of
+MoleculeNet and TDC, scored on their valid parts.
+
+A saved head is a folder of safetensors and JSON. Heads that version 0.1 saved are read too, trees of LightGBM
+among them.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
 
 from acml_search.core.errors import ConfigError
-from acml_search.properties.boosted import Boosted
-from acml_search.properties.fitted import TASKS, Features, FittedHead, Floats
-from acml_search.properties.kernel import Kernel
-from acml_search.properties.linear import Linear
+from acml_search.core.typing import Float32s, Floats, Ints
+from acml_search.properties.metrics import selection_score
 
+TASKS = ("regression", "classification")
 KINDS = ("linear", "kernel", "boosted")
+
+LINEAR_PENALTIES = {
+    "classification": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+    "regression": (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
+}
+"""L2 penalties per training molecule, on the weights of standardised features"""
+KERNEL_PENALTIES = {
+    "classification": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+    "regression": (0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+}
+"""L2 penalties in all, where the kernel of a molecule with itself is 1"""
+KERNEL_WIDTHS = (2.0, 1.0, 0.5, 0.25)
+"""what squared distances are divided by, in mean squared distances of the landmarks"""
+MAX_LANDMARKS = 1_500
+MAX_SELECTION_TARGETS = 64
+"""targets that width and penalty of the kernel head are chosen on, which is most of its work"""
+_JITTER = 1e-5
+_LBFGS_STEPS = 60
+_CHUNK = 8_192
+
+TREES: dict[str, Any] = {
+    "learning_rate": 0.05,
+    "max_leaf_nodes": 15,
+    "l2_regularization": 5.0,
+    "max_bins": 63,
+}
+MAX_TREES, PATIENCE = 400, 40
+TREES_WITHOUT_VALID = 100
+"""trees where the valid part cannot say when to stop"""
+SPLIT_FEATURES = 256
+"""features that a split may choose from, at least, or a fifth of all"""
+FORESTS, FEW_LABELS = 3, 1_000
+"""forests per target with fewer labels than that, averaged since few labels leave much to chance"""
+
+
+class Head(Protocol):
+    """A fitted head. `valid_score`: mean over targets on the valid part, AUROC or R2; NaN where unknown."""
+
+    kind: str
+    valid_score: float
+
+    def predict(self, x: Float32s) -> Floats:
+        """(n, f) -> (n, t) float64: the value, or the probability of class 1."""
+
+    def save(self, directory: Path) -> None:
+        """Write the head to an existing, empty folder."""
 
 
 def fit_head(
     kind: str,
     task: str,
-    x: Features,
+    x: Float32s,
     y: Floats,
-    valid_x: Features,
+    valid_x: Float32s,
     valid_y: Floats,
     seed: int,
     class_weight: bool = False,
-) -> FittedHead:
-    """Fit a head: `x` (n, f), `y` (n, t) with NaN for missing labels, the same for the valid part.
+) -> Head:
+    """Fit a head: `x` (n, f), `y` (n, t) with NaN for missing labels; the same for the valid part.
 
     `class_weight`: both classes weigh the same. Raises ConfigError for an unknown kind or task.
     """
@@ -34,18 +95,427 @@ def fit_head(
         raise ConfigError(
             f"a head is one of {', '.join(KINDS)} for {' or '.join(TASKS)}, not {kind} for {task}"
         )
-    if kind == "boosted":
-        return Boosted.fit(task, x, y, valid_x, valid_y, seed, class_weight)
-    if kind == "kernel":
-        return Kernel.fit(task, x, y, valid_x, valid_y, seed, class_weight)
-    return Linear.fit(task, x, y, valid_x, valid_y, class_weight)
+    fitters: dict[str, Callable[..., Head]]
+    fitters = {"linear": _fit_linear, "kernel": _fit_kernel, "boosted": _fit_boosted}
+    return fitters[kind](task, x, y, valid_x, valid_y, seed, class_weight and task == "classification")
 
 
-def load_head(directory: Path) -> FittedHead:
-    """What `save` wrote. Raises ConfigError where the folder is damaged."""
+def load_head(directory: Path) -> Head:
+    """Read what `save` wrote. Raises ConfigError when the folder is damaged."""
+    from safetensors import SafetensorError
+
     try:
-        told = json.loads((directory / "head.json").read_text(encoding="utf-8"))
-        made_as = {one.kind: one for one in (Linear, Kernel, Boosted)}[told["kind"]]
-        return made_as.load(directory, told)
-    except (OSError, ValueError, KeyError) as error:
+        about = json.loads((directory / "head.json").read_text(encoding="utf-8"))
+        if about["kind"] == "boosted":
+            return BoostedHead.load(directory, about)
+        return LinearHead.load(directory, about)
+    except (OSError, ValueError, KeyError, IndexError, SafetensorError) as error:
         raise ConfigError(f"{directory}: the head cannot be read ({error}); fit the model again") from error
+
+
+@dataclass
+class LinearHead:
+    """A linear function of standardised features, or of their kernels with `landmarks`.
+
+    mean, scale (f,); landmarks (m, f), standardised, or None; weights (f or m, t); bias (t,). All float32.
+    """
+
+    kind: str
+    task: str
+    mean: Float32s
+    scale: Float32s
+    weights: Float32s
+    bias: Float32s
+    valid_score: float
+    landmarks: Float32s | None = None
+    width: float = 1.0
+    """of the kernel: what squared distances are divided by"""
+
+    _ARRAYS: ClassVar = ("mean", "scale", "landmarks", "weights", "bias")
+
+    def predict(self, x: Float32s) -> Floats:
+        out = np.empty((len(x), self.weights.shape[1]))
+        for start in range(0, len(x), _CHUNK):
+            rows = (x[start : start + _CHUNK] - self.mean) / self.scale
+            if self.landmarks is not None:
+                rows = np.exp(-_squared_distances(rows, self.landmarks) / self.width)
+            out[start : start + _CHUNK] = _linked(self.task, rows @ self.weights + self.bias)
+        return out
+
+    def save(self, directory: Path) -> None:
+        from safetensors.numpy import save_file
+
+        arrays = {name: array for name in self._ARRAYS if (array := getattr(self, name)) is not None}
+        save_file(
+            {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()},
+            directory / f"{self.kind}.safetensors",
+        )
+        about = {"kind": self.kind, "task": self.task, "valid_score": self.valid_score, "width": self.width}
+        _write(directory, about)
+
+    @classmethod
+    def load(cls, directory: Path, about: dict[str, Any]) -> LinearHead:
+        from safetensors.numpy import load_file
+
+        arrays = load_file(directory / f"{about['kind']}.safetensors")
+        return cls(
+            about["kind"],
+            about["task"],
+            valid_score=float(about["valid_score"]),
+            width=float(about.get("width", 1.0)),
+            **arrays,
+        )
+
+
+@dataclass
+class Forest:
+    """Decision trees of one target as arrays: every node of every tree is a row.
+
+    feature, left, right (nodes,) int32, threshold, value (nodes,) float64; a leaf is its own child. roots
+    (trees,) int32. The answer is `base` plus the sum of the leaves' values.
+    """
+
+    feature: Any
+    threshold: Any
+    left: Any
+    right: Any
+    value: Any
+    roots: Any
+    base: Any = field(default_factory=lambda: np.zeros(1))
+
+    @classmethod
+    def of_trees(cls, trees: Sequence[dict[str, Any]], base: float) -> Forest:
+        """From the arrays of each tree, children numbered within it."""
+        sizes = np.array([len(tree["value"]) for tree in trees], np.int32)
+        roots = (np.cumsum(sizes) - sizes).astype(np.int32)
+        joined = {
+            name: np.concatenate([tree[name] for tree in trees] or [np.zeros(0)])
+            for name in ("feature", "threshold", "left", "right", "value")
+        }
+        for name in ("feature", "left", "right"):
+            joined[name] = joined[name].astype(np.int32)
+        for name in ("left", "right"):
+            joined[name] += np.repeat(roots, sizes)
+        return cls(**joined, roots=roots, base=np.array([base]))
+
+    def __call__(self, x: Float32s) -> Floats:
+        """(n, f) -> (n,): numbers, or logits."""
+        node = np.tile(self.roots, (len(x), 1))
+        rows = np.arange(len(x))[:, None]
+        while True:
+            below = np.where(
+                x[rows, self.feature[node]] <= self.threshold[node], self.left[node], self.right[node]
+            )
+            if np.array_equal(below, node):
+                return np.asarray(self.base[0] + self.value[node].sum(axis=1), np.float64)
+            node = below
+
+
+@dataclass
+class BoostedHead:
+    """`forests`: of each target; none where its labels are of one value, `constants` (t,) then answers."""
+
+    task: str
+    forests: list[list[Forest]]
+    constants: list[float]
+    valid_score: float = float("nan")
+    kind: str = "boosted"
+
+    def predict(self, x: Float32s) -> Floats:
+        out = np.tile(np.array(self.constants), (len(x), 1))
+        for target, forests in enumerate(self.forests):
+            for start in range(0, len(x) if forests else 0, 512):
+                rows = x[start : start + 512]
+                answers = [_linked(self.task, forest(rows)) for forest in forests]
+                out[start : start + 512, target] = np.mean(answers, axis=0)
+        return out
+
+    def save(self, directory: Path) -> None:
+        from safetensors.numpy import save_file
+
+        arrays = {
+            f"{target}.{i}.{name}": np.ascontiguousarray(array)
+            for target, forests in enumerate(self.forests)
+            for i, forest in enumerate(forests)
+            for name, array in vars(forest).items()
+        }
+        save_file(arrays, directory / "boosted.safetensors")
+        about = {"kind": self.kind, "task": self.task, "valid_score": self.valid_score}
+        _write(directory, {**about, "constants": self.constants, "grown": [len(f) for f in self.forests]})
+
+    @classmethod
+    def load(cls, directory: Path, about: dict[str, Any]) -> BoostedHead:
+        from safetensors.numpy import load_file
+
+        path = directory / "boosted.safetensors"
+        if path.exists():
+            arrays = load_file(path)
+            names = Forest.__dataclass_fields__
+            forests = [
+                [Forest(**{name: arrays[f"{target}.{i}.{name}"] for name in names}) for i in range(n)]
+                for target, n in enumerate(about["grown"])
+            ]
+        else:  # written by version 0.1
+            forests = [
+                [_lightgbm_forest((directory / f"trees-{target}-{i}.txt").read_text()) for i in range(n)]
+                for target, n in enumerate(about["grown"])
+            ]
+        return cls(about["task"], forests, list(map(float, about["constants"])), float(about["valid_score"]))
+
+
+def _fit_linear(
+    task: str, x: Float32s, y: Floats, valid_x: Float32s, valid_y: Floats, seed: int, balanced: bool
+) -> LinearHead:
+    """The penalty is chosen target by target; where the valid part cannot judge one, as the mean says."""
+    mean, scale = _standardisation(x, keep_bits=False)
+    rows, valid_rows = (x - mean) / scale, (valid_x - mean) / scale
+    fits = list(_solutions(task, rows, y, LINEAR_PENALTIES[task], balanced))
+    answers = [_linked(task, valid_rows @ weights + bias) for weights, bias in fits]
+    overall = [selection_score(task, valid_y, answer) for answer in answers]
+    default = int(np.nanargmax(overall)) if np.isfinite(overall).any() else len(fits) // 2
+    weights, bias = (part.copy() for part in fits[default])
+    for t in range(y.shape[1]):
+        scores = [selection_score(task, valid_y[:, [t]], answer[:, [t]]) for answer in answers]
+        best = int(np.nanargmax(scores)) if np.isfinite(scores).any() else default
+        weights[:, t], bias[t] = fits[best][0][:, t], fits[best][1][t]
+    score = selection_score(task, valid_y, _linked(task, valid_rows @ weights + bias))
+    return LinearHead("linear", task, mean, scale, weights, bias, score)
+
+
+def _fit_kernel(
+    task: str, x: Float32s, y: Floats, valid_x: Float32s, valid_y: Floats, seed: int, balanced: bool
+) -> LinearHead:
+    """Width and penalty are chosen together, for all targets alike."""
+    mean, scale = _standardisation(x, keep_bits=True)
+    rows, valid_rows = (x - mean) / scale, (valid_x - mean) / scale
+    landmarks = rows[_landmark_rows(task, y, seed)]
+    between, *distances = (_squared_distances(a, landmarks) for a in (landmarks, rows, valid_rows))
+    mean_distance = float(between.mean()) or 1.0
+    penalties = [penalty / len(x) for penalty in KERNEL_PENALTIES[task]]
+
+    def fits(width: float, targets: Any, penalties: Sequence[float]) -> Iterator[LinearHead]:
+        # a penalty on the weights of whitened kernels is one on the norm of the function
+        kernel = np.exp(-between.astype(np.float64) / width) + _JITTER * np.eye(len(between))
+        whiten = np.linalg.inv(np.linalg.cholesky(kernel)).T.astype(np.float32)
+        known, held_out = (np.exp(-d / width) @ whiten for d in distances)
+        for weights, bias in _solutions(task, known, y[:, targets], penalties, balanced):
+            score = selection_score(task, valid_y[:, targets], _linked(task, held_out @ weights + bias))
+            yield LinearHead("kernel", task, mean, scale, whiten @ weights, bias, score, landmarks, width)
+
+    judges = np.unique(np.linspace(0, y.shape[1] - 1, MAX_SELECTION_TARGETS).astype(int))
+    best, chosen = None, 0
+    for width in (mean_distance * w for w in KERNEL_WIDTHS):
+        for i, head in enumerate(fits(width, judges, penalties)):
+            if best is None or head.valid_score > best.valid_score or np.isnan(best.valid_score):
+                best, chosen = head, i
+    assert best is not None
+    if len(judges) < y.shape[1]:
+        best = next(fits(best.width, np.arange(y.shape[1]), penalties[chosen:]))
+    return best
+
+
+def _fit_boosted(
+    task: str, x: Float32s, y: Floats, valid_x: Float32s, valid_y: Floats, seed: int, balanced: bool
+) -> BoostedHead:
+    """The number of trees is chosen by log-loss or squared error, which change with every tree: AUROC on a
+    small valid part is a staircase that can be highest after two.
+    """
+    head = BoostedHead(task, [], [])
+    for target in range(y.shape[1]):
+        known, judged = np.isfinite(y[:, target]), np.isfinite(valid_y[:, target])
+        labels = y[known, target]
+        head.constants.append(float(labels.mean()) if len(labels) else 0.0)
+        if len(np.unique(labels)) < 2:
+            head.forests.append([])
+            continue
+        parts = (x[known], labels, valid_x[judged], valid_y[judged, target])
+        n = FORESTS if len(labels) < FEW_LABELS and _share_of_features(x) < 1 else 1
+        head.forests.append([_grown(task, *parts, FORESTS * seed + i, balanced) for i in range(n)])
+    head.valid_score = selection_score(task, valid_y, head.predict(valid_x))
+    return head
+
+
+def _grown(
+    task: str, x: Float32s, labels: Floats, valid_x: Float32s, valid_labels: Floats, seed: int, balanced: bool
+) -> Forest:
+    """One forest of one target."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    classes = task == "classification"
+    stops = len(np.unique(valid_labels)) > 1
+    model = (HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor)(
+        **TREES,
+        max_iter=MAX_TREES if stops else TREES_WITHOUT_VALID,
+        max_features=_share_of_features(x),
+        min_samples_leaf=max(1, min(20, len(labels) // 20)),
+        early_stopping=stops,
+        n_iter_no_change=PATIENCE,
+        random_state=seed,
+    )
+    share = float(labels.mean())
+
+    def weights(y: Floats) -> Floats | None:
+        return np.where(y == 1, 0.5 / share, 0.5 / (1 - share)) if balanced else None
+
+    if stops:
+        valid = {"X_val": valid_x, "y_val": valid_labels, "sample_weight_val": weights(valid_labels)}
+        model.fit(x, labels, weights(labels), **valid)
+        n_trees = int(np.argmax(model.validation_score_))  # the first score is that of no tree
+    else:
+        model.fit(x, labels, weights(labels))
+        n_trees = TREES_WITHOUT_VALID
+    trees = []
+    for (predictor,) in model._predictors[: max(1, n_trees)]:
+        nodes, own = predictor.nodes, np.arange(len(predictor.nodes))
+        leaf = nodes["is_leaf"].astype(bool)
+        trees.append(
+            {
+                "feature": np.where(leaf, 0, nodes["feature_idx"]),
+                "threshold": np.where(leaf, 0.0, nodes["num_threshold"]),
+                "left": np.where(leaf, own, nodes["left"]),
+                "right": np.where(leaf, own, nodes["right"]),
+                "value": np.where(leaf, nodes["value"], 0.0),
+            }
+        )
+    return Forest.of_trees(trees, float(np.ravel(model._baseline_prediction)[0]))
+
+
+def _share_of_features(x: Float32s) -> float:
+    """Of which a split may choose, drawn at random: what makes forests differ."""
+    return min(1.0, max(0.2, SPLIT_FEATURES / x.shape[1]))
+
+
+def _lightgbm_forest(text: str) -> Forest:
+    """The trees of a model file of LightGBM, as version 0.1 wrote them."""
+    trees = []
+    for block in text.split("\nTree=")[1:]:
+        lines = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+        def numbers(name: str, lines: dict[str, str] = lines) -> Floats:
+            return np.array(lines.get(name, "").split(), np.float64)
+
+        n = len(numbers("split_feature"))
+        leaves = numbers("leaf_value")
+        own = n + np.arange(len(leaves))  # LightGBM numbers leaf i as child -(i + 1)
+        children = {
+            side: np.concatenate([np.where(of < 0, n - of - 1, of), own])
+            for side in ("left", "right")
+            for of in (numbers(f"{side}_child"),)
+        }
+        none = np.zeros(len(leaves))
+        trees.append(
+            {
+                "feature": np.concatenate([numbers("split_feature"), none]),
+                "threshold": np.concatenate([numbers("threshold"), none]),
+                "value": np.concatenate([np.zeros(n), leaves]),
+                **children,
+            }
+        )
+    return Forest.of_trees(trees, 0.0)
+
+
+def _solutions(
+    task: str, x: Float32s, y: Floats, penalties: Sequence[float], balanced: bool
+) -> Iterator[tuple[Float32s, Float32s]]:
+    """Weights (f, t) and bias (t,) for each penalty per molecule, of ridge or logistic regression."""
+    if task == "classification":
+        yield from _logistic(x, y, penalties, balanced)
+        return
+    from sklearn.linear_model import Ridge
+
+    known = np.isfinite(y)
+    for penalty in penalties:
+        weights, bias = np.zeros((x.shape[1], y.shape[1]), np.float32), np.zeros(y.shape[1], np.float32)
+        for labelled in np.unique(known, axis=1).T:  # targets that lack the same labels are solved at once
+            targets = np.flatnonzero((known == labelled[:, None]).all(axis=0))
+            if labelled.any():
+                ridge = Ridge(alpha=penalty * labelled.sum())
+                ridge.fit(x[labelled].astype(np.float64), y[np.ix_(labelled, targets)])
+                weights[:, targets] = ridge.coef_.reshape(len(targets), -1).T
+                bias[targets] = ridge.intercept_
+        yield weights, bias
+
+
+def _logistic(
+    x: Float32s, y: Floats, penalties: Sequence[float], balanced: bool
+) -> list[tuple[Float32s, Float32s]]:
+    """Logistic regression of all targets in one L-BFGS solve per penalty: a mask leaves out missing labels.
+
+    scikit-learn fits one target after another: minutes for the 617 targets of ToxCast, where this takes
+    seconds. The loss of a target is the mean cross-entropy over its labels (`balanced`: over both classes
+    alike) plus half the penalty times its squared weights.
+    """
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    ones, zeros = y == 1, y == 0
+    if balanced:
+        weight = 0.5 * (ones / np.maximum(ones.sum(axis=0), 1) + zeros / np.maximum(zeros.sum(axis=0), 1))
+    else:
+        weight = (ones | zeros) / np.maximum((ones | zeros).sum(axis=0), 1)
+    rows, labels, mask = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (x, ones, weight))
+    share = np.clip((ones * weight).sum(axis=0), 1e-3, 1 - 1e-3)
+    weights = torch.zeros(x.shape[1], y.shape[1], requires_grad=True)
+    bias = torch.from_numpy(np.log(share / (1 - share)).astype(np.float32)).requires_grad_()
+    found = {}
+    for penalty in sorted(penalties, reverse=True):  # each begins where the stronger one ended
+        solver = torch.optim.LBFGS(
+            [weights, bias],
+            max_iter=_LBFGS_STEPS,
+            history_size=10,
+            tolerance_change=1e-7,
+            line_search_fn="strong_wolfe",
+        )
+
+        def loss(penalty: float = penalty, solver: torch.optim.LBFGS = solver) -> torch.Tensor:
+            solver.zero_grad()
+            logits = rows @ weights + bias
+            cross_entropy = binary_cross_entropy_with_logits(logits, labels, mask, reduction="sum")
+            total = cross_entropy + 0.5 * penalty * (weights**2).sum()
+            total.backward()
+            return total
+
+        solver.step(loss)
+        found[penalty] = weights.detach().numpy().copy(), bias.detach().numpy().copy()
+    return [found[penalty] for penalty in penalties]
+
+
+def _standardisation(x: Float32s, *, keep_bits: bool) -> tuple[Float32s, Float32s]:
+    """Mean and standard deviation (f,), 1 for columns that do not vary; with `keep_bits`, fingerprints stay
+    as they are: a rare bit that is set would be far from everything.
+    """
+    if keep_bits and ((x == 0) | (x == 1)).all():
+        return np.zeros(x.shape[1], np.float32), np.ones(x.shape[1], np.float32)
+    spread = x.std(axis=0, dtype=np.float64)
+    mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean, np.where(spread > 1e-8, spread, 1.0).astype(np.float32)
+
+
+def _landmark_rows(task: str, y: Floats, seed: int) -> Ints:
+    """Rows (m,) drawn as landmarks, up to half of them among those that hold a target's rarer class."""
+    rng = np.random.default_rng([seed, len(y)])
+    order = rng.permutation(len(y))
+    if len(y) <= MAX_LANDMARKS or task != "classification":
+        return np.sort(order[:MAX_LANDMARKS])
+    rarer = np.nanmean(y, axis=0) < 0.5
+    holds = (((y == 1) & rarer) | ((y == 0) & ~rarer)).any(axis=1)
+    first = order[holds[order]][: MAX_LANDMARKS // 2]
+    others = order[~np.isin(order, first)]
+    return np.sort(np.concatenate([first, others[: MAX_LANDMARKS - len(first)]]))
+
+
+def _squared_distances(a: Float32s, b: Float32s) -> Float32s:
+    """(n, m) squared Euclidean distances of rows."""
+    from sklearn.metrics.pairwise import euclidean_distances
+
+    return np.asarray(euclidean_distances(a, b, squared=True))
+
+
+def _linked(task: str, values: Any) -> Floats:
+    """Values as they are, or logits as probabilities."""
+    values = np.asarray(values, np.float64)
+    return 1 / (1 + np.exp(-np.clip(values, -60, 60))) if task == "classification" else values
+
+
+def _write(directory: Path, about: dict[str, Any]) -> None:
+    (directory / "head.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

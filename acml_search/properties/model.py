@@ -1,61 +1,71 @@
 """A property model: several heads, or several fine-tuned trunks, over one base model, in a folder of its own.
 
-    card.json            targets, task, split, how well it does on the inner part, base model, versions
-    members/<i>/         a head (safetensors or LightGBM's text) or a fine-tuned trunk (safetensors)
+    card.json                 targets, task, split, scores on the inner part, base model, versions
+    members/<i>/              a head or a fine-tuned trunk (JSON and safetensors)
     descriptors.safetensors   where the heads read descriptors too: the range of each
+    rejects.parquet           rows of the data that are not used, and why
 
 The prediction is the mean of the members. The uncertainty is their standard deviation; for numbers it is
-scaled by one factor, so that on the inner part it is as large as the error on average (root mean square), in
-the labels' unit. For classes it is that of the members' probabilities: how far they disagree, between 0 and
-0.5; what the members agree to be undecided about stands in the probability itself.
+scaled by one factor per target, so that on the inner part it is as large as the error (root mean square), in
+the labels' unit. For classes it says how far the members' probabilities disagree, between 0 and 0.5; that the
+members agree on being undecided shows in the probability itself.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from acml_search.core.errors import CheckpointError
+from acml_search import __version__
+from acml_search.core.errors import CheckpointError, ConfigError
+from acml_search.core.extras import require
+from acml_search.core.io import atomic, versions
+from acml_search.core.typing import Bools, Float32s, Floats
 from acml_search.library.prepare import Rejected
 from acml_search.library.store import rejects_table, write_parquet
-from acml_search.properties.descriptors import Bounded, descriptor_names, descriptors
-from acml_search.properties.features import MAXIMA, TRUNK, embeddings, names
-from acml_search.properties.finetune import FineTuned, finetune, load_finetuned
-from acml_search.properties.fitted import Features, FittedHead, score
-from acml_search.properties.heads import KINDS, fit_head, load_head
-from acml_search.properties.labelled import Labelled
+from acml_search.properties import metrics
+from acml_search.properties.data import LabelledMolecules, inner_split, read_labelled
+from acml_search.properties.features import (
+    MAXIMA,
+    TRUNK,
+    DescriptorRange,
+    descriptor_names,
+    descriptors,
+    embeddings,
+    part_names,
+)
+from acml_search.properties.finetune import finetune, load_finetuned
+from acml_search.properties.heads import KINDS, TASKS, Head, fit_head, load_head
 
 if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.encoders.model import Model
 
-FORMAT = 3
-"""1 had no `parts`: its heads read the trunk, its maxima and the spaces, and still do; 2 no descriptors"""
+FORMAT = 4
+"""Older ones are read: 1 had no `parts` (trunk, maxima and spaces), 2 no descriptors, 3 trees of LightGBM."""
 FINETUNED = "finetuned"
-HEADS, TUNED = 5, 3
-"""members of a model: heads on resampled molecules, trunks begun with other seeds"""
-
-Floats = npt.NDArray[np.float64]
+N_HEADS, N_FINETUNED = 5, 3
+"""members of a model: heads on resampled molecules, trunks that begin with other seeds"""
+RESAMPLES = 200
+_CARD_KEYS = {"format", "kind", "targets", "task", "members", "base", "model_digest"}
 
 
 @dataclass
 class PropertyModel:
-    """Fitted members over a base model. `kind`: that of a head, or finetuned."""
+    """Fitted members over a base model. `kind`: that of the heads, or finetuned."""
 
     base: Model
     kind: str
-    members: Sequence[FittedHead | FineTuned]
+    members: Sequence[Any]
+    """`Head`s or `FineTuned`s"""
     card: dict[str, Any]
-    bounded: Bounded | None = None
+    descriptor_range: DescriptorRange | None = None
     """where the heads read RDKit's descriptors behind the embedding"""
 
     @property
@@ -64,79 +74,132 @@ class PropertyModel:
 
     @property
     def parts(self) -> list[str]:
-        """The parts of an embedding that its heads read, in their order."""
+        """The parts of an embedding that the heads read, in their order."""
         return list(self.card.get("parts", (TRUNK, MAXIMA, *self.base.spaces)))
 
     def predict(self, mols: Sequence[Chem.Mol]) -> tuple[Floats, Floats]:
         """Prediction and uncertainty, (n, t) each, of standardised molecules."""
-        each = self.answers(mols)
-        factor = np.array(self.card["uncertainty_factor"])
-        return each.mean(axis=0), each.std(axis=0) * factor
+        each = self.predict_members(mols)
+        return each.mean(axis=0), each.std(axis=0) * np.array(self.card["uncertainty_factor"])
 
-    def answers(self, mols: Sequence[Chem.Mol]) -> Floats:
-        """(members, n, t), what each member says."""
-        if self.kind == FINETUNED:
-            return np.stack([one.predict(mols) for one in cast("Sequence[FineTuned]", self.members)])
+    def predict_members(self, mols: Sequence[Chem.Mol]) -> Floats:
+        """(members, n, t): the prediction of each member."""
+        inputs: Any = mols if self.kind == FINETUNED else self._features(mols)
+        return np.stack([member.predict(inputs) for member in self.members])
+
+    def _features(self, mols: Sequence[Chem.Mol]) -> Float32s:
         x = embeddings(self.base, mols, self.parts)
-        if self.bounded is not None:
-            x = np.hstack([x, self.bounded(descriptors(mols))])
-        return _heard(self.members, x)
+        if self.descriptor_range is None:
+            return x
+        return np.hstack([x, self.descriptor_range.clip(descriptors(mols))])
+
+
+def fit_file(
+    data: Path,
+    targets: list[str],
+    out: Path,
+    *,
+    task: str | None = None,
+    head: str = "auto",
+    tune: bool = False,
+    use_descriptors: bool = False,
+    model: str = "acml-base",
+    smiles_column: str | None = None,
+    seed: int = 0,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Fit a model of the columns `targets` of a library file and write it to the folder `out`; its card.
+
+    Rows that cannot be used are listed in `out/rejects.parquet`. Raises what `read_labelled` and `load_model`
+    raise, ConfigError for options that do not fit together or a missing scikit-learn.
+    """
+    from acml_search.encoders.model import load_model
+
+    require("sklearn")
+    if task is not None and task not in TASKS:
+        raise ConfigError(f"--task {task} is not one of {', '.join(TASKS)}")
+    if head not in ("auto", *KINDS):
+        raise ConfigError(f"--head {head} is not one of auto, {', '.join(KINDS)}")
+    if tune and use_descriptors:
+        raise ConfigError("--finetune trains on graphs alone; leave out --descriptors, or --finetune")
+    if out.exists() and not (out / "card.json").exists() and (out.is_file() or any(out.iterdir())):
+        raise ConfigError(f"{out} holds something else than a property model; name another folder with --out")
+    labelled = read_labelled(data, targets, task, smiles_column)
+    base = load_model(model)
+    valid = inner_split(labelled.mols, labelled.y, labelled.task, seed)
+    fitted = fit_model(
+        base, labelled, valid, head=head, tune=tune, use_descriptors=use_descriptors, seed=seed
+    )
+    fitted.card |= {
+        "base": str(Path(model).resolve()) if Path(model).is_dir() else model,
+        "rows": labelled.n_rows,
+        "molecules": len(labelled.mols),
+        "merged": labelled.n_merged,
+        "rejected": len(labelled.rejected),
+        "labels": dict(zip(labelled.targets, np.isfinite(labelled.y).sum(axis=0).tolist(), strict=True)),
+        "split": "inner part: whole Bemis-Murcko scaffolds, 15 % of the molecules; used to choose, so its "
+        "figures flatter a little",
+        "command": command,
+        "versions": {"acml-search": __version__, **versions("rdkit", "scikit-learn", "torch")},
+    }
+    save(fitted, out, labelled.rejected)
+    return fitted.card
 
 
 def fit_model(
     base: Model,
-    data: Labelled,
-    valid: npt.NDArray[np.bool_],
+    data: LabelledMolecules,
+    valid: Bools,
     *,
     head: str,
     tune: bool,
-    described: bool = False,
+    use_descriptors: bool = False,
     seed: int,
 ) -> PropertyModel:
     """Fit on the molecules that are not `valid` (n,), choose on those that are.
 
-    `head`: one of KINDS, or auto for the best of them; `tune`: fine-tune the trunk instead; `described`:
-    heads read RDKit's descriptors too.
+    `head`: one of KINDS, or auto for the best of them; `tune`: fine-tune the trunk instead;
+    `use_descriptors`: heads read RDKit's descriptors too.
     """
     train, judged = np.flatnonzero(~valid), np.flatnonzero(valid)
     y, valid_y = data.y[train], data.y[judged]
-    tried: dict[str, float] = {}
-    parts = names(base)
-    bounded: Bounded | None = None
-    members: Any
+    balanced = _is_unbalanced(y)
+    fitted = PropertyModel(
+        base, FINETUNED, [], {"format": FORMAT, "kind": FINETUNED, "parts": part_names(base)}
+    )
     valid_mols = [data.mols[i] for i in judged]
+    members: list[Any]
     if tune:
         mols = [data.mols[i] for i in train]
         members = [
-            finetune(base, mols, y, valid_mols, valid_y, data.task, seed + i, class_weight=_rare(y))
-            for i in range(TUNED)
+            finetune(base, mols, y, valid_mols, valid_y, data.task, seed + i, class_weight=balanced)
+            for i in range(N_FINETUNED)
         ]
-        kind = FINETUNED
-        tried[kind] = members[0].valid_score
+        scores = {FINETUNED: members[0].valid_score}
     else:
-        x = embeddings(base, data.mols, parts)
-        if described:
-            values = descriptors(data.mols)
-            bounded = Bounded.of(values[train])
-            x = np.hstack([x, bounded(values)])
-        kinds = KINDS if head == "auto" else (head,)
-        first = {
-            kind: fit_head(kind, data.task, x[train], y, x[judged], valid_y, seed, _rare(y)) for kind in kinds
-        }
-        tried = {kind: one.valid_score for kind, one in first.items()}
-        kind = max(tried, key=lambda name: np.nan_to_num(tried[name], nan=-np.inf))
-        members = [first[kind]]
-        rng = np.random.default_rng(seed)
-        for i in range(1, HEADS):
-            rows = np.sort(rng.integers(0, len(train), len(train)))
-            members.append(
-                fit_head(kind, data.task, x[train[rows]], y[rows], x[judged], valid_y, seed + i, _rare(y))
+        if use_descriptors:
+            fitted.descriptor_range = DescriptorRange.of(descriptors([data.mols[i] for i in train]))
+        x = fitted._features(data.mols)
+
+        def fit(kind: str, rows: Any, seed: int) -> Head:
+            return fit_head(
+                kind, data.task, x[train[rows]], y[rows], x[judged], valid_y, seed, class_weight=balanced
             )
-    card = {
-        "format": FORMAT,
-        "kind": kind,
-        "parts": parts,
-        "descriptors": None if bounded is None else descriptor_names(),
+
+        first = {kind: fit(kind, slice(None), seed) for kind in (KINDS if head == "auto" else (head,))}
+        scores = {kind: member.valid_score for kind, member in first.items()}
+        fitted.kind = max(scores, key=lambda kind: np.nan_to_num(scores[kind], nan=-np.inf))
+        rng = np.random.default_rng(seed)
+        resampled = [np.sort(rng.integers(0, len(train), len(train))) for _ in range(1, N_HEADS)]
+        members = [first[fitted.kind]]
+        members += [fit(fitted.kind, rows, seed + i) for i, rows in enumerate(resampled, 1)]
+    fitted.members = members
+    each = fitted.predict_members(valid_mols)
+    mean, spread = each.mean(axis=0), each.std(axis=0)
+    factor = _uncertainty_factor(data.task, valid_y, mean, spread)
+    fitted.card |= {
+        "kind": fitted.kind,
+        "descriptors": descriptor_names() if use_descriptors else None,
         "targets": data.targets,
         "task": data.task,
         "members": len(members),
@@ -144,65 +207,56 @@ def fit_model(
         "model_digest": base.card.digest,
         "n_train": len(train),
         "seed": seed,
+        "uncertainty_factor": factor.tolist(),
+        "inner": {
+            "score": metrics.selection_score(data.task, valid_y, mean),
+            "n": len(judged),
+            "tried": scores,
+            **_inner_metrics(data.task, valid_y, mean, spread * factor),
+        },
     }
-    fitted = PropertyModel(base, kind, members, card, bounded)
-    each = fitted.answers(valid_mols) if tune else _heard(members, x[judged])
-    mean, spread = each.mean(axis=0), each.std(axis=0)
-    card["uncertainty_factor"] = _factor(data.task, valid_y, mean, spread).tolist()
-    card["inner"] = {"score": score(data.task, valid_y, mean), "n": len(judged), "tried": tried}
     return fitted
 
 
 def save(model: PropertyModel, directory: Path, rejected: Sequence[Rejected] = ()) -> None:
-    """Write the model's folder, with the rows that could not be used, whole or not at all; an earlier one in
-    its place is replaced.
+    """Write the model's folder, with the rows that could not be used, whole or not at all; an earlier model
+    in its place is replaced.
     """
-    writing = directory.with_name(f"{directory.name}.{os.getpid()}.writing")
-    shutil.rmtree(writing, ignore_errors=True)
-    for number, member in enumerate(model.members):
-        folder = writing / "members" / str(number)
-        folder.mkdir(parents=True)
-        member.save(folder)
-    if model.bounded is not None:
-        model.bounded.save(writing)
-    text = json.dumps(model.card, indent=1, ensure_ascii=False) + "\n"
-    (writing / "card.json").write_text(text, encoding="utf-8")
-    write_parquet(rejects_table(rejected), writing / "rejects.parquet")
-    before = directory.with_name(f"{directory.name}.{os.getpid()}.before")
-    if directory.exists():
-        os.replace(directory, before)
-    os.replace(writing, directory)
-    shutil.rmtree(before, ignore_errors=True)
+    with atomic(directory) as writing:
+        for i, member in enumerate(model.members):
+            folder = writing / "members" / str(i)
+            folder.mkdir(parents=True)
+            member.save(folder)
+        if model.descriptor_range is not None:
+            model.descriptor_range.save(writing)
+        text = json.dumps(model.card, indent=1, ensure_ascii=False) + "\n"
+        (writing / "card.json").write_text(text, encoding="utf-8")
+        write_parquet(rejects_table(rejected), writing / "rejects.parquet")
 
 
-def read_card_of(directory: Path) -> dict[str, Any]:
+def read_property_card(directory: Path) -> dict[str, Any]:
     """The card of a property model. Raises CheckpointError for a folder that holds none."""
     path = directory / "card.json"
+    again = "fit one with `acml-search properties fit`"
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = card["format"] in range(1, FORMAT + 1) and {
-            "kind",
-            "targets",
-            "task",
-            "members",
-            "base",
-            "model_digest",
-        } <= set(card)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            path, f"this is no property model ({error}); fit one with `acml-search properties fit`"
-        ) from error
-    if not known:
+        missing = _CARD_KEYS - set(card)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(path, f"this is no property model ({error}); {again}") from error
+    if missing:
+        raise CheckpointError(path, f"this is no property model (no {min(missing)!r}); {again}")
+    if card["format"] not in range(1, FORMAT + 1):
         raise CheckpointError(
             path,
-            f"this is no property model of format {FORMAT}; fit it again with `acml-search properties fit`",
+            f"this property model has format {card['format']}, and {FORMAT} is the newest that this version "
+            "reads; update acml-search, or fit it again with `acml-search properties fit`",
         )
     return card
 
 
 def load(directory: Path, base: Model) -> PropertyModel:
-    """A saved model over the base it was fitted on. Raises CheckpointError for another base or no model."""
-    card = read_card_of(directory)
+    """Read a saved model. Raises CheckpointError for no model, or one of another base."""
+    card = read_property_card(directory)
     if card["model_digest"] != base.card.digest:
         raise CheckpointError(
             directory,
@@ -211,22 +265,14 @@ def load(directory: Path, base: Model) -> PropertyModel:
             "again",
         )
     folders = [directory / "members" / str(i) for i in range(card["members"])]
-    members: Any = (
-        [load_finetuned(one, base) for one in folders]
-        if card["kind"] == FINETUNED
-        else [load_head(one) for one in folders]
-    )
-    described = card.get("descriptors")
-    bounded = None if described is None else Bounded.load(directory, described)
-    return PropertyModel(base, card["kind"], members, card, bounded)
+    finetuned = card["kind"] == FINETUNED
+    members: Any = [load_finetuned(one, base) if finetuned else load_head(one) for one in folders]
+    names = card.get("descriptors")
+    ranges = None if names is None else DescriptorRange.load(directory, names)
+    return PropertyModel(base, card["kind"], members, card, ranges)
 
 
-def _heard(members: Sequence[Any], x: Features) -> Floats:
-    """(members, n, t), what heads say of features (n, f)."""
-    return np.stack([one.predict(x) for one in members])
-
-
-def _factor(task: str, y: Floats, mean: Floats, spread: Floats) -> Floats:
+def _uncertainty_factor(task: str, y: Floats, mean: Floats, spread: Floats) -> Floats:
     """(t,) what makes the members' spread as large as their error; 1 for classes."""
     if task == "classification":
         return np.ones(y.shape[1])
@@ -236,9 +282,27 @@ def _factor(task: str, y: Floats, mean: Floats, spread: Floats) -> Floats:
     return np.where((size > 0) & (error > 0), error / np.where(size > 0, size, 1), 1.0)
 
 
-def _rare(y: Floats) -> bool:
+def _inner_metrics(task: str, y: Floats, predicted: Floats, uncertainty: Floats) -> dict[str, Any]:
+    """Metrics of the inner part with 95 % bootstrap intervals over molecules; None where too few resamples
+    have both classes.
+    """
+    measured = ("auroc", "auprc") if task == "classification" else ("rmse", "mae", "r2", "spearman")
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, len(y), len(y)) for _ in range(RESAMPLES)]
+    about: dict[str, Any] = {"ci95": {}}
+    for name in measured:
+        metric: metrics.Metric = getattr(metrics, name)
+        about[name] = metric(y, predicted)
+        resampled = np.array([metric(y[rows], predicted[rows]) for rows in draws])
+        finite = resampled[np.isfinite(resampled)]
+        enough = len(finite) >= RESAMPLES / 2
+        about["ci95"][name] = np.percentile(finite, [2.5, 97.5]).tolist() if enough else None
+    if task == "regression":
+        about["error_follows_uncertainty"] = metrics.spearman(np.abs(y - predicted), uncertainty)
+    return about
+
+
+def _is_unbalanced(y: Floats) -> bool:
     """Are classes so unequal that they are to weigh the same? Never for numbers."""
     known = y[np.isfinite(y)]
-    if not np.isin(known, (0.0, 1.0)).all():
-        return False
-    return bool(not 0.2 <= float(known.mean()) <= 0.8)
+    return bool(np.isin(known, (0.0, 1.0)).all() and not 0.2 <= known.mean() <= 0.8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from acml_search.properties.features import POOLED
-from acml_search.properties.kernel import LANDMARKS
+from acml_search.properties.heads import MAX_LANDMARKS
 from benchmarks.property_bench.plan import System
 from benchmarks.property_bench.rows import Parts, Rows
 
@@ -30,7 +30,7 @@ def seconds(system: System, head: str, task: str, parts: Parts, rows: Rows) -> f
     if head == "linear":
         return 0.2 + n * columns * (4 + 0.6 * targets) * 8e-8
     if head == "kernel":
-        landmarks = min(n, LANDMARKS)
+        landmarks = min(n, MAX_LANDMARKS)
         return 0.2 + 4 * (landmarks**3 / 4e9 + n * landmarks * (columns + 200 + 60 * targets) / 2e10)
     labelled = n * float(np.isfinite(rows.y[parts.train]).mean())
     dense = 0.15 if system.kind == "morgan" else 1.0

@@ -20,8 +20,7 @@ import numpy.typing as npt
 from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.encoders.card import ModelCard, model_below, read_card
 from acml_search.evaluation.data.feature_store import Columns
-from acml_search.properties.descriptors import descriptors
-from acml_search.properties.features import POOLED, width_of
+from acml_search.properties.features import POOLED, descriptors, part_width
 from benchmarks.property_bench.code import code_of
 from benchmarks.property_bench.peers import peer_versions, run_peer
 from benchmarks.property_bench.plan import Plan, System
@@ -118,7 +117,8 @@ def columns_of(mine: Sequence[str], stored: Sequence[str], card: ModelCard) -> t
     """
     trunk, spaces = card.data["hyper"]["trunk"], {name: space.d for name, space in card.spaces.items()}
     widths = {
-        part: width_of(part, int(trunk["layers"]), int(trunk["width"]), spaces) for part in (*POOLED, *spaces)
+        part: part_width(part, int(trunk["layers"]), int(trunk["width"]), spaces)
+        for part in (*POOLED, *spaces)
     }
     ordered = [part for part in stored if part in mine]
     first, last = stored.index(ordered[0]), stored.index(ordered[-1])

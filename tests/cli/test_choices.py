@@ -12,8 +12,7 @@ from acml_search.cli.properties import fit
 from acml_search.evaluation.recall import SEEN
 from acml_search.index.shards import ENGINES
 from acml_search.interpret.project import METHODS
-from acml_search.properties.fitted import TASKS
-from acml_search.properties.heads import KINDS
+from acml_search.properties.heads import KINDS, TASKS
 
 
 def choices(annotated: Any) -> set[str]:

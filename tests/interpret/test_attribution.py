@@ -176,14 +176,14 @@ def test_options_that_do_not_fit_are_refused(nmr_directory: Path, tmp_path: Path
 def test_a_linear_property_model_is_explained(library: Path, nmr_directory: Path, tmp_path: Path) -> None:
     """The score is the model's own prediction; a model that is not linear is refused."""
     from acml_search.interpret.property_score import property_score
-    from acml_search.properties.labelled import Labelled
+    from acml_search.properties.data import LabelledMolecules
     from acml_search.properties.model import fit_model, save
 
     sample = read_sample(library, n=120, seed=0, model=str(nmr_directory))
     y = np.array([[mol.GetNumHeavyAtoms(), mol.GetRingInfo().NumRings() > 0] for mol in sample.mols], float)
     valid = np.arange(120) % 4 == 0
     for task, column in (("regression", 0), ("classification", 1)):
-        data = Labelled(["y"], task, sample.mols, sample.smiles, [""] * 120, y[:, [column]])
+        data = LabelledMolecules(["y"], task, sample.mols, sample.smiles, y[:, [column]])
         fitted = fit_model(sample.model, data, valid, head="linear", tune=False, seed=0)
         fitted.card["base"] = str(nmr_directory)
         save(fitted, tmp_path / task)

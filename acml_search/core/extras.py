@@ -1,0 +1,30 @@
+"""Packages that only some commands need, and the extra of acml-search that installs them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from acml_search.core.errors import ConfigError
+
+_EXTRAS = {
+    "captum": "maps",
+    "fontTools": "train",
+    "matplotlib": "maps",
+    "openTSNE": "maps",
+    "sklearn": "properties",
+    "umap": "umap",
+}
+_NAMES = {"fontTools": "fonttools", "sklearn": "scikit-learn", "umap": "umap-learn"}
+
+
+def require(*modules: str, extra: str | None = None) -> None:
+    """Raise ConfigError, naming the extra to install, unless every module can be imported.
+
+    extra: the one that the command at hand belongs to; None: the one that brings the module.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            name = extra or _EXTRAS[module]
+            raise ConfigError(
+                f'{_NAMES.get(module, module)} is not installed: pip install "acml-search[{name}]"'
+            )
