@@ -73,6 +73,6 @@ def _trunk(card: ModelCard) -> str:
 
 def key_of_cell(way: Way, head: str, rows: str, asked: PropertySet, split: str, seed: int) -> str:
     """What a cell's predictions depend on: the system, the head's code, the rows, the split, the seed."""
-    heads = "" if head == "own" else code_of(head)
+    heads = "" if head == "own" else code_of("heads")
     drawn = ANY if head in ONCE else str(seed)
     return key_of(way.depends, head, heads, rows, asked.task, asked.metric, split, drawn)
