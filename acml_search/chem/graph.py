@@ -11,7 +11,7 @@ first time a code is met, the atom itself is asked for its properties, so nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rdkit import Chem
@@ -19,7 +19,7 @@ from rdkit.Chem import rdCIPLabeler, rdMolDescriptors, rdqueries
 
 FEATURISER_VERSION = 1
 
-# Columns of `MolGraph.atoms` and the number of values each can take.
+# Columns of `MolGraph.x` and the number of values each can take.
 ATOM_COLUMNS: dict[str, int] = {
     "element": 120,  # atomic number; 0 never occurs (dummy atoms are refused earlier)
     "degree": 9,  # heavy neighbours, 8 = 8 or more
@@ -50,27 +50,55 @@ _ORDER_CODE[[2, 3, 4, 6]] = [0, 1, 2, 3]
 
 
 class MolGraph(NamedTuple):
-    """One molecule with n heavy atoms and m directed edges (each bond twice)."""
+    """One molecule with n heavy atoms and m directed edges (each bond twice), in torch_geometric's words."""
 
-    atoms: np.ndarray
+    x: np.ndarray
     """(n, 7) uint8, the columns of `ATOM_COLUMNS`"""
-    edges: np.ndarray
+    edge_index: np.ndarray
     """(2, m) int32, source and target atom, ordered by target"""
-    bonds: np.ndarray
+    edge_attr: np.ndarray
     """(m,) uint8, bond code of each edge"""
+
+    @property  # shim
+    def atoms(self) -> Any:  # shim
+        return self.x  # shim
+
+    @property  # shim
+    def edges(self) -> Any:  # shim
+        return self.edge_index  # shim
+
+    @property  # shim
+    def bonds(self) -> Any:  # shim
+        return self.edge_attr  # shim
 
 
 class GraphBatch(NamedTuple):
     """Several molecules as one disconnected graph: b molecules, N atoms, M edges."""
 
-    atoms: np.ndarray
+    x: np.ndarray
     """(N, 7) uint8"""
-    edges: np.ndarray
+    edge_index: np.ndarray
     """(2, M) int64, source and target atom, ordered by target"""
-    bonds: np.ndarray
+    edge_attr: np.ndarray
     """(M,) int64"""
-    atom_offsets: np.ndarray
+    ptr: np.ndarray
     """(b + 1,) int64, first atom of each molecule, then N"""
+
+    @property  # shim
+    def atoms(self) -> Any:  # shim
+        return self.x  # shim
+
+    @property  # shim
+    def edges(self) -> Any:  # shim
+        return self.edge_index  # shim
+
+    @property  # shim
+    def bonds(self) -> Any:  # shim
+        return self.edge_attr  # shim
+
+    @property  # shim
+    def atom_offsets(self) -> Any:  # shim
+        return self.ptr  # shim
 
 
 def featurise(mol: Chem.Mol, *, stereo: bool = True) -> MolGraph:
@@ -119,10 +147,10 @@ def featurise(mol: Chem.Mol, *, stereo: bool = True) -> MolGraph:
 
 def flatten(graph: MolGraph) -> MolGraph:
     """The graph without configuration: what `featurise(mol, stereo=False)` gives."""
-    atoms = graph.atoms.copy()
-    atoms[:, 6] = 0
-    code = graph.bonds % _RING
-    return MolGraph(atoms, graph.edges, np.where(code > 4, graph.bonds - code + 2, graph.bonds))
+    x = graph.x.copy()
+    x[:, 6] = 0
+    code = graph.edge_attr % _RING
+    return MolGraph(x, graph.edge_index, np.where(code > 4, graph.edge_attr - code + 2, graph.edge_attr))
 
 
 def _add_geometry(
@@ -156,15 +184,14 @@ def _learn(mol: Chem.Mol, codes: Sequence[int]) -> None:
 
 def collate(graphs: Sequence[MolGraph]) -> GraphBatch:
     """Join graphs into one batch; atoms and edges keep their order, molecule by molecule."""
-    counts = np.array([len(g.atoms) for g in graphs], np.int64)
-    atom_offsets = np.zeros(len(graphs) + 1, np.int64)
-    np.cumsum(counts, out=atom_offsets[1:])
-    edge_counts = np.array([len(g.bonds) for g in graphs], np.int64)
-    edges = np.concatenate([g.edges for g in graphs], axis=1).astype(np.int64)
-    edges += np.repeat(atom_offsets[:-1], edge_counts)
+    ptr = np.zeros(len(graphs) + 1, np.int64)
+    np.cumsum([len(g.x) for g in graphs], out=ptr[1:])
+    n_edges = np.array([len(g.edge_attr) for g in graphs], np.int64)
+    edge_index = np.concatenate([g.edge_index for g in graphs], axis=1).astype(np.int64)
+    edge_index += np.repeat(ptr[:-1], n_edges)
     return GraphBatch(
-        atoms=np.concatenate([g.atoms for g in graphs]),
-        edges=edges,
-        bonds=np.concatenate([g.bonds for g in graphs]).astype(np.int64),
-        atom_offsets=atom_offsets,
+        x=np.concatenate([g.x for g in graphs]),
+        edge_index=edge_index,
+        edge_attr=np.concatenate([g.edge_attr for g in graphs]).astype(np.int64),
+        ptr=ptr,
     )

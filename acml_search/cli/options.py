@@ -19,6 +19,13 @@ def say_licence(model: str | None) -> str | None:
     return model
 
 
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Where networks run: auto (CUDA where there is one, else the CPU), cpu, cuda or mps.",
+        metavar="auto|cpu|cuda|mps",
+    ),
+]
 FILES = "Files .smi, .csv, .tsv, .sdf, .parquet; spectra .msp, .mgf, .mzML; each also .gz."
 
 Index = Annotated[Path, typer.Argument(help="Folder of the index.", readable=False)]

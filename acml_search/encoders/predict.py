@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from acml_search.chem.graph import MolGraph, collate
+from acml_search.chem.graph import MolGraph
 from acml_search.core.errors import ConfigError
+from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.encoders.card import missing_space
-from acml_search.encoders.model import BATCH, Model
-from acml_search.networks import TensorBatch
+from acml_search.encoders.checkpoint import BATCH, Model
 from acml_search.networks.nmr import Peaks, ShiftHead
 
 _BATCH = 32
@@ -25,22 +23,30 @@ class Predicted(NamedTuple):
     hydrogen), in the order of its graph's atoms.
     """
 
-    atoms: npt.NDArray[np.int64]
+    atoms: Ints
     """(p,) numbers of the atoms in the molecule's graph"""
-    position: npt.NDArray[np.float64]
+    position: Floats
     """(p,) ppm; equivalent atoms have the same but for rounding"""
-    spread: npt.NDArray[np.float64]
+    spread: Floats
     """(p,) ppm, mean absolute error expected (scale of a Laplace distribution)"""
-    present: npt.NDArray[np.float64]
+    present: Floats
     """(p,) probability that a measured spectrum lists the peak"""
+
+
+class Encoded(NamedTuple):
+    """The graph side of n molecules, and the peaks that its NMR spaces predict."""
+
+    vectors: dict[str, Float32s]
+    """space -> (n, d) unit vectors, those of `model.encode_graphs`"""
+    peaks: dict[str, list[Predicted]]
+    """space -> one per molecule"""
 
 
 def predicts_peaks(model: Model, modality: str) -> bool:
     """Has the model a space for `modality` whose graph side predicts peaks?"""
-    return modality in model.spaces and isinstance(model.network.heads[modality], ShiftHead)
+    return modality in model.spaces and isinstance(model.network.head(modality), ShiftHead)
 
 
-@torch.inference_mode()
 def predicted_peaks(model: Model, modality: str, graphs: Sequence[MolGraph]) -> list[Predicted]:
     """One `Predicted` per graph, as `model.featurise` gives them.
 
@@ -49,15 +55,6 @@ def predicted_peaks(model: Model, modality: str, graphs: Sequence[MolGraph]) -> 
     if modality not in model.spaces:
         raise ConfigError(missing_space(model.card, modality))
     return encode_and_predict(model, graphs, (), (modality,), batch=_BATCH).peaks[modality]
-
-
-class Encoded(NamedTuple):
-    """The graph side of n molecules, and what its NMR spaces predicted on the way."""
-
-    vectors: dict[str, npt.NDArray[np.float32]]
-    """space -> (n, d) unit vectors, those of `model.encode_graphs`"""
-    peaks: dict[str, list[Predicted]]
-    """space -> one per molecule"""
 
 
 @torch.inference_mode()
@@ -69,43 +66,41 @@ def encode_and_predict(
     *,
     batch: int = BATCH,
 ) -> Encoded:
-    """Graph vectors in `spaces`, and the peaks that those in `predicted` predict, one pass of the trunk for
-    all, `batch` molecules at once.
+    """Graph vectors in `spaces`, and the peaks that the spaces `predicted` predict, in one pass of the trunk
+    for all, `batch` molecules at once.
 
     Raises `ConfigError` where a space of `predicted` predicts no peaks.
     """
     for name in predicted:
         if not predicts_peaks(model, name):
             raise ConfigError(f"the space {name} of the model {model.card.name} predicts no peaks")
-    network = model.network
-    vectors = {name: np.empty((len(graphs), model.spaces[name].d), np.float32) for name in spaces}
-    found: dict[str, list[Predicted]] = {name: [] for name in predicted}
+    parts: dict[str, list[torch.Tensor]] = {name: [] for name in spaces}
+    peaks: dict[str, list[Predicted]] = {name: [] for name in predicted}
     for start in range(0, len(graphs), batch):
-        joined = collate(graphs[start : start + batch])
-        tensors = TensorBatch.of(joined)
-        states = network.trunk.node_states(tensors)
-        pooled = network.trunk.pool(states, tensors)
+        tensors = model.graph_batch(graphs[start : start + batch])
+        states, pooled = model.network.trunk.states_and_pooled(tensors)
         for name in dict.fromkeys([*spaces, *predicted]):
-            head, tower = network.heads[name], network.tower(name)
-            if name in found:
-                peaks = cast("ShiftHead", head).peaks(states, pooled, tensors)
-                found[name] += _by_molecule(peaks, joined.atom_offsets)
-                embedded = cast("ShiftHead", head).embed(peaks, pooled, tower) if name in vectors else None
+            head, tower = model.network.head(name), model.network.tower(name)
+            if name in peaks:
+                found = cast("ShiftHead", head).peaks(states, pooled, tensors)
+                peaks[name] += _by_molecule(found, tensors.ptr)
+                if name in parts:
+                    parts[name].append(cast("ShiftHead", head).embed(found, pooled, tower))
             else:
-                embedded = head(states, pooled, tensors, tower)
-            if embedded is not None:
-                vectors[name][start : start + len(embedded)] = embedded.numpy()
-    return Encoded(vectors, found)
+                parts[name].append(head(states, pooled, tensors, tower))
+    empty = {name: torch.zeros(0, model.spaces[name].d) for name in spaces}
+    vectors = {
+        name: torch.cat(several or [empty[name]]).float().cpu().numpy() for name, several in parts.items()
+    }
+    return Encoded(vectors, peaks)
 
 
-def _by_molecule(peaks: Peaks, offsets: npt.NDArray[np.int64]) -> Iterator[Predicted]:
-    """The peaks of a batch apart; `offsets` (b + 1,): where each molecule's atoms begin, and the end."""
-    ends = np.searchsorted(peaks.graph_of.numpy(), np.arange(len(offsets)))
-    atoms = peaks.atoms.numpy()
-    values = [
-        x.double().numpy() for x in (peaks.position, peaks.spread, torch.sigmoid(peaks.present.double()))
-    ]
-    for graph, first in enumerate(offsets[:-1].tolist()):
-        mine = slice(int(ends[graph]), int(ends[graph + 1]))
-        position, spread, present = (x[mine] for x in values)
-        yield Predicted(atoms[mine] - first, position, spread, present)
+def _by_molecule(peaks: Peaks, ptr: torch.Tensor) -> Iterator[Predicted]:
+    """The peaks of each molecule of a batch; `ptr` (b + 1,): first atom of each molecule, then all."""
+    ends = torch.searchsorted(peaks.graph_of, torch.arange(len(ptr), device=ptr.device)).tolist()
+    atoms, first = peaks.atoms.cpu().numpy(), ptr.tolist()
+    position, spread, present = (x.cpu().double() for x in (peaks.position, peaks.spread, peaks.present))
+    arrays = position.numpy(), spread.numpy(), torch.sigmoid(present).numpy()
+    for graph in range(len(ptr) - 1):
+        mine = slice(ends[graph], ends[graph + 1])
+        yield Predicted(atoms[mine] - first[graph], *(values[mine] for values in arrays))

@@ -52,17 +52,14 @@ class PygPipeline:
         return [torch.cat(vectors).numpy() for vectors in found]
 
     def _batch(self, batch: Any) -> Any:
-        import torch
-
         from acml_search.networks import TensorBatch
 
         _, stereo, conjugated = self._sizes
         kind = batch.edge_attr
         return TensorBatch(
-            nodes=batch.x,
-            source=batch.edge_index[0],
-            target=batch.edge_index[1],
-            links=(kind[:, 0] * stereo + kind[:, 1]) * conjugated + kind[:, 2],
-            graph_of=batch.batch,
-            sizes=torch.bincount(batch.batch, minlength=batch.num_graphs),
+            x=batch.x,
+            edge_index=batch.edge_index,
+            edge_attr=(kind[:, 0] * stereo + kind[:, 1]) * conjugated + kind[:, 2],
+            batch=batch.batch,
+            ptr=batch.ptr,
         )

@@ -1,30 +1,45 @@
-"""Torch parts that towers, heads and the graph trunk are made of."""
+"""Torch modules that encoders, heads and the graph trunk are made of."""
 
 from acml_search.networks.heads import (
-    Choices,
     Head,
+    Hypotheses,
+    MixtureEncoder,
     PooledHead,
     Projection,
-    Undecided,
-    averaged,
+    placement,
     tensors,
+    weighted_mean,
     width_of,
 )
-from acml_search.networks.memory import Kin, Memory, RememberingHead
-from acml_search.networks.trunk import GraphNet, TensorBatch
+from acml_search.networks.heads import Hypotheses as Choices  # shim
+from acml_search.networks.heads import MixtureEncoder as Undecided  # shim
+from acml_search.networks.heads import weighted_mean as averaged  # shim
+from acml_search.networks.memory import KNNMemory, MemoryAugmentedHead, SimilarityHead
+from acml_search.networks.memory import KNNMemory as Memory  # shim
+from acml_search.networks.memory import MemoryAugmentedHead as RememberingHead  # shim
+from acml_search.networks.memory import SimilarityHead as Kin  # shim
+from acml_search.networks.trunk import GraphNet, TensorBatch, current_names
 
 __all__ = [
-    "Choices",
+    "Choices",  # shim
     "GraphNet",
     "Head",
-    "Kin",
-    "Memory",
+    "Hypotheses",
+    "KNNMemory",
+    "Kin",  # shim
+    "Memory",  # shim
+    "MemoryAugmentedHead",
+    "MixtureEncoder",
     "PooledHead",
     "Projection",
-    "RememberingHead",
+    "RememberingHead",  # shim
+    "SimilarityHead",
     "TensorBatch",
-    "Undecided",
-    "averaged",
+    "Undecided",  # shim
+    "averaged",  # shim
+    "current_names",
+    "placement",
     "tensors",
+    "weighted_mean",
     "width_of",
 ]

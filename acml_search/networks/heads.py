@@ -1,4 +1,4 @@
-"""What brings an encoder's vectors into a joint space."""
+"""Projections, and the graph side of a space: what brings an encoder's vectors into a joint space."""
 
 from __future__ import annotations
 
@@ -14,13 +14,27 @@ from acml_search.chem.graph import GraphBatch
 from acml_search.networks.trunk import TensorBatch
 
 
-def tensors(batch: Any) -> Any:
-    """What a modality's `collate` gave, as tensors: a graph batch as `TensorBatch`, any other named tuple of
-    arrays as the same tuple of tensors.
+def tensors(batch: Any, like: nn.Module | None = None) -> Any:
+    """What a modality's `collate` returned as tensors: a graph batch as `TensorBatch`, any other named tuple
+    of arrays as the same tuple of tensors.
+
+    like: the module that will read them; its device, and floats of its precision. Default: CPU, as they are.
     """
+    device, dtype = placement(like) if like is not None else (torch.device("cpu"), None)
     if isinstance(batch, GraphBatch):
-        return TensorBatch.of(batch)
-    return type(batch)(*(torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in batch))
+        return TensorBatch.of(batch, device)
+    return type(batch)(*(_tensor(x, device, dtype) if isinstance(x, np.ndarray) else x for x in batch))
+
+
+def _tensor(array: np.ndarray, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+
+def placement(module: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Device and precision of a module's parameters."""
+    parameter = next(module.parameters())
+    return parameter.device, parameter.dtype
 
 
 def width_of(encoder: nn.Module) -> int:
@@ -39,58 +53,60 @@ class Projection(nn.Module):
         return F.normalize(self.layers(x), dim=1)
 
 
-class Choices(NamedTuple):
-    """What each record of a batch may be, end to end: m choices of n records."""
+class Hypotheses(NamedTuple):
+    """What the n records of a batch may be: m hypotheses, end to end."""
 
     features: Tensor
-    """(m, width) float32"""
+    """(m, width)"""
     records: Tensor
-    """(m,) int64, which record a choice is of; every record has one"""
-    shares: Tensor
-    """(m,) float32, how likely a choice is; those of a record sum to 1"""
+    """(m,) int64, the record of each hypothesis; every record has one"""
+    probabilities: Tensor
+    """(m,); those of a record sum to 1"""
 
 
-class Undecided(nn.Module):
-    """An encoder that takes one record for several things, each by its share. A space averages their unit
-    vectors, not their features: what stands between two of them is itself like neither.
+class MixtureEncoder(nn.Module):
+    """An encoder that reads a record as several weighted hypotheses. A space averages their unit vectors, not
+    their features: a point between two structures is like neither.
     """
 
-    def choices(self, batch: Any) -> Choices:
-        """What the records of a batch may be."""
+    def hypotheses(self, batch: Any) -> Hypotheses:
+        """The hypotheses of a batch's records."""
         raise NotImplementedError
 
     def forward(self, batch: Any) -> Tensor:
         """The mean features: (n, width)."""
-        features, records, shares = self.choices(batch)
-        return averaged(features, records, shares)
+        return weighted_mean(*self.hypotheses(batch))
 
 
-def averaged(vectors: Tensor, records: Tensor, shares: Tensor) -> Tensor:
-    """Means by record of the vectors (m, d) of `Choices`: (n, d)."""
+def weighted_mean(vectors: Tensor, records: Tensor, probabilities: Tensor) -> Tensor:
+    """Means by record of the vectors (m, d) of hypotheses: (n, d)."""
     n = int(records.max()) + 1 if len(records) else 0
-    return vectors.new_zeros(n, vectors.shape[1]).index_add_(0, records, vectors * shares[:, None])
+    weighted = vectors * probabilities[:, None]
+    return vectors.new_zeros(n, vectors.shape[1]).index_add_(0, records, weighted)
 
 
 class Head(nn.Module):
-    """The graph side of a space, in two steps: what it takes from the atoms of a few molecules, while their
-    states are in the processor's cache, and what it makes of that for many, while its weights are.
+    """The graph side of a space, in two stages: one reads the atoms of a few molecules while their states are
+    in the processor's cache, one makes the vectors of many while its weights are.
     """
 
-    def taken(self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch) -> tuple[Tensor, ...]:
-        """All that the second step needs besides the pooled vectors (b, trunk width). `states`: the trunk's,
-        by layer, each (N, width). What was taken from several batches, laid end to end, is what would be
-        taken from all their molecules at once.
+    def node_stage(self, states: Sequence[Tensor], pooled: Tensor, batch: Any) -> tuple[Tensor, ...]:
+        """Per-atom inputs of `graph_stage`; concatenating the outputs of several batches equals the output of
+        the concatenated batch.
+
+        states: the trunk's by layer, each (N, width). pooled: (b, trunk width).
         """
         return ()
 
-    def made(self, taken: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
-        """Unit vectors (b, d) of any number of molecules; `tower`: the space's `Tower`."""
+    def graph_stage(self, nodes: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
+        """Unit vectors (b, d) of any number of molecules.
+
+        nodes: what `node_stage` returned. tower: the space's `Tower`.
+        """
         raise NotImplementedError
 
-    def forward(
-        self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch, tower: nn.Module
-    ) -> Tensor:
-        return self.made(self.taken(states, pooled, batch), pooled, tower)
+    def forward(self, states: Sequence[Tensor], pooled: Tensor, batch: Any, tower: nn.Module) -> Tensor:
+        return self.graph_stage(self.node_stage(states, pooled, batch), pooled, tower)
 
 
 class PooledHead(Head):
@@ -100,5 +116,5 @@ class PooledHead(Head):
         super().__init__()
         self.layers = Projection(d_in, hidden, d).layers
 
-    def made(self, taken: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
+    def graph_stage(self, nodes: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
         return F.normalize(self.layers(pooled), dim=1)

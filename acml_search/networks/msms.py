@@ -14,7 +14,7 @@ from acml_search.chem.masses import PROTON
 
 LONGEST, SHORTEST = 2000.0, 0.004  # Da, periods of the Fourier features
 BIN, BINS = 0.02, 4093
-"""Da of a bin when peaks are laid out, and how many: a prime, so that what wraps round falls apart"""
+"""Da of a bin, and how many: a prime, so that what wraps round falls apart"""
 KERNEL_SCALE = 8.0  # brings the kernel part to the size of the rest
 
 
@@ -114,27 +114,31 @@ class PeakTower(nn.Module):
         self.gate = nn.Linear(width, 1)
         self.direct = 2 * width
         self.width = 2 * width + 2 * kernel
-        self.n_lines = 2 * BINS
+        self.n_bins = 2 * BINS
 
-    def lines(self, batch: Any) -> Tensor:
+    n_lines = property(lambda self: self.n_bins)  # shim
+
+    def binned(self, batch: Any) -> Tensor:
         """Root intensities by m/z and by neutral loss, each peak shared by the two bins it lies between:
         (n, 2 * BINS)."""
         there = batch.mzs > 0
         known = (batch.precursor > 0)[:, None] & there
         loss = batch.precursor[:, None] - batch.mzs
-        laid = batch.mzs.new_zeros(len(there), 2 * BINS)
+        binned = batch.mzs.new_zeros(len(there), 2 * BINS)
         for masses, counted, first in ((batch.mzs, there, 0), (loss, known & (loss >= 0), BINS)):
             place = masses.clamp(min=0) / BIN
             left = place.floor()
             for bins, share in ((left, 1 - (place - left)), (left + 1, place - left)):
-                laid.scatter_add_(1, first + bins.long() % BINS, batch.intensities * share * counted)
-        return laid
+                binned.scatter_add_(1, first + bins.long() % BINS, batch.intensities * share * counted)
+        return binned
+
+    lines = binned  # shim
 
     def forward(self, batch: Any) -> Tensor:
         there = batch.mzs > 0
-        sample = torch.arange(len(there)).repeat_interleave(there.sum(dim=1))
+        sample = torch.arange(len(there), device=there.device).repeat_interleave(there.sum(dim=1))
         mzs, intensities, precursor = batch.mzs[there], batch.intensities[there], batch.precursor
-        known = (precursor > 0).float()
+        known = (precursor > 0).to(mzs.dtype)
         loss = (precursor[sample] - mzs) * known[sample]
         scalars = torch.stack([intensities, intensities.square(), known[sample]], dim=-1)
         peaks = self.peaks(torch.cat([self.fourier(mzs), self.fourier(loss), scalars], dim=-1))
@@ -149,7 +153,7 @@ class PeakTower(nn.Module):
         is_ion = is_ion[there]
         x = peaks.new_empty(len(is_ion), peaks.shape[1])
         x[is_ion], x[~is_ion] = ion, peaks
-        bias = torch.zeros(there.shape, dtype=x.dtype).masked_fill_(~there, -torch.inf)[:, None, None]
+        bias = x.new_zeros(there.shape).masked_fill_(~there, -torch.inf)[:, None, None]
         for block in self.blocks:
             x = block(x, there, bias)
         ion, peaks = x[is_ion], x[~is_ion]
@@ -159,7 +163,7 @@ class PeakTower(nn.Module):
             return out
         weights = F.softplus(self.gate(peaks)) * intensities[:, None]
         if self.charged:  # positive ions carry a proton more than the neutral piece, negative ones less
-            mzs = mzs - PROTON * (1.0 - 2.0 * (batch.tokens[:, 1] == 2).float())[sample]
+            mzs = mzs - PROTON * (1.0 - 2.0 * (batch.tokens[:, 1] == 2).to(mzs.dtype))[sample]
         cosines, sines = self.kernel(mzs)
         seen = _total(weights * torch.cat([cosines, sines], dim=1), sample, len(there))
         return torch.cat([out, KERNEL_SCALE * F.normalize(seen, dim=1)], dim=1)

@@ -9,14 +9,13 @@ kept blurred to several widths, and the expected phi of a peak of spread s is re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search.networks.heads import Head
-from acml_search.networks.trunk import TensorBatch
 
 ELEMENT, HYDROGENS = 0, 3  # columns of a graph's atoms
 CARBON = 6
@@ -77,23 +76,27 @@ class ShiftTower(nn.Module):
         self.phi = nn.Sequential(nn.Linear(self.features.shape[1], 256), nn.ReLU(), nn.Linear(256, curve))
         self.mlp = nn.Sequential(nn.Linear(curve + 1, hidden), nn.ReLU(), nn.Linear(hidden, width))
         self.width = width
-        self._kept: Tensor | None = None
+        self._cached: Tensor | None = None
 
     def table(self) -> Tensor:
-        """(1 + BLURS, n_grid, curve): phi over the grid, sharp and blurred. Kept while frozen."""
-        if self._kept is not None:
-            return self._kept
+        """(1 + BLURS, n_grid, curve): phi over the grid, sharp and blurred. Cached while frozen."""
+        if self._cached is not None:
+            return self._cached
         table = self.mixing @ self.phi(self.features)
         learning = torch.is_grad_enabled() and table.requires_grad
         if not learning and not self.training:
-            self._kept = table.detach().clone()
+            self._cached = table.detach().clone()
         return table
 
     def train(self, mode: bool = True) -> ShiftTower:
-        """As in torch; the kept table is dropped, for the weights may change."""
-        self._kept = None
+        """As in torch; the cached table is dropped, for the weights may change."""
+        self._cached = None
         super().train(mode)
         return self
+
+    def _apply(self, *arguments: Any, **named: Any) -> ShiftTower:
+        self._cached = None  # it belongs to the device and precision that the weights leave
+        return cast("ShiftTower", super()._apply(*arguments, **named))
 
     def forward(self, batch: ShiftBatch) -> Tensor:
         at, part = self._split(self._place(batch.positions))
@@ -172,14 +175,14 @@ class ShiftHead(Head):
             nn.init.zeros_(last.bias)
             self.direct = nn.Sequential(nn.Linear(trunk_width, hidden), nn.ReLU(), last)
 
-    def peaks(self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch) -> Peaks:
+    def peaks(self, states: Sequence[Tensor], pooled: Tensor, batch: Any) -> Peaks:
         """What each atom of the nucleus shows."""
         chosen = (
-            batch.nodes[:, ELEMENT] == CARBON if self.nucleus == "C" else batch.nodes[:, HYDROGENS] > 0
+            batch.x[:, ELEMENT] == CARBON if self.nucleus == "C" else batch.x[:, HYDROGENS] > 0
         ).nonzero()[:, 0]
-        graph_of = batch.graph_of[chosen]
+        graph_of = batch.batch[chosen]
         # The pooled sum over sqrt(n), once more over sqrt(n), is the mean.
-        mean = pooled / batch.sizes.to(pooled.dtype).sqrt().unsqueeze(1)
+        mean = pooled / batch.ptr.diff().to(pooled.dtype).sqrt().unsqueeze(1)
         hidden = F.linear(mean, self.context.weight, self.local.bias).index_select(0, graph_of)
         # `local` of the layers side by side is a sum over layers; laying them so would cost a fifth of it.
         parts = self.local.weight.split([state.shape[1] for state in states], dim=1)
@@ -194,15 +197,15 @@ class ShiftHead(Head):
             present=present + 2,
         )
 
-    def taken(self, states: Sequence[Tensor], pooled: Tensor, batch: TensorBatch) -> tuple[Tensor, ...]:
+    def node_stage(self, states: Sequence[Tensor], pooled: Tensor, batch: Any) -> tuple[Tensor, ...]:
         peaks = self.peaks(states, pooled, batch)
         sizes = torch.bincount(peaks.graph_of, minlength=len(pooled))
         return peaks.position, peaks.spread, peaks.present, sizes
 
-    def made(self, taken: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
-        position, spread, present, sizes = taken
-        # Of the molecules' nodes those that show a peak are left.
-        atoms, graph_of = torch.arange(len(position)), torch.arange(len(sizes)).repeat_interleave(sizes)
+    def graph_stage(self, nodes: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
+        position, spread, present, sizes = nodes
+        atoms = torch.arange(len(position), device=position.device)
+        graph_of = torch.arange(len(sizes), device=position.device).repeat_interleave(sizes)
         return self.embed(Peaks(atoms, graph_of, position, spread, present), pooled, tower)
 
     def embed(self, peaks: Peaks, pooled: Tensor, tower: nn.Module) -> Tensor:
@@ -231,10 +234,12 @@ def alike(peaks: Peaks, width: float, reach: int = 5) -> Tensor:
     vector does not depend on rounding; no gradient. Counts up to `reach` neighbours on either side.
     """
     with torch.no_grad():
-        # In double, so that molecules far apart on one axis leave the positions as they are.
-        key, order = (peaks.graph_of.double() * 1e6 + peaks.position.double()).sort()
+        # In double, so that molecules far apart on one axis leave the positions as they are; MPS has none.
+        device = peaks.position.device
+        wide = "cpu" if device.type == "mps" else device
+        key, order = (peaks.graph_of.to(wide).double() * 1e6 + peaks.position.to(wide).double()).sort()
         # The padding holds a window too many: there may be no peaks at all.
         beside = F.pad(key, (reach, reach + 1), value=torch.inf).unfold(0, 2 * reach + 1, 1)
-        apart = (beside[: len(key)] - key.unsqueeze(1)).float() / width
+        apart = (beside[: len(key)] - key.unsqueeze(1)).to(peaks.position.dtype) / width
         count = torch.exp(-apart.square()).sum(dim=1)
-        return torch.empty_like(count).index_copy_(0, order, count)
+        return torch.empty_like(count).index_copy_(0, order, count).to(device)

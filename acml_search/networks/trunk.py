@@ -1,9 +1,14 @@
-"""The graph network: trunk of every model, and tower of modalities that are graphs themselves."""
+"""The graph network: trunk of every model, and encoder of modalities that are graphs themselves.
+
+It trains on torch_geometric's `GINEConv`. Inference runs the same layers with the same parameters in a fused
+pass, about half as long, and needs no torch_geometric.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,106 +18,169 @@ from acml_search.chem.graph import GraphBatch
 
 
 class TensorBatch(NamedTuple):
-    """A `GraphBatch` as tensors, plus what pooling needs: b graphs, N nodes, M directed links."""
+    """A `GraphBatch` as tensors: b graphs, N nodes, M directed edges. Fields as in torch_geometric's `Batch`,
+    which may stand in its place."""
 
-    nodes: Tensor
+    x: Tensor
     """(N, c) int64 categorical columns"""
-    source: Tensor
-    """(M,) int64"""
-    target: Tensor
-    """(M,) int64"""
-    links: Tensor
-    """(M,) int64 link codes"""
-    graph_of: Tensor
+    edge_index: Tensor
+    """(2, M) int64, source and target"""
+    edge_attr: Tensor
+    """(M,) int64 edge codes"""
+    batch: Tensor
     """(N,) int64, the graph each node belongs to"""
-    sizes: Tensor
-    """(b,) int64, nodes per graph"""
+    ptr: Tensor
+    """(b + 1,) int64, first node of each graph, then N"""
+
+    @property  # shim
+    def nodes(self) -> Any:  # shim
+        return self.x  # shim
+
+    @property  # shim
+    def source(self) -> Any:  # shim
+        return self.edge_index[0]  # shim
+
+    @property  # shim
+    def target(self) -> Any:  # shim
+        return self.edge_index[1]  # shim
+
+    @property  # shim
+    def links(self) -> Any:  # shim
+        return self.edge_attr  # shim
+
+    @property  # shim
+    def graph_of(self) -> Any:  # shim
+        return self.batch  # shim
+
+    @property  # shim
+    def sizes(self) -> Any:  # shim
+        return self.ptr.diff()  # shim
 
     @classmethod
-    def of(cls, batch: GraphBatch) -> TensorBatch:
-        sizes = torch.from_numpy(batch.atom_offsets[1:] - batch.atom_offsets[:-1])
-        return cls(
-            nodes=torch.from_numpy(batch.atoms).long(),
-            source=torch.from_numpy(batch.edges[0]),
-            target=torch.from_numpy(batch.edges[1]),
-            links=torch.from_numpy(batch.bonds),
-            graph_of=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
-            sizes=sizes,
-        )
-
-    def part(self, first: int, last: int) -> TensorBatch:
-        """Graphs `first` to `last` (not included) as a batch; nodes and links must be in graph order."""
-        ends = self.sizes.cumsum(0)
-        a = int(ends[first - 1]) if first else 0
-        b = int(ends[last - 1]) if last else 0
-        links = (self.target >= a) & (self.target < b)
-        return TensorBatch(
-            nodes=self.nodes[a:b],
-            source=self.source[links] - a,
-            target=self.target[links] - a,
-            links=self.links[links],
-            graph_of=self.graph_of[a:b] - first,
-            sizes=self.sizes[first:last],
-        )
+    def of(cls, batch: GraphBatch, device: torch.device | str = "cpu") -> TensorBatch:
+        """The arrays as tensors on `device`."""
+        x, edge_index, edge_attr, ptr = (torch.from_numpy(array).to(device) for array in batch)
+        graphs = torch.arange(len(ptr) - 1, device=ptr.device)
+        return cls(x.long(), edge_index, edge_attr, graphs.repeat_interleave(ptr.diff()), ptr)
 
 
 class GraphNet(nn.Module):
-    """GIN with link features (GINE; Xu et al. 2019, Hu et al. 2020), residual, all layers kept.
+    """GIN with edge features (GINE; Xu et al. 2019, Hu et al. 2020), residual, all layers kept.
 
-    One layer: h = x + sum over links of relu(x_source + e_link); x <- x + MLP(norm(h)). The output
-    concatenates every layer's node sum over sqrt(n) (jumping knowledge, Xu et al. 2018), so size is seen
-    but does not swamp the rest. Shapes: `TensorBatch` -> (b, layers * width).
+    One layer: x <- x + MLP(norm(x + sum over edges of relu(x_source + e_edge))). The output concatenates
+    every layer's node sum over sqrt(n) (jumping knowledge, Xu et al. 2018), so size counts but does not swamp
+    the rest.
+
+    columns: number of values of each node column. n_links: number of edge codes.
+    `TensorBatch` (or torch_geometric's `Batch`) of b graphs -> (b, layers * width).
     """
 
     def __init__(self, columns: Sequence[int], n_links: int, width: int, hidden: int, layers: int) -> None:
         super().__init__()
-        offsets = torch.tensor([0, *columns[:-1]]).cumsum(0)
         self.offsets: Tensor
-        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("offsets", torch.tensor([0, *columns[:-1]]).cumsum(0), persistent=False)
         self.embed = nn.EmbeddingBag(sum(columns), width, mode="sum")
         self.links = nn.ModuleList(nn.Embedding(n_links, width) for _ in range(layers))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(layers))
-        self.mlps = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
-            for _ in range(layers)
-        )
+        self.convs = nn.ModuleList(_Convolution(width, hidden) for _ in range(layers))
         self.width = layers * width
 
-    def forward(self, batch: TensorBatch) -> Tensor:
-        return self.pool(self.node_states(batch), batch)
+    def forward(self, batch: Any) -> Tensor:
+        return self.states_and_pooled(batch)[1]
 
-    def node_states(self, batch: TensorBatch) -> list[Tensor]:
-        """Every layer's node states, each (N, width)."""
-        x = self.embed(batch.nodes + self.offsets)
-        # A message's two rows, of one table, are added as they are read: the many messages are written once.
-        rows = torch.stack([batch.source, batch.links + len(x)], dim=1)
+    def states_and_pooled(self, batch: Any) -> tuple[list[Tensor], Tensor]:
+        """Node states by layer, each (N, width), and their pooled vectors (b, layers * width)."""
+        states = self.node_states(batch)
+        return states, self.pool(states, batch)
+
+    def node_states(self, batch: Any) -> list[Tensor]:
+        """Every layer's node states, each (N, width): by `GINEConv` in training, else by the fused pass."""
+        return self.message_passing(batch) if self.training else self.fused(batch)
+
+    def message_passing(self, batch: Any) -> list[Tensor]:
+        """Node states by torch_geometric's `GINEConv`."""
+        if isinstance(self.convs[0], _Convolution):
+            self.convs = nn.ModuleList(_gine_conv(cast("nn.Module", conv.nn)) for conv in self.convs)
+        x = self.embed(batch.x + self.offsets)
         states = []
-        for link, norm, mlp in zip(self.links, self.norms, self.mlps, strict=True):
-            table = torch.cat([x, cast("nn.Embedding", link).weight])
-            message = torch.relu_(F.embedding_bag(rows, table, mode="sum"))
-            h = x.index_add(0, batch.target, message)
-            x = x + mlp(norm(h))
+        for link, conv in zip(self.links, self.convs, strict=True):
+            x = x + conv(x, batch.edge_index, link(batch.edge_attr))
             states.append(x)
         return states
 
-    def pool(self, states: Sequence[Tensor], batch: TensorBatch) -> Tensor:
+    def fused(self, batch: Any) -> list[Tensor]:
+        """Node states, the two rows of a message (its source's state and its edge's embedding) read from one
+        table and added in one step, so that the many messages are written once."""
+        x = self.embed(batch.x + self.offsets)
+        source, target = batch.edge_index
+        rows = torch.stack([source, batch.edge_attr + len(x)], dim=1)
+        states = []
+        for link, conv in zip(self.links, self.convs, strict=True):
+            table = torch.cat([x, cast("nn.Embedding", link).weight])
+            messages = torch.relu_(F.embedding_bag(rows, table, mode="sum"))
+            x = x + cast("nn.Module", conv.nn)(x.index_add(0, target, messages))
+            states.append(x)
+        return states
+
+    def pool(self, states: Sequence[Tensor], batch: Any) -> Tensor:
         """Sum of the nodes of each graph over sqrt(n), layers side by side: (b, layers * width)."""
         stacked = torch.cat(list(states), dim=1)
-        summed = stacked.new_zeros(len(batch.sizes), stacked.shape[1])
-        summed.index_add_(0, batch.graph_of, stacked)
-        return summed / batch.sizes.to(stacked.dtype).sqrt().unsqueeze(1)
+        sizes = batch.ptr.diff()
+        summed = stacked.new_zeros(len(sizes), stacked.shape[1]).index_add_(0, batch.batch, stacked)
+        return summed / sizes.to(stacked.dtype).sqrt().unsqueeze(1)
 
     def fold(self) -> None:
-        """Merge each normalisation into the linear map after it. For inference only: same result, less
-        work."""
-        for i, (norm, mlp) in enumerate(zip(self.norms, self.mlps, strict=True)):
+        """Merge each normalisation into the linear map after it: same numbers, less work. Inference only."""
+        for conv in self.convs:
+            layers = cast("nn.Sequential", conv.nn)
+            norm, first = layers[0], cast("nn.Linear", layers[1])
             if not isinstance(norm, nn.BatchNorm1d):
                 continue
-            first = cast("nn.Linear", cast("nn.Sequential", mlp)[0])
             mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
             with torch.no_grad():
                 gain = norm.weight / torch.sqrt(variance + norm.eps)
-                shift = norm.bias - mean * gain
-                first.bias.add_(first.weight @ shift)
+                first.bias.add_(first.weight @ (norm.bias - mean * gain))
                 first.weight.mul_(gain)
-            self.norms[i] = nn.Identity()
+            layers[0] = nn.Identity()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        renamed = current_names({k: state_dict.pop(k) for k in list(state_dict) if k.startswith(prefix)})
+        state_dict.update(renamed)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+class _Convolution(nn.Module):
+    """The parameters of a `GINEConv`, under its names, without torch_geometric."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.nn = nn.Sequential(
+            nn.BatchNorm1d(width), nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width)
+        )
+
+
+def _gine_conv(layers: nn.Module) -> nn.Module:
+    """torch_geometric's `GINEConv` with eps 0 over `layers`."""
+    from torch_geometric.nn import GINEConv
+
+    conv: nn.Module = GINEConv(nn.Identity())  # it would initialise the layers it is given
+    conv.nn = layers
+    del conv.eps  # a number, not a buffer: checkpoints are the same with and without torch_geometric
+    setattr(conv, "eps", 0.0)  # noqa: B010
+    return conv
+
+
+_EARLIER_NAMES = (
+    (re.compile(r"(^|\.)norms\.(\d+)\."), r"\1convs.\2.nn.0."),
+    (re.compile(r"(^|\.)mlps\.(\d+)\.0\."), r"\1convs.\2.nn.1."),
+    (re.compile(r"(^|\.)mlps\.(\d+)\.2\."), r"\1convs.\2.nn.3."),
+)
+
+
+def current_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a checkpoint under today's parameter names; those of version 0.1 are renamed."""
+    renamed = {}
+    for name, value in weights.items():
+        for earlier, now in _EARLIER_NAMES:
+            name = earlier.sub(now, name)
+        renamed[name] = value
+    return renamed

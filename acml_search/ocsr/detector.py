@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from acml_search.networks import placement
 from acml_search.ocsr.assemble import MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
 from acml_search.ocsr.hypotheses import FAINT, NOTHING, Seen
 
@@ -101,18 +102,18 @@ class Recogniser(nn.Module):
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures (b, 1, H, W) float32, ink 0 to 1, sides multiples of 16 -> features (b, H/8, W/8, c) and
         points (b, H/8, W/8, 3), both float32."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(pictures.device.type, torch.bfloat16):
             fine = self.stem(pictures.contiguous(memory_format=torch.channels_last))
             merged = self.merge(fine + self.up(self.down(fine)))
             points = self.points(merged)
-        return merged.permute(0, 2, 3, 1).float(), points.permute(0, 2, 3, 1).float()
+        return merged.permute(0, 2, 3, 1).to(pictures.dtype), points.permute(0, 2, 3, 1).to(pictures.dtype)
 
     def spell(self, pictures: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
         """Logits of symbol, hydrogens and charge, side by side, from the pixels around points alone."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(pictures.device.type, torch.bfloat16):
             near = windows(pictures, picture, xy * SHARP).contiguous(memory_format=torch.channels_last)
             read: Tensor = self.letters(near)
-        return read.float()
+        return read.to(pictures.dtype)
 
     def atoms(
         self, features: Tensor, picture: Tensor, xy: Tensor, spelled: Tensor
@@ -155,9 +156,9 @@ class Ruler(nn.Module):
         )
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(pictures.device.type, torch.bfloat16):
             out = self.layers(pictures.contiguous(memory_format=torch.channels_last))
-        return out[:, 0].float(), out[:, 1].float()
+        return out[:, 0].to(pictures.dtype), out[:, 1].to(pictures.dtype)
 
 
 def measure(length: Tensor, say: Tensor) -> Tensor:
@@ -186,8 +187,12 @@ def windows(pictures: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
     h, w = _WINDOW
     wide = F.pad(pictures[:, 0], (w // 2, w // 2, h // 2, h // 2))
     at = xy.round().long()
-    rows = at[:, 1].clamp(0, pictures.shape[2]).view(-1, 1, 1) + torch.arange(h).view(1, -1, 1)
-    columns = at[:, 0].clamp(0, pictures.shape[3]).view(-1, 1, 1) + torch.arange(w).view(1, 1, -1)
+    rows = at[:, 1].clamp(0, pictures.shape[2]).view(-1, 1, 1) + torch.arange(h, device=at.device).view(
+        1, -1, 1
+    )
+    columns = at[:, 0].clamp(0, pictures.shape[3]).view(-1, 1, 1) + torch.arange(w, device=at.device).view(
+        1, 1, -1
+    )
     return wide[picture.view(-1, 1, 1), rows, columns].unsqueeze(1)
 
 
@@ -205,9 +210,9 @@ def peaks(points: Tensor, threshold: float = FAINT) -> tuple[np.ndarray, np.ndar
     if len(xy) > 1:
         # Two peaks nearer than a third of a bond are one atom; the more certain one stays.
         near = torch.cdist(xy, xy) < BOND / 3
-        first = near.float().argmax(dim=1) == torch.arange(len(xy))
+        first = near.float().argmax(dim=1) == torch.arange(len(xy), device=xy.device)
         xy, sure = xy[first], sure[first]
-    return xy.numpy(), sure.numpy()
+    return xy.float().cpu().numpy(), sure.float().cpu().numpy()
 
 
 def near_pairs(xy: np.ndarray, reach: float = REACH * BOND) -> np.ndarray:
@@ -220,21 +225,22 @@ def near_pairs(xy: np.ndarray, reach: float = REACH * BOND) -> np.ndarray:
 @torch.inference_mode()
 def look(network: Recogniser, ink: np.ndarray) -> Seen:
     """What the network sees in one picture, ink (h, w) uint8 with bonds of about 32 pixels."""
-    picture = padded(ink, margin=8 * SHARP, multiple=8 * SHARP)
+    picture = padded(ink, margin=8 * SHARP, multiple=8 * SHARP).to(*placement(network))
     features, points = network(picture)
     xy, sure = peaks(points[0])
     if not len(xy):
         return NOTHING
-    here = torch.from_numpy(xy)
-    one = torch.zeros(len(xy), dtype=torch.long)
+    here = torch.from_numpy(xy).to(picture)
+    one = torch.zeros(len(xy), dtype=torch.long, device=here.device)
     spelled = network.spell(picture, one, here)
     symbols, hydrogens, charges = (
-        logits.log_softmax(dim=1).numpy() for logits in network.atoms(features, one, here, spelled)
+        logits.log_softmax(dim=1).float().cpu().numpy()
+        for logits in network.atoms(features, one, here, spelled)
     )
     pairs = near_pairs(xy)
     start, end = here[torch.from_numpy(pairs[:, 0])], here[torch.from_numpy(pairs[:, 1])]
-    orders = network.bonds(features, torch.zeros(len(pairs), dtype=torch.long), start, end)
-    chances = orders.log_softmax(dim=1).numpy()
+    orders = network.bonds(features, one.new_zeros(len(pairs)), start, end)
+    chances = orders.log_softmax(dim=1).float().cpu().numpy()
     # Of pairs that are clearly no bond there are many, and they say little.
     open_ = chances[:, 0] < np.log(0.99)
     return Seen(xy, sure, symbols, hydrogens, charges, pairs[open_], chances[open_])

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from acml_search.chem.graph import MolGraph, collate
+from acml_search.chem.smiles import N_LINK_CODES, SYMBOL_COLUMNS, linked_symbols
 from acml_search.core.errors import InvalidRecord
-from acml_search.modalities.smiles import N_LINK_CODES, SYMBOL_COLUMNS, Smiles
-from acml_search.networks.heads import Choices, Undecided
+from acml_search.networks.heads import Hypotheses, MixtureEncoder, placement
 from acml_search.networks.trunk import GraphNet, TensorBatch
 from acml_search.ocsr.assemble import assemble
 from acml_search.ocsr.detector import (
@@ -70,11 +70,11 @@ class Reading(NamedTuple):
     """SMILES that the picture may show and their probabilities, the likeliest first"""
 
 
-class PictureReader(Undecided):
+class PictureReader(MixtureEncoder):
     """The frozen encoder of pictures: ruler, recogniser and a copy of the SMILES encoder.
 
-    `choices` takes a batch as `modalities.image.Image.collate` makes it, tensors in place of arrays: `pixels`
-    (P,) uint8, all pictures end to end, and `shapes` (n, 2) int64. A picture's vector does not depend on the
+    `hypotheses` takes a batch as `modalities.image.Image.collate` makes it: `pixels` (P,) uint8, all pictures
+    end to end, and `shapes` (n, 2) int64. A picture's vector does not depend on the
     others of its batch.
     """
 
@@ -101,14 +101,13 @@ class PictureReader(Undecided):
         self._kept = OrderedDict[bytes, Reading]()
         return super().train(mode)
 
-    def choices(self, batch: Any) -> Choices:
+    def hypotheses(self, batch: Any) -> Hypotheses:
         """The likely readings of each picture; zeros where no atom was found."""
-        reader = Smiles()
         graphs, places = [], []
         records: list[int] = []
         shares: list[float] = []
         for row, ink in enumerate(pictures(batch)):
-            readable = [(self._graph(reader, smiles), share) for smiles, share in self.read(ink).shares]
+            readable = [(self._graph(smiles), share) for smiles, share in self.read(ink).shares]
             known = [(graph, share) for graph, share in readable if graph is not None]
             total = sum(share for _, share in known)
             for graph, share in known:
@@ -119,15 +118,20 @@ class PictureReader(Undecided):
             if not known:
                 records.append(row)
                 shares.append(1.0)
-        features = torch.zeros(len(records), self.width)
+        device, dtype = placement(self)
+        features = torch.zeros(len(records), self.width, device=device, dtype=dtype)
         if graphs:
-            features[places] = self.smiles(TensorBatch.of(collate(graphs)))
-        return Choices(features, torch.tensor(records, dtype=torch.int64), torch.tensor(shares))
+            features[places] = self.smiles(TensorBatch.of(collate(graphs), device))
+        return Hypotheses(
+            features,
+            torch.tensor(records, dtype=torch.int64, device=device),
+            torch.tensor(shares, device=device, dtype=dtype),
+        )
 
     @staticmethod
-    def _graph(reader: Smiles, smiles: str) -> MolGraph | None:
+    def _graph(smiles: str) -> MolGraph | None:
         try:
-            return reader.read(smiles)
+            return linked_symbols(smiles)
         except InvalidRecord:  # no atom was found, or more than a SMILES may have
             return None
 
@@ -234,13 +238,13 @@ def bond_length(ruler: Ruler, ink: np.ndarray) -> float:
     """Length of the bonds of a picture in pixels."""
     h, w = ink.shape
     scale = min(RULER_SIDE / np.sqrt(h * w), 640 / max(h, w))
-    length, say = ruler(padded(resized(ink, scale)))
+    length, say = ruler(padded(resized(ink, scale)).to(*placement(ruler)))
     return 8.0 * float(measure(length[0], say[0]).exp()) / scale
 
 
 def pictures(batch: Any) -> list[np.ndarray]:
     """The pictures of a batch, each (h, w) uint8."""
-    shapes = np.asarray(batch.shapes)
+    shapes = np.asarray(batch.shapes.cpu() if isinstance(batch.shapes, torch.Tensor) else batch.shapes)
     ends = np.concatenate([[0], np.cumsum(shapes[:, 0] * shapes[:, 1])])
-    pixels = np.asarray(batch.pixels)
+    pixels = np.asarray(batch.pixels.cpu() if isinstance(batch.pixels, torch.Tensor) else batch.pixels)
     return [pixels[a:b].reshape(h, w) for a, b, (h, w) in zip(ends, ends[1:], shapes, strict=False)]

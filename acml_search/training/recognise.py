@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
+from acml_search.networks import current_names
 from acml_search.ocsr.depict import Drawing, draw
 from acml_search.ocsr.detector import (
     RULER_SIDE,
@@ -246,7 +247,7 @@ def _start(model: Reader, directory: Path) -> None:
     path = directory / "encoder.safetensors"
     if not path.exists():
         raise ConfigError(f"{path} does not exist; `initial` names a directory with an earlier result")
-    weights = {name.removeprefix("encoder."): value for name, value in load_file(path).items()}
+    weights = {name.removeprefix("encoder."): value for name, value in current_names(load_file(path)).items()}
     own = model.state_dict()
     weights = {name: value for name, value in weights.items() if name in own}
     name = "recogniser.stem.1.0.weight"

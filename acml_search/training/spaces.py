@@ -19,6 +19,7 @@ from acml_search.encoders.card import ModelCard
 from acml_search.encoders.model import DualEncoder, save_model
 from acml_search.encoders.seen import write_training_list
 from acml_search.modalities.shift_list import ShiftModality
+from acml_search.networks import current_names
 from acml_search.training.align import Aligner, AlignTask, Stream
 from acml_search.training.config import TrainingConfig, read_config
 from acml_search.training.corpus import Corpus
@@ -155,7 +156,7 @@ def _start(config: TrainingConfig, model: Aligner, learned: dict[str, dict[str, 
         return
     known = model.network.state_dict()
     fixed = {name for name, parameter in model.network.named_parameters() if not parameter.requires_grad}
-    given = load_file(config.root / config.data["start"])
+    given = current_names(load_file(config.root / config.data["start"]))
     used = {
         k: v
         for k, v in given.items()

@@ -16,7 +16,7 @@ from rdkit import Chem
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import CheckpointError, ConfigError, UnknownModality
 from acml_search.encoders.card import digest_of, list_models, read_card
-from acml_search.encoders.model import Model, load_model
+from acml_search.encoders.checkpoint import Model, load_model
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_how_many_go_together_does_not_show(tmp_path: Path, monkeypatch: pytest.
     import torch
 
     from acml_search import modalities
-    from acml_search.encoders import model as module
+    from acml_search.encoders import checkpoint as module
 
     torch.manual_seed(5)
     sides = {"head": {"hidden": 16, "d": 16}, "projection": {"hidden": 16, "d": 16}}
@@ -76,9 +76,9 @@ def test_how_many_go_together_does_not_show(tmp_path: Path, monkeypatch: pytest.
     five = load_model(tmp_path)
     graphs = [five.featurise(parse(smiles)[0]) for smiles in MOLECULES]
     alone = [five.encode_graphs([graph]) for graph in graphs]
-    for batch, gathered in ((module.BATCH, module.GATHERED), (3, 7), (4, 4)):
+    for batch, gathered in ((module.BATCH, module.GRAPH_STAGE_BATCH), (3, 7), (4, 4)):
         monkeypatch.setattr(module, "BATCH", batch)
-        monkeypatch.setattr(module, "GATHERED", gathered)
+        monkeypatch.setattr(module, "GRAPH_STAGE_BATCH", gathered)
         found = five.encode_graphs(graphs)
         for name in names:
             assert np.abs(found[name] - np.concatenate([one[name] for one in alone])).max() < 1e-5
@@ -90,7 +90,7 @@ def test_folding_normalisation_changes_nothing(tiny_model: Path, model: Model) -
     from safetensors.torch import load_file
 
     from acml_search.chem.graph import collate, featurise
-    from acml_search.encoders.model import DualEncoder
+    from acml_search.encoders.checkpoint import DualEncoder
     from acml_search.networks import TensorBatch
 
     card = read_card(tiny_model)

@@ -9,7 +9,7 @@ import torch
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError
 from acml_search.encoders import predict as module
-from acml_search.encoders.model import DualEncoder, load_model, save_model
+from acml_search.encoders.checkpoint import DualEncoder, load_model, save_model
 from acml_search.encoders.predict import predicted_peaks, predicts_peaks
 
 SMILES = ["CC(=O)Nc1ccc(O)cc1", "O", "CCO", "c1ccncc1", "CC(C)(C)O"]

@@ -9,7 +9,7 @@ from rdkit import Chem
 from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.encoders.card import list_models
-from acml_search.encoders.model import Model, load_model
+from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.library.read import default_library, open_library
 
 

@@ -11,38 +11,39 @@ import pytest
 
 from acml_search.core.errors import CheckpointError
 from acml_search.encoders.card import list_models, read_card
-from acml_search.encoders.seen import FILE, SeenList, training_list, write_training_list
+from acml_search.encoders.training_molecules import (
+    FILE,
+    TrainingMolecules,
+    training_list,
+    write_training_list,
+)
 
 BLOCKS = [f"{i:014d}" for i in range(300)]
-SEEN = SeenList.of(BLOCKS[:200], {"c_nmr": BLOCKS[:20], "lc_ms": [*BLOCKS[10:30], BLOCKS[250]]})
+LIST = TrainingMolecules.of(BLOCKS[:200], {"c_nmr": BLOCKS[:20], "lc_ms": [*BLOCKS[10:30], BLOCKS[250]]})
 
 
 def test_records_and_structures_are_told_apart() -> None:
-    assert len(SEEN) == 201  # a molecule with records counts even where it is no structure of the corpus
-    assert SEEN.any(BLOCKS).sum() == 201
-    assert SEEN.with_records(BLOCKS).sum() == 31
-    assert SEEN.with_records(BLOCKS, "c_nmr").tolist() == [i < 20 for i in range(300)]
-    assert not SEEN.with_records(BLOCKS, "image").any()
-    assert (SEEN.records(BLOCKS[15]), SEEN.records(BLOCKS[15], "lc_ms")) == (True, True)
-    assert (SEEN.records(BLOCKS[5], "lc_ms"), SEEN.structures(BLOCKS[5])) == (False, False)
-    assert (SEEN.records(BLOCKS[100]), SEEN.structures(BLOCKS[100])) == (False, True)
-    assert (SEEN.records(BLOCKS[299]), SEEN.structures(BLOCKS[299])) == (False, False)
-    assert SEEN.counts() == {"molecules": 201, "with_records": 31, "records": {"c_nmr": 20, "lc_ms": 21}}
+    assert len(LIST) == 201  # a molecule with records counts even where it is no structure of the corpus
+    assert LIST.contains(BLOCKS).sum() == 201
+    assert LIST.with_records(BLOCKS).sum() == 31
+    assert LIST.with_records(BLOCKS, "c_nmr").tolist() == [i < 20 for i in range(300)]
+    assert not LIST.with_records(BLOCKS, "image").contains()
+    assert LIST.counts() == {"molecules": 201, "with_records": 31, "records": {"c_nmr": 20, "lc_ms": 21}}
 
 
-def test_an_empty_list_has_seen_nobody() -> None:
-    empty = SeenList.of([], {})
-    assert not empty.any(BLOCKS).any()
-    assert not empty.with_records(BLOCKS).any()
-    assert SEEN.any([]).tolist() == []
+def test_an_empty_list_contains_nobody() -> None:
+    empty = TrainingMolecules.of([], {})
+    assert not empty.contains(BLOCKS).contains()
+    assert not empty.with_records(BLOCKS).contains()
+    assert LIST.contains([]).tolist() == []
 
 
 def test_the_file_is_small_and_says_the_same() -> None:
-    content = SEEN.to_bytes()
-    assert content == SEEN.to_bytes()
-    again = SeenList.from_bytes(content)
-    assert np.array_equal(again.hashes, SEEN.hashes)
-    assert np.array_equal(again.flags, SEEN.flags)
+    content = LIST.to_bytes()
+    assert content == LIST.to_bytes()
+    again = TrainingMolecules.from_bytes(content)
+    assert np.array_equal(again.hashes, LIST.hashes)
+    assert np.array_equal(again.flags, LIST.flags)
     assert again.modalities == ("c_nmr", "lc_ms")
     assert np.all(np.diff(again.hashes.astype(np.int64)) > 0)
     assert len(content) < 201 * 8 + 1_000
@@ -52,19 +53,19 @@ def test_a_card_names_the_list_and_keeps_its_digest(tiny_model, tmp_path) -> Non
     model = Path(shutil.copytree(tiny_model, tmp_path / "tiny"))
     assert training_list(read_card(model)) is None
     before = read_card(model).digest
-    card = write_training_list(model, SEEN, "by hand")
+    card = write_training_list(model, LIST, "by hand")
     assert card.digest == before
     assert card.data["training_list"]["molecules"] == 201
     assert card.data["training_list"]["made_by"] == "by hand"
     found = training_list(read_card(model))
     assert found is not None
-    assert found.any(BLOCKS).sum() == 201
+    assert found.contains(BLOCKS).sum() == 201
 
 
 def test_a_damaged_or_missing_list_is_a_sentence(tiny_model, tmp_path) -> None:
     model = Path(shutil.copytree(tiny_model, tmp_path / "tiny"))
-    write_training_list(model, SEEN, "by hand")
-    (model / FILE).write_bytes(SEEN.to_bytes()[:-1])
+    write_training_list(model, LIST, "by hand")
+    (model / FILE).write_bytes(LIST.to_bytes()[:-1])
     with pytest.raises(CheckpointError, match="damaged or not that of the card"):
         training_list(read_card(model))
     (model / FILE).unlink()
@@ -81,11 +82,11 @@ def test_a_damaged_or_missing_list_is_a_sentence(tiny_model, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("card", list_models(), ids=lambda card: card.name)
-def test_shipped_models_know_what_they_saw(card) -> None:
+def test_shipped_models_name_their_training_molecules(card) -> None:
     found = training_list(card)
     assert found is not None
-    told = card.data["training_list"]
-    assert {key: told[key] for key in ("molecules", "with_records", "records")} == found.counts()
+    entry = card.data["training_list"]
+    assert {key: entry[key] for key in ("molecules", "with_records", "records")} == found.counts()
     assert len(found) > 500_000
     assert (card.directory / FILE).stat().st_size < 4_000_000
-    assert 20_000 < told["records"]["c_nmr"] < told["with_records"]
+    assert 20_000 < entry["records"]["c_nmr"] < entry["with_records"]

@@ -1,0 +1,329 @@
+"""A trained model: one graph trunk, a projection per space, and the frozen encoders it was aligned with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from rdkit import Chem
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acml_search import modalities
+from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise
+from acml_search.core.errors import CheckpointError, ConfigError
+from acml_search.core.io import atomic
+from acml_search.encoders.card import (
+    CARD_FORMAT,
+    DEFAULT_MODEL,
+    ModelCard,
+    Space,
+    digest_of,
+    missing_space,
+    read_card,
+)
+from acml_search.networks import (
+    GraphNet,
+    Head,
+    KNNMemory,
+    MemoryAugmentedHead,
+    MixtureEncoder,
+    Projection,
+    SimilarityHead,
+    TensorBatch,
+    tensors,
+    weighted_mean,
+    width_of,
+)
+from acml_search.networks.memory import BinnedSpectrum
+
+if TYPE_CHECKING:
+    from acml_search.core.typing import Float32s
+    from acml_search.encoders.predict import Predicted
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+# Node states of small batches stay in the processor's cache: measured fastest at 32 to 128 molecules. The
+# graph stage has small states and large weights, which each batch has to fetch anew.
+BATCH = 64
+GRAPH_STAGE_BATCH = 8 * BATCH
+
+
+class Tower(nn.Module):
+    """A frozen unimodal encoder and the projection into its space, with or without a kNN memory."""
+
+    def __init__(
+        self,
+        modality: str,
+        encoder: dict[str, Any],
+        projection: dict[str, Any],
+        memory: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.modality = modality
+        self.encoder = modalities.get(modality).encoder(**encoder)
+        self.width = width_of(self.encoder)
+        self.projection = Projection(self.width, **projection)
+        self.memory = KNNMemory(cast("BinnedSpectrum", self.encoder).n_bins, **memory) if memory else None
+
+    def forward(self, batch: Any) -> Tensor:
+        if isinstance(self.encoder, MixtureEncoder):
+            features, records, probabilities = self.encoder.hypotheses(batch)
+            return F.normalize(weighted_mean(self.projection(features), records, probabilities), dim=1)
+        vectors: Tensor = self.projection(self.encoder(batch))
+        if self.memory is None:
+            return vectors
+        return self.memory.concat(vectors, cast("BinnedSpectrum", self.encoder).binned(batch))
+
+
+class TrunkOutput(NamedTuple):
+    """The node stage of b molecules."""
+
+    pooled: Tensor
+    """(b, trunk width)"""
+    heads: dict[str, tuple[Tensor, ...]]
+    """space -> what the `node_stage` of its `Head` returned"""
+
+
+class DualEncoder(nn.Module):
+    """All modules of a model, built from its hyper-parameters.
+
+    hyper: `trunk` (width, hidden, layers) and `spaces`: name -> `head`, `encoder`, `projection`, and where
+    there is one `memory` (that of `KNNMemory`, and `hidden` of its `SimilarityHead`).
+    """
+
+    def __init__(self, hyper: dict[str, Any]) -> None:
+        super().__init__()
+        self.trunk = GraphNet(list(ATOM_COLUMNS.values()), N_BOND_CODES, **hyper["trunk"])
+        self.heads = nn.ModuleDict()
+        self.towers = nn.ModuleDict()
+        for name, space in hyper["spaces"].items():
+            memory = dict(space.get("memory") or {})
+            hidden = memory.pop("hidden", 0)
+            self.towers[name] = Tower(name, space["encoder"], space["projection"], memory)
+            head = modalities.get(name).head(self.trunk, self.tower(name), **space["head"])
+            if memory:
+                head = MemoryAugmentedHead(head, SimilarityHead(self.trunk.width, hidden, memory["d"]))
+            self.heads[name] = head
+
+    def tower(self, name: str) -> Tower:
+        """The tower of one space."""
+        return cast("Tower", self.towers[name])
+
+    def head(self, name: str) -> Head:
+        """The graph side of one space."""
+        return cast("Head", self.heads[name])
+
+    def graphs(self, batch: Any, spaces: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Graph side: one pass of the trunk over a `TensorBatch` or torch_geometric's `Batch`, (b, d) unit
+        vectors per space (all of them unless named)."""
+        return self.graph_stage([self.node_stage(batch, spaces)])
+
+    def node_stage(self, batch: Any, spaces: Sequence[str] | None = None) -> TrunkOutput:
+        """The first stage of `graphs`: the trunk, and what reads single atoms."""
+        states, pooled = self.trunk.states_and_pooled(batch)
+        names = self.heads if spaces is None else spaces
+        return TrunkOutput(
+            pooled, {name: self.head(name).node_stage(states, pooled, batch) for name in names}
+        )
+
+    def graph_stage(self, outputs: Sequence[TrunkOutput]) -> dict[str, Tensor]:
+        """The second stage, of one batch or more: unit vectors per space, batch after batch."""
+        pooled = torch.cat([one.pooled for one in outputs])
+        vectors = {}
+        for name in outputs[0].heads:
+            nodes = tuple(
+                torch.cat(parts) for parts in zip(*(one.heads[name] for one in outputs), strict=True)
+            )
+            vectors[name] = self.head(name).graph_stage(nodes, pooled, self.tower(name))
+        return vectors
+
+    taken = node_stage  # shim
+    made = graph_stage  # shim
+
+
+class Model:
+    """A loaded checkpoint, for inference. Inputs go to the device and the precision of `network`, wherever
+    that was moved; vectors come back as float32 arrays."""
+
+    def __init__(self, card: ModelCard, network: DualEncoder) -> None:
+        self.card = card
+        self.network = network
+
+    @property
+    def spaces(self) -> dict[str, Space]:
+        return self.card.spaces
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.network.trunk.offsets.device
+
+    def featurise(self, mol: Chem.Mol) -> MolGraph:
+        """The graph arrays that this model reads: with or without configuration."""
+        return featurise(mol, stereo=self.card.data["hyper"].get("reads_stereo", True))
+
+    def graph_batch(self, graphs: Sequence[MolGraph]) -> TensorBatch:
+        """Graphs as one batch on the network's device."""
+        return TensorBatch.of(collate(graphs), self.device)
+
+    def encode_molecules(self, mols: Sequence[Chem.Mol]) -> dict[str, Float32s]:
+        """Graph side of every space in one pass: name -> (n, d) float32 unit vectors.
+
+        mols: standardised molecules as `chem.molecule.parse` gives them.
+        """
+        return self.encode_graphs([self.featurise(mol) for mol in mols])
+
+    @torch.inference_mode()
+    def encode_graphs(
+        self, graphs: Sequence[MolGraph], spaces: Sequence[str] | None = None
+    ) -> dict[str, Float32s]:
+        """As `encode_molecules`, from graph arrays; `spaces`: those wanted, instead of all."""
+        wanted = list(self.spaces if spaces is None else spaces)
+        out = {name: np.empty((len(graphs), self.spaces[name].d), np.float32) for name in wanted}
+        for start in range(0, len(graphs), GRAPH_STAGE_BATCH):
+            several = graphs[start : start + GRAPH_STAGE_BATCH]
+            outputs = [
+                self.network.node_stage(self.graph_batch(several[low : low + BATCH]), wanted)
+                for low in range(0, len(several), BATCH)
+            ]
+            for name, vectors in self.network.graph_stage(outputs).items():
+                out[name][start : start + len(vectors)] = vectors.cpu().numpy()
+        return out
+
+    def encode_records(self, modality: str, records: Sequence[Any]) -> Float32s:
+        """Record side: (n, d) float32 unit vectors.
+
+        Raises `ConfigError` when the model has no such space, `InvalidRecord` for a record that cannot be
+        read.
+        """
+        reader = modalities.get(modality)
+        return self.encode_items(modality, [reader.read(record) for record in records])
+
+    @torch.inference_mode()
+    def encode_items(self, modality: str, items: Sequence[Any]) -> Float32s:
+        """As `encode_records`, of what the modality's `read` returned."""
+        if modality not in self.spaces:
+            raise ConfigError(missing_space(self.card, modality))
+        reader, tower = modalities.get(modality), self.network.tower(modality)
+        out = np.empty((len(items), self.spaces[modality].d), np.float32)
+        for start in range(0, len(items), BATCH):
+            vectors = tower(tensors(reader.collate(items[start : start + BATCH]), like=tower))
+            out[start : start + len(vectors)] = vectors.cpu().numpy()
+        return out
+
+    def predicts_peaks(self, modality: str) -> bool:
+        """Whether the graph side of the space of `modality` predicts peaks."""
+        from acml_search.encoders.predict import predicts_peaks
+
+        return predicts_peaks(self, modality)
+
+    def predicted_peaks(self, modality: str, graphs: Sequence[MolGraph]) -> list[Predicted]:
+        """The peak that each atom is predicted to show, one `Predicted` per graph of `featurise`.
+
+        Raises `ConfigError` when the model has no such space, or one that predicts no peaks.
+        """
+        from acml_search.encoders.predict import predicted_peaks
+
+        return predicted_peaks(self, modality, graphs)
+
+
+def device_of(name: str) -> torch.device:
+    """The device called `name`, one of `DEVICES`; auto: CUDA where there is one, else the CPU.
+
+    Raises `ConfigError` for another name, or a device that this machine lacks.
+    """
+    if name not in DEVICES:
+        raise ConfigError(f"unknown device {name!r}; known are {', '.join(DEVICES)}")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    elif name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("this machine or this build of torch has no CUDA device; use --device cpu")
+    elif name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("this machine or this build of torch has no MPS device; use --device cpu")
+    return torch.device(name)
+
+
+def load_model(name_or_dir: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Model:
+    """Load a shipped or installed model by name, or a model directory.
+
+    device: see `device_of`. A single question is answered sooner by the CPU than CUDA starts; "auto" pays for
+    many molecules.
+
+    Raises `CheckpointError` when weights are missing, damaged, or not those of the card, `ConfigError` for a
+    device that is not there.
+    """
+    where = device_of(device)
+    card = read_card(name_or_dir)
+    if not card.weights.exists():
+        raise CheckpointError(
+            card.weights, "the weights are missing; copy model.safetensors beside card.json"
+        )
+    if digest_of(card.weights, card.data["hyper"]) != card.digest:
+        raise CheckpointError(
+            card.weights, "the weights are damaged or not those of the card; copy the model again"
+        )
+    try:
+        network = DualEncoder(card.data["hyper"])
+        weights = {name: value.float() for name, value in load_file(card.weights).items()}
+        missing = set(network.load_state_dict(weights, strict=False).missing_keys) - _counters(network)
+        if missing:
+            raise CheckpointError(card.weights, f"the weights lack {min(missing)}; this is another network")
+    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(card.weights, f"the network cannot be rebuilt ({error})") from error
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, GraphNet):
+            module.fold()
+    return Model(card, network.to(where))
+
+
+def save_model(
+    directory: Path,
+    name: str,
+    network: DualEncoder,
+    hyper: dict[str, Any],
+    scales: dict[str, float],
+    about: dict[str, Any],
+    *,
+    half: bool = False,
+) -> ModelCard:
+    """Write `model.safetensors` and `card.json`.
+
+    scales: logit scale of each space. about: everything a card says in words and figures. half: store the
+    weights as float16, half the size; they are computed with as float32 all the same.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    counters = _counters(network)
+    weights = {k: v.detach().contiguous() for k, v in network.state_dict().items() if k not in counters}
+    if half:
+        weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    with atomic(directory / "model.safetensors") as temporary:
+        save_file(weights, temporary)
+    card = {
+        "format": CARD_FORMAT,
+        "name": name,
+        "digest": digest_of(directory / "model.safetensors", hyper),
+        "spaces": {s: {"d": length_of(one), "scale": scales[s]} for s, one in hyper["spaces"].items()},
+        "hyper": hyper,
+        **about,
+    }
+    with atomic(directory / "card.json") as temporary:
+        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return read_card(directory)
+
+
+def length_of(space: dict[str, Any]) -> int:
+    """Length of a space's vectors, from its hyper-parameters."""
+    return int(space["head"]["d"]) + int((space.get("memory") or {}).get("d", 0))
+
+
+def _counters(network: nn.Module) -> set[str]:
+    """Batch-normalisation counters: part of the state, of no meaning for inference."""
+    return {name for name in network.state_dict() if name.endswith("num_batches_tracked")}
