@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from acml_search.index.build import build_index
+    from acml_search.networks.pyg import to_pyg
     from acml_search.search import open_index
     from acml_search.search.encode import encode
     from acml_search.search.hits import Hits
 
 __version__ = "0.1.0"
 
-__all__ = ["Hits", "__version__", "build_index", "encode", "open_index"]
+__all__ = ["Hits", "__version__", "build_index", "encode", "open_index", "to_pyg"]
 
 _HOME = {
     "Hits": "acml_search.search.hits",
     "build_index": "acml_search.index.build",
     "encode": "acml_search.search.encode",
     "open_index": "acml_search.search",
+    "to_pyg": "acml_search.networks.pyg",
 }
 
 

@@ -8,11 +8,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate
+from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise
+from acml_search.chem.molecule import parse
 from acml_search.core.errors import InvalidMolecule
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch, Data
+
+
+def to_pyg(smiles: str) -> Data:
+    """A molecule as torch_geometric's `Data`, standardised as a library is, for `acml_search.encode` or a
+    network of your own.
+
+    `x` (n, 7) int64, the columns of `chem.graph.ATOM_COLUMNS`; `edge_index` (2, m) int64, each bond twice;
+    `edge_attr` (m,) int64 bond codes; `smiles`. Configuration is left out, as the shipped models do.
+
+    Raises `InvalidMolecule`.
+    """
+    mol, _ = parse(smiles)
+    data = to_data(featurise(mol, stereo=False))
+    data.smiles = smiles
+    return data
 
 
 def to_data(graph: MolGraph) -> Data:
@@ -42,13 +58,13 @@ def to_batch(graphs: Sequence[MolGraph]) -> Batch:
     return batch
 
 
-def graphs_of(data: Data) -> list[MolGraph]:
-    """The graphs of a `Data` or `Batch`, edges ordered by target.
+def graphs_of(data: Data | Sequence[Data]) -> list[MolGraph]:
+    """The graphs of a `Data`, a `Batch`, or several `Data`; edges ordered by target.
 
-    Raises `InvalidMolecule` for graphs that `acml_search.to_pyg` could not have made.
+    Raises `InvalidMolecule` for graphs that `to_pyg` could not have made.
     """
-    parts = data.to_data_list() if hasattr(data, "to_data_list") else [data]
-    return [_graph(part, row) for row, part in enumerate(parts)]
+    parts = data.to_data_list() if hasattr(data, "to_data_list") else data
+    return [_graph(part, row) for row, part in enumerate(parts if isinstance(parts, Sequence) else [parts])]
 
 
 def _graph(data: Data, row: int) -> MolGraph:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,27 +16,37 @@ from acml_search.encoders.card import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rdkit import Chem
+    from torch_geometric.data import Data
 
 BATCH = 4096  # molecules held at once
 
 
 def encode(
-    smiles_list: Iterable[str], model: Path | str = DEFAULT_MODEL
+    molecules: Iterable[str] | Data | Sequence[Data],
+    model: Path | str = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """The graph tower's vectors of molecules, standardised as a library is.
+    """The graph encoder's vectors of molecules, standardised as a library is.
 
-    model: name or directory of a checkpoint.
+    molecules: SMILES, or graphs of `acml_search.to_pyg` (a torch_geometric `Data`, `Batch`, or a list).
+    model: name or directory of a checkpoint. device: auto (CUDA where there is one), cpu, cuda or mps.
     Returns for each space of the model a (n, d) float32 array of unit vectors; the similarity of two
     molecules is their inner product.
 
-    Raises InvalidMolecule naming the row (0-based) that cannot be read, or CheckpointError.
+    Raises InvalidMolecule naming the row (0-based) that cannot be read, CheckpointError, or ConfigError.
     """
-    if isinstance(smiles_list, str):
+    if isinstance(molecules, str):
         raise ConfigError("encode takes a list of SMILES, not one; write encode([smiles])")
-    from acml_search.encoders.model import load_model
+    from acml_search.encoders.checkpoint import load_model
 
-    loaded = load_model(model)
-    mols = _parsed(smiles_list)
+    loaded = load_model(model, device)
+    first = molecules[0] if isinstance(molecules, Sequence) and molecules else molecules
+    if hasattr(first, "edge_index"):
+        from acml_search.networks.pyg import graphs_of
+
+        return loaded.encode_graphs(graphs_of(cast("Data", molecules)))
+    mols = _parsed(cast("Iterable[str]", molecules))
     blocks = [loaded.encode_molecules([])]  # no molecules are (0, d), not an error
     while batch := list(islice(mols, BATCH)):
         blocks.append(loaded.encode_molecules(batch))

@@ -70,7 +70,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def memory(records: int = 6, nearest: int = 2, trust: float = 0.0) -> Memory:
     torch.manual_seed(1)
-    made = Memory(n_lines=10, records=records, molecules=records, key=5, d=4, nearest=nearest, guess=7).eval()
+    made = Memory(n_bins=10, records=records, molecules=records, key=5, d=4, nearest=nearest, guess=7).eval()
     made.trust.data.fill_(trust)
     made.keys.copy_(F.normalize(torch.randn(records, 5), dim=1))
     made.values.copy_(F.normalize(torch.randn(records, 4), dim=1))
