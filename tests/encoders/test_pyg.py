@@ -17,7 +17,7 @@ from torch_geometric.nn import GINEConv
 import acml_search
 from acml_search.chem.graph import collate, featurise
 from acml_search.chem.molecule import parse
-from acml_search.chem.smiles_graph import read_smiles
+from acml_search.chem.smiles import linked_symbols
 from acml_search.core.errors import InvalidMolecule
 from acml_search.encoders.checkpoint import load_model
 from acml_search.networks import GraphNet, TensorBatch
@@ -31,7 +31,7 @@ def test_gine_conv_and_the_fused_pass_agree_with_the_shipped_weights(encoder: st
     network = load_model().network
     net = network.trunk if encoder == "trunk" else network.tower("smiles").encoder
     assert isinstance(net, GraphNet)
-    graphs = GRAPHS if encoder == "trunk" else [read_smiles(smiles) for smiles in MOLECULES]
+    graphs = GRAPHS if encoder == "trunk" else [linked_symbols(smiles) for smiles in MOLECULES]
     batch, tensors = to_batch(graphs), TensorBatch.of(collate(graphs))
     with torch.inference_mode():
         fused = net.fused(tensors)

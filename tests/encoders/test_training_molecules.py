@@ -27,14 +27,14 @@ def test_records_and_structures_are_told_apart() -> None:
     assert LIST.contains(BLOCKS).sum() == 201
     assert LIST.with_records(BLOCKS).sum() == 31
     assert LIST.with_records(BLOCKS, "c_nmr").tolist() == [i < 20 for i in range(300)]
-    assert not LIST.with_records(BLOCKS, "image").contains()
+    assert not LIST.with_records(BLOCKS, "image").any()
     assert LIST.counts() == {"molecules": 201, "with_records": 31, "records": {"c_nmr": 20, "lc_ms": 21}}
 
 
 def test_an_empty_list_contains_nobody() -> None:
     empty = TrainingMolecules.of([], {})
-    assert not empty.contains(BLOCKS).contains()
-    assert not empty.with_records(BLOCKS).contains()
+    assert not empty.contains(BLOCKS).any()
+    assert not empty.with_records(BLOCKS).any()
     assert LIST.contains([]).tolist() == []
 
 
