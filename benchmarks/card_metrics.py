@@ -1,6 +1,7 @@
 """Put benchmark results into a model's card, each with the command that made it, and calibrate its scales.
 
-    python benchmarks/card_metrics.py acml_search/encoders/weights/acml-base benchmarks/results/acml-base
+    python benchmarks/card_metrics.py acml_search/encoders/weights/acml-base benchmarks/results/acml-base \\
+        --measurements docs/models/acml-base.json
 
 Takes folders of `python -m benchmarks suite` and JSON files of `bench recall` and `bench isomers`; refuses a
 result of another model. The card's digest does not change: it covers what vectors depend on, not the scales.
@@ -24,6 +25,9 @@ def main() -> None:
     parser.add_argument(
         "--before", type=Path, help="folder of an earlier version: what it says of unchanged spaces stays"
     )
+    parser.add_argument(
+        "--measurements", type=Path, help="file for what was measured, so that the card stays short"
+    )
     options = parser.parse_args()
     try:
         card = fill_card(
@@ -31,15 +35,15 @@ def main() -> None:
             options.results,
             command=shlex.join(["python", *sys.argv]),
             before=options.before,
+            measurements=options.measurements,
         )
     except AcmlSearchError as error:
         raise SystemExit(str(error)) from error
     for name, space in card.spaces.items():
         print(f"{name}: scale {space.scale:.3f}")
-    print(
-        f"{len(card.data['metrics'])} measurements, {len(card.data['recall_by_class'])} classes of molecules"
-    )
-    for sentence in card.data["known_failures_by_class"]:
+    found = card.measurements
+    print(f"{len(found['metrics'])} measurements, {len(found['recall_by_class'])} classes of molecules")
+    for sentence in found["known_failures_by_class"]:
         print(sentence)
 
 

@@ -6,7 +6,6 @@ The card's digest does not change: it covers what vectors depend on, and a scale
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import ConfigError
-from acml_search.encoders.card import ModelCard, read_card
+from acml_search.core.io import atomic
+from acml_search.encoders.card import MEASUREMENTS, ModelCard, read_card
 from acml_search.evaluation.measures.classes import by_class, failures
 from benchmarks.carried import BY_SPACE, LISTS, carried
 from benchmarks.suite.run import SUMMARY
@@ -57,12 +57,17 @@ KEPT: dict[str, tuple[str, ...]] = {
 
 
 def fill_card(
-    directory: Path, sources: Sequence[Path], *, command: str | None = None, before: Path | None = None
+    directory: Path,
+    sources: Sequence[Path],
+    *,
+    command: str | None = None,
+    before: Path | None = None,
+    measurements: Path | None = None,
 ) -> ModelCard:
     """Put the results of suites (their folders) and of single benchmarks (JSON files) into a card.
 
     `before`, the folder of an earlier version of the model: what its card says of spaces that have the same
-    weights stays, unless it was measured again (`carried`).
+    weights stays, unless it was measured again (`carried`). `measurements`: see `write_card`.
 
     Replaces `metrics`, `within_batches`, `calibration`, `together`, `recall_by_class` and
     `known_failures_by_class`, and sets the scale of every calibrated space and the weights of every one whose
@@ -81,7 +86,7 @@ def fill_card(
         by_kind[kind].append({"kind": kind, **kept, "seed": result.get("seed"), "command": result["command"]})
     asked = {result["question"] for _, result in found if "question" in result}
     earlier = carried(read_card(before), card, asked) if before else None
-    data = dict(card.data)
+    data = card.data | card.measurements
     data["metrics"] = [
         one for kind in ("recall", "isomers", "stereoisomers", "peaks") for one in by_kind[kind]
     ]
@@ -106,15 +111,23 @@ def fill_card(
         for key in BY_SPACE:
             data[key] = {**earlier[key], **data[key]}
     data["metrics_command"] = command
-    write_card(directory, data)
+    write_card(directory, data, measurements)
     return read_card(directory)
 
 
-def write_card(directory: Path, data: Mapping[str, Any]) -> None:
-    """Write `card.json`, whole or not at all."""
-    partial = directory / "card.json.writing"
-    partial.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, directory / "card.json")
+def write_card(directory: Path, data: Mapping[str, Any], measurements: Path | None = None) -> None:
+    """Write `card.json`; with `measurements`, a file for what was measured (`MEASUREMENTS`), a short one."""
+    if measurements is not None:
+        found = {key: data[key] for key in ("name", "digest", *MEASUREMENTS) if key in data}
+        data = {key: value for key, value in data.items() if key not in MEASUREMENTS}
+        with atomic(measurements) as temporary:
+            temporary.write_text(_text(found), encoding="utf-8")
+    with atomic(directory / "card.json") as temporary:
+        temporary.write_text(_text(data), encoding="utf-8")
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _results(path: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from acml_search.encoders.card import ModelCard
+from acml_search.networks import current_names
 
 LISTS = ("metrics", "within_batches", "recall_by_class")
 BY_SPACE = ("calibration", "together")
@@ -22,7 +23,7 @@ def unchanged(before: ModelCard, now: ModelCard) -> frozenset[str]:
     """Spaces of both models whose vectors are the same: trunk, head and tower have the same tensors and
     hyper-parameters.
     """
-    old, new = (load_file(card.weights) for card in (before, now))
+    old, new = (current_names(load_file(card.weights)) for card in (before, now))
     old_hyper, new_hyper = before.data["hyper"], now.data["hyper"]
     if {k: v for k, v in old_hyper.items() if k != "spaces"} != {
         k: v for k, v in new_hyper.items() if k != "spaces"
@@ -40,7 +41,7 @@ def carried(before: ModelCard, now: ModelCard, asked: Collection[str]) -> dict[s
     """Entries of the earlier card about unchanged spaces, but for questions that were `asked` again: by the
     keys of a card, `spaces` with the scale and the weights of re-ranking of each.
     """
-    spaces, data = unchanged(before, now), before.data
+    spaces, data = unchanged(before, now), before.data | before.measurements
     of = {one["question"]: one["modality"] for one in data.get("metrics", ())}
 
     def stays(question: str) -> bool:

@@ -21,7 +21,12 @@ def models(json: options.Json = False) -> None:
     if json:
         print_json(
             [
-                {"name": c.name, "directory": str(c.directory), "digest": c.digest, "card": c.data}
+                {
+                    "name": c.name,
+                    "directory": str(c.directory),
+                    "digest": c.digest,
+                    "card": c.data | c.measurements,
+                }
                 for c in cards
             ]
         )

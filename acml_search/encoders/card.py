@@ -1,9 +1,13 @@
 """Model cards: what a checkpoint is, without loading it (and without torch).
 
 A model is a directory with `model.safetensors` (all weights) and `card.json` (hyper-parameters to rebuild
-the modules, spaces, data, licence, split, seed, metrics, commit). The digest is the SHA-256 of the weights
-together with the hyper-parameters and the featuriser's version: what the vectors depend on. Prose in the
-card may change; spaces stay.
+the modules, spaces, data, licence, split, seed, commit). The digest is the SHA-256 of the weights together
+with the hyper-parameters and the featuriser's version: what the vectors depend on. Prose in the card may
+change; spaces stay. What was measured of a model (`MEASUREMENTS`) stands in the card too, or, of a shipped
+model, in `docs/models/NAME.json` of a checkout.
+
+`acml-base` comes with the package. Another distribution offers a model by an entry point of the group
+`acml_search.models`: its name is the model's, its value a package that holds the two files.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +29,28 @@ from acml_search.core.errors import CheckpointError
 DEFAULT_MODEL = "acml-base"
 CARD_FORMAT = 1
 WEIGHTS = Path(__file__).parent / "weights"
+MODELS_GROUP = "acml_search.models"
+MEASUREMENTS = (
+    "log", "sharpened", "metrics", "within_batches", "calibration", "recall_by_class",
+    "known_failures_by_class", "metrics_command",
+)  # fmt: skip
+"""keys of a card that `measurements` holds"""
+_CHECKOUT = Path(__file__).parents[2]
+
+
+class SeparateModel(NamedTuple):
+    """A model of ours that is a distribution of its own."""
+
+    spaces: tuple[str, ...]
+    licence: str
+
+
+SEPARATE_MODELS = {
+    "acml-research": SeparateModel(
+        ("smiles", "image", "c_nmr", "h_nmr", "lc_ms", "gc_ms"),
+        "CC BY-NC-SA 4.0 (trained on spectra under non-commercial licences)",
+    )
+}
 
 
 class Space(NamedTuple):
@@ -37,7 +66,7 @@ class Space(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A card as read. `data` is the whole JSON document."""
+    """A card as read. `data` is the JSON document."""
 
     name: str
     directory: Path
@@ -57,8 +86,8 @@ class ModelCard:
             return None
         return f"{self.name}: not for commercial use; {self.licence}"
 
-    def trust(self, spaces: Iterable[str], kind: str) -> dict[str, float]:
-        """What each space's logit counts for where those of all `spaces` are added: 1 unless it was fitted.
+    def fusion_weights(self, spaces: Iterable[str], kind: str) -> dict[str, float]:
+        """The weight of each space's logit where those of all `spaces` are added: 1 unless it was fitted.
 
         kind: `plain`, of scale x cosine, or `rerank`, of logits after peaks were compared.
         """
@@ -66,9 +95,23 @@ class ModelCard:
         fitted = self.data.get("together", {}).get("+".join(sorted(names)), {}).get(kind, {})
         return {name: float(fitted.get(name, 1.0)) for name in names}
 
+    trust = fusion_weights  # shim
+
     @property
     def weights(self) -> Path:
         return self.directory / "model.safetensors"
+
+    @cached_property
+    def measurements(self) -> dict[str, Any]:
+        """Training log and measurements by the keys `MEASUREMENTS`: from the card, else from
+        `docs/models/NAME.json` of a checkout; empty where neither has them.
+        """
+        found = {key: self.data[key] for key in MEASUREMENTS if key in self.data}
+        path = _CHECKOUT / "docs" / "models" / f"{self.name}.json"
+        if found or not path.exists():
+            return found
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return document if document.get("digest") == self.digest else {}
 
 
 def missing_space(card: ModelCard, modality: str) -> str:
@@ -77,12 +120,36 @@ def missing_space(card: ModelCard, modality: str) -> str:
     others = [other for other in list_models() if modality in other.spaces and other.name != card.name]
     for other in others:
         text += f". The model {other.name} has it (--model {other.name}; licence: {other.licence})"
+    for name, separate in SEPARATE_MODELS.items():
+        if modality in separate.spaces and name not in {card.name, *(other.name for other in others)}:
+            text += (
+                f". The model {name} has it (licence: {separate.licence}): {_how_to_install(name)}, then "
+                f"--model {name}"
+            )
     return text
 
 
 def list_models() -> list[ModelCard]:
-    """Cards of the models that came with the package, sorted by name."""
-    return [read_card(p.parent) for p in sorted(WEIGHTS.glob("*/card.json"))]
+    """Cards of the shipped and installed models, sorted by name."""
+    return [read_card(directory) for _, directory in sorted(_model_directories().items())]
+
+
+def _model_directories() -> dict[str, Path]:
+    """Folders of the models that come with this package and with others that are installed."""
+    found = {path.parent.name: path.parent for path in WEIGHTS.glob("*/card.json")}
+    for point in entry_points(group=MODELS_GROUP):
+        try:
+            directory = Path(str(resources.files(point.module)))
+        except ModuleNotFoundError:  # what an incomplete removal leaves
+            continue
+        if (directory / "card.json").exists():
+            found.setdefault(point.name, directory)
+    return found
+
+
+def _how_to_install(name: str) -> str:
+    source = _CHECKOUT / "weights" / name
+    return f"pip install {source if source.exists() else name}"
 
 
 def model_below(root: Path, name: str) -> str:
@@ -92,7 +159,10 @@ def model_below(root: Path, name: str) -> str:
 
 
 def read_card(name_or_dir: str | Path = DEFAULT_MODEL) -> ModelCard:
-    """The card of a shipped model, by name, or of a model directory. Raises `CheckpointError`."""
+    """The card of a shipped or installed model, by name, or of a model directory.
+
+    Raises `CheckpointError`.
+    """
     directory = _directory(name_or_dir)
     path = directory / "card.json"
     try:
@@ -129,13 +199,19 @@ def digest_of(weights: Path, hyper: dict[str, Any]) -> str:
 
 
 def _directory(name_or_dir: str | Path) -> Path:
-    shipped = WEIGHTS / str(name_or_dir)
-    if (shipped / "card.json").exists():
-        return shipped
-    directory = Path(name_or_dir)
-    if (directory / "card.json").exists():
-        return directory
-    known = ", ".join(sorted(p.parent.name for p in WEIGHTS.glob("*/card.json"))) or "none"
+    name = str(name_or_dir)
+    if (WEIGHTS / name / "card.json").exists():
+        return WEIGHTS / name
+    if (Path(name) / "card.json").exists():
+        return Path(name)
+    known = _model_directories()
+    if name in known:
+        return known[name]
+    if name in SEPARATE_MODELS:
+        licence = SEPARATE_MODELS[name].licence
+        reason = f"this model is a package of its own and not installed (licence: {licence})"
+        raise CheckpointError(name, f"{reason}: {_how_to_install(name)}")
     raise CheckpointError(
-        name_or_dir, f"there is no such model; shipped are: {known}; or name a directory with card.json"
+        name,
+        f"there is no such model; known are: {', '.join(sorted(known))}; or name a directory with card.json",
     )

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search.chem.graph import GraphBatch
+
+T = TypeVar("T")
 
 
 class TensorBatch(NamedTuple):
@@ -176,7 +178,7 @@ _EARLIER_NAMES = (
 )
 
 
-def current_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def current_names(weights: Mapping[str, T]) -> dict[str, T]:
     """Weights of a checkpoint under today's parameter names; those of version 0.1 are renamed."""
     renamed = {}
     for name, value in weights.items():

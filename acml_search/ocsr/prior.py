@@ -1,17 +1,19 @@
 """How likely a structure is as a molecule at all: what its atoms have around them, counted in molecules.
 
 A reader takes an S for an O, or bromine for Bz; the structure tells, for bromine is hardly ever found on
-oxygen. Counts are those of `environments`, over molecules that readers are trained on.
+oxygen. `environments.json` has atoms per million by `environment`: counted by `training.prior.environments`
+over 50,000 molecules of the training corpus without its dev split (30,000 with measured spectra, 10,000 each
+of ChEMBL and ZINC's kind); environments met once are left out.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from functools import cache
+from importlib import resources
 
 from rdkit import Chem
-
-from acml_search.ocsr.environments import COUNTS
 
 _COMMON = 1_000.0
 """atoms in a million from which an environment counts against no structure"""
@@ -53,5 +55,6 @@ def _rarity(name: str) -> float:
 
 @cache
 def _counts() -> dict[str, int]:
-    words = COUNTS.split()
-    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    text = resources.files(__package__).joinpath("environments.json").read_text(encoding="utf-8")
+    found: dict[str, int] = json.loads(text)
+    return found

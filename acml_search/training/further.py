@@ -56,7 +56,7 @@ def started(
 
 def steps_before(card: ModelCard) -> list[dict[str, Any]]:
     """What was done to the model since its alignment, the first first."""
-    before = card.data.get("sharpened", [])
+    before = card.measurements.get("sharpened", [])
     return [before] if isinstance(before, dict) else list(before)
 
 

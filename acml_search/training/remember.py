@@ -244,7 +244,7 @@ def run(path: Path | str) -> ModelCard:
     network.heads[space] = RememberingHead(network.heads[space], averaged.kin)
     network.tower(space).memory = averaged.memory
     about = {
-        **{key: card.data[key] for key in ABOUT if key in card.data},
+        **{key: value for key, value in (card.data | card.measurements).items() if key in ABOUT},
         "seed": config.seed,
         "commit": commit_of(config.root),
         "sharpened": [*steps_before(card), {"config": config.data, "start": card.digest, "log": log}],

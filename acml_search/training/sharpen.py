@@ -185,7 +185,7 @@ def run(path: Path | str) -> ModelCard:
         scales[name] = averaged.contrast.scale.item()
     log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     about = {
-        **{key: card.data[key] for key in ABOUT if key in card.data},
+        **{key: value for key, value in (card.data | card.measurements).items() if key in ABOUT},
         "seed": config.seed,
         "commit": commit_of(config.root),
         "sharpened": [*steps_before(card), {"config": config.data, "start": card.digest, "log": log}],

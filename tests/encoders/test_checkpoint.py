@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from acml_search.chem.molecule import parse
 from acml_search.core.errors import CheckpointError, ConfigError, UnknownModality
 from acml_search.encoders.card import digest_of, list_models, read_card
 from acml_search.encoders.checkpoint import Model, load_model
+
+RESEARCH = Path(__file__).parents[2] / "weights" / "acml-research" / "acml_research"
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +114,7 @@ def test_unknown_space_is_named(model: Model) -> None:
 
 
 def test_missing_model_lists_the_shipped() -> None:
-    with pytest.raises(CheckpointError, match="no such model; shipped are"):
+    with pytest.raises(CheckpointError, match="no such model; known are: acml-base"):
         read_card("nothing-of-the-kind")
 
 
@@ -162,5 +166,38 @@ def test_a_model_may_leave_configuration_out(copy: Path) -> None:
 
 
 def test_every_shipped_model_loads() -> None:
-    for card in list_models():
-        assert load_model(card.name).card.digest == card.digest
+    for model in ("acml-base", RESEARCH):
+        assert load_model(model).card.digest == read_card(model).digest
+
+
+def test_a_model_that_is_a_package_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing, it says how to install it; installed, it is found by name."""
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not path.endswith("acml-research")])
+    with pytest.raises(
+        CheckpointError, match=r"and not installed \(licence: CC BY-NC-SA 4\.0.*pip install \S+acml-research"
+    ):
+        read_card("acml-research")
+    with pytest.raises(
+        ConfigError, match=r"model acml-research has it \(licence: CC BY-NC-SA.*--model acml-research"
+    ):
+        load_model().encode_records("gc_ms", [{"mzs": [43.0], "intensities": [1.0]}])
+    info = tmp_path / "acml_research-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acml-research\nVersion: 0.1.0\n")
+    project = tomllib.loads((RESEARCH.parent / "pyproject.toml").read_text())["project"]
+    entries = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(entries))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(RESEARCH.parent)
+    found = read_card("acml-research")
+    assert found.directory == RESEARCH
+    assert found.restriction
+    assert found.measurements["metrics"]
+    assert "acml-research" in [card.name for card in list_models()]
+    with pytest.raises(
+        ConfigError, match=r"model acml-research has it \(--model acml-research; licence: CC BY-NC"
+    ):
+        load_model().encode_records("gc_ms", [{"mzs": [43.0], "intensities": [1.0]}])
