@@ -66,11 +66,12 @@ def check_engine(engine: str) -> None:
 
 
 class Workers:
-    """`n` processes, used as a context manager; with n = 1 this process does the work itself.
+    """`n` processes, used as a context manager.
 
     n: None for one per core (of the cluster, with Ray). initializer(*initargs) runs once in each process
-    before its first task: the place to load a model. engine: `local`, or `ray` for the cluster at RAY_ADDRESS
-    (without that variable, one on this machine). Raises ConfigError for an engine that is not there.
+    before its first task: the place to load a model. in_process: where n is 1, do the work in this process.
+    engine: `local`, or `ray` for the cluster at RAY_ADDRESS (without that variable, one on this machine).
+    Raises ConfigError for an engine that is not there.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Workers:
         initializer: Callable[..., None] | None = None,
         initargs: tuple[Any, ...] = (),
         engine: str = "local",
+        in_process: bool = True,
     ) -> None:
         check_engine(engine)
         self._initializer, self._initargs, self._engine = initializer, initargs, engine
@@ -87,9 +89,10 @@ class Workers:
         self._died: tuple[type[BaseException], ...] = ()
         self._stop: Callable[[bool], None] = lambda failed: None
         self.n = self._start_ray(n) if engine == "ray" else n or cpu_count()
+        self._in_process = in_process and self.n == 1
 
     def __enter__(self) -> Workers:
-        if self._engine == "local" and self.n > 1:
+        if self._engine == "local" and not self._in_process:
             self._start_local()
         elif self._engine == "local" and self._initializer is not None:
             self._initializer(*self._initargs)
@@ -171,5 +174,5 @@ def _start(parent: int, initializer: Callable[..., None] | None, initargs: tuple
 def _end_with(parent: int) -> None:
     """End this process soon after its parent, whatever ended that: an orphan has another parent."""
     while os.getppid() == parent:
-        time.sleep(0.5)
+        time.sleep(0.05)
     os._exit(1)

@@ -6,15 +6,15 @@ from typing import Any
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
 from acml_search.core.errors import ConfigError
+from acml_search.core.typing import Float32s
 
 EXACT = "SQfp16"  # half precision, scanned whole: what is stored is what is compared
 EXACT_BELOW = 200_000
 TRAIN_PER_LIST = 40  # FAISS warns below 39 training vectors a list
-TRAIN_AT_LEAST = 10_000
-SHORTLIST_AT_LEAST = 100
+MIN_TRAINING = 10_000
+MIN_SHORTLIST = 100
 
 
 def choose_factory(n: int, d: int) -> tuple[str, str]:
@@ -45,8 +45,8 @@ def resolve(factory: str, n: int, d: int) -> tuple[str, str]:
     if factory == "auto":
         return choose_factory(n, d)
     if factory == "flat":
-        return EXACT, "an exact scan was asked for"
-    return factory, "asked for"
+        return EXACT, "an exact scan, as chosen"
+    return factory, "as chosen"
 
 
 def make(factory: str, d: int) -> Any:
@@ -67,7 +67,7 @@ def make(factory: str, d: int) -> Any:
     return index
 
 
-def train(index: Any, factory: str, xt: npt.NDArray[np.float32]) -> None:
+def train(index: Any, factory: str, xt: Float32s) -> None:
     """Train on `xt` (nt, d). Raises ConfigError when FAISS cannot, such as more lists than vectors."""
     ivf = inverted_lists(index)
     if ivf is not None:
@@ -84,7 +84,7 @@ def train(index: Any, factory: str, xt: npt.NDArray[np.float32]) -> None:
         ) from error
 
 
-def add(index: Any, factory: str, xb: npt.NDArray[np.float32]) -> None:
+def add(index: Any, factory: str, xb: Float32s) -> None:
     """Add `xb` (nb, d). Raises ConfigError for an index that cannot grow in steps."""
     try:
         index.add(xb)
@@ -97,7 +97,7 @@ def add(index: Any, factory: str, xb: npt.NDArray[np.float32]) -> None:
 def training_size(index: Any, n: int) -> int:
     """How many of `n` vectors to train on."""
     ivf = inverted_lists(index)
-    wanted = TRAIN_AT_LEAST if ivf is None else max(TRAIN_AT_LEAST, TRAIN_PER_LIST * ivf.nlist)
+    wanted = MIN_TRAINING if ivf is None else max(MIN_TRAINING, TRAIN_PER_LIST * ivf.nlist)
     return min(n, wanted)
 
 
@@ -121,11 +121,6 @@ def shortlist_factor(index: Any, d: int) -> int:
         storage = getattr(index, "storage", None)
         code = faiss.downcast_index(storage).sa_code_size() if storage is not None else d
     return 4 if code >= d else 20
-
-
-def bytes_per_vector(file_bytes: int, n: int) -> float:
-    """Bytes of FAISS files per vector, to one decimal."""
-    return round(file_bytes / max(n, 1), 1)
 
 
 def _last(error: RuntimeError) -> str:

@@ -1,18 +1,21 @@
-"""The manifest: what an index holds, what it was made of and with, and a checksum of every file."""
+"""The manifest: what an index holds, what it was made of and with, and a checksum of every file.
+
+Formats, all of which open: 1, molecules and derived records; 2, measured records too, which a reader of 1
+would take for molecules; 3, every vector stored once, beside FAISS's codes. Formats 1 and 2 keep a copy of
+all vectors in `embeddings/`; format 3 has that folder only without a search index (`kind` "embeddings").
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from acml_search.core.errors import IndexCorrupt, IndexNotFound
-from acml_search.core.io import read_sealed, sha256, write_sealed
+from acml_search.core.io import read_sealed, sha256, versions, write_sealed
 
-FORMAT_VERSION = 1
-RECORDS_VERSION = 2
-"""of an index that holds measured records, which a reader of version 1 would take for molecules"""
+FORMAT_VERSION = 3
+READABLE = (1, 2, 3)
 NAME = "manifest.json"
 BUILD = "build.json"
 """When and how long: kept apart, so that two builds of one input differ in no other file."""
@@ -52,6 +55,11 @@ class Manifest:
     """relative path -> sha256, bytes"""
     format_version: int = FORMAT_VERSION
 
+    @property
+    def measured(self) -> list[str]:
+        """The modalities of which there are measured records."""
+        return [name for name, space in self.spaces.items() if space.sides.get("records", {}).get("measured")]
+
     def parts(self, folder: str) -> list[str]:
         """Relative paths of the files below `folder` ("molecules", "embeddings/smiles/graph"), in order."""
         return sorted(name for name in self.files if name.startswith(f"{folder}/"))
@@ -73,11 +81,11 @@ def read_manifest(directory: Path) -> Manifest:
             raise IndexNotFound(directory, f"this folder has no {NAME}, so it is no complete index")
         raise IndexNotFound(directory)
     document = read_sealed(path)
-    found = document.get("format_version")
-    if found not in (FORMAT_VERSION, RECORDS_VERSION):
+    version = document.get("format_version")
+    if version not in READABLE:
         raise IndexCorrupt(
             path,
-            f"index format {found} is not one this version reads ({FORMAT_VERSION} and {RECORDS_VERSION}); "
+            f"index format {version} is not one this version reads ({', '.join(map(str, READABLE))}); "
             "upgrade acml-search or build the index again",
         )
     try:
@@ -92,12 +100,6 @@ def file_entry(path: Path, checksum: str | None = None) -> dict[str, Any]:
     return {"sha256": checksum or sha256(path), "bytes": path.stat().st_size}
 
 
-def versions() -> dict[str, str]:
+def software_versions() -> dict[str, str]:
     """Versions of the software that decides what is in an index."""
-    found = {}
-    for name in ("acml-search", "rdkit", "faiss-cpu", "numpy", "torch", "pyarrow", "duckdb"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+    return versions("acml-search", "rdkit", "faiss-cpu", "numpy", "torch", "pyarrow", "duckdb")

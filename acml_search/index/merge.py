@@ -1,36 +1,50 @@
-"""Over all shards together: which molecules are duplicates, and which type each of the user's columns has."""
+"""From finished shards to one index: which molecules stay, in which columns, and where their vectors are.
+
+Of molecules with one InChIKey the one with the smallest key stays; every measured record stays and leads to
+it. Tables are written shard by shard. Vectors are not copied here: a side's `Embeddings` name the shards they
+lie in, for `vectors.py` to index, or for `write_embeddings` where no search index is wanted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from glob import escape  # DuckDB takes * ? [ in a path for a pattern
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from acml_search.core.io import write_atomic
-from acml_search.library.store import MOLECULES
+from acml_search.core.errors import AcmlSearchError, IndexCorrupt
+from acml_search.core.io import place, write_atomic, write_vectors
+from acml_search.core.progress import progress
+from acml_search.core.typing import Ints
+from acml_search.index.embeddings import Embeddings, count_rows, embedding_table, vectors_of
+from acml_search.index.manifest import Manifest
+from acml_search.index.shards import NO_RECORD, Side, read_marker, records_file, vectors_file
+from acml_search.index.vectors import VectorIndex
+from acml_search.library.store import MOLECULES, RECORD_ROW_GROUP, RECORDS, REJECTS, write_parquet
 
-_DUPLICATE_COLUMNS: dict[str, pa.DataType] = {
-    "source_row": pa.int64(),
-    "key": pa.int64(),
-    "smiles": pa.string(),
-    "inchikey": pa.string(),
-}
-DUPLICATES = pa.schema(_DUPLICATE_COLUMNS)
-MEMORY = "400MB"
+DUPLICATES: pa.Schema = pa.schema(
+    [  # type: ignore[arg-type]
+        ("source_row", pa.int64()),
+        ("key", pa.int64()),
+        ("smiles", pa.string()),
+        ("inchikey", pa.string()),
+    ]
+)
+MEMORY = "400MB"  # of DuckDB; more spills to disk
 # Leading zeros make an identifier, not a number; more than 18 digits do not fit an int64.
 WHOLE = r"-?(0|[1-9][0-9]{0,17})"
 NUMBER = r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
-
-_DUPLICATES = """
+_FIND_DUPLICATES = """
     WITH molecules AS (SELECT key, smiles, inchikey FROM read_parquet($files)),
     first AS (SELECT inchikey, min(key) AS key FROM molecules GROUP BY inchikey HAVING count(*) > 1)
     SELECT molecules.key AS source_row, first.key AS key, smiles, inchikey
@@ -39,23 +53,221 @@ _DUPLICATES = """
 """
 
 
-def find_duplicates(
-    molecules: Sequence[Path], known: Path | None, scratch: Path, out: Path
-) -> npt.NDArray[np.int64]:
+@dataclass(frozen=True)
+class ExistingIndex:
+    """The index that a library is added to."""
+
+    directory: Path
+    manifest: Manifest
+
+    def files(self, folder: str) -> list[Path]:
+        return [self.directory / name for name in self.manifest.parts(folder)]
+
+    def vectors(self, space: str, side: str) -> VectorIndex | None:
+        """One side of a space, or None where the index has none."""
+        if side not in self.manifest.spaces[space].sides:
+            return None
+        return VectorIndex.open(self.directory / "faiss" / f"{space}.{side}")
+
+
+class Merge:
+    """All shards of a build, and the index they are added to, as one index in the folder `out`.
+
+    typed: the user's text columns may become numbers (they come from text files). measured: modalities whose
+    record side is of measured records; added: those of them that the shards have records of. After `run`:
+    `counts`, and `checksums` of files that are known already (relative path -> sha256).
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Path],
+        out: Path,
+        scratch: Path,
+        *,
+        existing: ExistingIndex | None = None,
+        typed: bool = True,
+        measured: Sequence[str] = (),
+        added: Sequence[str] = (),
+    ) -> None:
+        self._markers = {shard: _marker(shard) for shard in shards}
+        self._shards = [shard for shard, marker in self._markers.items() if marker["molecules"]]
+        self._out, self._scratch, self._existing = out, scratch, existing
+        self._typed, self._measured, self._added = typed, measured, added
+        self._kept_shards: list[Path] = []
+        self.checksums: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Write molecules, measured records, duplicates and rejects.
+
+        Raises AcmlSearchError when not one molecule is left, naming the most frequent reasons, and when a
+        modality is left without a record.
+        """
+        if self._existing is None and not self._shards:
+            raise self._nothing_left()
+        self._dropped: Ints = find_duplicates(
+            self._molecule_files(),
+            self._existing.directory / "duplicates.parquet" if self._existing else None,
+            self._scratch,
+            self._out / "duplicates.parquet",
+        )
+        self._write_molecules()
+        for name, schema in (("rejects", REJECTS), ("no_record", NO_RECORD)):
+            files = [self._existing.directory / f"{name}.parquet"] if self._existing else []
+            files += [shard / f"{name}.parquet" for shard in self._markers]
+            _concatenate(files, schema, self._dropped, self._out / f"{name}.parquet")
+        for name in self._measured:
+            self._write_records(name)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Counts from the files as written. Raises IndexCorrupt unless every row is accounted for."""
+        existing = self._existing.manifest.counts["rows"] if self._existing else 0
+        counts = {
+            "rows": existing + sum(marker["rows"] for marker in self._markers.values()),
+            "molecules": count_rows(sorted((self._out / "molecules").glob("*.parquet"))),
+            "rejected": count_rows([self._out / "rejects.parquet"]),
+            "duplicates": count_rows([self._out / "duplicates.parquet"]),
+            "no_record": count_rows([self._out / "no_record.parquet"]),
+        }
+        if counts["molecules"] + counts["duplicates"] + counts["rejected"] != counts["rows"]:
+            raise IndexCorrupt(
+                self._out, f"rows were lost: {counts}; please report this, and build again with --restart"
+            )
+        return counts
+
+    def embeddings(self, space: str, side: str) -> Embeddings:
+        """All vectors of one side."""
+        measured = side == "records" and space in self._measured
+        shards = self._shards if measured else self._kept_shards
+        if measured and space not in self._added:
+            shards = []
+        return Embeddings(
+            [shard / vectors_file(space, side) for shard in shards],
+            None if measured else self._dropped,
+            self._existing.vectors(space, side) if self._existing else None,
+        )
+
+    def write_embeddings(self, sides: Sequence[Side]) -> dict[Side, dict[str, Any]]:
+        """Write the vectors as Parquet parts, one a shard; how many each side has."""
+        counts = {}
+        for space, side in sides:
+            measured = side == "records" and space in self._measured
+            n = number = 0
+            for shard in self._shards if measured else self._kept_shards:
+                staged = shard / vectors_file(space, side)
+                table = pq.read_table(staged)
+                keys = table.column("key").to_numpy()
+                kept = np.ones(len(keys), bool) if measured else ~np.isin(keys, self._dropped)
+                if measured and not kept.any():
+                    continue
+                target = f"embeddings/{space}/{side}/part-{number:05d}.parquet"
+                if kept.all():
+                    self._link(staged, target, self._markers[shard]["files"][staged.name]["sha256"])
+                else:
+                    vectors = vectors_of(table.column("vector").combine_chunks())
+                    left = embedding_table(keys[kept], vectors[kept])
+                    write_vectors(left, self._out / target)
+                n, number = n + int(kept.sum()), number + 1
+            counts[space, side] = {"n": n}
+        return counts
+
+    def _molecule_files(self) -> list[Path]:
+        existing = self._existing.files("molecules") if self._existing else []
+        return [*existing, *(shard / "molecules.parquet" for shard in self._shards)]
+
+    def _write_molecules(self) -> None:
+        files = self._molecule_files()
+        n_existing = len(files) - len(self._shards)
+        casts = [False] * n_existing + [self._typed] * len(self._shards)
+        self._schema = column_types(files, casts, self._scratch)
+        for file in files[:n_existing]:
+            self._conform(file, f"molecules/{file.name}", self._schema)
+        number = 1 + max((int(file.stem.removeprefix("part-")) for file in files[:n_existing]), default=-1)
+        for shard in progress(self._shards, desc="removing duplicates", unit=" shards"):
+            table = pq.read_table(shard / "molecules.parquet")
+            kept = ~np.isin(table.column("key").to_numpy(), self._dropped)
+            if kept.any():
+                table = conform(table.filter(pa.array(kept)), self._schema)
+                write_parquet(table, self._out / "molecules" / f"part-{number:05d}.parquet")
+                self._kept_shards.append(shard)
+                number += 1
+
+    def _write_records(self, name: str) -> None:
+        """The table of measured records of one modality, each led to the molecule that stays."""
+        duplicates = pq.read_table(self._out / "duplicates.parquet", columns=["source_row", "key"])
+        rows = duplicates.column("source_row").to_numpy()
+        order = np.argsort(rows, kind="stable")
+        rows, keys = rows[order], duplicates.column("key").to_numpy()[order]
+        own = [self._schema.field(i) for i in range(len(MOLECULES), len(self._schema))]
+        schema = pa.schema([*RECORDS, *own])
+        files = self._existing.files(f"records/{name}") if self._existing else []
+        for file in files:
+            self._conform(file, f"records/{name}/{file.name}", schema, RECORD_ROW_GROUP)
+        number = len(files)
+        shards = self._shards if name in self._added else []
+        for shard in progress(shards, desc=f"records of {name}", unit=" shards"):
+            table = pq.read_table(shard / records_file(name))
+            if not table.num_rows:
+                continue
+            molecule = table.column("key").to_numpy()
+            if len(rows):
+                at = np.minimum(np.searchsorted(rows, molecule), len(rows) - 1)
+                molecule = np.where(rows[at] == molecule, keys[at], molecule)
+            column = table.schema.get_field_index("molecule_key")
+            led = table.set_column(column, schema.field("molecule_key"), pa.array(molecule, pa.int64()))
+            path = self._out / "records" / name / f"part-{number:05d}.parquet"
+            write_parquet(conform(led, schema), path, row_group_size=RECORD_ROW_GROUP)
+            number += 1
+        if number == 0:
+            raise AcmlSearchError(
+                f"none of the {name} records in the library could be used; "
+                f"{self._out / 'rejects.parquet'} says of each why"
+            )
+
+    def _conform(self, file: Path, target: str, schema: pa.Schema, row_group_size: int | None = None) -> None:
+        """A table of the existing index in the columns of `schema`: linked where it has them already."""
+        assert self._existing is not None
+        if pq.read_schema(file).equals(schema):
+            self._link(file, target, self._existing.manifest.files[target]["sha256"])
+        else:
+            size = {} if row_group_size is None else {"row_group_size": row_group_size}
+            write_parquet(conform(pq.read_table(file), schema), self._out / target, **size)
+
+    def _link(self, file: Path, target: str, checksum: str) -> None:
+        place(file, self._out / target)
+        self.checksums[target] = checksum
+
+    def _nothing_left(self) -> AcmlSearchError:
+        """The error for a library without one usable molecule."""
+        rows = sum(marker["rows"] for marker in self._markers.values())
+        if not rows:
+            return AcmlSearchError("the library has no rows, so there is nothing to index")
+        path = self._scratch.parent / "rejects.parquet"
+        rejects = [shard / "rejects.parquet" for shard in self._markers]
+        _concatenate(rejects, REJECTS, np.empty(0, np.int64), path)
+        reasons = Counter[str]()
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["reason"]):
+                reasons.update(str(reason) for reason in batch.column("reason").to_pylist())
+        common = "; ".join(f"{reason} ({n:,} rows)" for reason, n in reasons.most_common(3))
+        return AcmlSearchError(f"none of the {rows:,} rows holds a usable molecule: {common}; see {path}")
+
+
+def find_duplicates(molecules: Sequence[Path], known: Path | None, scratch: Path, out: Path) -> Ints:
     """Write the duplicates among `molecules` (Parquet files with key, smiles, inchikey) to `out`; their rows,
     ascending.
 
-    Of molecules with one InChIKey the one with the smallest key stays. `known` is an earlier table of
-    duplicates that goes first. DuckDB groups within a fixed memory and spills to `scratch`.
+    `known` is an earlier table of duplicates that goes first. DuckDB groups within a fixed memory and spills
+    to `scratch`.
     """
-    rows: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+    rows: list[Ints] = [np.empty(0, np.int64)]
     with _database(scratch) as db:
 
         def write(path: Path) -> None:
             with pq.ParquetWriter(path, DUPLICATES, compression="zstd") as writer:
                 if known is not None:
                     writer.write_table(pq.read_table(known).cast(DUPLICATES))
-                found = db.execute(_DUPLICATES, {"files": [escape(str(path)) for path in molecules]})
+                found = db.execute(_FIND_DUPLICATES, {"files": [escape(str(path)) for path in molecules]})
                 while batch := found.fetchmany(100_000):
                     columns = [list(column) for column in zip(*batch, strict=True)]
                     table = pa.table(dict(zip(DUPLICATES.names, columns, strict=True)), schema=DUPLICATES)
@@ -91,15 +303,8 @@ def column_types(molecules: Sequence[Path], may_cast: Sequence[bool], scratch: P
         for name, paths in texts.items():
             if name not in fixed:
                 types[name].add(_number_type(db, name, paths))
-    return pa.schema(
-        [
-            *MOLECULES,
-            *(
-                pa.field(name, pa.string() if name in fixed else _widest(seen))
-                for name, seen in types.items()
-            ),
-        ]
-    )
+    own = [pa.field(name, pa.string() if name in fixed else _widest(seen)) for name, seen in types.items()]
+    return pa.schema([*MOLECULES, *own])
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -159,3 +364,24 @@ def _database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     }
     with duckdb.connect(":memory:", config=settings) as db:
         yield db
+
+
+def _concatenate(files: Sequence[Path], schema: pa.Schema, dropped: Ints, out: Path) -> None:
+    """Tables one after another, file by file; rows whose key is `dropped` are left out."""
+
+    def write(path: Path) -> None:
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for file in files:
+                table = pq.read_table(file).cast(schema)
+                if "key" in schema.names:
+                    table = table.filter(pa.array(~np.isin(table.column("key").to_numpy(), dropped)))
+                writer.write_table(table)
+
+    write_atomic(out, write)
+
+
+def _marker(shard: Path) -> Mapping[str, Any]:
+    marker = read_marker(shard)
+    if marker is None:
+        raise IndexCorrupt(shard, "this shard is not complete; run the same command again to make it")
+    return marker

@@ -1,103 +1,344 @@
-"""All shards of a library: resumable, a bounded number in flight, whoever makes them."""
+"""A shard: some rows of a library, embedded by a pure function of the rows and the job, in a worker.
+
+The shard is the unit of embedding, of resuming and of distribution: its folder appears whole or not at all.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from acml_search.core.errors import AcmlSearchError, ConfigError
+import numpy as np
+import pyarrow as pa
+
+from acml_search import modalities
+from acml_search.core.errors import AcmlSearchError, InvalidRecord
+from acml_search.core.io import flush, sha256, write_vectors
 from acml_search.core.progress import progress
-from acml_search.index.embed import ShardJob, read_marker
-from acml_search.index.pool import LocalPool, WorkerDied, usable_cores
+from acml_search.core.typing import Bools, Float16s, Ints
+from acml_search.core.workers import WorkerDied, Workers
+from acml_search.index.embeddings import embedding_table
+from acml_search.library.prepare import MAX_INPUT, Accepted, Rejected, prepare
 from acml_search.library.read import Library, Row
+from acml_search.library.store import (
+    RECORD_ROW_GROUP,
+    molecules_table,
+    records_table,
+    rejects_table,
+    write_parquet,
+)
 
-IN_FLIGHT = 2  # shards per worker: one being made, one waiting, so that memory stays bounded
-ENGINES = ("local", "ray")
+if TYPE_CHECKING:
+    from acml_search.encoders.model import Model
 
-
-class Pool(Protocol):
-    """Whatever makes shards: `submit` one, and wait for its `result`."""
-
-    workers: int
-
-    def submit(self, rows: list[Row], folder: Path) -> Any:
-        """Have the shard of `rows` made in `folder`; returns a handle."""
-
-    def result(self, handle: Any) -> str | None:
-        """Wait for a shard; the message when it could not be made. Raises `WorkerDied`."""
-
-    def close(self) -> None:
-        """Give up what has not begun, and end the workers."""
-
-
-def open_pool(engine: str, job: ShardJob, workers: int | None) -> Pool:
-    """The pool of an engine: `local` processes, or the workers of a `ray` cluster. Raises ConfigError."""
-    check_engine(engine)
-    if engine == "local":
-        return LocalPool(job, workers or usable_cores())
-    from acml_search.index.ray_pool import RayPool
-
-    return RayPool(job, workers)
+CHUNK = 2_048  # molecules or records encoded at once: bounds a worker's memory, whatever the size of a shard
+DONE = "done.json"
+NO_RECORD: pa.Schema = pa.schema(
+    [("key", pa.int64()), ("modality", pa.string()), ("reason", pa.string())]  # type: ignore[arg-type]
+)
+Side = tuple[str, str]
+"""(space, "graph" or "records")"""
 
 
-def check_engine(engine: str) -> None:
-    """Raises ConfigError for an engine that there is not."""
-    if engine not in ENGINES:
-        raise ConfigError(f"there is no engine {engine!r}; there are {' and '.join(ENGINES)}")
+@dataclass(frozen=True)
+class ShardJob:
+    """All that decides a shard besides its rows. `modalities`: the record sides to derive from structures;
+    `measured`: those of the spectra that come with the rows.
+
+    first_row is added to row numbers, for a library that is added to an index. metadata_types: of the whole
+    library.
+    """
+
+    model: str
+    modalities: tuple[str, ...]
+    tautomer: bool = False
+    first_row: int = 0
+    metadata_types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    measured: tuple[str, ...] = ()
+    device: str = "cpu"
 
 
-def embed_all(library: Library, pool: Pool, folder: Path, shard_size: int) -> list[Path]:
+@dataclass(frozen=True)
+class ShardResult:
+    """Tables of one shard, duplicates still in, but embedded once. `embeddings`: (space, side) -> keys (n,),
+    vectors (n, d) float16; of measured records the keys are the records' own, the rows of `records`.
+    """
+
+    rows: int
+    molecules: pa.Table
+    rejects: pa.Table
+    no_record: pa.Table
+    embeddings: dict[Side, tuple[Ints, Float16s]]
+    records: dict[str, pa.Table] = field(default_factory=dict)
+
+
+def embed_all(library: Library, workers: Workers, job: ShardJob, folder: Path, shard_size: int) -> list[Path]:
     """Make every shard of `library` that `folder` does not hold yet; the folders of all shards, in order.
 
     Raises AcmlSearchError when a worker dies or cannot work; what is finished stays, and is not made again.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".*.tmp"):
-        shutil.rmtree(left)
+    for unfinished in folder.glob(".*.tmp"):
+        shutil.rmtree(unfinished)
     shards: list[Path] = []
-    flying: deque[tuple[Any, list[Row]]] = deque()
+    sent: deque[tuple[int, int]] = deque()
     bar = progress(total=library.total, desc="embedding", unit=" mol")
-    read = 0
-    with bar:
+
+    def tasks() -> Iterator[tuple[list[Row], Path, ShardJob]]:
+        read = 0
         for number, rows in enumerate(library.batches(shard_size)):
-            shards.append(folder / f"{number:06d}")
+            shards.append(folder.resolve() / f"{number:06d}")
             read += len(rows)
             bar.total = library.expected(read)
             # A power cut can leave a file of the right size and of zeros.
             if read_marker(shards[-1], check=True) is not None:
-                _skip(bar, len(rows))
+                if not bar.disable:
+                    bar.initial += len(rows)  # not counted into the rate
+                bar.update(len(rows))
                 continue
             shutil.rmtree(shards[-1], ignore_errors=True)
-            while len(flying) >= pool.workers * IN_FLIGHT:
-                _land(pool, flying, bar)
-            flying.append((pool.submit(rows, shards[-1]), rows))
-        while flying:
-            _land(pool, flying, bar)
+            sent.append((rows[0].row, rows[-1].row))
+            yield rows, shards[-1], job
+
+    try:
+        with bar:
+            for _ in workers.map(make_shard, tasks()):
+                first, last = sent.popleft()
+                bar.update(last - first + 1)
+    except WorkerDied as error:
+        raise AcmlSearchError(
+            f"a worker died at rows {sent[0][0]:,} to {sent[0][1]:,} or in a shard after them (killed, or "
+            "out of memory?); run the same command again to resume, with fewer --workers if memory is short"
+        ) from error
     return shards
 
 
-def _land(pool: Pool, flying: deque[tuple[Any, list[Row]]], bar: Any) -> None:
-    """Wait for the oldest shard."""
-    handle, rows = flying.popleft()
+def make_shard(task: tuple[list[Row], Path, ShardJob]) -> None:
+    """Make and write one shard: rows, folder, job."""
+    rows, folder, job = task
+    write_shard(embed_shard(rows, job), folder)
+
+
+def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) -> ShardResult:
+    """Standardise, describe and embed `rows`. The same rows and job give the same result, in any process.
+
+    A row whose measured record cannot be used, and one for which the network gives no finite vector, is
+    rejected; a record that cannot be derived is listed. Raises CheckpointError when the model cannot be
+    loaded.
+    """
+    model = model or _load(job.model, job.device)
+    prepared = prepare((row._replace(row=row.row + job.first_row) for row in rows), tautomer=job.tautomer)
+    readable, bad_records, record_vectors = encode_measured(model, prepared.accepted, job.measured)
+    # Of a molecule that comes again, as in a library of spectra, only the first will stay.
+    first, of = _distinct([item.molecule.smiles for item in readable])
+    graphs = _encode_graphs(model, [readable[place] for place in first])
+    sound = np.ones(len(first), bool)
+    for vectors in graphs.values():
+        sound &= np.isfinite(vectors).all(axis=1)
+    finite: Bools = sound[of]
+    accepted = [item for item, good in zip(readable, finite, strict=True) if good]
+    rejected = prepared.rejected + bad_records
+    rejected += [
+        Rejected(item.row, item.molecule.smiles[:MAX_INPUT], "the graph tower gives it no finite vector")
+        for item, good in zip(readable, finite, strict=True)
+        if not good
+    ]
+    unique = [readable[place] for place in first[sound]]
+    keys = np.array([item.row for item in unique], np.int64)
+    embeddings = {(space, "graph"): (keys, vectors[sound]) for space, vectors in graphs.items()}
+    failed: list[tuple[int, str, str]] = []
+    for name in job.modalities:
+        embeddings[name, "records"] = _derive(model, name, unique, failed)
+    records = {}
+    place = np.cumsum(finite) - 1  # of a readable molecule among the accepted
+    for name, (at, vectors) in record_vectors.items():
+        measured = [accepted[i] for i in place[at[finite[at]]]]
+        records[name] = records_table(measured, job.metadata_types)
+        record_keys = np.array([item.row for item in measured], np.int64)
+        embeddings[name, "records"] = (record_keys, vectors[finite[at]])
+    return ShardResult(
+        rows=len(rows),
+        molecules=molecules_table(accepted, job.metadata_types),
+        rejects=rejects_table(sorted(rejected)),
+        no_record=pa.Table.from_pylist(
+            [dict(zip(NO_RECORD.names, item, strict=True)) for item in failed], schema=NO_RECORD
+        ),
+        embeddings=embeddings,
+        records=records,
+    )
+
+
+def encode_measured(
+    model: Model, accepted: Sequence[Accepted], names: Sequence[str]
+) -> tuple[list[Accepted], list[Rejected], dict[str, tuple[Ints, Float16s]]]:
+    """Read and encode the measured records of `accepted` that are of the modalities `names`.
+
+    Returns the rows whose record, if there is one, can be used; the others, with the reason; and by modality
+    the places (m,) of its records among the former, with their vectors (m, d).
+    """
+    bad: dict[int, str] = {}
+    encoded: dict[int, np.ndarray] = {}
+    of_modality = {
+        name: [i for i, item in enumerate(accepted) if item.observed and item.observed.modality == name]
+        for name in names
+    }
+    for name, here in of_modality.items():
+        reader = modalities.get(name)
+        for start in range(0, len(here), CHUNK):
+            places: list[int] = []
+            items: list[Any] = []
+            for i in here[start : start + CHUNK]:
+                observed = accepted[i].observed
+                assert observed is not None
+                try:
+                    items.append(reader.read(observed.record))
+                    places.append(i)
+                except InvalidRecord as error:
+                    bad[i] = f"the {name} record cannot be used: {error.reason}"
+            vectors: Any = model.encode_items(name, items).astype(np.float16) if items else ()
+            for i, vector in zip(places, vectors, strict=True):
+                if np.isfinite(vector).all():
+                    encoded[i] = vector
+                else:
+                    bad[i] = f"the {name} tower gives the record no finite vector"
+    usable = [i for i in range(len(accepted)) if i not in bad]
+    place_of = {i: place for place, i in enumerate(usable)}
+    vectors_of = {}
+    for name, here in of_modality.items():
+        good = [i for i in here if i in encoded]
+        empty = np.empty((0, model.card.spaces[name].d), np.float16)
+        vectors_of[name] = (
+            np.array([place_of[i] for i in good], np.int64),
+            np.stack([encoded[i] for i in good]) if good else empty,
+        )
+    rejected = []
+    for i, reason in sorted(bad.items()):
+        observed = accepted[i].observed
+        source = "" if observed is None else f"{observed.file}#{observed.number} "
+        text = f"{source}{accepted[i].molecule.smiles}"
+        rejected.append(Rejected(accepted[i].row, text[:MAX_INPUT], reason))
+    return [accepted[i] for i in usable], rejected, vectors_of
+
+
+def _distinct(smiles: Sequence[str]) -> tuple[Ints, Ints]:
+    """The places (u,) at which each of the texts comes first, ascending, and which of these (n,) each is."""
+    number: dict[str, int] = {}
+    of = np.array([number.setdefault(text, len(number)) for text in smiles], np.int64)
+    return np.unique(of, return_index=True)[1].astype(np.int64), of
+
+
+def _encode_graphs(model: Model, accepted: Sequence[Accepted]) -> dict[str, Float16s]:
+    chunks: dict[str, list[Float16s]] = {
+        name: [np.empty((0, space.d), np.float16)] for name, space in model.card.spaces.items()
+    }
+    for start in range(0, len(accepted), CHUNK):
+        encoded = model.encode_molecules([item.mol for item in accepted[start : start + CHUNK]])
+        for name, vectors in encoded.items():
+            chunks[name].append(vectors.astype(np.float16))
+    return {name: np.concatenate(vectors) for name, vectors in chunks.items()}
+
+
+def _derive(
+    model: Model, name: str, accepted: Sequence[Accepted], failed: list[tuple[int, str, str]]
+) -> tuple[Ints, Float16s]:
+    """Keys and vectors of the records derived from `accepted`; failures are appended to `failed`."""
+    modality = modalities.get(name)
+    keys: list[Ints] = [np.empty(0, np.int64)]
+    found: list[Float16s] = [np.empty((0, model.card.spaces[name].d), np.float16)]
+    for start in range(0, len(accepted), CHUNK):
+        rows: list[int] = []
+        items: list[Any] = []
+        for item in accepted[start : start + CHUNK]:
+            try:
+                items.append(modality.read(modality.derive(item.molecule.smiles)))
+                rows.append(item.row)
+            except InvalidRecord as error:
+                failed.append((item.row, name, error.reason))
+        if not items:
+            continue
+        vectors = model.encode_items(name, items).astype(np.float16)
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        own = np.array(rows, np.int64)
+        failed += [(int(row), name, "its tower gives it no finite vector") for row in own[~finite]]
+        keys.append(own[finite])
+        found.append(vectors[finite])
+    return np.concatenate(keys), np.concatenate(found)
+
+
+def write_shard(result: ShardResult, folder: Path) -> None:
+    """Write a shard's files and, last, its marker with counts and checksums; the folder appears whole or not
+    at all.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    write_parquet(result.molecules, temporary / "molecules.parquet")
+    write_parquet(result.rejects, temporary / "rejects.parquet")
+    write_parquet(result.no_record, temporary / "no_record.parquet")
+    for name, table in sorted(result.records.items()):
+        write_parquet(table, temporary / records_file(name), row_group_size=RECORD_ROW_GROUP)
+    for (space, side), (keys, vectors) in sorted(result.embeddings.items()):
+        write_vectors(embedding_table(keys, vectors), temporary / vectors_file(space, side))
+    marker = {
+        "rows": result.rows,
+        "molecules": result.molecules.num_rows,
+        "rejected": result.rejects.num_rows,
+        "files": {
+            path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
+            for path in sorted(temporary.iterdir())
+        },
+    }
+    (temporary / DONE).write_text(json.dumps(marker, indent=1, sort_keys=True), encoding="utf-8")
+    flush(temporary / DONE)
+    flush(temporary)
     try:
-        problem = pool.result(handle)
-    except WorkerDied as error:
-        raise AcmlSearchError(
-            f"a worker died at rows {rows[0].row:,} to {rows[-1].row:,} or in a shard after them (killed, or "
-            "out of memory?); run the same command again to resume, with fewer --workers if memory is short"
-        ) from error
-    if problem is not None:
-        raise AcmlSearchError(problem)
-    bar.update(len(rows))
+        os.replace(temporary, folder)
+    except OSError:
+        if read_marker(folder) is None:
+            raise
+        shutil.rmtree(temporary)  # a worker of an interrupted run made the same shard meanwhile
+    flush(folder.parent)
 
 
-def _skip(bar: Any, rows: int) -> None:
-    """Count rows made by an earlier run without counting them into the rate."""
-    if bar.disable:
-        return
-    bar.n += rows
-    bar.initial += rows
-    bar.last_print_n = bar.n
-    bar.refresh()
+def records_file(modality: str) -> str:
+    """Name of the table of measured records in a shard."""
+    return f"records.{modality}.parquet"
+
+
+def vectors_file(space: str, side: str) -> str:
+    """Name of the vectors of a side in a shard."""
+    return f"{space}.{side}.parquet"
+
+
+def read_marker(folder: Path, *, check: bool = False) -> dict[str, Any] | None:
+    """The marker of a finished shard; None when it is unfinished, or a file of it is missing or cut short.
+    `check`: or has other contents than were written.
+    """
+    try:
+        marker = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        sizes = {name: (folder / name).stat().st_size for name in marker["files"]}
+    except (OSError, ValueError):
+        return None
+    if any(sizes[name] != entry["bytes"] for name, entry in marker["files"].items()):
+        return None
+    if check and any(sha256(folder / name) != entry["sha256"] for name, entry in marker["files"].items()):
+        return None
+    return dict(marker)
+
+
+@lru_cache(maxsize=1)
+def _load(name: str, device: str) -> Model:
+    """The model, loaded once per process, with one torch thread: processes share the cores, not threads."""
+    import torch
+
+    from acml_search.encoders.model import load_model
+
+    torch.set_num_threads(1)
+    return load_model(name)

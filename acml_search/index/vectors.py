@@ -6,31 +6,32 @@ On disk, next to one another:
     NAME.keys.npy   (n,) int64, ascending: the molecule's key at each position
     NAME.fp16.npy   (n, d) float16, the stored vectors; left out when the FAISS index itself holds just these
     NAME.json       n, d, factory, reason, how to search, recall measured at build time
+
+The stored vectors are a file of their own, and not FAISS's `Refine(SQfp16)`, because that file is written
+block by block (FAISS would hold all vectors in memory until it writes its index), is mapped whatever the kind
+of index, and gives a score that depends on nothing but the query and the vector.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
 from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.core.typing import Float16s, Float32s, Ints
 from acml_search.index import factory as factories
 from acml_search.index.calibrate import Calibration, calibrate
-from acml_search.index.exact import SPARE, ExactStore, Floats, NpyWriter, Positions
-from acml_search.index.factory import choose_factory
-from acml_search.index.parts import count, read_vectors, width
+from acml_search.index.embeddings import Embeddings
+from acml_search.index.exact import SPARE, VectorStore
 
-__all__ = ["VectorIndex", "choose_factory"]
-
-SCAN_EXACTLY = 10_000  # filtered positions scanned from the store: under 10 ms, and exact
+MAX_SCAN = 10_000  # filtered positions scanned from the store: under 10 ms, and exact
 FILTERABLE = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFPQ)
 SEED = 7
 
@@ -62,7 +63,7 @@ class Details:
 class VectorIndex:
     """Nearest vectors of one side of one space, by inner product of unit vectors."""
 
-    def __init__(self, index: Any, store: ExactStore, keys: npt.NDArray[np.int64], details: Details) -> None:
+    def __init__(self, index: Any, store: VectorStore, keys: Ints, details: Details) -> None:
         self._index, self._store, self._details = index, store, details
         self._ivf = factories.inverted_lists(index)
         self.keys = keys
@@ -89,45 +90,48 @@ class VectorIndex:
 
     @classmethod
     def build(
-        cls, path: Path, parts: Sequence[Path], factory: str = "auto", queries: Floats | None = None
+        cls, path: Path, source: Embeddings, factory: str = "auto", queries: Float32s | None = None
     ) -> Details:
-        """Build the index at `path` (without ending) from Parquet `parts` (`key` int64, `vector` float16[d]).
+        """Build the index of `source` at `path` (without ending).
 
-        Trains on a sample and adds part by part; keys must ascend over the parts. `queries` (nq, d) float32
-        are typical queries, such as the other side's vectors; how many lists a search visits is measured with
-        them (without: with a sample of the vectors themselves).
+        Trains on a sample and adds block by block. `queries` (nq, d) float32 are typical queries, such as the
+        other side's vectors; how many lists a search visits is measured with them (without: with a sample of
+        the vectors themselves).
 
         Raises ConfigError for a factory that FAISS refuses.
         """
-        n, d = count(parts), width(parts)
+        n, d = len(source), source.d
         text, reason = factories.resolve(factory, n, d)
         index = factories.make(text, d)
-        keys_path, store_path = Path(f"{path}.keys.npy"), Path(f"{path}.fp16.npy")
-        _write_store(parts, keys_path, store_path, (n, d))
-        store = ExactStore.open(store_path, mapped=False)
-        xt = store.sample(factories.training_size(index, n), SEED)
-        factories.train(index, text, xt)
-        queries = xt[:256].copy() if queries is None else queries
-        del xt
-        for _, block in store.blocks():
-            factories.add(index, text, block)
         exact = factories.is_exact(index)
-        found = Calibration() if exact else calibrate(index, store, queries)
-        del store
-        if exact:
-            store_path.unlink()  # the FAISS index holds the same bits
+        store_path = Path(f"{path}.fp16.npy")
+        np.save(f"{path}.keys.npy", source.keys)
+        if exact:  # the codes are the vectors themselves
+            for block in source.blocks():
+                factories.add(index, text, block.astype(np.float32))
+            found = Calibration()
+        else:
+            xt = source.sample(factories.training_size(index, n), SEED)
+            factories.train(index, text, xt)
+            queries = xt[:256].copy() if queries is None else queries
+            del xt
+            with store_path.open("wb") as file:
+                header = {"descr": "<f2", "fortran_order": False, "shape": (n, d)}
+                np.lib.format.write_array_header_1_0(file, header)
+                for block in source.blocks():
+                    np.ascontiguousarray(block).tofile(file)
+                    factories.add(index, text, block.astype(np.float32))
+            found = calibrate(index, VectorStore.open(store_path), queries)
         faiss.write_index(index, f"{path}.faiss")
-        files = [Path(f"{path}.faiss"), keys_path, *([] if exact else [store_path])]
+        files = [Path(f"{path}.faiss"), Path(f"{path}.keys.npy"), *([] if exact else [store_path])]
         details = Details(
             n=n,
             d=d,
             factory=text,
             reason=reason,
-            bytes_per_vector=factories.bytes_per_vector(sum(file.stat().st_size for file in files), n),
-            nprobe=found.nprobe,
-            ef_search=found.ef_search,
+            bytes_per_vector=round(sum(file.stat().st_size for file in files) / max(n, 1), 1),
             shortlist_factor=1 if exact else factories.shortlist_factor(index, d),
-            recall_at_10=found.recall_at_10,
+            **found._asdict(),
         )
         Path(f"{path}.json").write_text(json.dumps(asdict(details), indent=1) + "\n", encoding="utf-8")
         return details
@@ -144,7 +148,8 @@ class VectorIndex:
             raise IndexCorrupt(
                 keys_path, f"the keys cannot be read ({error}); build the index again"
             ) from error
-        store = _own_store(index) if factories.is_exact(index) else ExactStore.open(Path(f"{path}.fp16.npy"))
+        exact = factories.is_exact(index)
+        store = VectorStore.of_codes(index) if exact else VectorStore.open(Path(f"{path}.fp16.npy"))
         for what, found in (("FAISS", index.ntotal), ("keys", len(keys)), ("stored vectors", store.n)):
             if found != details.n:
                 raise IndexCorrupt(path, f"{details.n:,} vectors were indexed, but {what} holds {found:,}")
@@ -156,7 +161,7 @@ class VectorIndex:
         """The same vectors, searched from now on as `details` say (`nprobe`, `ef_search`)."""
         return VectorIndex(self._index, self._store, self.keys, details)
 
-    def positions_of(self, keys: npt.NDArray[np.int64]) -> Positions:
+    def positions_of(self, keys: Ints) -> Ints:
         """The positions of `keys` (ascending), ascending; keys without a vector on this side are skipped."""
         left = np.searchsorted(self.keys, keys, side="left")
         right = np.searchsorted(self.keys, keys, side="right")
@@ -164,13 +169,15 @@ class VectorIndex:
             return left[right > left].astype(np.int64)
         return np.concatenate([np.arange(a, b) for a, b in zip(left, right, strict=True)]).astype(np.int64)
 
-    def stored(self, positions: Positions) -> Floats:
+    def stored(self, positions: Ints) -> Float32s:
         """(m, d) float32: the stored vectors at `positions`."""
         return self._store.take(np.asarray(positions, np.int64))
 
-    def search(
-        self, xq: Floats, k: int, positions: Positions | None = None
-    ) -> tuple[Floats, npt.NDArray[np.int64]]:
+    def blocks(self) -> Iterator[Float16s]:
+        """All stored vectors, (m, d) float16, block by block."""
+        return self._store.blocks()
+
+    def search(self, xq: Float32s, k: int, positions: Ints | None = None) -> tuple[Float32s, Ints]:
         """The k best of each query `xq` (nq, d) float32 unit vectors, among `positions` only if given.
 
         Returns D (nq, k) float32 inner products, best first and ties by key, and I (nq, k) int64 keys. Where
@@ -193,10 +200,10 @@ class VectorIndex:
             I[row, : len(at)] = self.keys[at]
         return D, I
 
-    def _search(self, xq: Floats, k: int, positions: Positions | None) -> list[tuple[Floats, Positions]]:
+    def _search(self, xq: Float32s, k: int, positions: Ints | None) -> list[tuple[Float32s, Ints]]:
         if positions is None:
             found = self._shortlist(xq, k, None, self.n)
-        elif len(positions) <= SCAN_EXACTLY or not isinstance(
+        elif len(positions) <= MAX_SCAN or not isinstance(
             self._index, (*FILTERABLE, faiss.IndexScalarQuantizer)
         ):
             return self._store.search(xq, k, positions)
@@ -212,18 +219,18 @@ class VectorIndex:
             results[row] = exact
         return results
 
-    def _shortlist(self, xq: Floats, k: int, parameters: Any, passing: int) -> Positions:
+    def _shortlist(self, xq: Float32s, k: int, parameters: Any, passing: int) -> Ints:
         """Candidate positions (nq, m), -1 where there are fewer."""
         if factories.is_exact(self._index):
             wanted = k + SPARE
         else:
-            wanted = max(factories.SHORTLIST_AT_LEAST, k * self._details.shortlist_factor)
+            wanted = max(factories.MIN_SHORTLIST, k * self._details.shortlist_factor)
         found = self._index.search(xq, min(wanted, passing), params=parameters)[1]
         if found.max(initial=-1) >= self.n:
             raise IndexCorrupt("faiss", "the FAISS index is damaged; run `acml-search verify` on the index")
         return found
 
-    def _parameters(self, positions: Positions) -> Any:
+    def _parameters(self, positions: Ints) -> Any:
         """FAISS parameters that let only `positions` through: the fewer, the more lists."""
         passes = np.zeros(self.n, bool)
         passes[positions] = True
@@ -235,23 +242,6 @@ class VectorIndex:
         # the query. The others cost a bit test each.
         lists = math.ceil(2 * self._ivf.nprobe * self.n / len(positions))
         return faiss.SearchParametersIVF(sel=selector, nprobe=min(self._ivf.nlist, lists))
-
-
-def _write_store(parts: Sequence[Path], keys_path: Path, store_path: Path, shape: tuple[int, int]) -> None:
-    """The keys and vectors of `parts` as .npy files. Raises IndexCorrupt when keys do not ascend."""
-    last = -1
-    with (
-        NpyWriter(keys_path, np.int64, shape[:1]) as keys_out,
-        NpyWriter(store_path, np.float16, shape) as out,
-    ):
-        for keys, vectors in read_vectors(parts):
-            if len(keys) and (keys[0] < last or np.any(np.diff(keys) < 0)):
-                raise IndexCorrupt(
-                    keys_path, "the keys of the embeddings do not ascend; build the index again"
-                )
-            last = int(keys[-1]) if len(keys) else last
-            keys_out.append(keys)
-            out.append(vectors)
 
 
 def _read_faiss(path: Path, factory: str) -> Any:
@@ -269,11 +259,3 @@ def _read_faiss(path: Path, factory: str) -> Any:
     if isinstance(lists, faiss.OnDiskInvertedLists):
         lists.prefetch_nthread = 0  # threads that read ahead cost more than they bring for one query
     return index
-
-
-def _own_store(index: Any) -> ExactStore:
-    """The codes of a half-precision index, seen as (n, d) float16; they live as long as `index`."""
-    raw = (
-        faiss.rev_swig_ptr(index.codes.data(), index.codes.size()) if index.ntotal else np.empty(0, np.uint8)
-    )
-    return ExactStore(raw.view(np.float16).reshape(index.ntotal, index.d))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,14 +13,19 @@ from acml_search.chem.molecule import parse
 from acml_search.core.errors import AcmlSearchError, CheckpointError
 from acml_search.core.io import read_sealed, sha256
 from acml_search.core.progress import progress
+from acml_search.core.typing import Float32s, Ints
 from acml_search.encoders.card import read_card
-from acml_search.index import parts
+from acml_search.index.embeddings import Embeddings, count_rows, rows_at
 from acml_search.index.manifest import BUILD, NAME, Manifest, read_manifest
-from acml_search.index.records import measured_of
 from acml_search.index.vectors import VectorIndex
-from acml_search.index.verify_records import check_records, sample_again
+
+if TYPE_CHECKING:
+    from acml_search.encoders.model import Model
 
 SAMPLE = 64
+MIN_COSINE = 0.999
+"""Least cosine of a vector made again with the stored one: half precision costs 1e-6; another molecule, model
+or order of vectors costs far more."""
 
 
 class Problem(NamedTuple):
@@ -45,163 +50,179 @@ def verify(directory: Path | str, *, sample: int = SAMPLE, model: Path | str | N
     except AcmlSearchError as error:
         if not (directory / NAME).exists():
             raise
-        return [Problem(NAME, _what(error))]
-    problems = _check_files(directory, manifest)
-    if problems:  # what is damaged cannot be read any further
-        return problems
-    problems = _check_counts(directory, manifest)
-    for space, info in manifest.spaces.items():
-        for side in info.sides:
-            problems += _check_vectors(directory, manifest, space, side)
-    if sample and not problems:
-        problems += _check_sample(directory, manifest, sample, model)
-    return problems
+        return [Problem(NAME, _reason(error))]
+    return _Verification(directory, manifest).run(sample, model)
 
 
-def _check_files(directory: Path, manifest: Manifest) -> list[Problem]:
-    problems = []
-    for name, entry in progress(sorted(manifest.files.items()), desc="checksums", unit=" files"):
-        path = directory / name
-        if not path.is_file():
-            problems.append(Problem(name, "the file is missing"))
-        elif path.stat().st_size != entry["bytes"]:
-            problems.append(
-                Problem(name, f"it has {path.stat().st_size:,} bytes and should have {entry['bytes']:,}")
-            )
-        elif sha256(path) != entry["sha256"]:
-            problems.append(Problem(name, "its contents changed: the checksum is not the manifest's"))
-    try:
-        read_sealed(directory / BUILD)
-    except AcmlSearchError as error:
-        problems.append(Problem(BUILD, _what(error)))
-    return problems
+class _Verification:
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self.directory, self.manifest = directory, manifest
+        self.problems: list[Problem] = []
 
+    def run(self, sample: int, model: Path | str | None) -> list[Problem]:
+        self.check_files()
+        if self.problems:  # what is damaged cannot be read any further
+            return self.problems
+        self.check_counts()
+        for space, info in self.manifest.spaces.items():
+            for side in info.sides:
+                self.check_side(space, side)
+        if sample and not self.problems:
+            self.check_sample(sample, model)
+        return self.problems
 
-def _check_counts(directory: Path, manifest: Manifest) -> list[Problem]:
-    counts = manifest.counts
-    found = {
-        "molecules": parts.count([directory / name for name in manifest.parts("molecules")]),
-        "rejected": parts.count([directory / "rejects.parquet"]),
-        "duplicates": parts.count([directory / "duplicates.parquet"]),
-        "no_record": parts.count([directory / "no_record.parquet"]),
-    }
-    problems = [
-        Problem(NAME, f"it counts {counts[name]:,} {name}, the files hold {rows:,}")
-        for name, rows in found.items()
-        if counts[name] != rows
-    ]
-    if counts["molecules"] + counts["duplicates"] + counts["rejected"] != counts["rows"]:
-        problems.append(Problem(NAME, f"molecules, duplicates and rejected do not add up to rows: {counts}"))
-    return problems
+    def report(self, file: str, what: str) -> None:
+        self.problems.append(Problem(file, what))
 
+    def files(self, folder: str) -> list[Path]:
+        return [self.directory / name for name in self.manifest.parts(folder)]
 
-def _check_vectors(directory: Path, manifest: Manifest, space: str, side: str) -> list[Problem]:
-    """The keys of one side against the molecules', and the search index against the embeddings."""
-    folder = f"embeddings/{space}/{side}"
-    files = [directory / name for name in manifest.parts(folder)]
-    info = manifest.spaces[space]
-    problems = []
-    n = parts.count(files)
-    if n != info.sides[side]["n"]:
-        problems.append(
-            Problem(folder, f"there are {n:,} vectors, the manifest counts {info.sides[side]['n']:,}")
-        )
-    if n and parts.width(files) != info.d:
-        problems.append(
-            Problem(folder, f"vectors have {parts.width(files)} dimensions and should have {info.d}")
-        )
-    keys = _keys(files)
-    measured = side == "records" and space in measured_of(manifest)
-    molecules = _keys([directory / name for name in manifest.parts("molecules")])
-    if np.any(np.diff(keys) < 0):
-        problems.append(Problem(folder, "the keys do not ascend"))
-    if measured:
-        tables = [directory / name for name in manifest.parts(f"records/{space}")]
-        problems += [Problem(f"records/{space}", what) for what in check_records(tables, keys, molecules)]
-    elif not np.isin(keys, molecules).all():
-        problems.append(Problem(folder, "there are vectors of molecules that the index does not hold"))
-    if side == "graph" and not np.array_equal(keys, molecules):
-        problems.append(Problem(folder, "not every molecule has one vector on the graph side"))
-    if manifest.kind == "index":
-        path = directory / "faiss" / f"{space}.{side}"
+    def is_measured(self, space: str, side: str) -> bool:
+        return side == "records" and space in self.manifest.measured
+
+    def vectors(self, space: str, side: str) -> VectorIndex | Embeddings:
+        if self.manifest.kind == "index":
+            return VectorIndex.open(self.directory / "faiss" / f"{space}.{side}")
+        return Embeddings(self.files(f"embeddings/{space}/{side}"))
+
+    def folder(self, space: str, side: str) -> str:
+        """The name under which a side's problems are listed."""
+        return f"faiss/{space}.{side}" if self.manifest.kind == "index" else f"embeddings/{space}/{side}"
+
+    def check_files(self) -> None:
+        for name, entry in progress(sorted(self.manifest.files.items()), desc="checksums", unit=" files"):
+            path = self.directory / name
+            if not path.is_file():
+                self.report(name, "the file is missing")
+            elif path.stat().st_size != entry["bytes"]:
+                self.report(name, f"it has {path.stat().st_size:,} bytes and should have {entry['bytes']:,}")
+            elif sha256(path) != entry["sha256"]:
+                self.report(name, "its contents changed: the checksum is not the manifest's")
         try:
-            index = VectorIndex.open(path)
+            read_sealed(self.directory / BUILD)
         except AcmlSearchError as error:
-            return [*problems, Problem(f"faiss/{path.name}.faiss", _what(error))]
-        if not np.array_equal(index.keys, keys):
-            problems.append(
-                Problem(f"faiss/{path.name}.keys.npy", "its keys are not those of the embeddings")
-            )
-        elif n:
-            at = np.unique(np.linspace(0, n - 1, 256).astype(np.int64))
-            if not np.array_equal(index.stored(at), parts.vectors_at(files, at)):
-                problems.append(
-                    Problem(f"faiss/{path.name}.faiss", "its vectors are not those of the embeddings")
+            self.report(BUILD, _reason(error))
+
+    def check_counts(self) -> None:
+        counts = self.manifest.counts
+        tables = {"rejected": "rejects", "duplicates": "duplicates", "no_record": "no_record"}
+        found = {name: count_rows([self.directory / f"{file}.parquet"]) for name, file in tables.items()}
+        found = {"molecules": count_rows(self.files("molecules")), **found}
+        for name, rows in found.items():
+            if counts[name] != rows:
+                self.report(NAME, f"it counts {counts[name]:,} {name}, the files hold {rows:,}")
+        if counts["molecules"] + counts["duplicates"] + counts["rejected"] != counts["rows"]:
+            self.report(NAME, f"molecules, duplicates and rejected do not add up to rows: {counts}")
+
+    def check_side(self, space: str, side: str) -> None:
+        """The vectors of one side against the manifest and the molecules or records they are of."""
+        folder, info = self.folder(space, side), self.manifest.spaces[space]
+        try:
+            vectors = self.vectors(space, side)
+        except AcmlSearchError as error:
+            self.report(f"{folder}.faiss" if self.manifest.kind == "index" else folder, _reason(error))
+            return
+        keys, n = np.asarray(vectors.keys), info.sides[side]["n"]
+        if len(keys) != n:
+            self.report(folder, f"there are {len(keys):,} vectors, the manifest counts {n:,}")
+        if vectors.d != info.d:
+            self.report(folder, f"vectors have {vectors.d} dimensions and should have {info.d}")
+        if np.any(np.diff(keys) < 0):
+            self.report(folder, "the keys do not ascend")
+        molecules = _column(self.files("molecules"), "key")
+        if self.is_measured(space, side):
+            records = self.files(f"records/{space}")
+            if not np.array_equal(_column(records, "key"), keys):
+                self.report(
+                    f"records/{space}",
+                    "not every record has one vector, or there are vectors of records that are not here",
                 )
-    return problems
+            if not np.isin(_column(records, "molecule_key"), molecules).all():
+                self.report(f"records/{space}", "there are records of molecules that the index does not hold")
+        elif not np.isin(keys, molecules).all():
+            self.report(folder, "there are vectors of molecules that the index does not hold")
+        if side == "graph" and not np.array_equal(keys, molecules):
+            self.report(folder, "not every molecule has one vector on the graph side")
+        copy = self.files(f"embeddings/{space}/{side}")  # formats 1 and 2
+        if isinstance(vectors, VectorIndex) and copy and len(keys):
+            at = np.unique(np.linspace(0, len(keys) - 1, 256).astype(np.int64))
+            if not np.array_equal(vectors.stored(at), Embeddings(copy).take(at)):
+                self.report(f"{folder}.faiss", "its vectors are not those of the embeddings")
 
-
-def _check_sample(
-    directory: Path, manifest: Manifest, sample: int, model: Path | str | None
-) -> list[Problem]:
-    """Molecules spread over the index, embedded again and compared."""
-    source = str(model) if model is not None else manifest.model["source"]
-    try:
-        card = read_card(source)
-        if card.digest != manifest.model["digest"]:
-            return [
-                Problem(
+    def check_sample(self, sample: int, model: Path | str | None) -> None:
+        """Molecules and records spread over the index, embedded again and compared."""
+        source = str(model) if model is not None else self.manifest.model["source"]
+        try:
+            card = read_card(source)
+            wanted = self.manifest.model["digest"]
+            if card.digest != wanted:
+                self.report(
                     "model",
                     f"the model {source} has digest {card.digest[:12]}, the index was made with "
-                    f"{manifest.model['digest'][:12]}, so no vector could be checked",
+                    f"{wanted[:12]}, so no vector could be checked",
                 )
-            ]
-        from acml_search.encoders.model import load_model
+                return
+            from acml_search.encoders.model import load_model
 
-        loaded = load_model(source)
-    except CheckpointError as error:
-        return [Problem("model", f"no vector could be checked, because the model cannot be loaded: {error}")]
-    names = manifest.parts("molecules")
-    n = manifest.counts["molecules"]
-    at = np.unique(np.linspace(0, n - 1, min(sample, n)).astype(np.int64))
-    table = parts.rows_at([directory / name for name in names], at, ["key", "smiles"])
-    smiles = [str(text) for text in table.column("smiles").to_pylist()]
-    keys = table.column("key").to_numpy()
-    graphs = loaded.encode_molecules([parse(text)[0] for text in smiles])
-    problems = []
-    for space, info in manifest.spaces.items():
-        for side in info.sides:
-            folder = f"embeddings/{space}/{side}"
-            files = [directory / name for name in manifest.parts(folder)]
-            if side == "records" and space in measured_of(manifest):
-                tables = [directory / name for name in manifest.parts(f"records/{space}")]
-                found = sample_again(tables, files, space, sample, loaded)
-                problems += [Problem(folder, what) for what in found]
-                continue
-            stored_keys = _keys(files)
-            present = np.isin(keys, stored_keys)
-            again = graphs[space][present]
-            if side == "records":
-                modality = modalities.get(space)
-                wanted = [text for text, there in zip(smiles, present, strict=True) if there]
-                again = loaded.encode_records(space, [modality.derive(text) for text in wanted])
-            stored = parts.vectors_at(files, np.searchsorted(stored_keys, keys[present]))
-            cosine = np.einsum("nd,nd->n", again, stored)
-            for row in np.flatnonzero(~(cosine >= parts.SAME))[:3]:
-                key = keys[present][row]
-                problems.append(
-                    Problem(
-                        folder,
-                        f"molecule {key} embedded again has cosine {cosine[row]:.4f} with its stored vector",
-                    )
-                )
-    return problems
+            loaded = load_model(source)
+        except CheckpointError as error:
+            self.report("model", f"no vector could be checked, because the model cannot be loaded: {error}")
+            return
+        table = _spread(self.files("molecules"), sample, ["key", "smiles"])
+        smiles = [str(text) for text in table.column("smiles").to_pylist()]
+        keys = table.column("key").to_numpy()
+        graphs = loaded.encode_molecules([parse(text)[0] for text in smiles])
+        for space, info in self.manifest.spaces.items():
+            for side in info.sides:
+                if self.is_measured(space, side):
+                    files = self.files(f"records/{space}")
+                    self.compare(space, side, *_records_again(files, space, sample, loaded))
+                    continue
+                present = np.isin(keys, self.vectors(space, side).keys)
+                again = graphs[space][present]
+                if side == "records":
+                    derive = modalities.get(space).derive
+                    chosen = [text for text, there in zip(smiles, present, strict=True) if there]
+                    again = loaded.encode_records(space, [derive(text) for text in chosen])
+                self.compare(space, side, keys[present], again)
+
+    def compare(self, space: str, side: str, keys: Ints, again: Float32s) -> None:
+        """Stored vectors of `keys` against those made `again`."""
+        vectors = self.vectors(space, side)
+        at = np.searchsorted(vectors.keys, keys)
+        stored = vectors.stored(at) if isinstance(vectors, VectorIndex) else vectors.take(at)
+        cosine = np.einsum("nd,nd->n", again, stored)
+        what = "record" if self.is_measured(space, side) else "molecule"
+        for row in np.flatnonzero(~(cosine >= MIN_COSINE))[:3]:
+            self.report(
+                self.folder(space, side),
+                f"{what} {keys[row]} embedded again has cosine {cosine[row]:.4f} with its stored vector",
+            )
 
 
-def _keys(files: list[Path]) -> np.ndarray:
-    found = [pq.read_table(file, columns=["key"]).column("key").to_numpy() for file in files]
+def _records_again(files: list[Path], modality: str, sample: int, model: Model) -> tuple[Ints, Float32s]:
+    """Keys and vectors, made again, of records spread over the tables `files`."""
+    kind = modalities.get(modality)
+    records: list[dict[str, Any]] = []
+    keys = []
+    for row in _spread(files, sample).to_pylist():
+        known = {name: row[name] for name in kind.optional if row.get(name) is not None}
+        values = (row["record_positions"], row["record_intensities"])
+        records.append({**dict(zip(kind.columns, values, strict=False)), **known})
+        keys.append(row["key"])
+    return np.array(keys, np.int64), model.encode_records(modality, records)
+
+
+def _spread(files: list[Path], sample: int, columns: list[str] | None = None) -> Any:
+    """At most `sample` rows, evenly spread over the tables."""
+    n = count_rows(files)
+    return rows_at(files, np.unique(np.linspace(0, n - 1, min(sample, n)).astype(np.int64)), columns)
+
+
+def _column(files: list[Path], name: str) -> Ints:
+    found = [pq.read_table(file, columns=[name]).column(name).to_numpy() for file in files]
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
-def _what(error: AcmlSearchError) -> str:
+def _reason(error: AcmlSearchError) -> str:
     return str(getattr(error, "reason", error))

@@ -96,7 +96,6 @@ def read_sample(
 def _from_index(where: Path, n: int, seed: int, model: str | None) -> Sample:
     from acml_search.chem.molecule import parse
     from acml_search.encoders.model import load_model
-    from acml_search.index import parts
     from acml_search.index.opened import IndexDirectory
 
     with IndexDirectory(where) as index:
@@ -119,7 +118,7 @@ def _from_index(where: Path, n: int, seed: int, model: str | None) -> Sample:
             molecules.append(One(parse(row["smiles"])[0], row["smiles"], block, columns))
             at.append(place)
         stored = {
-            name: parts.vectors_at(index.files(f"embeddings/{name}/graph"), drawn[at])
+            name: index.vectors(name).stored(drawn[at])
             for name, space in index.spaces.items()
             if name in loaded.spaces and loaded.spaces[name].digest == space.digest
         }

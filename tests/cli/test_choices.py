@@ -9,8 +9,8 @@ from acml_search.cli.bench import Seen
 from acml_search.cli.build_index import build_index
 from acml_search.cli.map import map_
 from acml_search.cli.properties import fit
+from acml_search.core.workers import ENGINES
 from acml_search.evaluation.recall import SEEN
-from acml_search.index.shards import ENGINES
 from acml_search.interpret.project import METHODS
 from acml_search.properties.heads import KINDS, TASKS
 

@@ -1,6 +1,6 @@
 """Makes the golden indexes beside this file: once per index format, and never again.
 
-python tests/golden/make_golden.py NAME FACTORY   # v1-flat flat, v1-ivf IVF3,SQ8
+python tests/golden/make_golden.py NAME FACTORY   # v1-flat flat, v1-ivf and v3-ivf IVF3,SQ8
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from acml_search.index.build import build_index
+from acml_search.index.directory import IndexDirectory
 from acml_search.index.manifest import read_manifest, write_manifest
-from acml_search.index.opened import IndexDirectory
 
 HERE = Path(__file__).resolve().parent
 

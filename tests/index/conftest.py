@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 from spectra_files import SPECTRA, msp
 
-from acml_search.index import work
-from acml_search.index.embed import ShardJob
-from acml_search.index.pool import make_shard
-from acml_search.library.read import Row
+from acml_search.core.workers import Workers
+from acml_search.index import job
 
 
 @pytest.fixture(scope="session")
@@ -46,25 +44,11 @@ def spectra(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class _ThisProcess:
-    """A pool that makes each shard at once, here: no process to start, no torch to import in it."""
-
-    workers = 1
-
-    def __init__(self, job: ShardJob) -> None:
-        self._job = job
-
-    def submit(self, rows: list[Row], folder: Path) -> str | None:
-        return make_shard(rows, folder, self._job)
-
-    def result(self, handle: str | None) -> str | None:
-        return handle
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds of this test start no processes."""
-    monkeypatch.setattr(work, "open_pool", lambda engine, job, workers: _ThisProcess(job))
+
+    def here(n: int | None, *, engine: str, in_process: bool) -> Workers:
+        return Workers(n if engine == "ray" else 1, engine=engine)
+
+    monkeypatch.setattr(job, "Workers", here)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from acml_search.cli import app
 from acml_search.core.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound, UnknownModality
-from acml_search.index.add import add_library
-from acml_search.index.build import build_index, embed_library
+from acml_search.core.workers import Workers
+from acml_search.index import job, shards
+from acml_search.index.build import add_library, build_index, embed_library
+from acml_search.index.directory import IndexDirectory
 from acml_search.index.manifest import BUILD, read_manifest
-from acml_search.index.opened import IndexDirectory
-from acml_search.index.pool import LocalPool
+from acml_search.index.replace import locked
 from acml_search.index.verify import verify
 
 BAD = ["CC(C)(C)(C)C", "not a molecule", "*CC", "C1CC"]
@@ -50,7 +57,8 @@ def test_a_factory_that_fails_late_does_not_cost_the_embedding(
     def made_again(*given: object) -> None:
         raise AssertionError("a shard was made again")
 
-    monkeypatch.setattr(LocalPool, "submit", made_again)
+    monkeypatch.setattr(job, "Workers", lambda n, **options: Workers(1))
+    monkeypatch.setattr(shards, "make_shard", made_again)
     report = build_index(library, out, model=tiny_model, factory="flat", workers=1)
     assert report.to_dict()["molecules"] == 70
     assert verify(out) == []
@@ -97,9 +105,7 @@ def test_molecules_and_vectors_share_their_keys(built: Path) -> None:
         for side in ("graph", "records"):
             vectors = index.vectors("smiles", side)
             assert np.array_equal(vectors.keys, index.keys)
-            parts = pq.ParquetDataset(index.files(f"embeddings/smiles/{side}")).read()
-            assert parts.column("key").to_pylist() == index.keys.tolist()
-            assert str(parts.schema.field("vector").type) == "fixed_size_list<element: halffloat>[32]"
+            assert index.files(f"embeddings/smiles/{side}") == []  # vectors are stored once
             np.testing.assert_allclose(np.linalg.norm(vectors.stored(np.arange(70)), axis=1), 1, atol=2e-3)
 
 
@@ -164,39 +170,36 @@ def test_killed_at_any_time_it_resumes_to_the_same_bytes(
     process.send_signal(signal.SIGKILL)  # the worker has to notice by itself
     process.wait()
     assert not out.exists()
-    first = (work / "shards" / "000000" / "done.json").stat().st_mtime_ns
-    made: list[int] = []
-    from acml_search.index import work as work_module
+    assert (work / "shards" / "000000" / "done.json").exists()
+    made: list[str] = []
+    make = shards.make_shard
 
-    original = work_module.embed_all
-
-    def watched(*args: object, **options: object) -> list[Path]:
-        made.append((work / "shards" / "000000" / "done.json").stat().st_mtime_ns)
-        shards = original(*args, **options)  # type: ignore[arg-type]
-        made.append((work / "shards" / "000000" / "done.json").stat().st_mtime_ns)
-        return shards
+    def watched(task: tuple[object, Path, object]) -> None:
+        made.append(task[1].name)
+        make(task)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work_module, "embed_all", watched)
+        patch.setattr(job, "Workers", lambda n, **options: Workers(1))
+        patch.setattr(shards, "make_shard", watched)
         report = build_index(library, out, model=tiny_model, workers=1, shard_size=9)
-    assert made == [first, first]  # the shard was not made again
+    assert "000000" not in made
     assert not report.complete
     assert contents(out) == contents(built)
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_half_written_shard_is_made_again(
     built: Path, library: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     """Other leftovers than a kill makes: a power cut may leave a marker beside a file that is cut short."""
     out = tmp_path / "index"
     with pytest.MonkeyPatch.context() as patch:
-        from acml_search.index import finalise
 
         def stop(*args: object, **options: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(finalise, "merge_shards", stop)
+        patch.setattr(job, "Merge", stop)
         with pytest.raises(KeyboardInterrupt):
             build_index(library, out, model=tiny_model, workers=2, shard_size=9)
     cut = tmp_path / "index.building" / "shards" / "000003" / "smiles.graph.parquet"
@@ -210,6 +213,7 @@ def test_a_half_written_shard_is_made_again(
     assert contents(out) == contents(built)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_restart_replaces_an_index_but_nothing_else(library: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "mine"
     out.mkdir()
@@ -232,6 +236,7 @@ def test_restart_replaces_an_index_but_nothing_else(library: Path, tiny_model: P
     assert read_manifest(out).counts["rows"] == 6
 
 
+@pytest.mark.usefixtures("in_process")
 def test_nothing_usable_names_the_reasons(tiny_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "bad.smi"
     path.write_text("\n".join(BAD) + "\n")
@@ -262,14 +267,12 @@ def test_senseless_options_are_refused_before_any_work(
 
 
 def test_two_builds_of_one_folder_do_not_mix(library: Path, tiny_model: Path, tmp_path: Path) -> None:
-    import fcntl
-
-    with (tmp_path / ".index.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(AcmlSearchError, match="another process"):
-            build_index(library, tmp_path / "index", model=tiny_model)
+    with locked(tmp_path / "index"), pytest.raises(AcmlSearchError, match="another process"):
+        build_index(library, tmp_path / "index", model=tiny_model)
+    assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("in_process")
 def test_added_molecules_go_on_after_the_last_row(library: Path, tiny_model: Path, tmp_path: Path) -> None:
     out, more = tmp_path / "index", tmp_path / "more.csv"
     build_index(library, out, model=tiny_model, workers=1, shard_size=30)
@@ -304,12 +307,168 @@ def test_added_molecules_go_on_after_the_last_row(library: Path, tiny_model: Pat
     assert read_manifest(out).counts["rows"] == before["rows"] + 3
 
 
+@pytest.mark.usefixtures("in_process")
 def test_embeddings_alone_are_no_index(library: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "vectors"
     report = embed_library(library, out, model=tiny_model, workers=1).to_dict()
     assert report["spaces"]["smiles"]["graph"] == 70
     assert not (out / "faiss").exists()
     assert verify(out) == []
+    table = pq.ParquetDataset(out / "embeddings/smiles/graph").read()
+    assert table.num_rows == 70
+    assert str(table.schema.field("vector").type) == "fixed_size_list<element: halffloat>[32]"
     assert embed_library(library, out, model=tiny_model, workers=1).complete
     with pytest.raises(IndexNotFound, match="embeddings only"):
         IndexDirectory(out)
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    path = tmp_path / "library.csv"
+    path.write_text("smiles\nCCO\nCCN\nOCC\nC1CC\n")
+    return path
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("ending", ["building", "replaced"])
+@pytest.mark.parametrize("there", ["nothing", "an index"])
+def test_a_folder_of_the_users_with_such_a_name(
+    ending: str, there: str, few: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    if there == "an index":
+        build_index(few, out, model=tiny_model, workers=1)
+    precious = tmp_path / f"mine.{ending}" / "notes.txt"
+    precious.parent.mkdir()
+    precious.write_text("precious")
+    for restart in (False, True):
+        with pytest.raises(ConfigError, match=rf"mine\.{ending} is in the way"):
+            build_index(few, out, model=tiny_model, workers=1, restart=restart)
+    assert precious.read_text() == "precious"
+    assert out.exists() == (there == "an index")
+    precious.unlink()  # an empty folder may be what an interruption left
+    build_index(few, out, model=tiny_model, workers=1)
+    assert not precious.parent.exists()
+
+
+def test_a_file_of_the_users_with_such_a_name(few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    for ending in ("building", "replaced"):
+        precious = tmp_path / f"mine.{ending}"
+        precious.write_text("precious")
+        with pytest.raises(ConfigError, match="is in the way"):
+            build_index(few, tmp_path / "mine", model=tiny_model, workers=1)
+        assert precious.read_text() == "precious"
+        precious.unlink()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_library_that_was_cut_off_is_said(tiny_model: Path, tmp_path: Path) -> None:
+    rows = "\n".join(["smiles", *("C" * (1 + n % 40) + "NO"[n % 2] for n in range(8_000))])
+    library = tmp_path / "library.csv.gz"
+    whole = gzip.compress(rows.encode())
+    library.write_bytes(whole[: len(whole) // 2])
+    build = ("build-index", library, "--out", tmp_path / "mine", "--model", tiny_model, "--workers", 1)
+    for _ in range(2):  # also where all is done already
+        done = run(*build)
+        assert done.exit_code == 0
+        (said,) = done.stderr.splitlines()
+        assert said.startswith("acml-search: row ")
+        assert "damaged or cut off here, and nothing after this was read" in said
+    (damage,) = json.loads(run(*build, "--json").stdout)["damaged"]
+    assert damage in said
+
+
+@pytest.mark.usefixtures("in_process")
+def test_add_tells_what_is_new(few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    build_index(few, out, model=tiny_model, workers=1)
+    more = tmp_path / "more.smi"
+    more.write_text("CCO\nCCCl\nnone\n")
+    first = run("add", out, more, "--workers", 1)
+    assert "3 molecules, 2 duplicates, 2 rejected" in first.stdout
+    assert "of these added now: 1 molecules, 1 duplicates, 1 rejected" in first.stdout
+    again = json.loads(run("add", out, more, "--workers", 1, "--json").stdout)
+    assert again["already_complete"]
+    assert set(again["added"].values()) == {0}
+    assert add_library(out, more, workers=1).damaged() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"workers": "2"}, "workers is '2'; give a whole number"),
+        ({"shard_size": 1.5}, "shard_size is 1.5; give a whole number"),
+        ({"smiles_column": 0}, "smiles_column is 0; give the column's name"),
+        ({"libraries": 5}, "a library is the path of a file, or a list of them, and not 5"),
+        ({"factory": "IVF0,Flat"}, "'IVF0,Flat' has no inverted lists"),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_one_sentence(
+    wrong: dict[str, Any], says: str, few: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        build_index(**{"libraries": few, "out": tmp_path / "x", "model": tiny_model, **wrong})
+    assert not (tmp_path / "x").exists()
+
+
+class FakeRay:
+    """What `Workers` calls of Ray, in this process."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+    def __init__(self, fails: bool = False) -> None:
+        self.running, self.options, self.fails = False, {}, fails  # type: ignore[var-annotated]
+
+    def is_initialized(self) -> bool:
+        return self.running
+
+    def init(self, **options: Any) -> None:
+        self.running, self.options = True, options
+
+    def shutdown(self) -> None:
+        self.running = False
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 3.0}
+
+    def Pool(self, n: int, **options: Any) -> FakeRay:
+        return self
+
+    def terminate(self) -> None:
+        pass
+
+    def apply_async(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        def get() -> Any:
+            if self.fails:
+                raise self.exceptions.RayError("the node is gone")
+            return function(*arguments)
+
+        return SimpleNamespace(get=get)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_ray_makes_the_same_index(
+    few: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "by-ray"
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"acml-search\[ray\]"):
+        build_index(few, out, model=tiny_model, engine="ray")
+    for fails in (True, False):
+        ray: Any = FakeRay(fails)
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.setitem(sys.modules, "ray.util.multiprocessing", ray)
+        if fails:
+            with pytest.raises(AcmlSearchError, match="run the same command again to resume"):
+                build_index(few, out, model=tiny_model, engine="ray", shard_size=2)
+    build_index(few, out, model=tiny_model, engine="ray", shard_size=2, workers=1)
+    assert ray.options["num_cpus"] == 1
+    assert not ray.running
+    build_index(few, tmp_path / "local", model=tiny_model, shard_size=2, workers=1)
+    assert contents(out) == contents(tmp_path / "local")

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acml_search.index.opened import IndexDirectory
+from acml_search.index.directory import IndexDirectory
 from acml_search.index.verify import verify
 
 GOLDEN = sorted(path.parent for path in (Path(__file__).parents[1] / "golden").glob("*/manifest.json"))
 
 
 def test_there_are_golden_indexes() -> None:
-    assert {path.name for path in GOLDEN} >= {"v1-flat", "v1-ivf"}
+    assert {path.name for path in GOLDEN} >= {"v1-flat", "v1-ivf", "v3-ivf"}
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)

@@ -15,13 +15,13 @@ from spectra_files import SPECTRA, msp
 
 import acml_search
 from acml_search.core.errors import ConfigError, LibraryError
-from acml_search.core.io import write_vectors
 from acml_search.encoders.model import load_model
-from acml_search.index import finalise
-from acml_search.index.add import add_library
-from acml_search.index.build import build_index, embed_library
+from acml_search.index.build import add_library, build_index, embed_library
+from acml_search.index.directory import IndexDirectory
+from acml_search.index.embeddings import Embeddings, embedding_table
 from acml_search.index.manifest import BUILD, file_entry, read_manifest, write_manifest
-from acml_search.index.opened import IndexDirectory
+from acml_search.index.merge import Merge
+from acml_search.index.vectors import VectorIndex
 from acml_search.index.verify import verify
 from acml_search.search.write import write_csv
 
@@ -60,7 +60,7 @@ def contents(index: Path) -> dict[str, bytes]:
 
 def test_every_row_is_accounted_for(built: Path, spectra: Path) -> None:
     manifest = read_manifest(built)
-    assert manifest.format_version == 2
+    assert manifest.format_version == 3
     assert manifest.counts == {"rows": 11, "molecules": 4, "rejected": 4, "duplicates": 3, "no_record": 0}
     rejects = pq.read_table(built / "rejects.parquet").to_pylist()
     assert [reject["source_row"] for reject in rejects] == [2, 6, 7, 8]
@@ -184,7 +184,7 @@ def test_interrupted_it_resumes_to_the_same_bytes(
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finalise, "merge_records", stop)
+        patch.setattr(Merge, "_write_records", stop)
         with pytest.raises(KeyboardInterrupt):
             build_index([structures, spectra], out, model=toy_model, workers=1, shard_size=2)
     shard = tmp_path / "index.building" / "shards" / "000002"
@@ -196,19 +196,21 @@ def test_interrupted_it_resumes_to_the_same_bytes(
     assert contents(out) == contents(built)
 
 
-def test_changed_vectors_of_records_are_found(built: Path, tmp_path: Path, toy_model: Path) -> None:
-    """Checksums that fit do not make vectors true."""
+def test_changed_vectors_of_records_are_found(built: Path, tmp_path: Path) -> None:
+    """Checksums that fit do not make vectors true: a sample is embedded again."""
     copy = tmp_path / "index"
     shutil.copytree(built, copy)
-    parts = sorted((copy / "embeddings" / "lc_ms" / "records").glob("*.parquet"))
-    table = pq.read_table(parts[0])
-    other = pq.read_table(parts[-1]).column("vector").take(pa.array([0] * table.num_rows))
-    write_vectors(table.set_column(1, "vector", other).combine_chunks(), parts[0])
-    name = parts[0].relative_to(copy).as_posix()
+    with IndexDirectory(built) as index:
+        keys = index.vectors("lc_ms", "records").keys
+        turned = index.vectors("lc_ms", "records").stored(np.arange(len(keys)))[::-1]
+    part = tmp_path / "part.parquet"
+    pq.write_table(embedding_table(keys, turned.astype(np.float16)), part)
+    VectorIndex.build(copy / "faiss" / "lc_ms.records", Embeddings([part]), "flat")
     manifest = read_manifest(copy)
-    manifest.files[name] = file_entry(parts[0])
+    for path in (copy / "faiss").glob("lc_ms.records.*"):
+        manifest.files[path.relative_to(copy).as_posix()] = file_entry(path)
     write_manifest(copy, manifest)
-    assert [problem.file for problem in verify(copy, sample=0)] == ["faiss/lc_ms.records.faiss"]
+    assert {problem.file for problem in verify(copy)} == {"faiss/lc_ms.records"}
 
 
 def test_records_that_lead_nowhere_are_found(built: Path, tmp_path: Path) -> None:
@@ -233,7 +235,6 @@ def test_spectra_are_added_to_an_index_that_had_none(
 ) -> None:
     out = tmp_path / "index"
     build_index(structures, out, model=toy_model, workers=1)
-    assert read_manifest(out).format_version == 1
     first, second = tmp_path / "first.msp", tmp_path / "second.msp"
     first.write_text(msp(SPECTRA[:3]))
     second.write_text(msp(SPECTRA[6:]))
@@ -298,7 +299,6 @@ def test_a_parquet_of_records(toy_model: Path, tmp_path: Path) -> None:
 def test_structures_alone(spectra: Path, toy_model: Path, tmp_path: Path) -> None:
     build_index(spectra, tmp_path / "index", model=toy_model, workers=1, records=None, modalities=())
     manifest = read_manifest(tmp_path / "index")
-    assert manifest.format_version == 1
     assert list(manifest.spaces["lc_ms"].sides) == ["graph"]
     assert manifest.counts["molecules"] == 3
 

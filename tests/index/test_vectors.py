@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
 from acml_search.core.io import write_vectors
 from acml_search.index import vectors as vectors_module
-from acml_search.index.parts import table
-from acml_search.index.vectors import VectorIndex, choose_factory
+from acml_search.index.embeddings import Embeddings, embedding_table
+from acml_search.index.factory import choose_factory
+from acml_search.index.vectors import VectorIndex
 
 TOLERANCE = 1e-6
 Halves = npt.NDArray[np.float16]
@@ -26,12 +27,12 @@ def unit(rng: np.random.Generator, n: int, d: int) -> npt.NDArray[np.float32]:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def write(folder: Path, keys: Keys, xb: Halves, part: int = 700) -> list[Path]:
+def write(folder: Path, keys: Keys, xb: Halves, part: int = 700) -> Embeddings:
     paths = []
     for number, start in enumerate(range(0, len(keys), part)):
         paths.append(folder / f"part-{number:05d}.parquet")
-        write_vectors(table(keys[start : start + part], xb[start : start + part]), paths[-1])
-    return paths
+        write_vectors(embedding_table(keys[start : start + part], xb[start : start + part]), paths[-1])
+    return Embeddings(paths)
 
 
 def oracle(xq: npt.NDArray[np.float32], xb: Halves, keys: Keys, k: int) -> list[list[tuple[float, int]]]:
@@ -150,7 +151,7 @@ def test_filter_gives_k_hits_whenever_k_pass(
     passing: int,
 ) -> None:
     # The lists are searched under the filter too, however few vectors there are.
-    monkeypatch.setattr(vectors_module, "SCAN_EXACTLY", 50)
+    monkeypatch.setattr(vectors_module, "MAX_SCAN", 50)
     keys, xb, xq = clustered
     VectorIndex.build(tmp_path / "v", write(tmp_path, keys, xb), factory)
     index = VectorIndex.open(tmp_path / "v")
@@ -186,6 +187,31 @@ def test_several_records_of_one_molecule_keep_their_key(tmp_path: Path) -> None:
     assert index.positions_of(np.array([8])).tolist() == [3]
 
 
+def test_a_side_that_grows_is_the_index_then_the_new_parts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    xb = unit(rng, 9, 8).astype(np.float16)
+    VectorIndex.build(tmp_path / "v", write(tmp_path, np.arange(5), xb[:5], part=2), "flat")
+    more = tmp_path / "more.parquet"
+    write_vectors(embedding_table(np.arange(5, 9), xb[5:]), more)
+    grown = Embeddings([more], dropped=np.array([6, 8]), before=VectorIndex.open(tmp_path / "v"))
+    assert grown.keys.tolist() == [0, 1, 2, 3, 4, 5, 7]
+    assert np.array_equal(np.concatenate(list(grown.blocks())), xb[grown.keys])
+    assert np.array_equal(grown.take(np.array([6, 0, 5])), xb[[7, 0, 5]].astype(np.float32))
+    sample = grown.sample(7, seed=3)
+    assert sorted(sample[:, 0].tolist()) == sorted(xb[grown.keys, 0].astype(np.float32).tolist())
+
+
+@pytest.mark.parametrize(("factory", "codes"), [("flat", 0), ("IVF16,SQ8", 1)])
+def test_a_vector_is_stored_once(tmp_path: Path, factory: str, codes: int) -> None:
+    n, d = 20_000, 64
+    xb = unit(np.random.default_rng(2), n, d).astype(np.float16)
+    folder = tmp_path / "faiss"
+    folder.mkdir()
+    VectorIndex.build(folder / "v", write(tmp_path, np.arange(n), xb, part=n), factory)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    assert size <= 1.15 * n * d * 2 + codes * n * (d + 8)  # codes of a byte a dimension, and ids
+
+
 def test_choice_of_factory_says_why() -> None:
     assert choose_factory(199_999, 256)[0] == "SQfp16"
     factory, reason = choose_factory(1_900_000, 256)
@@ -213,9 +239,8 @@ def test_wrong_queries_are_refused(tmp_path: Path) -> None:
 
 def test_keys_out_of_order_are_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    parts = write(tmp_path, np.array([1, 5, 4]), unit(rng, 3, 16).astype(np.float16))
     with pytest.raises(IndexCorrupt, match="ascend"):
-        VectorIndex.build(tmp_path / "v", parts)
+        write(tmp_path, np.array([1, 5, 4]), unit(rng, 3, 16).astype(np.float16))
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import pytest
 from acml_search.core.errors import IndexCorrupt, IndexNotFound, SpaceMismatch
 from acml_search.core.io import write_vectors
 from acml_search.index.build import build_index
+from acml_search.index.directory import IndexDirectory
 from acml_search.index.manifest import file_entry, read_manifest, write_manifest
-from acml_search.index.opened import IndexDirectory
 from acml_search.index.verify import verify
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def built(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_flipped_byte_in_any_file_is_found(built: Path) -> None:
     names = sorted(path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file())
     assert {name.rsplit(".", 1)[-1] for name in names} == {"json", "parquet", "faiss", "npy"}
-    assert len(names) == 19
+    assert len(names) == 15
     rng = np.random.default_rng(0)
     for name in names:
         path = built / name
@@ -46,11 +48,11 @@ def test_a_flipped_byte_in_any_file_is_found(built: Path) -> None:
 def test_a_missing_or_cut_file_is_found_at_once(built: Path, tmp_path: Path) -> None:
     copy = tmp_path / "index"
     shutil.copytree(built, copy)
-    path = copy / "embeddings/smiles/records/part-00001.parquet"
+    path = copy / "molecules/part-00001.parquet"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(IndexCorrupt, match=path.name):
         IndexDirectory(copy)
-    assert [problem.file for problem in verify(copy)] == ["embeddings/smiles/records/part-00001.parquet"]
+    assert [problem.file for problem in verify(copy)] == ["molecules/part-00001.parquet"]
     path.unlink()
     with pytest.raises(IndexCorrupt, match=r"part-00001\.parquet.*missing"):
         IndexDirectory(copy)
@@ -58,10 +60,10 @@ def test_a_missing_or_cut_file_is_found_at_once(built: Path, tmp_path: Path) -> 
         verify(tmp_path / "nowhere")
 
 
-def test_vectors_of_other_molecules_are_found(built: Path, tmp_path: Path) -> None:
-    """Checksums that fit do not make vectors true."""
+def test_vectors_of_other_molecules_are_found_in_old_formats(tmp_path: Path) -> None:
+    """Formats 1 and 2 have vectors twice: both copies are compared."""
     copy = tmp_path / "index"
-    shutil.copytree(built, copy)
+    shutil.copytree(GOLDEN / "v1-ivf", copy)
     name = "embeddings/smiles/graph/part-00000.parquet"
     table = pq.read_table(copy / name)
     turned = table.set_column(
@@ -93,7 +95,7 @@ def test_opening_and_searching_stored_vectors_imports_no_torch(built: Path) -> N
 
     code = (
         "import sys\n"
-        "from acml_search.index.opened import IndexDirectory\n"
+        "from acml_search.index.directory import IndexDirectory\n"
         f"index = IndexDirectory({str(built)!r})\n"
         "side = index.vectors('smiles')\n"
         "assert side.search(side.stored(side.positions_of(index.keys[:2])), 3)[1].shape == (2, 3)\n"

@@ -14,7 +14,7 @@ from rdkit import Chem
 
 from acml_search.chem.molecule import describe, parse
 from acml_search.core.errors import FilterError, IndexCorrupt, InvalidMolecule
-from acml_search.index import parts
+from acml_search.index.embeddings import Embeddings, embedding_table
 from acml_search.index.vectors import VectorIndex
 from acml_search.search.answer import Answer
 from acml_search.search.engine import BATCH, SHORTLIST, Engine, Plan, Query, Side
@@ -138,8 +138,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     }
     for side, vectors in sides.items():
         part = folder / f"{side}.parquet"
-        pq.write_table(parts.table(keys, vectors), part)
-        VectorIndex.build(folder / f"smiles.{side}", [part])
+        pq.write_table(embedding_table(keys, vectors), part)
+        VectorIndex.build(folder / f"smiles.{side}", Embeddings([part]))
     table = pa.table({"key": keys}).append_column("smiles", [[m.smiles for m in molecules]])
     for name in ("inchikey", "formula", "exact_mass"):
         table = table.append_column(name, [[getattr(m, name) for m in molecules]])

@@ -21,6 +21,7 @@ from acml_search.core.errors import (
     SpaceMismatch,
 )
 from acml_search.index.opened import IndexDirectory
+from acml_search.index.vectors import VectorIndex
 from acml_search.search.batch import run_batch
 from acml_search.search.query import MOST, Index
 
@@ -33,12 +34,9 @@ def index(small_index: Path, tiny_model: Path) -> Index:
 
 
 def stored(index: Path, side: str) -> tuple[np.ndarray, np.ndarray]:
-    """All keys (n,) and vectors (n, d) of one side, straight from the Parquet files."""
-    parts = sorted((index / "embeddings" / "smiles" / side).glob("*.parquet"))
-    tables = [pq.read_table(part) for part in parts]
-    keys = np.concatenate([table.column("key").to_numpy() for table in tables])
-    rows = [row for table in tables for row in table.column("vector").to_pylist()]
-    return keys, np.array(rows, np.float64)
+    """All keys (n,) and vectors (n, d) of one side."""
+    side_index = VectorIndex.open(index / "faiss" / f"smiles.{side}")
+    return np.asarray(side_index.keys), side_index.stored(np.arange(side_index.n)).astype(np.float64)
 
 
 @pytest.mark.parametrize("smiles", [OUTSIDER, "CCCO", "OC(=O)c1ccccc1OC(C)=O", "C[N+](C)(C)CCO"])

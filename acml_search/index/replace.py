@@ -1,8 +1,7 @@
-"""An index put in the place of another: one process at a time, and whole or not at all."""
+"""An index put in the place of another: by one process at a time, and whole or not at all."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,22 +17,20 @@ def locked(out: Path) -> Iterator[None]:
     """Hold the work folder of the index at `out`; another process that builds the same is told so. A killed
     process holds nothing.
     """
+    from filelock import FileLock, Timeout
+
     out.parent.mkdir(parents=True, exist_ok=True)
     path = out.with_name(f".{out.name}.lock")
-    with path.open("w") as lock:
-        busy = AcmlSearchError(f"{out} is being built by another process; wait for it, or end it")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The holder removes the file before it lets go: a lock on a removed file keeps nobody out.
-            held = os.path.exists(path) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
-        except (BlockingIOError, FileNotFoundError) as error:
-            raise busy from error
-        if not held:
-            raise busy
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise AcmlSearchError(f"{out} is being built by another process; wait for it, or end it") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: filelock takes no lock on a file that was removed
+        lock.release()
 
 
 def existing_at(out: Path, ignore_damage: bool) -> Manifest | None:
@@ -54,7 +51,7 @@ def existing_at(out: Path, ignore_damage: bool) -> Manifest | None:
         raise
 
 
-def put_in_place(new: Path, out: Path) -> None:
+def replace_index(new: Path, out: Path) -> None:
     """Rename `new` to `out`; what was there is moved aside first and removed last."""
     aside = _aside(out)
     if out.exists():
@@ -76,13 +73,10 @@ def _aside(out: Path) -> Path:
     user's has that name.
     """
     aside = out.with_name(f"{out.name}.replaced")
-    if os.path.lexists(aside) and not (aside / NAME).is_file() and not _is_empty(aside):
+    empty = aside.is_dir() and not any(aside.iterdir())
+    if os.path.lexists(aside) and not (aside / NAME).is_file() and not empty:
         raise ConfigError(
             f"{aside} is in the way: the index at {out} is moved there while another replaces it; rename it, "
             "or choose another --out"
         )
     return aside
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
