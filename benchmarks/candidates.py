@@ -18,20 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from acml_search.chem.splits import is_inner
+from acml_search.chem.splits import is_dev
 from acml_search.cli.output import command_line
+from acml_search.core.io import write_json
+from acml_search.core.workers import Workers, chunks
 from acml_search.encoders.card import read_card
-from acml_search.evaluation.data.described import KnownStructures, described_file
-from acml_search.evaluation.data.queries import read_queries
-from acml_search.evaluation.data.structures import make_pool
-from acml_search.evaluation.measures import metrics
-from acml_search.evaluation.ranks.answers import asked_of, molecules_of
-from acml_search.evaluation.ranks.ranking import Ranker
-from acml_search.evaluation.ranks.retrieval import Asked, Truths, query_vectors, source_of
-from acml_search.evaluation.results import write_json
-from acml_search.evaluation.vectors.embedding import BLOCK, embed
-from acml_search.evaluation.vectors.stored import graph_vectors
-from acml_search.evaluation.workers import Workers, chunks
+from acml_search.evaluation import metrics
+from acml_search.evaluation.embedding import BLOCK, embed, graph_vectors
+from acml_search.evaluation.pool import LibraryStructures, make_pool, read_queries
+from acml_search.evaluation.ranking import Ranker, truth_scores
+from acml_search.evaluation.rescoring import source_of
+from acml_search.evaluation.results import QueryOutcome, molecule_labels
+from acml_search.evaluation.retrieval import to_outcomes
+from acml_search.evaluation.workers import model_workers
 
 KS = (1, 10, 100, 500)
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -53,22 +52,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    asked: dict[str, list[Asked]] = {}
+    asked: dict[str, list[QueryOutcome]] = {}
     sides: dict[str, tuple[Vectors, dict[str, Vectors]]] = {}
     for name in ("predicted", "pooled"):
         model = getattr(arguments, name)
-        with Workers(arguments.workers, model=model) as workers:
+        with model_workers(arguments.workers, model=model) as workers:
             file = read_queries(arguments.queries, workers, cache=arguments.cache)
-            library = described_file(arguments.library, workers, arguments.cache)
+            library = LibraryStructures([arguments.library], workers, cache=arguments.cache)
             valid = file.select(where="split = 'valid' AND spectrum_rank = 0")
             inner = [
                 one
                 for one in file.select(where="split = 'train' AND spectrum_rank = 0")
-                if one.structure is not None and is_inner(one.structure.block)
+                if one.structure is not None and is_dev(one.structure.inchikey14)
             ]
-            pool = make_pool([*valid, *inner], file.queries, KnownStructures(library), seed=arguments.seed)
+            pool = make_pool([*valid, *inner], file.queries, library, seed=arguments.seed)
             asked = {
-                part: [one for one in asked_of(rows, pool, once=False) if one.truth >= 0]
+                part: [one for one in to_outcomes(rows, pool, once=False) if one.truth >= 0]
                 for part, rows in (("valid", valid), ("inner", inner))
             }
             kept = graph_vectors(
@@ -110,9 +109,12 @@ def main() -> None:
         print(f"| {name} | {one['d']} | " + " | ".join(values) + " |")
 
 
-def _records(asked: list[Asked], modality: str, workers: Workers, seed: int) -> Vectors:
+def _records(asked: list[QueryOutcome], modality: str, workers: Workers, seed: int) -> Vectors:
     sources = [source_of(one.query, "record", False) for one in asked]
-    return query_vectors(asked, embed("record", modality, chunks(sources, BLOCK), workers, seed))
+    blocks = list(embed("record", modality, chunks(sources, BLOCK), workers, seed))
+    for one, error in zip(asked, (error for block in blocks for error in block.errors), strict=True):
+        one.error = error
+    return np.nan_to_num(np.concatenate([block.vectors for block in blocks]))
 
 
 def _halved(table: Vectors, queries: dict[str, Vectors]) -> tuple[Vectors, dict[str, Vectors]]:
@@ -134,29 +136,25 @@ def _joined(
     )
 
 
-def _ranks(asked: list[Asked], queries: Vectors, table: Vectors) -> list[float]:
-    truths = Truths(queries, np.array([one.truth for one in asked], np.int64))
-    places = np.arange(len(table))
-    blocks = [slice(low, low + COUNTED) for low in range(0, len(table), COUNTED)]
-    for at in blocks:
-        truths.see(places[at], table[at])
-    ranker = Ranker(queries, truths.scores, truths.positions)
-    for at in blocks:
-        ranker.add(table[at], places[at])
+def _ranks(asked: list[QueryOutcome], queries: Vectors, table: Vectors) -> list[float]:
+    truths, places = np.array([one.truth for one in asked], np.int64), np.arange(len(table))
+    ranker = Ranker(queries, truth_scores(queries, truths, places, table), truths)
+    for low in range(0, len(table), COUNTED):
+        ranker.add(table[low : low + COUNTED], places[low : low + COUNTED])
     return [
         metrics.FAILED if one.error else float(rank) for one, rank in zip(asked, ranker.ranks, strict=True)
     ]
 
 
-def _found(asked: list[Asked], queries: Vectors, table: Vectors) -> dict[int, float]:
+def _found(asked: list[QueryOutcome], queries: Vectors, table: Vectors) -> dict[int, float]:
     ranks = np.array(_ranks(asked, queries, table))
     return {k: float((ranks <= k).mean()) for k in KS}
 
 
-def _measure(asked: list[Asked], queries: Vectors, table: Vectors, seed: int) -> dict[str, Any]:
+def _measure(asked: list[QueryOutcome], queries: Vectors, table: Vectors, seed: int) -> dict[str, Any]:
     ranks = _ranks(asked, queries, table)
     n = [len(table)] * len(asked)
-    found = metrics.summarise(ranks, molecules_of(asked), n, ks=KS, seed=seed)
+    found = metrics.summarise(ranks, molecule_labels(asked), n, ks=KS, seed=seed)
     return {"recall": _by_k(found["recall"]), "ci95": _by_k(found["ci95"])}
 
 

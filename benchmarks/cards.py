@@ -166,7 +166,7 @@ def _by_space(results: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _classes(found: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[list[dict[str, Any]], list[str]]:
     """Recall by class for every ranking that must reach something, or the unfiltered one of its question."""
-    recalls = [result for _, result in found if result.get("kind") == "recall"]
+    recalls = [one for _, one in found if one.get("kind") == "recall" and "question" in one]
     measured: list[dict[str, Any]] = []
     told: list[str] = []
     for question in dict.fromkeys(result["question"] for result in recalls):

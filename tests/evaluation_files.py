@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from acml_search.evaluation.results import IsomersResult, RecallResult
+from acml_search.evaluation.retrieval import Filter, Question, measure_files
 
 SHIFTS = {
     "CCO": [58.0, 18.1],
@@ -41,3 +45,19 @@ def write_measured(folder: Path) -> Path:
     (folder / "library.smi").write_text("\n".join(ISOMERS) + "\n")
     (folder / "large.smi").write_text("\n".join(LARGE) + "\n")
     return folder
+
+
+def recall(
+    folder: Path, model: Path, *, out: Path | None = None, isomers: bool = False, cache: Path | None = None,
+    workers: int = 1, command: str | None = None, **question: Any,
+) -> RecallResult | IsomersResult:  # fmt: skip
+    """`bench recall` (or `isomers`) of the files of `write_measured`, or of others."""
+    queries = question.pop("queries", folder / "spectra.parquet")
+    wanted = question.pop("filter", Filter(formula=isomers))
+    defaults = {
+        "name": str(queries), "modality": "c_nmr", "queries": queries, "library": (folder / "library.smi",),
+        "leakage": "report", "filters": (wanted,), "isomers_only": isomers,
+    }  # fmt: skip
+    asked = Question(**(defaults | question))
+    options = {"model": str(model), "workers": workers, "cache": cache, "command": command}
+    return measure_files(asked, out or folder / "out.json", **options)

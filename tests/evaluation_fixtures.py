@@ -96,9 +96,9 @@ def measured(tmp_path: Path) -> Path:
 def done(tmp_path_factory, two_spaces):
     """The folder of `write_measured`, the summary of the questions in `toy/` asked there, the options.
 
-    One molecule in two is inner there, for none of ten would be.
+    One molecule in two is in the dev split there, for none of ten would be.
     """
-    from benchmarks.suite import asking, further
+    from benchmarks.suite import run
     from benchmarks.suite.run import SuiteOptions, measure_suite
 
     folder = write_measured(tmp_path_factory.mktemp("suite"))
@@ -107,6 +107,5 @@ def done(tmp_path_factory, two_spaces):
         shutil.copy(Path(__file__).parent / "benchmarks" / "toy" / file.name, file)
     options = SuiteOptions(files, folder / "results", str(two_spaces), workers=1, command="as a test")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (asking, further):
-            patch.setattr(module, "is_inner", lambda block: ord(block[0]) % 2 == 0)
+        patch.setattr(run, "is_dev", lambda inchikey14: ord(inchikey14[0]) % 2 == 0)
         return folder, measure_suite(options), options

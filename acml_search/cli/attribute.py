@@ -52,7 +52,7 @@ def attribute(
     seed: Seed = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document as well.")] = False,
 ) -> None:
-    """Which atoms does a score come from: a similarity, a concept, a property? Drawn on the molecule.
+    """Show which atoms a score comes from: a similarity, a concept or a property, drawn on the molecule.
 
     \b
     acml-search attribute "CC(=O)Nc1ccc(O)cc1" --to "CC(=O)Oc1ccccc1C(=O)O" --space c_nmr --out why.svg
@@ -62,7 +62,7 @@ def attribute(
     if target is not None and property_ is None:
         raise typer.BadParameter("a target belongs to --property", param_hint="'--target'")
 
-    from acml_search.interpret.reason import AttributeOptions, explain
+    from acml_search.interpret.attribute import AttributeOptions, explain
 
     made = explain(
         AttributeOptions(

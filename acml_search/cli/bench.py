@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from acml_search.cli.bench_tables import isomer_table, recall_table, throughput_table
 from acml_search.cli.options import Model, SmilesColumn, Workers
 from acml_search.cli.output import command_line
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval quality and speed.")
 
 Out = Annotated[Path, typer.Option(help="JSON file to write.", readable=False)]
-Modality = Annotated[str, typer.Option(help="What is observed, such as smiles.")]
+Modality = Annotated[str, typer.Option(help="Modality of the observations, such as c_nmr.")]
 Queries = Annotated[
     Path, typer.Option(help="File of the queries: structures and their observations.", readable=False)
 ]
@@ -28,21 +28,25 @@ Rerank = Annotated[
     typer.Option("--rerank/--no-rerank", help="Re-rank the best 200 by the weights in the model's card."),
 ]
 LimitQueries = Annotated[
-    int | None, typer.Option(min=1, help="Ask only this many queries, chosen at random; the pool stays.")
+    int | None, typer.Option(min=1, help="At most this many queries, chosen at random; the pool stays.")
 ]
 Split = Annotated[
-    str | None, typer.Option(help="Ask only the queries whose column `split` says this; the pool stays.")
+    str | None, typer.Option(help="Only the queries with this value of the column `split`; the pool stays.")
 ]
 Where = Annotated[
-    str | None, typer.Option(help="Ask only the queries that fulfil this SQL condition on their columns.")
+    str | None, typer.Option(help="Only the queries that fulfil this SQL condition on their columns.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
-Seen = Annotated[
+Leakage = Annotated[
     Literal["report", "drop", "fail"],
-    typer.Option(help="Molecules that the model's training saw: report them, drop them, or fail."),
+    typer.Option(
+        "--leakage",
+        "--seen",
+        help="Molecules that the model's training saw: report them, drop them, or fail.",
+    ),
 ]
 Cache = Annotated[
-    Path | None, typer.Option(help="Folder where structures, once read, are kept.", readable=False)
+    Path | None, typer.Option(help="Folder that keeps structures between runs.", readable=False)
 ]
 
 
@@ -79,41 +83,21 @@ def recall(
     workers: Workers = None,
     smiles_column: SmilesColumn = None,
     cache: Cache = None,
-    seen: Seen = "report",
+    leakage: Leakage = "report",
 ) -> None:
     """How often is the true molecule (or record) among the first, in a stated pool? Ties lose, failures miss.
 
     \b
     acml-search bench recall --modality smiles --queries mine.parquet --library zinc.smi --out recall.json
     """
-    from acml_search.evaluation.recall import RecallOptions, measure_recall
+    from acml_search.evaluation.retrieval import Filter
 
-    result = measure_recall(
-        RecallOptions(
-            modality=modality,
-            queries=queries,
-            out=out,
-            library=(*(library or ()), *(more or ())),
-            direction=direction,
-            formula_filter=formula_filter,
-            mass_filter_da=mass_filter_da,
-            mass_filter_ppm=mass_filter_ppm,
-            rerank=rerank,
-            model=model,
-            limit=limit,
-            pool=pool,
-            split=split,
-            where=where,
-            seed=seed,
-            workers=workers,
-            smiles_column=smiles_column,
-            cache=cache,
-            seen=seen,
-            command=command_line(),
-        )
+    _measure(
+        locals(),
+        direction=direction,
+        filters=(Filter(formula=formula_filter, da=mass_filter_da, ppm=mass_filter_ppm),),
+        pool=pool,
     )
-    _warn(result)
-    typer.echo(recall_table(result))
 
 
 @app.command()
@@ -132,37 +116,16 @@ def isomers(
     workers: Workers = None,
     smiles_column: SmilesColumn = None,
     cache: Cache = None,
-    seen: Seen = "report",
+    leakage: Leakage = "report",
 ) -> None:
     """How often is the true molecule strictly first among all molecules of its formula in the pool?
 
     \b
     acml-search bench isomers --modality smiles --queries mine.parquet --library zinc.smi --out isomers.json
     """
-    from acml_search.evaluation.isomers import measure_isomers
-    from acml_search.evaluation.recall import RetrievalOptions
+    from acml_search.evaluation.retrieval import Filter
 
-    result = measure_isomers(
-        RetrievalOptions(
-            modality=modality,
-            queries=queries,
-            out=out,
-            library=(*(library or ()), *(more or ())),
-            rerank=rerank,
-            model=model,
-            limit=limit,
-            split=split,
-            where=where,
-            seed=seed,
-            workers=workers,
-            smiles_column=smiles_column,
-            cache=cache,
-            seen=seen,
-            command=command_line(),
-        )
-    )
-    _warn(result)
-    typer.echo(isomer_table(result))
+    _measure(locals(), isomers_only=True, filters=(Filter(formula=True),))
 
 
 @app.command()
@@ -179,12 +142,19 @@ def throughput(
     smiles_column: SmilesColumn = None,
     one_space: Annotated[
         str | None,
-        typer.Option(help="Space that is timed alone, against all in one pass. Default: smiles."),
+        typer.Option(
+            "--space",
+            "--one-space",
+            help="Space that is timed alone, against all in one pass. Default: smiles.",
+        ),
     ] = None,
-    peer_python: Annotated[
+    chemprop_python: Annotated[
         Path | None,
         typer.Option(
-            help="A Python with chemprop, timed too; see benchmarks/peers/README.md.", readable=False
+            "--chemprop-python",
+            "--peer-python",
+            help="A Python with chemprop, timed too; see benchmarks/peers/README.md.",
+            readable=False,
         ),
     ] = None,
 ) -> None:
@@ -193,30 +163,39 @@ def throughput(
     \b
     acml-search bench throughput --out throughput.json
     """
-    from acml_search.evaluation.throughput import ThroughputOptions, measure_throughput
+    from acml_search.cli.bench_tables import throughput_table
+    from acml_search.evaluation.throughput import measure_throughput
 
-    result = measure_throughput(
-        ThroughputOptions(
-            out=out,
-            n=n,
-            library=tuple(library or ()),
-            model=model,
-            workers=workers,
-            rounds=rounds,
-            seed=seed,
-            smiles_column=smiles_column,
-            one_space=one_space,
-            peer_python=peer_python,
-            command=command_line(),
-        )
+    options = {**locals(), "library": tuple(library or ())}
+    wanted = {
+        name: value
+        for name, value in options.items()
+        if name not in ("throughput_table", "measure_throughput")
+    }
+    typer.echo(throughput_table(measure_throughput(**wanted, command=command_line()).document()))
+
+
+QUESTION = ("modality", "queries", "rerank", "limit", "split", "where", "leakage")
+RUN = ("out", "model", "workers", "seed", "smiles_column", "cache")
+
+
+def _measure(options: Mapping[str, Any], **question: Any) -> None:
+    """Measure one question of the command line and print its table; one line on stderr where training saw
+    molecules that are asked for.
+    """
+    from acml_search.cli.bench_tables import isomer_table, recall_table
+    from acml_search.evaluation.leakage import warning
+    from acml_search.evaluation.retrieval import Question, measure_files
+
+    asked = Question(
+        name=str(options["queries"]),
+        library=(*(options["library"] or ()), *(options["more"] or ())),
+        **{name: options[name] for name in QUESTION},
+        **question,
     )
-    typer.echo(throughput_table(result))
-
-
-def _warn(result: dict[str, Any]) -> None:
-    """One line on stderr where training saw molecules that ask."""
-    from acml_search.evaluation.ranks.leakage import warning
-
-    line = warning(result["leakage"])
+    result = measure_files(asked, **{name: options[name] for name in RUN}, command=command_line())
+    line = warning(result.leakage)
     if line is not None:
         typer.echo(f"warning: {line}", err=True)
+    document = result.document()
+    typer.echo(isomer_table(document) if asked.isomers_only else recall_table(document))

@@ -28,15 +28,17 @@ def map_(
             help="Column of the library, or what `acml-search probe` names: logP, ketone, ...",
         ),
     ] = "molecular weight",
-    method: Annotated[Literal["pca", "umap", "tsne"], typer.Option(help="How it is made flat.")] = "pca",
+    method: Annotated[
+        Literal["pca", "umap", "tsne"], typer.Option(help="Projection to two dimensions.")
+    ] = "pca",
     n: Annotated[int, typer.Option("--n", min=2, help="Molecules, a seeded choice.")] = 5_000,
     seed: Seed = 0,
     model: OwnModel = None,
     smiles_column: options.SmilesColumn = None,
     json: options.Json = False,
 ) -> None:
-    """Draw a library as a map, near what its space takes for similar. The HTML page shows structures on
-    hover.
+    """Draw a library as a map: near are molecules that the space takes for similar. The HTML page shows
+    structures on hover.
 
     \b
     acml-search map --space c_nmr --colour "aromatic fraction" --out map.html

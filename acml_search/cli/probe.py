@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import command_line, print_json
+from acml_search.cli.output import columns, command_line, print_json
 
 Where = Annotated[
     Path | None,
@@ -43,8 +43,8 @@ def probe(
     smiles_column: options.SmilesColumn = None,
     json: options.Json = False,
 ) -> None:
-    """What does each space know of chemistry? Linear probes to what a chemist would name, side by side with
-    Morgan bits and an untrained trunk, tested on scaffolds no probe saw.
+    """Measure what chemistry can be read from each space: linear probes of concepts, beside Morgan bits and
+    an untrained trunk, on scaffolds that no probe saw.
 
     \b
     acml-search probe
@@ -53,18 +53,30 @@ def probe(
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is a file; name a folder", param_hint="'--out'")
 
-    from acml_search.interpret import probe_table
-    from acml_search.interpret.probe import ProbeOptions
-    from acml_search.interpret.probe import probe as run
+    from acml_search.interpret import probe as probes
 
-    result = run(
-        ProbeOptions(
+    result = probes.probe(
+        probes.ProbeOptions(
             where=where, model=model, n=n, seed=seed, smiles_column=smiles_column, command=command_line()
         )
     )
     if out is not None:
-        probe_table.write(result, out)
+        probes.write_probe(result, out)
     if json:
         print_json(result)
     else:
-        typer.echo(probe_table.text(result), nl=False)
+        lines = [probes.headline(result), "", _table(result), "", "*: best of the spaces", ""]
+        lines += [*result["reading"], probes.left_out_line(result)]
+        typer.echo("\n".join(lines).rstrip())
+
+
+def _table(result: dict[str, Any]) -> str:
+    """A row per concept, a column per representation."""
+    rows: list[list[str]] = [["concept", "", *result["views"]]]
+    for concept in result["concepts"]:
+        cells = [
+            f"{value['value']:.2f}{'*' if view == concept['best_space'] else ' '}"
+            for view, value in concept["values"].items()
+        ]
+        rows.append([concept["name"], concept["metric"], *cells])
+    return columns(rows)

@@ -42,6 +42,7 @@ def fit(
     model: options.Model = "acml-base",
     smiles_column: options.SmilesColumn = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
     """Learn a property from labelled molecules; missing labels and bad rows do no harm.
@@ -62,6 +63,7 @@ def fit(
         model=model,
         smiles_column=smiles_column,
         seed=seed,
+        device=device,
         command=command_line(),
     )
     if card["rejected"]:
@@ -97,6 +99,7 @@ def predict(
         typer.Option(help="Where the base model is, if not where it was.", metavar="NAME|DIR"),
     ] = None,
     smiles_column: options.SmilesColumn = None,
+    device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
     """Predict for every molecule of a library: its columns, the prediction and the uncertainty.
@@ -106,7 +109,7 @@ def predict(
     """
     from acml_search.properties.predict import predict_file
 
-    counts = predict_file(directory, library, out, model=model, smiles_column=smiles_column)
+    counts = predict_file(directory, library, out, model=model, smiles_column=smiles_column, device=device)
     if counts["rejected"]:
         typer.echo(
             f"acml-search: {counts['rejected']:,} of {counts['rows']:,} rows cannot be read and have no "

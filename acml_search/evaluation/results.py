@@ -1,20 +1,345 @@
-"""Benchmark results on disk: one JSON document, and the per-query records it was computed from."""
+"""Result documents of benchmarks: one pydantic class per kind, which writes it and reads it.
+
+Beside a document stands a Parquet file with the queries that its figures were computed from (`per_query`).
+Keys that a benchmark leaves out are not written; further keys are kept, so that files of other versions can
+be read and written again.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from acml_search.core.errors import ConfigError
-from acml_search.evaluation.data.structures import Pool
-from acml_search.evaluation.ranks.retrieval import Asked
+from acml_search.core.io import atomic, write_json
+from acml_search.evaluation import metrics
+from acml_search.evaluation.pool import Pool, Query
+from acml_search.evaluation.ranking import Ranker
+
+Interval = tuple[float, float]
+Figures = dict[str, int | float]
+Intervals = dict[str, Interval]
+
+
+@dataclass
+class QueryOutcome:
+    """A query and the rank of its truth. `truth`: position in the pool, -1 where the query could not be read.
+
+    `rank` is `metrics.FAILED` where there is an `error`; `best_other`: pool position of the best wrong
+    candidate, -1 where there is none.
+    """
+
+    query: Query
+    truth: int
+    error: str | None = None
+    rank: float = metrics.FAILED
+    score: float = float("nan")
+    n_candidates: int = 1
+    best_other: int = -1
+    best_other_score: float = float("nan")
+
+
+def set_ranks(readable: Sequence[QueryOutcome], ranker: Ranker) -> None:
+    """Write a ranker's counts to its queries, in its order; those that failed stay misses."""
+    columns = (
+        ranker.ranks,
+        ranker.truth_scores,
+        ranker.n_candidates,
+        ranker.best_other,
+        ranker.best_other_score,
+    )
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for one, (rank, score, n_candidates, best, best_score) in zip(readable, rows, strict=True):
+        one.n_candidates = n_candidates
+        if one.error is None and not np.isfinite(score):
+            one.error = "the true molecule has no vector in the pool"
+        if one.error is None:
+            one.rank, one.score = float(rank), score
+            one.best_other, one.best_other_score = best, best_score
+
+
+def with_ranks(outcomes: Sequence[QueryOutcome], ranker: Ranker) -> list[QueryOutcome]:
+    """Copies of the outcomes with a ranker's counts."""
+    copies = [replace(one) for one in outcomes]
+    set_ranks([one for one in copies if one.truth >= 0], ranker)
+    return copies
+
+
+def molecule_labels(outcomes: Sequence[QueryOutcome]) -> list[int]:
+    """A label per query, equal for queries of one molecule, as averages want it.
+
+    A query that could not be read is a molecule of its own: its miss weighs as much as any other.
+    """
+    return [one.truth if one.truth >= 0 else -1 - i for i, one in enumerate(outcomes)]
+
+
+class Result(BaseModel):
+    """What all kinds share. `question`, `asks`, `must`, `baseline` and the like are of suites."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    kind: str
+    question: str | None = None
+    asks: str | None = None
+    modality: str | None = None
+    model: str | None = None
+    model_digest: str | None = None
+    seed: int | None = None
+    command: str | None = None
+    must: Figures = Field(default_factory=dict)
+    baseline: str | None = None
+    result: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document: the kind, and what was set."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude_unset=True)}
+
+    def write(self, path: Path) -> None:
+        write_json(self.document(), path)
+
+
+class RankingResult(Result):
+    """What recall and accuracy among isomers share. Intervals are 95 % bootstraps over molecules."""
+
+    n_queries: int
+    n_molecules: int
+    n_failed: int
+    n_pool: int | None = None
+    recall: Figures
+    mrr: float
+    rerank: bool = False
+    tie_rule: str = metrics.TIE_RULE
+    tie_tolerance: float = metrics.TIE_TOLERANCE
+    leakage: dict[str, Any] = Field(default_factory=dict)
+    by_class: list[dict[str, Any]] = Field(default_factory=list)
+    seconds: Figures = Field(default_factory=dict)
+    limit: int | None = None
+    split: str | None = None
+    where: str | None = None
+    workers: int | None = None
+    per_query: str | None = None
+
+
+class RecallResult(RankingResult):
+    """Recall@k of the truth among the pool (`bench recall`)."""
+
+    kind: Literal["recall"] = "recall"
+    direction: str
+    ci95: Intervals
+    chance: Figures
+    filter: str | None = None
+    candidates_per_query: Figures = Field(default_factory=dict)
+    by_pool: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class IsomersResult(RankingResult):
+    """Is the truth strictly first among all molecules of its formula (`bench isomers`)?"""
+
+    kind: Literal["isomers"] = "isomers"
+    accuracy: float
+    ci95: Interval
+    chance: float
+    mrr_ci95: Interval
+    mrr_chance: float
+    n_groups: int
+    group_size: Figures
+    by_group_size: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class StereoisomersResult(Result):
+    """Is the truth strictly first among the stereoisomers of its constitution?"""
+
+    kind: Literal["stereoisomers"] = "stereoisomers"
+    accuracy: float
+    ci95: Interval
+    chance: float
+
+
+class CalibrationResult(Result):
+    """`calibration.calibrate`."""
+
+    kind: Literal["calibration"] = "calibration"
+    scale: float
+    temperature: float
+
+
+class RerankFitResult(Result):
+    """Weights of cosine and evidence in re-ranking, fitted on the dev split."""
+
+    kind: Literal["rerank"] = "rerank"
+    cosine: float
+    evidence: float
+
+
+class FusionFitResult(Result):
+    """Factors of each observation's logit, fitted on the dev split."""
+
+    kind: Literal["together"] = "together"
+    plain: Figures
+
+
+class BatchesResult(Result):
+    """ACML's own metric, top-k within shuffled batches."""
+
+    kind: Literal["batches"] = "batches"
+
+
+class PeaksResult(Result):
+    """Errors of predicted chemical shifts, ppm."""
+
+    kind: Literal["peaks"] = "peaks"
+    set_error: float
+
+
+class BaselineNote(Result):
+    """Why a baseline was not run (`why_not`)."""
+
+    kind: Literal["baseline"] = "baseline"
+    why_not: str
+
+
+class ThroughputResult(Result):
+    """Molecules per second of every pipeline (`bench throughput`)."""
+
+    kind: Literal["throughput"] = "throughput"
+    n: int
+    workers: int
+    rounds: int
+    parse_only_per_second: float
+    end_to_end_per_second: float
+    ratio_to_parse: float
+    spread: Intervals
+    stages: dict[str, dict[str, float | None]]
+
+
+AnyResult = Annotated[
+    RecallResult
+    | IsomersResult
+    | StereoisomersResult
+    | CalibrationResult
+    | RerankFitResult
+    | FusionFitResult
+    | BatchesResult
+    | PeaksResult
+    | BaselineNote
+    | ThroughputResult,
+    Field(discriminator="kind"),
+]
+_RESULTS: TypeAdapter[AnyResult] = TypeAdapter(AnyResult)
+
+
+def read_result(path: Path) -> AnyResult:
+    """A result document. Raises ConfigError for another file."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(document, dict) and "kind" not in document:
+            document["kind"] = _kind_before_0_2(document)
+        return _RESULTS.validate_python(document)
+    except OSError as error:
+        raise ConfigError(f"{path}: the result cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ConfigError(
+            f"{path}: not a result of a benchmark ({where}: {error.errors()[0]['msg']})"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: this is not JSON ({error})") from error
+
+
+def _kind_before_0_2(document: Mapping[str, Any]) -> str | None:
+    """`bench` of version 0.1 wrote no `kind`."""
+    for kind, key in (("throughput", "parse_only_per_second"), ("isomers", "accuracy"), ("recall", "recall")):
+        if key in document:
+            return kind
+    return None
+
+
+def recall_result(
+    outcomes: Sequence[QueryOutcome], n_pool: int, *, direction: str, filter_name: str | None,
+    ks: Sequence[int] = metrics.KS, seed: int = 0, **more: Any,
+) -> RecallResult:  # fmt: skip
+    """Recall, MRR, intervals and chance of ranked queries. `more`: further keys of the document."""
+    labels = molecule_labels(outcomes)
+    n_candidates = [one.n_candidates if one.truth >= 0 else n_pool for one in outcomes]
+    return RecallResult(
+        **metrics.summarise([one.rank for one in outcomes], labels, n_candidates, ks=ks, seed=seed),
+        direction=direction,
+        n_queries=len(outcomes),
+        n_molecules=len(set(labels)),
+        n_pool=n_pool,
+        n_failed=sum(one.error is not None for one in outcomes),
+        filter=filter_name,
+        candidates_per_query={"median": float(np.median(n_candidates)), "max": int(max(n_candidates))},
+        **{**_RULES, "seed": seed, **more},
+    )
+
+
+def isomers_result(
+    outcomes: Sequence[QueryOutcome],
+    pool: Pool,
+    *,
+    seed: int = 0,
+    ks: Sequence[int] = (1, 5, 10),
+    **more: Any,
+) -> IsomersResult:
+    """Accuracy and MRR of queries that were ranked among the molecules of their formula.
+
+    `group_size` is over queries' molecules, each once, of the pool, whether or not every isomer has a vector.
+    """
+    codes = pool.formula_codes()
+    sizes = np.bincount(codes)
+    truths = np.array([one.truth for one in outcomes], dtype=np.int64)
+    ranks = [one.rank for one in outcomes]
+    of_query, of_molecule = sizes[codes[truths]], sizes[codes[np.unique(truths)]]
+    return IsomersResult(
+        **accuracy_figures(ranks, truths, of_query, ks=ks, seed=seed),
+        n_queries=len(outcomes),
+        n_molecules=len(of_molecule),
+        n_groups=len(np.unique(codes[truths])),
+        n_failed=sum(one.error is not None for one in outcomes),
+        n_pool=len(pool),
+        group_size=metrics.group_size_summary(of_molecule),
+        by_group_size=metrics.by_group_size(ranks, truths, of_query, seed=seed),
+        **{**_RULES, "seed": seed, **more},
+    )
+
+
+_RULES = {"rerank": False, "tie_rule": metrics.TIE_RULE, "tie_tolerance": metrics.TIE_TOLERANCE}
+
+
+def accuracy_figures(
+    ranks: Sequence[float], molecules: Any, n_candidates: Any, *, ks: Sequence[int], seed: int
+) -> dict[str, Any]:
+    """`accuracy` is recall at 1; it and `mrr` with interval and chance, in the layout of `IsomersResult`."""
+    found = metrics.summarise(ranks, molecules, n_candidates, ks=ks, seed=seed)
+    return {
+        "accuracy": found["recall"]["1"],
+        "ci95": found["ci95"]["1"],
+        "chance": found["chance"]["1"],
+        "mrr": found["mrr"],
+        "mrr_ci95": found["ci95"]["mrr"],
+        "mrr_chance": found["chance"]["mrr"],
+        "recall": found["recall"],
+    }
+
+
+def check_out(path: Path) -> None:
+    """Raises ConfigError where the result could not be written to `path`: before the measuring, not after."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is no file that can be written; name a file with --out")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path}: the folder may not be written to; choose another --out")
+
 
 _COLUMNS: dict[str, pa.DataType] = {
     "row": pa.int64(),
@@ -33,31 +358,22 @@ _COLUMNS: dict[str, pa.DataType] = {
 PER_QUERY = pa.schema(_COLUMNS)
 
 
-def check_out(path: Path) -> None:
-    """Raises ConfigError when the result could not be written to `path`: before the measuring, not after."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{path} is no file that can be written; name a file with --out")
-    if not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"{path}: the folder may not be written to; choose another --out")
-
-
 def write_per_query(
-    asked: Sequence[Asked], pool: Pool, path: Path, *, nearest: Sequence[float | None] | None = None
+    outcomes: Sequence[QueryOutcome], pool: Pool, path: Path, *, nearest: Sequence[float | None] | None = None
 ) -> None:
-    """One row per query; a failed query has no rank but an error, a query that has no rival no best_other.
+    """One row per query; a failed query has no rank but an error, a query without a rival no best_other.
 
-    `nearest`: each query's similarity to the nearest training molecule, where that was worked out.
+    `nearest`: each query's similarity to the nearest training molecule, where it was computed.
     """
     rows = []
-    for one, similarity in zip(asked, nearest or [None] * len(asked), strict=True):
+    for one, similarity in zip(outcomes, nearest or [None] * len(outcomes), strict=True):
         known = one.query.structure
         ranked = np.isfinite(one.rank)
         rival = ranked and one.best_other >= 0
         rows.append(
             {
                 "row": one.query.row,
-                "molecule": known.block if known else None,
+                "molecule": known.inchikey14 if known else None,
                 "smiles": known.smiles if known else None,
                 "formula": known.formula if known else None,
                 "exact_mass": known.mass if known else None,
@@ -70,13 +386,10 @@ def write_per_query(
                 "error": one.error,
             }
         )
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(pa.Table.from_pylist(rows, schema=PER_QUERY), partial, compression="zstd")
-    os.replace(partial, path)
+    write_rows(rows, PER_QUERY, path)
 
 
-def write_json(result: dict[str, Any], path: Path) -> None:
-    """Write `result`, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+def write_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
+    """A Parquet file of rows, atomically."""
+    with atomic(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")

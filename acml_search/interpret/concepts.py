@@ -1,4 +1,4 @@
-"""What a chemist would name of a molecule: numbers, and functional groups that are there or not."""
+"""Concepts of chemistry that probes look for: numbers, and functional groups that are there or not."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from rdkit import Chem
 from rdkit.Chem import QED, Crippen, Descriptors, Fragments, rdMolDescriptors
 
-LEAST = 0.01
-"""share of molecules that must have a group, and that must lack it, for it to be asked for; at least 20"""
-FEWEST = 20
+from acml_search.core.typing import Floats
+
+MIN_SHARE, MIN_MOLECULES = 0.01, 20
+"""molecules that must have a group, and that must lack it, for a probe of it; the larger of the two counts"""
 
 
 class Concept(NamedTuple):
-    """One thing to know. kind: "number" (any real value) or "group" (0 or 1)."""
+    """A property of a molecule. kind: "number" (any real value) or "group" (0 or 1)."""
 
     name: str
     kind: str
@@ -114,17 +114,17 @@ CONCEPTS: tuple[Concept, ...] = (
 
 
 class Labels(NamedTuple):
-    """What n molecules are like in k concepts."""
+    """Values of k concepts of n molecules."""
 
     concepts: list[Concept]
-    values: npt.NDArray[np.float64]
+    values: Floats
     """(n, k); groups 0 or 1"""
     left_out: list[dict[str, object]]
-    """concepts that the sample cannot ask for: name, how many molecules have it, of how many, why"""
+    """concepts that vary too little: name, how many molecules have it, of how many, why"""
 
 
-def by_name(name: str) -> Concept | None:
-    """The concept called `name`, capitals aside, also by RDKit's name (`fr_ketone`)."""
+def concept_called(name: str) -> Concept | None:
+    """The concept of this name, ignoring case, also by RDKit's name (`fr_ketone`)."""
     wanted = name.strip().casefold()
     for concept in CONCEPTS:
         if wanted in (concept.name.casefold(), concept.about.split(":")[0].casefold()):
@@ -133,29 +133,27 @@ def by_name(name: str) -> Concept | None:
 
 
 def label(mols: Sequence[Chem.Mol], concepts: Sequence[Concept] = CONCEPTS) -> Labels:
-    """Work out the concepts, and leave out those that nearly all molecules share."""
+    """Work out the concepts, without those that nearly all or nearly no molecules share."""
     values = np.array([[concept.of(mol) for concept in concepts] for mol in mols], np.float64)
-    return keep_asked(list(concepts), values.reshape(len(mols), len(concepts)))
+    return without_constants(list(concepts), values.reshape(len(mols), len(concepts)))
 
 
-def keep_asked(concepts: list[Concept], values: npt.NDArray[np.float64]) -> Labels:
-    """The concepts of which the values (n, k) can teach and test something."""
-    kept: list[int] = []
+def without_constants(concepts: list[Concept], values: Floats) -> Labels:
+    """The concepts whose values (n, k) vary enough to teach and test something."""
+    chosen: list[int] = []
     left_out: list[dict[str, object]] = []
     n = len(values)
-    least = max(FEWEST, int(np.ceil(LEAST * n)))
-    for i, concept in enumerate(concepts):
-        of = values[:, i]
+    least = max(MIN_MOLECULES, int(np.ceil(MIN_SHARE * n)))
+    for i, (concept, column) in enumerate(zip(concepts, values.T, strict=True)):
         if concept.kind == "number":
-            # a number that a single value fills but for a few molecules has no variance to explain
-            other = n - int(np.unique(of, return_counts=True)[1].max(initial=0))
-            why = None if other >= least and np.isfinite(of).all() else "nearly the same in all"
-            count = other
+            # a number that is the same in all but a few molecules has no variance to explain
+            count = n - int(np.unique(column, return_counts=True)[1].max(initial=0))
+            why = None if count >= least and np.isfinite(column).all() else "nearly the same in all"
         else:
-            count = int(of.sum())
+            count = int(column.sum())
             why = "too rare" if count < least else "too common" if n - count < least else None
         if why is None:
-            kept.append(i)
+            chosen.append(i)
         else:
             left_out.append({"concept": concept.name, "molecules": count, "of": n, "why": why})
-    return Labels([concepts[i] for i in kept], values[:, kept], left_out)
+    return Labels([concepts[i] for i in chosen], values[:, chosen], left_out)

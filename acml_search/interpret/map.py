@@ -1,29 +1,60 @@
-"""A library as a map: every molecule a dot, near to what its space takes for similar."""
+"""A library as a map: every molecule a dot, near the molecules that its space takes for similar.
+
+The picture is matplotlib's. The page is self-contained: dots on a canvas, structures on hover; nothing comes
+from elsewhere, and its content security policy runs only the script of this package, by its hash. Data are in
+a JSON block whose texts the script shows as text; jinja2 escapes whatever else comes from a library.
+"""
 
 from __future__ import annotations
 
-import os
+import base64
+import hashlib
+import json
+import math
+import zlib
+from collections import Counter
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from acml_search.core.errors import ConfigError
-from acml_search.interpret.colour import colour_of
-from acml_search.interpret.drawn import PALETTE, Map
-from acml_search.interpret.pictures import save
-from acml_search.interpret.project import METHODS, project
+from acml_search import __version__
+from acml_search.chem.fingerprints import morgan
+from acml_search.core.errors import ConfigError, shorten
+from acml_search.core.extras import require
+from acml_search.core.io import atomic
+from acml_search.core.progress import progress
+from acml_search.core.typing import Float32s, Floats
+from acml_search.interpret.attribute import literal
+from acml_search.interpret.concepts import CONCEPTS, concept_called
+from acml_search.interpret.probe import MORGAN, MORGAN_BITS, TRUNK, embed
 from acml_search.interpret.sample import Sample, read_sample
-from acml_search.interpret.views import MORGAN, TRUNK, morgan, trunk_and_spaces
 
 ENDINGS = (".png", ".svg", ".html")
+METHODS = ("pca", "umap", "tsne")
+PALETTE = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9",
+    "#d55e00", "#b8a800", "#6a3d9a", "#7f4f24", "#9aa3ad",
+)  # fmt: skip
+"""Okabe and Ito (2008), told apart by colour-blind readers too; the last is "other" """
+MAX_CATEGORIES = len(PALETTE) - 1
+"""with a colour of their own; the rest is "other" """
+CONCEPT_NAMES = {"mw": "molecular weight", "logp": "logP", "tpsa": "TPSA", "qed": "QED"}
+CHUNK = 200
+"""structures of a page that are deflated together: a tenth of a megabyte to unpack at the first hover"""
+_MAX_TEXT = 120
+_FIRST_AXES = 50
+"""principal axes that t-SNE and UMAP start from"""
 
 
 @dataclass(frozen=True)
 class MapOptions:
-    """Of a map. where, model: as `sample.read_sample`; space: of the model, `trunk` or `Morgan`; colour: a
-    column or concept; n: molecules.
+    """where, model: as `read_sample` takes them; space: of the model, `trunk` or `Morgan`; colour: a column
+    or a concept; n: molecules.
     """
 
     out: Path
@@ -38,11 +69,63 @@ class MapOptions:
     command: str = ""
 
 
-def draw_map(options: MapOptions) -> dict[str, Any]:
-    """Make the map and write it; what was made, for `--json`.
+class Projection(NamedTuple):
+    """Places of n molecules in the plane."""
 
-    Raises ConfigError for an ending, a space, a column or a method that is not there, and what reading
-    raises.
+    at: Floats
+    """(n, 2)"""
+    axes: tuple[str, str]
+    about: str
+
+
+@dataclass(frozen=True)
+class Colour:
+    """values (n,) float64: numbers, NaN for none; or places in `categories`, -1 for none."""
+
+    name: str
+    values: Floats
+    categories: list[str] | None = None
+
+    @property
+    def missing(self) -> Any:
+        """(n,) bool, molecules without a value."""
+        return np.isnan(self.values) if self.categories is None else self.values < 0
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Ends of the colour scale: the 1st and 99th percentile, so that one giant does not grey the rest."""
+        known = self.values[~np.isnan(self.values)]
+        if not len(known):
+            return (0.0, 1.0)
+        low, high = (float(x) for x in np.quantile(known, [0.01, 0.99]))
+        return (low, high) if high > low else (low, low + 1.0)
+
+
+@dataclass(frozen=True)
+class Map:
+    """All that is drawn."""
+
+    sample: Sample
+    space: str
+    projection: Projection
+    colour: Colour
+    command: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.sample.source} in the space {self.space}"
+
+    @property
+    def about(self) -> str:
+        card = self.sample.model.card
+        return f"{len(self.sample):,} molecules, {card.name}, {self.projection.about}, by {self.colour.name}"
+
+
+def draw_map(options: MapOptions) -> dict[str, Any]:
+    """Make the map and write it; a summary.
+
+    Raises ConfigError for an ending, a space, a column or a method that is not there, or a missing package,
+    and what reading raises.
     """
     ending = options.out.suffix.lower()
     if ending not in ENDINGS:
@@ -51,6 +134,8 @@ def draw_map(options: MapOptions) -> dict[str, Any]:
         )
     if options.method not in METHODS:
         raise ConfigError(f"there is no method {options.method!r}; there are {', '.join(METHODS)}")
+    if ending != ".html":
+        require("matplotlib")
     sample = read_sample(
         options.where,
         n=options.n,
@@ -59,35 +144,29 @@ def draw_map(options: MapOptions) -> dict[str, Any]:
         smiles_column=options.smiles_column,
     )
     colour = colour_of(sample, options.colour)
-    plane = project(_vectors(sample, options.space), options.method, seed=options.seed)
-    made = Map(sample, options.space, plane, colour, options.command)
-    partial = options.out.with_name(f".{options.out.stem}.{os.getpid()}{ending}")
-    try:
+    projection = project(_vectors(sample, options.space), options.method, seed=options.seed)
+    drawn = Map(sample, options.space, projection, colour, options.command)
+    with atomic(options.out) as path:
         if ending == ".html":
-            from acml_search.interpret.map_page import page
-
-            partial.write_text(page(made), encoding="utf-8")
+            path.write_text(page(drawn), encoding="utf-8")
         else:
-            picture(made, partial)
-        os.replace(partial, options.out)
-    finally:
-        partial.unlink(missing_ok=True)
+            picture(drawn).savefig(path, format=ending[1:], dpi=120)
     return {
         "map": str(options.out),
         "molecules": len(sample),
         "space": options.space,
         "colour": colour.name,
         "method": options.method,
-        "about": plane.about,
-        "axes": list(plane.axes),
+        "about": projection.about,
+        "axes": list(projection.axes),
         "bytes": options.out.stat().st_size,
     }
 
 
-def _vectors(sample: Sample, space: str) -> Any:
+def _vectors(sample: Sample, space: str) -> Float32s:
     """(n, f) float32 in one space. Raises ConfigError, listing what there is."""
     if space == MORGAN:
-        return morgan(sample.mols)
+        return morgan(sample.mols, MORGAN_BITS).astype(np.float32)
     if space in sample.stored:
         return sample.stored[space]
     known = [*sample.model.spaces, TRUNK, MORGAN]
@@ -96,25 +175,120 @@ def _vectors(sample: Sample, space: str) -> Any:
             f"the model {sample.model.card.name} has no space {space!r}; there are {', '.join(known)}"
         )
     graphs = [sample.model.featurise(mol) for mol in sample.mols]
-    trunk, spaces = trunk_and_spaces(sample.model, graphs, [] if space == TRUNK else [space])
+    trunk, spaces = embed(sample.model, graphs, [] if space == TRUNK else [space])
     return trunk if space == TRUNK else spaces[space]
 
 
-def picture(made: Map, path: Path) -> None:
-    """PNG or SVG, by the ending."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def project(x: Float32s, method: str, *, seed: int) -> Projection:
+    """x (n, f) -> two dimensions, the same for the same seed.
+
+    Raises ConfigError for an unknown method, or one whose package is not installed.
+    """
+    if method == "pca":
+        scores, shares = principal_axes(x, 2)
+        names = [f"axis {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares)]
+        return Projection(scores, (names[0], names[1]), "principal components")
+    if method not in METHODS:
+        raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
+    name = {"tsne": "t-SNE", "umap": "UMAP"}[method]
+    at = _tsne(x, seed) if method == "tsne" else _umap(x, seed)
+    return Projection(at, ("", ""), f"{name} (distances between far groups mean little)")
+
+
+def principal_axes(x: Float32s, k: int) -> tuple[Floats, list[float]]:
+    """(n, k) places along the first k principal axes, and the share of the variance on each.
+
+    An axis points to where its largest weight is positive: else two runs could be mirror images.
+    """
+    centred = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
+    values, axes = np.linalg.eigh(centred.T @ centred)
+    values, axes = values[::-1][:k], axes[:, ::-1][:, :k]
+    axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])] < 0, -1.0, 1.0)
+    total = float((centred**2).sum()) or 1.0
+    return centred @ axes, [max(0.0, float(value)) / total for value in values]
+
+
+def _tsne(x: Float32s, seed: int) -> Floats:
+    """openTSNE where it is installed, else scikit-learn's Barnes-Hut t-SNE."""
+    start = principal_axes(x, min(_FIRST_AXES, *x.shape))[0].astype(np.float32)
+    perplexity = min(30.0, (len(x) - 1) / 4)
+    if find_spec("openTSNE") is not None:
+        fast = import_module("openTSNE").TSNE(perplexity=perplexity, random_state=seed)
+        return np.asarray(fast.fit(start), np.float64)
+    require("sklearn", extra="maps")
+    from sklearn.manifold import TSNE
+
+    embedded = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(start)
+    return np.asarray(embedded, np.float64)
+
+
+def _umap(x: Float32s, seed: int) -> Floats:
+    require("umap")
+    reducer = import_module("umap").UMAP(
+        n_neighbors=min(15, len(x) - 1), metric="cosine", random_state=seed, n_jobs=1
+    )
+    return np.asarray(reducer.fit_transform(x), np.float64)
+
+
+def colour_of(sample: Sample, name: str) -> Colour:
+    """The library's column of this name, else the concept. Raises ConfigError, listing what there is."""
+    values = sample.column(name)
+    if values is not None:
+        return _colour_of_column(name, list(values))
+    concept = concept_called(CONCEPT_NAMES.get(name.casefold(), name))
+    if concept is None:
+        own = sorted({key for one in sample.molecules for key in one.columns})
+        known = ", ".join(own[:20] + [c.name for c in CONCEPTS])
+        raise ConfigError(
+            f"there is no column or concept {shorten(name, 40)!r} to colour by; there are {known}"
+        )
+    found = np.array([concept.of(mol) for mol in sample.mols], np.float64)
+    groups = [f"no {concept.name}", concept.name] if concept.kind == "group" else None
+    return Colour(concept.name, found, groups)
+
+
+def _colour_of_column(name: str, values: list[object]) -> Colour:
+    """Numbers where every value is one and there are many, else categories, the most frequent first."""
+    numbers = np.array([_number(value) for value in values])
+    texts = ["" if value is None else str(value) for value in values]
+    known = np.isfinite(numbers)
+    if known.any() and known.sum() == sum(map(bool, texts)) and len(set(numbers[known])) > MAX_CATEGORIES:
+        return Colour(name, numbers)
+    frequent = [text for text, _ in Counter(text for text in texts if text).most_common(MAX_CATEGORIES)]
+    if not frequent:
+        raise ConfigError(f"the column {shorten(name, 40)!r} is empty; colour by another")
+    places = {"": -1, **{text: i for i, text in enumerate(frequent)}}
+    found = np.array([places.get(text, len(frequent)) for text in texts], np.float64)
+    if (found == len(frequent)).any():
+        frequent.append("other")
+    return Colour(name, found, frequent)
+
+
+def _number(value: object) -> float:
+    """The value as a number; NaN for what is none. Text that spells a number is one: CSV has no others."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def picture(drawn: Map) -> Any:
+    """The map as a figure of matplotlib."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 5.6), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    colour, at = made.colour, made.plane.at
-    style: dict[str, Any] = {"s": dot_size(len(at)), "linewidths": 0, "rasterized": True}
-    missing = np.isnan(colour.values) | (colour.values < 0 if colour.categories else False)
-    axes.scatter(*at[missing].T, color="#c9ced4", **style)
+    colour, at = drawn.colour, drawn.projection.at
+    style: dict[str, Any] = {
+        "s": float(np.clip(20_000 / len(at), 3, 40)),
+        "linewidths": 0,
+        "rasterized": True,
+    }
+    axes.scatter(*at[colour.missing].T, color="#c9ced4", **style)
     if colour.categories is None:
-        # the order of the dots must not tell: molecules are in random order already in an index's sample
-        order = np.random.default_rng(0).permutation(np.flatnonzero(~missing))
+        # a random order: that of the library would decide which dots are on top
+        order = np.random.default_rng(0).permutation(np.flatnonzero(~colour.missing))
         low, high = colour.limits
         dots = axes.scatter(
             *at[order].T, c=colour.values[order], cmap="viridis", vmin=low, vmax=high, **style
@@ -123,33 +297,120 @@ def picture(made: Map, path: Path) -> None:
         bar.set_label(literal(colour.name))
         bar.outline.set_visible(False)
     else:
-        for i, name in enumerate(colour.categories):
-            mine = colour.values == i
-            axes.scatter(
-                *at[mine].T, color=PALETTE[i], label=literal(f"{name} ({int(mine.sum()):,})"), **style
-            )
-        legend = axes.legend(
-            title=literal(colour.name), loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8
+        for (name, paint, count), i in zip(_legend(colour), range(len(PALETTE)), strict=False):
+            axes.scatter(*at[colour.values == i].T, color=paint, label=literal(f"{name} ({count})"), **style)
+        axes.legend(
+            title=literal(colour.name),
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            frameon=False,
+            fontsize=8,
+            markerscale=max(1.0, (30 / style["s"]) ** 0.5),
         )
-        for handle in legend.legend_handles:
-            if handle is not None:
-                handle.set_sizes([30])
-    axes.set_title(literal(made.title), loc="left", fontsize=11)
-    axes.set_xlabel(literal(made.plane.axes[0]), fontsize=8)
-    axes.set_ylabel(literal(made.plane.axes[1]), fontsize=8)
-    figure.supxlabel(literal(made.about), fontsize=8, color="#5d6872")
+    axes.set_title(literal(drawn.title), loc="left", fontsize=11)
+    axes.set_xlabel(literal(drawn.projection.axes[0]), fontsize=8)
+    axes.set_ylabel(literal(drawn.projection.axes[1]), fontsize=8)
+    figure.supxlabel(literal(drawn.about), fontsize=8, color="#5d6872")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color("#d5dae0")
-    save(figure, path, dpi=120)
+    return figure
 
 
-def dot_size(n: int) -> float:
-    """Area of a dot in square points: small where there are many."""
-    return float(np.clip(20_000 / n, 3, 40))
+def page(drawn: Map) -> str:
+    """The map as HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from acml_search.search.reason.words import clean
+
+    environment = Environment(
+        loader=PackageLoader("acml_search.interpret", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # text is cleaned of control characters first
+        finalize=lambda value: value if isinstance(value, Markup | int) else clean(value, 6_000),
+    )
+    folder = files("acml_search.interpret").joinpath("page")
+    script, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("map.js", "map.css"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    colour = drawn.colour
+    missing = int(colour.missing.sum())
+    return environment.get_template("map.html").render(
+        title=drawn.title,
+        about=drawn.about,
+        axes=drawn.projection.axes,
+        colour=colour.name,
+        categories=None if colour.categories is None else _legend(colour),
+        low=f"{colour.limits[0]:.4g}",
+        high=f"{colour.limits[1]:.4g}",
+        missing=f"{missing:,}" if missing else "",
+        command=drawn.command,
+        version=__version__,
+        style=Markup(style),
+        script=Markup(script),
+        script_hash=Markup(f"sha256-{digest}"),
+        data=Markup(_json(_page_data(drawn))),
+    )
 
 
-def literal(text: str) -> str:
-    """`text` as matplotlib shows it letter by letter: a dollar sign would begin a formula."""
-    printable = "".join(c if c.isprintable() else " " for c in text)[:120]
-    return printable.replace("$", r"\$")
+def _page_data(drawn: Map) -> dict[str, Any]:
+    from acml_search.search.reason.words import clean
+
+    at, colour = drawn.projection.at, drawn.colour
+    span = np.ptp(at, axis=0)
+    span = np.where(span > 0, span, 1.0)
+    unit = np.round((at - at.min(axis=0)) / span, 4)
+    names = None if colour.categories is None else [clean(name, _MAX_TEXT) for name in colour.categories]
+    shown = [
+        "none" if missing else f"{value:.5g}" if names is None else names[int(value)]
+        for value, missing in zip(colour.values.tolist(), colour.missing.tolist(), strict=True)
+    ]
+    label = clean(colour.name, _MAX_TEXT)
+    return {
+        "x": unit[:, 0].tolist(),
+        "y": unit[:, 1].tolist(),
+        "aspect": float(np.clip(span[0] / span[1], 0.75, 2.0)),
+        "value": [
+            None if math.isnan(value) else float(f"{value:.6g}") if names is None else int(value)
+            for value in colour.values.tolist()
+        ],
+        "names": names,
+        "paints": list(PALETTE),
+        "low": colour.limits[0],
+        "high": colour.limits[1],
+        "radius": float(np.clip(150 / math.sqrt(len(at)), 2.2, 5)),
+        "smiles": drawn.sample.smiles,
+        "notes": [f"{label}: {text}" for text in shown],
+        "chunk": CHUNK,
+        "depictions": _depictions(drawn.sample.smiles),
+    }
+
+
+def _depictions(smiles: list[str]) -> list[str]:
+    """Structures as SVG, CHUNK at a time: a JSON list, deflated, in base64."""
+    from acml_search.search.reason.structure import draw
+
+    drawn = [str(draw(one, small=True)) for one in progress(smiles, desc="drawing", unit="mol")]
+    chunks = []
+    for start in range(0, len(drawn), CHUNK):
+        deflate = zlib.compressobj(9, zlib.DEFLATED, -15)  # "deflate-raw": no header
+        content = json.dumps(drawn[start : start + CHUNK], ensure_ascii=False).encode()
+        chunks.append(base64.b64encode(deflate.compress(content) + deflate.flush()).decode())
+    return chunks
+
+
+def _legend(colour: Colour) -> list[tuple[str, str, str]]:
+    """Name, colour and number of molecules of each category."""
+    return [
+        (name, PALETTE[i], f"{int((colour.values == i).sum()):,}")
+        for i, name in enumerate(colour.categories or [])
+    ]
+
+
+def _json(document: Any) -> str:
+    """JSON that cannot end the block it stands in, nor begin a comment or an entity."""
+    text = json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

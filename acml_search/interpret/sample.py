@@ -1,54 +1,50 @@
-"""Molecules to look at: a seeded choice from an index or from library files, standardised as everywhere."""
+"""Molecules to look at: a seeded random choice from an index or a library file, standardised."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.errors import ConfigError
+from acml_search.core.typing import Float32s
 
 if TYPE_CHECKING:
     from rdkit import Chem
 
-    from acml_search.encoders.model import Model
+    from acml_search.encoders.checkpoint import Model
     from acml_search.library.read import Row
 
 DEFAULT_INDEX = Path("indexes/default")
-_ROWS = 5_000  # of a library, read at once
-_SPARE = 0.1  # rows drawn beyond n, for those that are rejected or come twice
+_CHUNK = 5_000
+_EXTRA_SHARE = 0.1
+"""rows drawn beyond n, for those that are rejected or come twice"""
 
-Vectors = npt.NDArray[np.float32]
 
-
-class One(NamedTuple):
-    """A molecule of the sample."""
-
+class SampledMolecule(NamedTuple):
     mol: Chem.Mol
     smiles: str
     """canonical"""
-    block: str
-    """first block of the InChIKey"""
+    inchikey14: str
     columns: Mapping[str, object]
     """the library's own columns, and `formula` and `exact_mass` (Da)"""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """n distinct molecules (by InChIKey block), the model that looks at them, and vectors that were kept.
+    """n distinct molecules (by the first block of the InChIKey) and the model that embeds them.
 
-    stored: {space: (n, d) float32}, from an index that the same weights made; rounded to half precision.
+    stored: {space: (n, d) float32}, from an index made with the same weights; rounded to half precision.
     """
 
     source: str
-    molecules: list[One]
+    molecules: list[SampledMolecule]
     model: Model
-    stored: dict[str, Vectors] = field(default_factory=dict)
+    stored: dict[str, Float32s] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.molecules)
@@ -61,12 +57,18 @@ class Sample:
     def smiles(self) -> list[str]:
         return [one.smiles for one in self.molecules]
 
+    def column(self, name: str) -> Sequence[object] | None:
+        """A column of the library by its name, ignoring case; None where there is none."""
+        names = {key.casefold(): key for one in self.molecules for key in one.columns}
+        key = names.get(name.casefold())
+        return None if key is None else [one.columns.get(key) for one in self.molecules]
+
     def n_seen(self) -> int | None:
-        """How many of the molecules the contrastive training saw; None where the model has no such list."""
+        """How many molecules were in the contrastive training; None where the model has no such list."""
         from acml_search.encoders.seen import training_list
 
         seen = training_list(self.model.card)
-        return None if seen is None else int(seen.any([one.block for one in self.molecules]).sum())
+        return None if seen is None else int(seen.any([one.inchikey14 for one in self.molecules]).sum())
 
 
 def read_sample(
@@ -77,7 +79,7 @@ def read_sample(
     model: str | None = None,
     smiles_column: str | None = None,
 ) -> Sample:
-    """`n` molecules of an index directory or library file, chosen at random by `seed`; all, if it has fewer.
+    """`n` molecules of an index or a library file, chosen at random by `seed`; all, if it has fewer.
 
     where: None for `indexes/default`, or RDKit's own molecules while that is not there. model: None for the
     index's own, or `acml-base`. Raises ConfigError for fewer than 2 molecules, and what reading raises.
@@ -95,30 +97,25 @@ def read_sample(
 
 def _from_index(where: Path, n: int, seed: int, model: str | None) -> Sample:
     from acml_search.chem.molecule import parse
-    from acml_search.encoders.model import load_model
+    from acml_search.encoders.checkpoint import load_model
     from acml_search.index.opened import IndexDirectory
 
     with IndexDirectory(where) as index:
         loaded = load_model(model or index.model)
         keys = index.keys
-        # one more than is shown, so that two keys of one InChIKey block do not make the sample smaller
-        drawn = np.random.default_rng(seed).choice(len(keys), min(len(keys), _spared(n)), replace=False)
+        drawn = np.random.default_rng(seed).choice(len(keys), min(len(keys), _with_extra(n)), replace=False)
         drawn.sort()
-        table = index.catalog.rows(keys[drawn])
-        rows = table.to_pylist()
-        at: list[int] = []
-        molecules: list[One] = []
-        known: set[str] = set()
-        for place, row in enumerate(rows):
-            block = row["inchikey"].split("-")[0]
-            if block in known or len(molecules) == n:
-                continue
-            known.add(block)
-            columns = {name: value for name, value in row.items() if name not in ("smiles", "inchikey")}
-            molecules.append(One(parse(row["smiles"])[0], row["smiles"], block, columns))
-            at.append(place)
+        chosen: dict[str, int] = {}
+        molecules = []
+        for i, row in enumerate(index.catalog.rows(keys[drawn]).to_pylist()):
+            inchikey14 = row["inchikey"].split("-")[0]
+            if inchikey14 not in chosen and len(chosen) < n:
+                chosen[inchikey14] = i
+                columns = {name: value for name, value in row.items() if name not in ("smiles", "inchikey")}
+                molecules.append(SampledMolecule(parse(row["smiles"])[0], row["smiles"], inchikey14, columns))
+        rows = drawn[list(chosen.values())]
         stored = {
-            name: index.vectors(name).stored(drawn[at])
+            name: index.vectors(name).stored(rows)
             for name, space in index.spaces.items()
             if name in loaded.spaces and loaded.spaces[name].digest == space.digest
         }
@@ -129,56 +126,35 @@ def _from_library(
     where: Path | None, n: int, seed: int, model: str | None, smiles_column: str | None
 ) -> Sample:
     from acml_search.encoders.card import DEFAULT_MODEL
-    from acml_search.encoders.model import load_model
+    from acml_search.encoders.checkpoint import load_model
     from acml_search.library.prepare import prepare
     from acml_search.library.read import default_library, open_library
 
     library = open_library(default_library() if where is None else where, smiles_column=smiles_column)
-    chosen = _reservoir((row for batch in library.batches(_ROWS) for row in batch), _spared(n), seed)
-    molecules: list[One] = []
-    known: set[str] = set()
-    for item in prepare(chosen).accepted:
-        block = item.molecule.inchikey.split("-")[0]
-        if block not in known and len(molecules) < n:
-            known.add(block)
-            ours = {"formula": item.molecule.formula, "exact_mass": item.molecule.exact_mass}
-            molecules.append(One(item.mol, item.molecule.smiles, block, {**item.metadata, **ours}))
+    rows = (row for batch in library.batches(_CHUNK) for row in batch)
+    molecules: dict[str, SampledMolecule] = {}
+    for item in prepare(_reservoir(rows, _with_extra(n), seed)).accepted:
+        inchikey14 = item.molecule.inchikey.split("-")[0]
+        if inchikey14 not in molecules and len(molecules) < n:
+            own = {"formula": item.molecule.formula, "exact_mass": item.molecule.exact_mass}
+            molecules[inchikey14] = SampledMolecule(
+                item.mol, item.molecule.smiles, inchikey14, {**item.metadata, **own}
+            )
     source = "RDKit's own molecules" if where is None else str(where)
-    return Sample(source, molecules, load_model(model or DEFAULT_MODEL))
+    return Sample(source, list(molecules.values()), load_model(model or DEFAULT_MODEL))
 
 
-def _spared(n: int) -> int:
-    return n + max(10, int(n * _SPARE))
+def _with_extra(n: int) -> int:
+    return n + max(10, int(n * _EXTRA_SHARE))
 
 
-def _reservoir(rows: Any, size: int, seed: int) -> list[Row]:
+def _reservoir(rows: Iterable[Row], size: int, seed: int) -> list[Row]:
     """`size` rows of a stream, each set as likely (Vitter 1985, algorithm R), in the order of the stream."""
-    random_ = random.Random(seed)
-    kept: list[Row] = []
+    rng = random.Random(seed)
+    chosen: list[Row] = []
     for i, row in enumerate(rows):
         if i < size:
-            kept.append(row)
-            continue
-        at = random_.randrange(i + 1)
-        if at < size:
-            kept[at] = row
-    return sorted(kept, key=lambda row: row.row)
-
-
-def one_molecule(smiles: str) -> Chem.Mol:
-    """The standardised molecule of a SMILES. Raises InvalidMolecule."""
-    from acml_search.chem.molecule import parse
-
-    mol, _ = parse(smiles)
-    if mol.GetNumAtoms() < 2:
-        raise InvalidMolecule(
-            "one atom alone has nothing to share out; give a larger molecule", smiles=smiles
-        )
-    return mol
-
-
-def column(sample: Sample, name: str) -> Sequence[object] | None:
-    """A column of the library by its name, capitals aside; None where there is none."""
-    names = {key.casefold(): key for one in sample.molecules for key in one.columns}
-    key = names.get(name.casefold())
-    return None if key is None else [one.columns.get(key) for one in sample.molecules]
+            chosen.append(row)
+        elif (place := rng.randrange(i + 1)) < size:
+            chosen[place] = row
+    return sorted(chosen, key=lambda row: row.row)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rdkit import Chem
     from torch import Tensor
 
-    from acml_search.encoders.model import Model
+    from acml_search.encoders.checkpoint import Model
     from acml_search.networks import TensorBatch
 
 TRUNK, MAXIMA, ENVIRONMENTS = "trunk", "maxima", "environments"
@@ -80,7 +80,7 @@ def embeddings(model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str] | No
     with torch.inference_mode():
         for start in progress(range(0, len(mols), _BATCH), desc="embedding", unit="batch"):
             graphs = [model.featurise(mol) for mol in mols[start : start + _BATCH]]
-            parts_of_batch = embed_parts(model, graph_batch(model, graphs), wanted)
+            parts_of_batch = embed_parts(model, model.graph_batch(graphs), wanted)
             out[start : start + len(graphs)] = torch.cat(parts_of_batch, dim=1).cpu().numpy()
     return out
 
@@ -88,8 +88,7 @@ def embeddings(model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str] | No
 def embed_parts(model: Model, batch: TensorBatch, parts: Sequence[str]) -> list[Tensor]:
     """The parts of a batch of graphs, each (b, its width); with gradients where torch records them."""
     network = model.network
-    states = network.trunk.node_states(batch)
-    pooled = network.trunk.pool(states, batch)
+    states, pooled = network.trunk.states_and_pooled(batch)
     found = []
     for part in parts:
         if part == TRUNK:
@@ -99,16 +98,8 @@ def embed_parts(model: Model, batch: TensorBatch, parts: Sequence[str]) -> list[
         elif part == ENVIRONMENTS:
             found.append(environments_of(model).pool(states, batch))
         else:
-            found.append(network.heads[part](states, pooled, batch, network.tower(part)))
+            found.append(network.head(part)(states, pooled, batch, network.tower(part)))
     return found
-
-
-def graph_batch(model: Model, graphs: Sequence[Any]) -> TensorBatch:
-    """Featurised molecules as one batch of tensors."""
-    from acml_search.chem.graph import collate
-    from acml_search.networks import TensorBatch
-
-    return TensorBatch.of(collate(graphs))
 
 
 def max_pool(states: Sequence[Tensor], batch: TensorBatch) -> Tensor:
@@ -116,8 +107,8 @@ def max_pool(states: Sequence[Tensor], batch: TensorBatch) -> Tensor:
     import torch
 
     stacked = torch.cat(list(states), dim=1)
-    lowest = stacked.new_full((len(batch.sizes), stacked.shape[1]), float("-inf"))
-    where = batch.graph_of.unsqueeze(1).expand_as(stacked)
+    lowest = stacked.new_full((len(batch.ptr) - 1, stacked.shape[1]), float("-inf"))
+    where = batch.batch.unsqueeze(1).expand_as(stacked)
     return lowest.scatter_reduce(0, where, stacked, "amax")
 
 
@@ -146,9 +137,9 @@ class Environments:
         sums = []
         for layer, direction, phase in zip(self.layers, self.directions, self.phases, strict=True):
             waves = torch.cos(states[layer] @ direction.to(states[layer]) + phase.to(states[layer]))
-            sums.append(waves.new_zeros(len(batch.sizes), N_ENVIRONMENTS).index_add(0, batch.graph_of, waves))
+            sums.append(waves.new_zeros(len(batch.ptr) - 1, N_ENVIRONMENTS).index_add(0, batch.batch, waves))
         summed = torch.cat(sums, dim=1)
-        return summed / batch.sizes.to(summed.dtype).sqrt().unsqueeze(1)
+        return summed / batch.ptr.diff().to(summed.dtype).sqrt().unsqueeze(1)
 
 
 _environments: WeakKeyDictionary[Any, Environments] = WeakKeyDictionary()
@@ -186,7 +177,7 @@ def _make_environments(model: Model) -> Environments:
     from acml_search.chem.molecule import parse
 
     graphs = [model.featurise(parse(smiles)[0]) for smiles in reference_smiles()]
-    states = model.network.trunk.node_states(graph_batch(model, graphs))
+    states = model.network.trunk.node_states(model.graph_batch(graphs))
     layers = environment_layers(len(states))
     # RandomState's numbers are fixed for good, those of a Generator may change with numpy
     rng = np.random.RandomState(_ENVIRONMENT_SEED)

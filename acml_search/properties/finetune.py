@@ -20,7 +20,7 @@ import numpy as np
 from acml_search.core.errors import ConfigError
 from acml_search.core.progress import progress
 from acml_search.core.typing import Floats
-from acml_search.properties.features import graph_batch, max_pool
+from acml_search.properties.features import max_pool
 from acml_search.properties.heads import TASKS
 from acml_search.properties.metrics import selection_score
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rdkit import Chem
     from torch import Tensor
 
-    from acml_search.encoders.model import Model
+    from acml_search.encoders.checkpoint import Model
 
 BATCH = 64
 EPOCHS, PATIENCE = 50, 12
@@ -62,7 +62,7 @@ class FineTuned:
         out = np.empty((len(graphs), len(self.mean)))
         with torch.inference_mode():
             for start in range(0, len(graphs), BATCH):
-                batch = graph_batch(self.base, graphs[start : start + BATCH])
+                batch = self.base.graph_batch(graphs[start : start + BATCH])
                 out[start : start + BATCH] = self.network(batch).double().cpu().numpy()
         if self.task == "classification":
             return 1 / (1 + np.exp(-np.clip(out, -60, 60)))
@@ -162,7 +162,7 @@ def finetune(
         order = rng.permutation(len(graphs))
         for rows in np.split(order, range(BATCH, len(order), BATCH)):
             if len(rows) > 1:  # batch statistics need two molecules
-                found = network(graph_batch(model, [graphs[i] for i in rows]))
+                found = network(model.graph_batch([graphs[i] for i in rows]))
                 optimiser.zero_grad(set_to_none=True)
                 loss(found, torch.from_numpy(labels[rows]).to(found)).backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -218,7 +218,7 @@ def _network(model: Model, n_targets: int) -> Any:
     from safetensors.torch import load_file
     from torch import nn
 
-    from acml_search.encoders.model import DualEncoder
+    from acml_search.encoders.checkpoint import DualEncoder
 
     whole = DualEncoder(model.card.data["hyper"])
     weights = load_file(model.card.weights)
@@ -240,9 +240,8 @@ def _network(model: Model, n_targets: int) -> Any:
             )
 
         def forward(self, batch: Any) -> Tensor:
-            states = self.trunk.node_states(batch)
-            pooled = torch.cat([self.trunk.pool(states, batch), max_pool(states, batch)], dim=1)
-            found: Tensor = self.head(pooled)
+            states, pooled = self.trunk.states_and_pooled(batch)
+            found: Tensor = self.head(torch.cat([pooled, max_pool(states, batch)], dim=1))
             return found
 
-    return TunedNetwork()
+    return TunedNetwork().to(model.device)

@@ -269,7 +269,7 @@ def _fit_linear(
     """The penalty is chosen target by target; where the valid part cannot judge one, as the mean says."""
     mean, scale = _standardisation(x, keep_bits=False)
     rows, valid_rows = (x - mean) / scale, (valid_x - mean) / scale
-    fits = list(_solutions(task, rows, y, LINEAR_PENALTIES[task], balanced))
+    fits = list(linear_solutions(task, rows, y, LINEAR_PENALTIES[task], balanced))
     answers = [_linked(task, valid_rows @ weights + bias) for weights, bias in fits]
     overall = [selection_score(task, valid_y, answer) for answer in answers]
     default = int(np.nanargmax(overall)) if np.isfinite(overall).any() else len(fits) // 2
@@ -298,7 +298,7 @@ def _fit_kernel(
         kernel = np.exp(-between.astype(np.float64) / width) + _JITTER * np.eye(len(between))
         whiten = np.linalg.inv(np.linalg.cholesky(kernel)).T.astype(np.float32)
         known, held_out = (np.exp(-d / width) @ whiten for d in distances)
-        for weights, bias in _solutions(task, known, y[:, targets], penalties, balanced):
+        for weights, bias in linear_solutions(task, known, y[:, targets], penalties, balanced):
             score = selection_score(task, valid_y[:, targets], _linked(task, held_out @ weights + bias))
             yield LinearHead("kernel", task, mean, scale, whiten @ weights, bias, score, landmarks, width)
 
@@ -414,10 +414,13 @@ def _lightgbm_forest(text: str) -> Forest:
     return Forest.of_trees(trees, 0.0)
 
 
-def _solutions(
-    task: str, x: Float32s, y: Floats, penalties: Sequence[float], balanced: bool
+def linear_solutions(
+    task: str, x: Float32s, y: Floats, penalties: Sequence[float], balanced: bool = False
 ) -> Iterator[tuple[Float32s, Float32s]]:
-    """Weights (f, t) and bias (t,) for each penalty per molecule, of ridge or logistic regression."""
+    """Weights (f, t) and bias (t,) float32 of ridge or logistic regression, for each L2 penalty per molecule.
+
+    `x` (n, f) float32, `y` (n, t) with NaN for missing labels; `balanced`: both classes weigh the same.
+    """
     if task == "classification":
         yield from _logistic(x, y, penalties, balanced)
         return

@@ -45,7 +45,7 @@ from acml_search.properties.heads import KINDS, TASKS, Head, fit_head, load_head
 if TYPE_CHECKING:
     from rdkit import Chem
 
-    from acml_search.encoders.model import Model
+    from acml_search.encoders.checkpoint import Model
 
 FORMAT = 4
 """Older ones are read: 1 had no `parts` (trunk, maxima and spaces), 2 no descriptors, 3 trees of LightGBM."""
@@ -106,14 +106,17 @@ def fit_file(
     model: str = "acml-base",
     smiles_column: str | None = None,
     seed: int = 0,
+    device: str = "cpu",
     command: str | None = None,
 ) -> dict[str, Any]:
     """Fit a model of the columns `targets` of a library file and write it to the folder `out`; its card.
 
+    device: where networks run, as `load_model` takes it; heads are fitted on the CPU.
+
     Rows that cannot be used are listed in `out/rejects.parquet`. Raises what `read_labelled` and `load_model`
     raise, ConfigError for options that do not fit together or a missing scikit-learn.
     """
-    from acml_search.encoders.model import load_model
+    from acml_search.encoders.checkpoint import load_model
 
     require("sklearn")
     if task is not None and task not in TASKS:
@@ -125,7 +128,7 @@ def fit_file(
     if out.exists() and not (out / "card.json").exists() and (out.is_file() or any(out.iterdir())):
         raise ConfigError(f"{out} holds something else than a property model; name another folder with --out")
     labelled = read_labelled(data, targets, task, smiles_column)
-    base = load_model(model)
+    base = load_model(model, device)
     valid = inner_split(labelled.mols, labelled.y, labelled.task, seed)
     fitted = fit_model(
         base, labelled, valid, head=head, tune=tune, use_descriptors=use_descriptors, seed=seed

@@ -25,7 +25,13 @@ _CHUNK = 512
 
 
 def predict_file(
-    directory: Path, library: Path, out: Path, *, model: str | None = None, smiles_column: str | None = None
+    directory: Path,
+    library: Path,
+    out: Path,
+    *,
+    model: str | None = None,
+    smiles_column: str | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Predict the properties of every row of a library; returns counts.
 
@@ -34,14 +40,14 @@ def predict_file(
     Raises CheckpointError for a folder that is no model or another base model, LibraryError for a file that
     cannot be read, ConfigError for another ending of `out` or a missing scikit-learn.
     """
-    from acml_search.encoders.model import load_model
+    from acml_search.encoders.checkpoint import load_model
 
     require("sklearn")
     if out.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"{out}: predictions are written as .csv or .parquet; name such a file with --out")
     if out.exists() and library.exists() and out.samefile(library):
         raise ConfigError(f"{out}: this is the library itself; name another file with --out")
-    fitted = load(directory, load_model(model or read_property_card(directory)["base"]))
+    fitted = load(directory, load_model(model or read_property_card(directory)["base"], device))
     rows = open_library([library], smiles_column=smiles_column)
     several = len(fitted.targets) > 1
     answers = [

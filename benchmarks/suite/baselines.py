@@ -1,4 +1,8 @@
-"""The baselines of a question: the same queries, pool, filters and tie rule as the model's own answers."""
+"""The baselines of a question: the same queries, pool, filters and tie rule as the model's own answers.
+
+The ranks of a baseline do not depend on the model (but for one that takes its predicted peaks): they are
+cached, so that new weights need no new baselines.
+"""
 
 from __future__ import annotations
 
@@ -11,96 +15,136 @@ from typing import Any
 import numpy as np
 
 from acml_search.core.errors import InvalidRecord
+from acml_search.core.io import digest_of
 from acml_search.core.progress import progress
-from acml_search.evaluation.data.structures import Query
-from acml_search.evaluation.isomers import isomer_result, with_isomers
-from acml_search.evaluation.ranks.answers import filter_name, filters_of
-from acml_search.evaluation.ranks.ranking import Ranker
-from acml_search.evaluation.ranks.retrieval import Asked, answered_by
-from acml_search.evaluation.rerank.rescoring import DEPTH, Listing, tell, with_evidence
-from acml_search.evaluation.rerank.weights import Weights
+from acml_search.evaluation.fusion import Weights
+from acml_search.evaluation.pool import Query
+from acml_search.evaluation.ranking import SHORTLIST, Ranker, TopKRanker
+from acml_search.evaluation.rescoring import set_reranked
+from acml_search.evaluation.results import BaselineNote, QueryOutcome, Result, isomers_result, with_ranks
+from acml_search.evaluation.retrieval import Filter, with_isomers
 from acml_search.modalities import get
 from benchmarks.baselines.base import Baseline, Ints, Material, Score, Scores, baseline
-from benchmarks.suite.asking import Asking
-from benchmarks.suite.kept import KeptAnswers
-from benchmarks.suite.plan import Filter
+from benchmarks.suite.run import QuestionRun
 
 BLOCK = 4_096
-MATCHED = DEPTH
-"""candidates that are matched peak by peak: as many as the model re-ranks"""
-MOST, RECORDS_ASKED = 1_000, 2
-"""queries that baselines are asked, a seeded choice, and of one molecule at most; the model is compared with
-them on these"""
+MAX_QUERIES, RECORDS_PER_MOLECULE = 1_000, 2
+"""a seeded choice of the queries; the model is compared with baselines on these"""
+_RANKS = ("error", "rank", "score", "n_candidates", "best_other", "best_other_score")
 
 
-def baselines(asking: Asking) -> list[dict[str, Any]]:
-    """Every baseline that the question names, with each of its filters and among isomers; where one makes no
-    sense for the modality, a result that says why. What was answered before is kept.
+def measure_baselines(asked: QuestionRun) -> Iterator[Result]:
+    """Every baseline that the question names, with each of its filters and among isomers; where one is
+    pointless for the modality, a result that says why.
     """
-    results: list[dict[str, Any]] = []
-    asked, training = _asked(asking), _training(asking)
-    for name in asking.question.baselines:
+    outcomes = _some_queries(asked)
+    keys = {one.query.structure.inchikey14 for one in asked.prepared.outcomes if one.query.structure}
+    training = [
+        row
+        for row in asked.run.training_rows(asked.question)
+        if row.structure is not None and row.structure.inchikey14 not in keys
+    ]
+    for name in asked.question.baselines:
         one = baseline(name)
-        why = one.why_not(asking.question.modality)
+        why = one.why_not(asked.question.modality)
         if why is not None:
-            told = {"baseline": name, "about": one.about, "why_not": why}
-            results.append(asking.write(f".baseline-{name}", told, kind="baseline", asks="baseline"))
+            note = BaselineNote(baseline=name, about=one.about, why_not=why)
+            yield asked.write(f".baseline-{name}", note, asks="baseline")
         else:
-            kept = KeptAnswers(asking, one, asked, training)
-            found = kept.read()
-            if found is None:
-                found = list(_answers(asking, one, asked, training))
-                kept.write(found)
-            results += found
-        asking.clock.lap(f"baseline {name}")
-    return results
+            answers, about = _cached_answers(asked, one, outcomes, training)
+            for wanted, answered in answers.items():
+                yield from _write(asked, one, wanted, answered, about)
+        asked.prepared.watch.lap(f"baseline {name}")
 
 
-def _asked(asking: Asking) -> list[Asked]:
+def _some_queries(asked: QuestionRun) -> list[QueryOutcome]:
     """The queries that baselines are asked, in their order."""
-    order = np.random.default_rng(asking.bench.suite.seed).permutation(len(asking.asked))
-    taken: dict[int, int] = {}
-    kept: list[int] = []
-    for i in order.tolist():
-        truth = asking.asked[i].truth
-        taken[truth] = taken.get(truth, 0) + 1
-        if truth < 0 or taken[truth] <= RECORDS_ASKED:
-            kept.append(i)
-    return [asking.asked[i] for i in sorted(kept[:MOST])]
+    every = asked.prepared.outcomes
+    counts: dict[int, int] = {}
+    chosen: list[int] = []
+    for i in np.random.default_rng(asked.seed).permutation(len(every)).tolist():
+        truth = every[i].truth
+        counts[truth] = counts.get(truth, 0) + 1
+        if truth < 0 or counts[truth] <= RECORDS_PER_MOLECULE:
+            chosen.append(i)
+    return [every[i] for i in sorted(chosen[:MAX_QUERIES])]
+
+
+def _cached_answers(
+    asked: QuestionRun, one: Baseline, outcomes: list[QueryOutcome], training: list[Query]
+) -> tuple[dict[Filter, list[QueryOutcome]], dict[str, Any]]:
+    """The ranked queries by filter, and what the baseline reports of itself."""
+    question, card = asked.question, asked.run.card
+    key = {
+        "baseline": one.name,
+        "pool": digest_of(asked.pool.structures),
+        "queries": digest_of(_plain([(each.truth, each.query) for each in outcomes])),
+        "training": digest_of(_plain(training)),
+        "modality": question.modality,
+        "filters": [each.text for each in question.filters],
+        "seed": asked.seed,
+        "model": card.digest if one.matches_peaks else None,
+    }
+
+    def compute() -> dict[str, Any]:
+        answers, about = _answers(asked, one, outcomes, training)
+        of_filters = [
+            [[getattr(o, name) for name in _RANKS] for o in answered] for answered in answers.values()
+        ]
+        return {"answers": of_filters, "about": about}
+
+    assert asked.store.cache is not None
+    found = asked.store.cache.document("baselines", key, compute)
+    answers = {
+        wanted: [
+            replace(one, **dict(zip(_RANKS, values, strict=True)))
+            for one, values in zip(outcomes, rows, strict=True)
+        ]
+        for wanted, rows in zip(question.filters, found["answers"], strict=True)
+    }
+    return answers, found["about"]
 
 
 def _answers(
-    asking: Asking, one: Baseline, asked: list[Asked], training: list[Query]
-) -> Iterator[dict[str, Any]]:
-    material = _material(asking, [each for each in asked if each.truth >= 0], training)
+    asked: QuestionRun, one: Baseline, outcomes: list[QueryOutcome], training: list[Query]
+) -> tuple[dict[Filter, list[QueryOutcome]], dict[str, Any]]:
+    readable = [each for each in outcomes if each.truth >= 0]
+    material = _material(asked, readable, training)
     if one.matches_peaks:
-        material.told["shortlist"] = MATCHED
+        material.told["shortlist"] = SHORTLIST
     score = one.prepare(material)
     truths, at = np.unique(material.truths, return_inverse=True)
     truth_scores = np.full(len(at), -np.inf)
     for low in range(0, len(truths), BLOCK):
         here = np.flatnonzero((at >= low) & (at < low + BLOCK))
         truth_scores[here] = score(truths[low : low + BLOCK])[here, at[here] - low]
-    # By mass, so that a filter looks at few blocks for each query.
-    order = np.argsort(asking.pool.masses(), kind="stable")
-    wanted = list(asking.question.filters)
-    rankers = {each: _ranker(asking, one, each, truth_scores, material) for each in wanted}
-    with progress(total=len(order), desc=f"{asking.question.name}: {one.name}", unit="mol") as bar:
-        for positions, block in _ahead(score, order, asking.bench.workers.n):
+    order = np.argsort(asked.pool.masses(), kind="stable")
+    empty = np.zeros((len(readable), 0), np.float32)
+    kind = TopKRanker if one.matches_peaks else Ranker
+    rankers = {
+        wanted: kind(empty, truth_scores, material.truths, wanted.over(asked.pool))
+        for wanted in asked.question.filters
+    }
+    with progress(total=len(order), desc=f"{asked.question.name}: {one.name}", unit="mol") as bar:
+        for positions, block in scored_blocks(score, order, asked.store.workers.n):
             for ranker in rankers.values():
                 ranker.add_scores(block, positions)
             bar.update(len(positions))
-    answers = {each: answered_by(asked, ranker) for each, ranker in rankers.items()}
-    if one.matches_peaks:
-        _match(asking, rankers, answers)
-    for each, answered in answers.items():
-        what = f".baseline-{one.name}" + ("" if each.text == "none" else f".{each.slug}")
-        yield from _say(asking, one, material, each, answered, what)
+    answers = {wanted: with_ranks(outcomes, ranker) for wanted, ranker in rankers.items()}
+    if one.matches_peaks:  # the shortlists are ranked by the matching of peaks alone
+        lists_of = asked.prepared.comparison().compare(
+            [replace(each) for each in next(iter(answers.values())) if each.truth >= 0],
+            [ranker for ranker in rankers.values() if isinstance(ranker, TopKRanker)],
+        )
+        for answered, lists in zip(answers.values(), lists_of[1], strict=True):
+            logits = Weights(0.0, 1.0).logits(lists.cosines, lists.scores)
+            set_reranked([each for each in answered if each.truth >= 0], lists, lists_of[0], logits)
+    return answers, dict(material.told)
 
 
-def _ahead(score: Score, order: Ints, threads: int) -> Iterator[tuple[Ints, Scores]]:
-    """The pool's blocks in order, their positions and scores, each scored while the one before is ranked:
-    NumPy lets go of the interpreter meanwhile.
+def scored_blocks(score: Score, order: Ints, threads: int) -> Iterator[tuple[Ints, Scores]]:
+    """The pool's blocks in order, positions and scores, each scored while the one before is ranked: NumPy
+    releases the interpreter meanwhile.
     """
     waiting: deque[tuple[Ints, Future[Scores]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -114,83 +158,43 @@ def _ahead(score: Score, order: Ints, threads: int) -> Iterator[tuple[Ints, Scor
             yield at, block.result()
 
 
-def _say(
-    asking: Asking, one: Baseline, material: Material, wanted: Filter, asked: list[Asked], what: str
-) -> Iterator[dict[str, Any]]:
+def _write(
+    asked: QuestionRun, one: Baseline, wanted: Filter, outcomes: list[QueryOutcome], about: dict[str, Any]
+) -> Iterator[Result]:
     """Write recall with a filter and, where it is by formula, among isomers."""
-    told = {"rerank": False, "baseline": one.name, "about": one.about, **material.told}
-    name = filter_name(wanted.formula, wanted.da, wanted.ppm)
-    found = {**asking.recall(asked, "to-molecule", name), **told}
-    yield asking.write(what, found, kind="recall", asks=wanted.text, asked=asked)
-    counted = with_isomers(asked, asking.pool.formula_codes())
-    if wanted.formula and asking.question.isomers and counted:
-        result = isomer_result(
-            counted,
-            asking.pool,
-            modality=asking.question.modality,
-            card=asking.bench.card,
-            model=asking.bench.model,
-            seed=asking.bench.suite.seed,
-        )
-        ending = f".baseline-{one.name}.isomers"
-        yield asking.write(ending, {**result, **told}, kind="isomers", asks="isomers", asked=counted)
+    fields = {"rerank": False, "baseline": one.name, "about": one.about, **about}
+    suffix = f".baseline-{one.name}"
+    result = asked.recall(outcomes, "to-molecule", wanted.name).model_copy(update=fields)
+    slug = "" if wanted == Filter() else f".{wanted.slug}"
+    yield asked.write(suffix + slug, result, asks=wanted.text, outcomes=outcomes)
+    counted = with_isomers(outcomes, asked.pool)
+    if wanted.formula and asked.question.isomers and counted:
+        isomers = isomers_result(counted, asked.pool, seed=asked.seed).model_copy(update=fields)
+        yield asked.write(f"{suffix}.isomers", isomers, asks="isomers", outcomes=counted)
 
 
-def _ranker(asking: Asking, one: Baseline, wanted: Filter, truth_scores: Any, material: Material) -> Ranker:
-    filters = filters_of(asking.pool, formula=wanted.formula, da=wanted.da, ppm=wanted.ppm)
-    empty = np.zeros((len(truth_scores), 0), np.float32)
-    if one.matches_peaks:
-        return Listing(empty, truth_scores, material.truths, filters, depth=MATCHED)
-    return Ranker(empty, truth_scores, material.truths, filters)
-
-
-def _material(asking: Asking, readable: Sequence[Asked], training: list[Query]) -> Material:
-    reader = get(asking.question.modality)
+def _material(asked: QuestionRun, readable: Sequence[QueryOutcome], training: list[Query]) -> Material:
+    question, store = asked.question, asked.store
+    reader = get(question.modality)
     items: list[Any] = []
     for one in readable:
         try:
-            items.append(None if one.error or asking.derived else reader.read(one.query.metadata))
+            items.append(None if one.error or question.derived else reader.read(one.query.metadata))
         except InvalidRecord:
             items.append(None)
+    truths = np.array([one.truth for one in readable], np.int64)
+    assert store.cache is not None
+    assert store.vectors is not None
     return Material(
-        asking.question.modality,
-        asking.pool,
-        items,
-        np.array([one.truth for one in readable], np.int64),
-        training,
-        asking.bench.workers,
-        asking.bench.cache,
-        asking.bench.vectors,
-        asking.bench.suite.seed,
-    )
+        question.modality, asked.pool, items, truths, training, store.workers, store.cache.folder,
+        store.vectors, asked.seed,
+    )  # fmt: skip
 
 
-def _training(asking: Asking) -> list[Query]:
-    """The rows that the model may have learned from."""
-    where = asking.question.training
-    if where is None:
-        return []
-    clean = asking.bench.suite.trained_on.get(asking.bench.card.name)
-    if clean is not None and "license" in asking.file.types:
-        where = f"({where}) AND ({clean})"
-    asked = {one.query.structure.block for one in asking.asked if one.query.structure is not None}
-    rows = asking.file.select(where=where)
-    return [one for one in rows if one.structure is not None and one.structure.block not in asked]
-
-
-def _match(asking: Asking, rankers: dict[Filter, Any], answers: dict[Filter, list[Asked]]) -> None:
-    """Rank the shortlists by the matching of peaks alone."""
-    readable = {each: [one for one in asked if one.truth >= 0] for each, asked in answers.items()}
-    first = next(iter(answers))
-    usable, lists = with_evidence(
-        [replace(one) for one in readable[first]],
-        list(rankers.values()),
-        asking.pool.structures,
-        modality=asking.question.modality,
-        derived=asking.derived,
-        workers=asking.bench.workers,
-        seed=asking.bench.suite.seed,
-        kept=asking.bench.vectors,
-    )
-    for each, found in zip(rankers, lists, strict=True):
-        tell(readable[each], found, usable, Weights(0.0, 1.0))
+def _plain(value: Any) -> Any:
+    """Rows as JSON takes them."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value if value is None else str(value)

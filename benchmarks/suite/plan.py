@@ -2,7 +2,7 @@
 
 root = ".."                                    # paths are relative to this folder, itself to the file's
 library = ["../shared/data/library.parquet"]   # further molecules of every pool
-large = ["../shared/data/moses.parquet"]       # molecules that only `pools` beyond the files' own take
+large = ["../shared/data/moses.parquet"]       # molecules for `pools` larger than the files' own molecules
 recall_at = [1, 5, 10, 20, 100, 500]
 seed = 0
 
@@ -13,130 +13,126 @@ acml-base = "NOT regexp_matches(license, 'NC|ND')"
 name = "c_nmr"                                 # of the result files
 modality = "c_nmr"
 queries = "../shared/data/nmr_c13.parquet"
-where = "split = 'valid' AND spectrum_rank = 0"  # SQL: the rows that ask
-unseen = true                                  # of these, molecules that training saw in no way (default: no)
-limit = 2000                                   # of these, so many, chosen at random (default: all)
+where = "split = 'valid' AND spectrum_rank = 0"  # SQL: the rows that are queries
+leakage = "fail"                               # where training saw a query's molecule: "fail", "drop" these
+                                               # queries, or only "report" them
+limit = 2000                                   # at most so many queries, chosen at random (default: all)
 filters = ["none", "formula", "5 Da", "10 ppm"]
 pools = [1000, 10000, 100000]                  # recall against pool size: nested, without filter
 isomers = true                                 # also among isomers, and among stereoisomers
-to_record = false                              # also the other way: molecules rank records
+to_record = false                              # also the other direction: molecules rank records
 pool = 100000                                  # default: all molecules of queries' file and library
-once = true                                    # a molecule asks once (default: where records are derived)
-batch = 128                                    # ACML's own metric; 0: not
-calibrate = "split = 'train'"                  # SQL: its inner part fits the temperature
-rerank = true                                  # ask again, shortlists re-scored peak by peak; weights are
-                                               # fitted on the inner part of `calibrate`, or the card's
+once_per_molecule = true                       # one query per molecule (default: where records are derived)
+batch = 128                                    # ACML's own metric in batches of this size; 0: not
+calibrate = "split = 'train'"                  # SQL: the dev split of these rows fits temperature and weights
+rerank = true                                  # also with shortlists re-ranked peak by peak; the weights are
+                                               # fitted on the dev split of `calibrate`, or the card's
 rerank_queries = 1000                          # so many of the queries, chosen at random (default: all)
-attached = true                                # 13C: re-ranking compares hydrogens attached, of the column
-                                               # `multiplicity`, as DEPT tells them (default: no)
+dept = true                                    # 13C: re-ranking compares the hydrogens of each carbon, of the
+                                               # column `multiplicity`, as DEPT shows them (default: no)
 training = "split = 'train'"                   # SQL: rows that queries' similarity is measured to
-baselines = ["random", "formula"]              # asked the same in the same pool
-seen = "fail"                                  # "allowed": molecules that training saw may ask
+baselines = ["random", "formula"]              # with the same queries in the same pool
+peaks = true                                   # errors of the predicted shifts over the queries' spectra ...
+[question.assigned]                            # ... and over shifts that are assigned to atoms
+file = "../shared/data/nmr_atoms.parquet"
+column = "shift"
+where = "split = 'valid'"
 
-[question.must]                                # what is to be reached, shown beside what was
+[question.targets]                             # figures to be reached, shown beside those that were
 "none@10" = 0.8
 "isomers" = 0.92
 "rerank none@1" = 0.68                         # of the re-ranked answers
 
 [[fused]]                                      # several observations of one compound, against each alone
 name = "c_nmr-h_nmr"
-parts = ["c_nmr", "h_nmr"]                     # questions asked along, or in c_nmr.toml, h_nmr.toml beside
+parts = ["c_nmr", "h_nmr"]                     # questions of this run, or of c_nmr.toml, h_nmr.toml beside
 filters = ["none", "formula"]
-[fused.must]
+calibrate = "split = 'train'"                  # SQL: the dev split of these rows fits each part's factor
+[fused.targets]
 "gain" = 0.1                                   # in recall at 1, over the best part alone, without filter
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from acml_search.core.errors import ConfigError
+from acml_search.evaluation.retrieval import Filter, Question
+from acml_search.modalities import get
+from benchmarks.suite.batches import BATCH
 
-SEEN = ("fail", "allowed")
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which candidates may answer. `text` as in the suite: none, formula, "5 Da", "10 ppm"."""
-
-    text: str
-    formula: bool = False
-    da: float | None = None
-    ppm: float | None = None
-
-    @classmethod
-    def of(cls, text: str) -> Filter:
-        """Raises ConfigError for anything else."""
-        if text in ("none", "formula"):
-            return cls(text, formula=text == "formula")
-        width = re.fullmatch(r"(\d+(?:\.\d+)?) (Da|ppm)", text)
-        if width is None:
-            raise ConfigError(
-                f"the filter {text!r} is not none, formula, or a mass such as '5 Da' or '10 ppm'"
-            )
-        value = float(width[1])
-        return cls(text, da=value) if width[2] == "Da" else cls(text, ppm=value)
-
-    @property
-    def slug(self) -> str:
-        """As part of a file's name."""
-        return self.text.replace(" ", "-").lower()
+RECALL_AT = (1, 5, 10, 20, 100, 500)
+Model = TypeVar("Model", bound=BaseModel)
 
 
-@dataclass(frozen=True)
-class Assigned:
+class Assigned(BaseModel):
     """Shifts assigned to atoms: a file, its column with a list of ppm values, and which rows (SQL)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: Path
     column: str
     where: str | None = None
 
 
-@dataclass(frozen=True)
-class Question:
-    """One modality's queries and all that is asked of them; see the module's docstring."""
+class SuiteQuestion(Question):
+    """A question and everything a suite measures of it; see the module's docstring."""
 
-    name: str
-    modality: str
-    queries: Path
-    library: tuple[Path, ...]
-    where: str | None
-    filters: tuple[Filter, ...]
-    isomers: bool
-    to_record: bool
-    pool: int | None
-    once: bool
-    batch: int
-    calibrate: str | None
-    training: str | None
-    peaks: bool
-    assigned: Assigned | None
-    must: Mapping[str, float] = field(default_factory=dict)
-    rerank: bool = False
+    isomers: bool = False
+    to_record: bool = False
+    batch: int = BATCH
+    calibrate: str | None = None
+    training: str | None = None
+    peaks: bool = False
+    assigned: Assigned | None = None
+    targets: Mapping[str, float] = Field(default_factory=dict)
     rerank_queries: int | None = None
     pools: tuple[int, ...] = ()
     large: tuple[Path, ...] = ()
     baselines: tuple[str, ...] = ()
-    seen: str = "fail"
-    unseen: bool = False
-    limit: int | None = None
-    attached: bool = False
+
+    @field_validator("pools")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(value))
+
+    def contradiction(self) -> str | None:
+        """What is wrong with the keys together, if anything is."""
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            return "the name goes into file names; use letters, digits, '-', '_' and '.'"
+        if self.pools and self.pools[0] < 2:
+            return f"a pool of {self.pools[0]} holds nothing but the truth"
+        if self.pools and self.pool is not None:
+            return "it has `pool` and `pools`; take one of them out"
+        if self.pools and Filter() not in self.filters:
+            return "`pools` are without filter; put 'none' into `filters`"
+        return None
 
 
-@dataclass(frozen=True)
-class FusedQuestion:
-    """`parts`: names of the questions whose observations of one compound are put together. `calibrate`: SQL;
-    on the inner part of these rows it is fitted what each part's logit counts for.
+class FusedQuestion(BaseModel):
+    """`parts`: names of the questions whose observations of one compound are fused. `calibrate`: SQL; the dev
+    split of these rows fits the factor of each part's logit.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     parts: tuple[str, ...]
-    filters: tuple[Filter, ...]
+    filters: tuple[Filter, ...] = (Filter(),)
     calibrate: str | None = None
-    must: Mapping[str, float] = field(default_factory=dict)
+    targets: Mapping[str, float] = Field(default_factory=dict)
+
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _parse_filters(cls, value: Any) -> Any:
+        return tuple(Filter.parse(one) if isinstance(one, str) else one for one in value)
 
 
 @dataclass(frozen=True)
@@ -147,16 +143,128 @@ class Suite:
     seed: int
     recall_at: tuple[int, ...]
     trained_on: Mapping[str, str]
-    questions: tuple[Question, ...]
+    questions: tuple[SuiteQuestion, ...]
     fused: tuple[FusedQuestion, ...] = ()
-    beside: tuple[Question, ...] = ()
-    """parts of `fused` that are not asked for themselves"""
+    beside: tuple[SuiteQuestion, ...] = ()
+    """parts of `fused` that are no questions of this run"""
 
     @property
     def path(self) -> str:
         """The files, for messages."""
         return ", ".join(str(path) for path in self.paths)
 
-    def part(self, name: str) -> Question:
-        """The question of that name, asked or not."""
+    def part(self, name: str) -> SuiteQuestion:
+        """The question of that name."""
         return next(one for one in (*self.questions, *self.beside) if one.name == name)
+
+
+def read_suites(paths: Sequence[Path]) -> Suite:
+    """The questions of all files, in order; a file that is named twice counts once.
+
+    Raises ConfigError, naming the file and the table, for what is missing or wrong, and where files differ in
+    seed or in the ranks of recall.
+    """
+    if not paths:
+        raise ConfigError("there is no file of questions; name one")
+    files = [_read(path) for path in dict.fromkeys(paths)]
+    first = files[0]
+    for one in files[1:]:
+        if (one.seed, one.recall_at) != (first.seed, first.recall_at):
+            raise ConfigError(
+                f"{one.path} and {first.path} differ in `seed` or `recall_at`; ask them in two runs"
+            )
+    suite = Suite(
+        paths=tuple(path for one in files for path in one.paths),
+        seed=first.seed,
+        recall_at=first.recall_at,
+        trained_on={name: where for one in files for name, where in one.trained_on.items()},
+        questions=tuple(question for one in files for question in one.questions),
+        fused=tuple(question for one in files for question in one.fused),
+    )
+    names = [one.name for one in suite.questions] + [one.name for one in suite.fused]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{suite.path}: two questions are called {twice[0]!r}")
+    beside: dict[str, SuiteQuestion] = {}
+    for file in files:
+        for fused in file.fused:
+            beside |= _parts_beside(file.paths[0], fused, {*names, *beside})
+    return replace(suite, beside=tuple(beside.values()))
+
+
+def _parts_beside(path: Path, fused: FusedQuestion, known: set[str]) -> dict[str, SuiteQuestion]:
+    """Parts of a fused question that are in files beside its own."""
+    if len(fused.parts) < 2:
+        raise ConfigError(f"{path}: fused {fused.name!r}: it takes two parts at least")
+    found: dict[str, SuiteQuestion] = {}
+    for part in fused.parts:
+        if part not in known:
+            other = path.with_name(f"{part}.toml")
+            questions = _read(other).questions if other.is_file() else ()
+            found |= {one.name: one for one in questions if one.name == part}
+            if part not in found:
+                raise ConfigError(
+                    f"{path}: fused {fused.name!r}: {part!r} is no question here, nor in {other.name}"
+                )
+    return found
+
+
+def _read(path: Path) -> Suite:
+    data = read_toml(path, "suite")
+    root = path.parent / data.pop("root", ".")
+    shared = {key: data.pop(key) for key in ("library", "large") if key in data}
+    tables, fused = data.pop("question", []), data.pop("fused", [])
+    suite = Suite(
+        paths=(path,),
+        seed=int(data.pop("seed", 0)),
+        recall_at=tuple(int(k) for k in data.pop("recall_at", RECALL_AT)),
+        trained_on=data.pop("trained_on", {}),
+        questions=tuple(_question(path, root, shared | table, i) for i, table in enumerate(tables, 1)),
+        fused=tuple(_validated(FusedQuestion, table, f"{path}: a [[fused]]") for table in fused),
+    )
+    if data:
+        raise ConfigError(f"{path}: unknown key {min(data)!r} in the suite")
+    if not tables and not fused:
+        raise ConfigError(f"{path}: there is no [[question]]")
+    return suite
+
+
+def _question(path: Path, root: Path, table: dict[str, Any], number: int) -> SuiteQuestion:
+    table = dict(table)
+    for key in ("library", "large"):
+        table[key] = [root / one for one in table.get(key, [])]
+    if "queries" in table:
+        table["queries"] = root / table["queries"]
+    if "assigned" in table:
+        table["assigned"] = {**table["assigned"], "file": root / table["assigned"]["file"]}
+    if "modality" in table:
+        table.setdefault("once_per_molecule", get(table["modality"]).derived)
+    what = f"{path}: question {table.get('name', number)!r}"
+    question = _validated(SuiteQuestion, table, what)
+    contradiction = question.contradiction()
+    if contradiction is not None:
+        raise ConfigError(f"{what}: {contradiction}")
+    return question
+
+
+def _validated(kind: type[Model], table: Mapping[str, Any], what: str) -> Model:
+    try:
+        return kind.model_validate(table)
+    except ValidationError as invalid:
+        error = invalid.errors()[0]
+        name = ".".join(str(one) for one in error["loc"])
+        if error["type"] == "missing":
+            raise ConfigError(f"{what} lacks {name!r}") from None
+        if error["type"] == "extra_forbidden":
+            raise ConfigError(f"{what}: unknown key {name!r}") from None
+        raise ConfigError(f"{what}: {name} = {error['input']!r}: {error['msg']}") from None
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The content of a file. Raises ConfigError, which calls it `what`, where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: the {what} cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: this is not TOML: {error}") from error

@@ -1,28 +1,30 @@
 """Is the true stereoisomer told from the others of its constitution?
 
-The group of a query: all distinct full InChIKeys of its first block among the rows of the questions' files. A
-pool holds one molecule of each block, so this is asked beside it. The tie rule is that of every ranking: a
+The group of a query: all distinct full InChIKeys with its first block among the rows of the question's files.
+A pool holds one molecule of each constitution, so this is measured beside it. Ties lose, as everywhere: a
 model that reads no configuration gives all of a group one vector, and never has the truth first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from acml_search.evaluation.data.structures import Described
-from acml_search.evaluation.measures import metrics
-from acml_search.evaluation.measures.groups import by_size, sizes_of
-from acml_search.evaluation.ranks.answers import TIE_RULE, molecules_of
-from acml_search.evaluation.ranks.ranking import Ranker
-from acml_search.evaluation.ranks.retrieval import Asked
-from acml_search.evaluation.workers import Workers, chunks
-from benchmarks.suite.asking import Asking
+from acml_search.core.typing import Float32s
+from acml_search.core.workers import Workers, chunks
+from acml_search.evaluation import metrics
+from acml_search.evaluation.pool import Described
+from acml_search.evaluation.results import (
+    Result,
+    StereoisomersResult,
+    accuracy_figures,
+    molecule_labels,
+    write_rows,
+)
+from benchmarks.suite.run import QuestionRun
 
 _ROWS: dict[str, pa.DataType] = {
     "row": pa.int64(),
@@ -35,104 +37,88 @@ _ROWS: dict[str, pa.DataType] = {
 }
 
 
-def stereoisomers(asking: Asking) -> list[dict[str, Any]]:
+def stereoisomers(asked: QuestionRun) -> Iterator[Result]:
     """The result, or none where no query has a stereoisomer in the files."""
-    bench, question = asking.bench, asking.question
-    wanted = {one.query.structure.block for one in asking.asked if one.query.structure is not None}
-    paths = (question.queries, *question.library)
-    groups = groups_of((one for path in paths for one in bench.structures[path]), wanted, bench.workers)
-    at = [
-        i
-        for i, one in enumerate(asking.readable)
-        if one.query.structure is not None and one.query.structure.block in groups
-    ]
+    question, store = asked.question, asked.store
+    readable = asked.prepared.readable
+    structures = [one.query.structure for one in readable]
+    wanted = {one.inchikey14 for one in structures if one is not None}
+    files = (one for path in (question.queries, *question.library) for one in store.structures(path))
+    groups = groups_of(files, wanted, store.workers)
+    at = [i for i, one in enumerate(structures) if one is not None and one.inchikey14 in groups]
     if not at:
-        return asking.skip("stereoisomers", "no query has a stereoisomer in the files")
-    rows = rank_groups(asking, at, groups)
-    counted = [asking.readable[i] for i in at]
-    molecules = molecules_of(counted)
-    n = [row["n_candidates"] for row in rows]
+        yield from asked.skip("stereoisomers", "no query has a stereoisomer in the files")
+        return
+    smiles = [one.smiles for i in at if (one := structures[i]) is not None]
+    keys = [key for part in store.workers.map(full_keys, chunks(smiles, 500)) for key in part]
+    rows = []
+    for i, key in zip(at, keys, strict=True):
+        one, group = readable[i], groups[key[:14]]
+        vectors = store.vectors.take(question.modality, group.values()) if store.vectors else np.empty((0, 0))
+        truth, error = list(group).index(key), one.error
+        if error is None and not np.isfinite(vectors[truth]).all():
+            error = "the true molecule has no vector in the pool"
+        rank = None if error else rank_in_group(asked.prepared.queries[i], vectors, truth)
+        rows.append(
+            {
+                "row": one.query.row,
+                "molecule": key[:14],
+                "inchikey": key,
+                "smiles": group[key],
+                "rank": rank,
+                "n_candidates": len(group),
+                "error": error,
+            }
+        )
+    labels, n = molecule_labels([readable[i] for i in at]), [row["n_candidates"] for row in rows]
     ranks = [metrics.FAILED if row["rank"] is None else row["rank"] for row in rows]
-    found = metrics.summarise(ranks, molecules, n, ks=(1,), seed=bench.suite.seed)
-    recall, interval, chance = (dict(found[key]) for key in ("recall", "ci95", "chance"))  # type: ignore[call-overload]
-    size_of = dict(zip(molecules, n, strict=True))
-    result = {
-        "accuracy": recall["1"],
-        "ci95": interval["1"],
-        "chance": chance["1"],
-        "mrr": found["mrr"],
-        "mrr_ci95": interval["mrr"],
-        "mrr_chance": chance["mrr"],
-        "n_queries": len(rows),
-        "n_molecules": len(size_of),
-        "n_groups": len(size_of),
-        "n_failed": sum(row["error"] is not None for row in rows),
-        "group_size": sizes_of(np.array(list(size_of.values()))),
-        "by_group_size": by_size(ranks, molecules, n, seed=bench.suite.seed),
-        "reads_stereo": bool(bench.card.data["hyper"].get("reads_stereo", True)),
-        "tie_rule": TIE_RULE,
-        "tie_tolerance": metrics.TIE_TOLERANCE,
-        "seed": bench.suite.seed,
-    }
-    written = asking.write(".stereoisomers", result, kind="stereoisomers", asks="stereoisomers")
-    path = bench.out / f"{question.name}.stereoisomers.queries.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_ROWS)), path, compression="zstd")
-    return [written]
+    size_of = dict(zip(labels, n, strict=True))
+    figures = accuracy_figures(ranks, labels, n, ks=(1,), seed=asked.seed)
+    result = StereoisomersResult(
+        **{key: value for key, value in figures.items() if key != "recall"},
+        n_queries=len(rows),
+        n_molecules=len(size_of),
+        n_groups=len(size_of),
+        n_failed=sum(row["error"] is not None for row in rows),
+        group_size=metrics.group_size_summary(list(size_of.values())),
+        by_group_size=metrics.by_group_size(ranks, labels, n, seed=asked.seed),
+        reads_stereo=bool(asked.run.card.data["hyper"].get("reads_stereo", True)),
+        tie_rule=metrics.TIE_RULE,
+        tie_tolerance=metrics.TIE_TOLERANCE,
+        seed=asked.seed,
+    )
+    write_rows(rows, pa.schema(_ROWS), asked.run.out / f"{question.name}.stereoisomers.queries.parquet")
+    yield asked.write(".stereoisomers", result, asks="stereoisomers")
 
 
-def groups_of(found: Any, wanted: set[str], workers: Workers) -> dict[str, dict[str, str]]:
-    """Blocks of `wanted` that have stereoisomers among the structures: {block: {full InChIKey: SMILES}}."""
-    spelled: dict[str, dict[str, None]] = {}
-    one: Described
-    for one in found:
-        if not isinstance(one, str) and one.block in wanted:
-            spelled.setdefault(one.block, {})[one.smiles] = None
-    several = [smiles for of in spelled.values() if len(of) > 1 for smiles in of]
+def groups_of(
+    structures: Iterable[Described], wanted: set[str], workers: Workers
+) -> dict[str, dict[str, str]]:
+    """Constitutions of `wanted` (InChIKey first blocks) that have stereoisomers among the structures:
+    {first block: {full InChIKey: SMILES}}.
+    """
+    spellings: dict[str, dict[str, None]] = {}
+    for one in structures:
+        if not isinstance(one, str) and one.inchikey14 in wanted:
+            spellings.setdefault(one.inchikey14, {})[one.smiles] = None
+    several = [smiles for of in spellings.values() if len(of) > 1 for smiles in of]
     keys = [key for part in workers.map(full_keys, chunks(several, 500)) for key in part]
     groups: dict[str, dict[str, str]] = {}
     for smiles, key in zip(several, keys, strict=True):
         groups.setdefault(key[:14], {}).setdefault(key, smiles)
-    return {block: group for block, group in groups.items() if len(group) > 1 and block in wanted}
+    return {first: group for first, group in groups.items() if len(group) > 1 and first in wanted}
 
 
 def full_keys(smiles: list[str]) -> list[str]:
-    """Task: canonical SMILES -> InChIKeys, 27 letters."""
+    """Worker task: canonical SMILES -> InChIKeys, 27 letters."""
     from acml_search.chem import molecule
 
     return [molecule.describe(*molecule.parse(text)).inchikey for text in smiles]
 
 
-def rank_groups(asking: Asking, at: Sequence[int], groups: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
-    """A row per query at these places of `readable`: the rank of its own stereoisomer in its group."""
-    readable: Sequence[Asked] = asking.readable
-    rows = []
-    spelled = [readable[i].query.structure for i in at]
-    keys = [
-        key
-        for part in asking.bench.workers.map(full_keys, chunks([s.smiles for s in spelled if s], 500))
-        for key in part
-    ]
-    for i, key in zip(at, keys, strict=True):
-        one, group = readable[i], groups[key[:14]]
-        names = list(group)
-        vectors = asking.bench.vectors.take(asking.question.modality, group.values())
-        row: dict[str, Any] = {
-            "row": one.query.row, "molecule": key[:14], "inchikey": key, "smiles": group[key],
-            "rank": None, "n_candidates": len(group), "error": one.error,
-        }  # fmt: skip
-        truth = names.index(key)
-        if one.error is None and not np.isfinite(vectors[truth]).all():
-            row["error"] = "the true molecule has no vector in the pool"
-        if row["error"] is None:
-            row["rank"] = rank_in(asking.queries[i], vectors, truth)
-        rows.append(row)
-    return rows
-
-
-def rank_in(query: npt.NDArray[np.float32], vectors: npt.NDArray[np.float32], truth: int) -> int:
+def rank_in_group(query: Float32s, vectors: Float32s, truth: int) -> int:
     """Rank of row `truth` among `vectors` (n, d) for one query (d,); rows without a vector are left out."""
-    score = np.array([query @ vectors[truth]], np.float64)
-    ranker = Ranker(query[None, :], score, np.array([truth]))
-    good = np.flatnonzero(np.isfinite(vectors).all(axis=1))
-    ranker.add(vectors[good], good)
-    return int(ranker.ranks[0])
+    scores: Any = vectors @ query
+    others = np.delete(scores, truth)
+    with np.errstate(invalid="ignore"):
+        return 1 + int(np.count_nonzero(others >= scores[truth] - metrics.TIE_TOLERANCE))

@@ -141,7 +141,7 @@ def test_blocks_are_ranked_in_order_however_long_their_scoring_takes(monkeypatch
             slow.set()
         return positions.astype(np.float32)[None, :]
 
-    blocks = list(asked_baselines._ahead(score, order, 2))
+    blocks = list(asked_baselines.scored_blocks(score, order, 2))
     assert [len(positions) for positions, _ in blocks] == [3, 3, 3, 1]
     for each in zip(*blocks, strict=True):
         np.testing.assert_array_equal(np.concatenate([np.ravel(one) for one in each]), order)

@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from evaluation_files import recall
 from safetensors.numpy import load_file, save_file
 
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import digest_of, read_card
 from acml_search.encoders.model import load_model
-from acml_search.evaluation.measures import classes
-from acml_search.evaluation.recall import RecallOptions, measure_recall
 from benchmarks.cards import fill_card
 from benchmarks.carried import carried, unchanged
+from benchmarks.suite import classes
 from benchmarks.suite.run import measure_suite
 
 
@@ -26,7 +26,7 @@ def model(two_spaces, tmp_path) -> Path:
 
 
 def test_a_card_says_what_was_measured_and_by_which_command(done, model, monkeypatch) -> None:
-    monkeypatch.setattr(classes, "FEWEST", 1)
+    monkeypatch.setattr(classes, "MIN_MOLECULES", 1)
     folder, _, _ = done
     before = read_card(model)
     card = fill_card(model, [folder / "results"], command="fill")
@@ -67,7 +67,7 @@ def test_the_scale_becomes_the_calibrated_one(done, model) -> None:
 
 
 def test_classes_are_those_of_the_per_query_files(done, model, monkeypatch) -> None:
-    monkeypatch.setattr(classes, "FEWEST", 2)
+    monkeypatch.setattr(classes, "MIN_MOLECULES", 2)
     folder, _, _ = done
     found = fill_card(model, [folder / "results"]).data["recall_by_class"]
     carbon = {one["class"]: one for one in found if one["question"] == "carbon"}
@@ -77,10 +77,8 @@ def test_classes_are_those_of_the_per_query_files(done, model, monkeypatch) -> N
 
 def test_single_benchmarks_go_in_beside_suites(done, model) -> None:
     folder, _, _ = done
-    one = RecallOptions(
-        "smiles", folder / "spectra.parquet", folder / "one.json", model=str(model), workers=1
-    )
-    measure_recall(replace(one, command="alone"))
+    one = {"modality": "smiles", "library": (), "out": folder / "one.json"}
+    recall(folder, model, command="alone", **one)
     card = fill_card(model, [folder / "results", folder / "one.json"])
     assert [metric["command"] for metric in card.data["metrics"]].count("alone") == 1
     alone = fill_card(model, [folder / "results"])

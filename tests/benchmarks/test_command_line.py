@@ -18,7 +18,7 @@ def test_suite(tmp_path, tiny_model) -> None:
     suite = tmp_path / "suite.toml"
     suite.write_text(
         '[[question]]\nname = "spelled"\nmodality = "smiles"\nqueries = "library.csv"\n'
-        'filters = ["none", "formula"]\nbatch = 2\n[question.must]\n"none@5" = 0.7\n'
+        'filters = ["none", "formula"]\nbatch = 2\n[question.targets]\n"none@5" = 0.7\n'
     )
     out = tmp_path / "suite"
     done = run("suite", suite, "--model", tiny_model, "--workers", 1, "--out", out)

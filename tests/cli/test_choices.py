@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from acml_search.cli.bench import Seen
+from acml_search.cli.bench import Leakage
 from acml_search.cli.build_index import build_index
 from acml_search.cli.map import map_
 from acml_search.cli.properties import fit
 from acml_search.core.workers import ENGINES
-from acml_search.evaluation.recall import SEEN
-from acml_search.interpret.project import METHODS
+from acml_search.evaluation.retrieval import LEAKAGE
+from acml_search.interpret.map import METHODS
 from acml_search.properties.heads import KINDS, TASKS
 
 
@@ -26,7 +26,7 @@ def test_choices_are_those_of_the_code() -> None:
     building, mapping, fitting = (
         get_type_hints(one, include_extras=True) for one in (build_index, map_, fit)
     )
-    assert choices(Seen) == set(SEEN)
+    assert choices(Leakage) == set(LEAKAGE)
     assert choices(building["engine"]) == set(ENGINES)
     assert choices(mapping["method"]) == set(METHODS)
     assert choices(fitting["task"]) == set(TASKS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acml_search.encoders.model import DualEncoder, Model, load_model, save_model
+from acml_search.encoders.checkpoint import DualEncoder, Model, load_model, save_model
 
 HEADS = ("c1ccccc1", "C1CCCCC1", "c1ccncc1", "c1ccsc1", "C1CCNC1", "c1ccoc1", "CC(C)", "C1CCOC1")
 CHAINS = ("C", "CC", "OC", "C(=O)C", "C(=O)NC", "NC", "SC", "C(=O)OC")
@@ -20,7 +20,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["smiles,name,price,maker"]
     for i, (head, chain, end) in enumerate(itertools.product(HEADS, CHAINS, ENDS)):
         lines.append(f"{head}{chain}{end},m{i},{i * 0.5},{'<b>A</b>' if i % 3 else 'B & C'}")
-    path = tmp_path_factory.mktemp("semantics") / "library.csv"
+    path = tmp_path_factory.mktemp("interpret") / "library.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

@@ -11,13 +11,25 @@ import pytest
 from acml_search.chem.molecule import parse
 from acml_search.cli import main
 from acml_search.core.errors import ConfigError, InvalidMolecule
-from acml_search.encoders.model import Model
-from acml_search.interpret.attribution import attribute, gradient, occlusion
-from acml_search.interpret.attribution_picture import Panel, write_picture
-from acml_search.interpret.reason import AttributeOptions, explain
+from acml_search.encoders.checkpoint import Model
+from acml_search.interpret.attribute import (
+    AttributeOptions,
+    Panel,
+    Score,
+    attribute,
+    changed_atoms,
+    evaluate,
+    explain,
+    gradient,
+    occlusion,
+    probe_score,
+    property_score,
+    similarity,
+    write_picture,
+)
 from acml_search.interpret.sample import read_sample
-from acml_search.interpret.score import Score, embedded, evaluate, probe_score, similarity
-from benchmarks.deletion import DeletionOptions, cut, measure_deletion, removed_size
+from acml_search.properties.data import LabelledMolecules
+from acml_search.properties.model import fit_model, save
 
 SMILES = ("CC(=O)Nc1ccc(O)cc1", "CCOC(=O)c1ccccc1", "OCC")
 
@@ -47,12 +59,12 @@ def test_a_score_is_what_its_vectors_say(nmr_model: Model) -> None:
 def test_keeping_all_atoms_changes_nothing_and_the_hook_goes_away(nmr_model: Model) -> None:
     score, graphs = trunk_score(nmr_model), graphs_of(nmr_model)
     whole = evaluate(nmr_model, score, graphs)
-    assert evaluate(nmr_model, score, graphs, [np.ones(len(g.atoms), bool) for g in graphs]) == pytest.approx(
+    assert evaluate(nmr_model, score, graphs, [np.ones(len(g.x), bool) for g in graphs]) == pytest.approx(
         whole, rel=1e-6
     )
-    none = evaluate(nmr_model, score, graphs, [np.zeros(len(g.atoms), bool) for g in graphs])
+    none = evaluate(nmr_model, score, graphs, [np.zeros(len(g.x), bool) for g in graphs])
     assert np.abs(none - whole).min() > 1e-4
-    with pytest.raises(RuntimeError, match="stop"), embedded(nmr_model, lambda x: x * 0):
+    with pytest.raises(RuntimeError, match="stop"), changed_atoms(nmr_model, lambda x: x * 0):
         raise RuntimeError("stop")
     assert evaluate(nmr_model, score, graphs) == pytest.approx(whole, rel=1e-6)
 
@@ -66,7 +78,7 @@ def test_gradient_is_the_slope_of_the_score(part: str, nmr_model: Model) -> None
     nmr_model.encode_graphs([graph])  # leaves tables of inference behind
     shares = gradient(nmr_model, score, [graph])[0]
     assert np.abs(shares).max() > 0
-    h, n = 0.01, len(graph.atoms)
+    h, n = 0.01, len(graph.x)
     for atom in range(n):
         up, down = (np.ones(n) + sign * h * (np.arange(n) == atom) for sign in (1, -1))
         change = evaluate(nmr_model, score, [graph], [up]) - evaluate(nmr_model, score, [graph], [down])
@@ -88,7 +100,7 @@ def test_equal_atoms_get_equal_shares_in_any_batch(method: str, nmr_model: Model
 def test_occlusion_is_what_leaving_an_atom_out_does(nmr_model: Model) -> None:
     score, graph = trunk_score(nmr_model), graphs_of(nmr_model)[1]
     shares = occlusion(nmr_model, score, [graph])[0]
-    kept = np.ones(len(graph.atoms), bool)
+    kept = np.ones(len(graph.x), bool)
     kept[3] = False
     whole, without = evaluate(nmr_model, score, [graph])[0], evaluate(nmr_model, score, [graph], [kept])[0]
     assert shares[3] == pytest.approx(whole - without, abs=1e-5)
@@ -99,17 +111,6 @@ def test_unknown_methods_and_spaces_are_named(nmr_model: Model) -> None:
         attribute(nmr_model, trunk_score(nmr_model), graphs_of(nmr_model), "guess")
     with pytest.raises(ConfigError, match="no space 'aroma'"):
         space_score(nmr_model, "aroma")
-
-
-def test_cutting_leaves_a_graph_of_the_rest(nmr_model: Model) -> None:
-    graph = graphs_of(nmr_model, ("CCO",))[0]
-    rest = cut(graph, np.array([True, False, True]))
-    assert rest.atoms.tolist() == graph.atoms[[0, 2]].tolist()
-    assert rest.edges.shape == (2, 0)
-    end = cut(graph, np.array([False, True, True]))
-    assert sorted(map(tuple, end.edges.T.tolist())) == [(0, 1), (1, 0)]
-    assert len(end.bonds) == 2
-    assert np.isfinite(evaluate(nmr_model, space_score(nmr_model, "c_nmr"), [rest, end])).all()
 
 
 def test_a_probe_says_what_the_concept_is(library: Path, nmr_directory: Path) -> None:
@@ -141,7 +142,7 @@ def test_written(ending: str, nmr_directory: Path, tmp_path: Path) -> None:
 
         svg = out.read_text(encoding="utf-8")
         assert ElementTree.fromstring(svg).tag.endswith("svg")
-        assert len(svg) < 400_000
+        assert len(svg) < 1_000_000
     assert [p.name for p in tmp_path.iterdir()] == [out.name]
 
 
@@ -175,10 +176,6 @@ def test_options_that_do_not_fit_are_refused(nmr_directory: Path, tmp_path: Path
 
 def test_a_linear_property_model_is_explained(library: Path, nmr_directory: Path, tmp_path: Path) -> None:
     """The score is the model's own prediction; a model that is not linear is refused."""
-    from acml_search.interpret.property_score import property_score
-    from acml_search.properties.data import LabelledMolecules
-    from acml_search.properties.model import fit_model, save
-
     sample = read_sample(library, n=120, seed=0, model=str(nmr_directory))
     y = np.array([[mol.GetNumHeavyAtoms(), mol.GetRingInfo().NumRings() > 0] for mol in sample.mols], float)
     valid = np.arange(120) % 4 == 0
@@ -200,34 +197,6 @@ def test_a_linear_property_model_is_explained(library: Path, nmr_directory: Path
     (tmp_path / "regression" / "card.json").write_text(json.dumps(card), encoding="utf-8")
     with pytest.raises(ConfigError, match="--head linear"):
         property_score(tmp_path / "regression", None, str(nmr_directory))
-
-
-def test_deletion_is_paired_and_says_what_it_did(library: Path, nmr_directory: Path) -> None:
-    result = measure_deletion(DeletionOptions(library, str(nmr_directory), n=10, fit_on=300, command="x"))
-    assert result["n_molecules"] == 10
-    assert {row["score"] for row in result["scores"]} >= {
-        "similarity to the nearest in c_nmr",
-        "probe of trunk: logP",
-    }
-    for row in result["scores"]:
-        assert [(t["method"], t["removal"]) for t in row["tests"]] == [
-            ("gradient", "mask"),
-            ("gradient", "cut"),
-            ("occlusion", "mask"),
-            ("occlusion", "cut"),
-        ]
-        for test in row["tests"]:
-            moved = test["moved"]
-            assert test["gain_over_random"] == pytest.approx(moved["named"] - moved["random"], abs=1e-9)
-            low, high = test["gain_over_random_ci95"]
-            assert low <= test["gain_over_random"] <= high
-    assert len(result["summary"]) == 4
-    assert all(one["n_scores"] == len(result["scores"]) for one in result["summary"])
-    json.dumps(result, allow_nan=False)
-
-
-def test_at_least_two_atoms_are_removed() -> None:
-    assert [removed_size(n) for n in (8, 10, 13, 40)] == [2, 2, 3, 8]
 
 
 def test_the_command(nmr_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

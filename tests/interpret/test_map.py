@@ -16,9 +16,7 @@ import pytest
 
 from acml_search.cli import main
 from acml_search.core.errors import ConfigError
-from acml_search.interpret.colour import colour_of
-from acml_search.interpret.map import MapOptions, draw_map
-from acml_search.interpret.project import principal, project
+from acml_search.interpret.map import MapOptions, colour_of, draw_map, principal_axes, project
 from acml_search.interpret.sample import Sample, read_sample
 
 NASTY = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&amp;<!--'
@@ -117,12 +115,12 @@ def test_pictures(ending: str, colour: str, nasty: Path, nmr_directory: Path, tm
 def test_principal_axes() -> None:
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(200, 5)) * [5, 3, 0.1, 0.1, 0.1]).astype(np.float32)
-    places, shares = principal(x, 2)
+    places, shares = principal_axes(x, 2)
     assert np.allclose(places.mean(axis=0), 0, atol=1e-6)
     assert shares[0] > shares[1] > 0.1
     assert sum(shares) == pytest.approx((places**2).sum() / ((x - x.mean(axis=0)) ** 2).sum(), rel=1e-4)
     assert abs(np.corrcoef(places[:, 0], x[:, 0])[0, 1]) > 0.99
-    again, _ = principal(x[::-1], 2)
+    again, _ = principal_axes(x[::-1], 2)
     assert np.allclose(again[::-1], places, atol=1e-3)  # the same side up
 
 
@@ -137,10 +135,24 @@ def test_tsne_keeps_groups_apart() -> None:
     assert np.array_equal(at, project(x, "tsne", seed=0).at)
 
 
-@pytest.mark.skipif(find_spec("umap") is not None, reason="UMAP is installed here")
-def test_a_missing_package_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"pip install 'acml-search\[maps\]'"):
-        project(np.zeros((10, 3), np.float32), "umap", seed=0)
+@pytest.mark.parametrize(("module", "extra"), [("matplotlib", "maps"), ("sklearn", "maps"), ("umap", "umap")])
+def test_a_missing_package_is_named(
+    module: str,
+    extra: str,
+    library: Path,
+    nmr_directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def find(name: str) -> object:
+        return None if name in (module, "openTSNE") else find_spec(name)
+
+    monkeypatch.setattr("acml_search.core.extras.find_spec", find)
+    monkeypatch.setattr("acml_search.interpret.map.find_spec", find)
+    method = {"matplotlib": "pca", "sklearn": "tsne", "umap": "umap"}[module]
+    options = MapOptions(tmp_path / "map.png", library, method=method, n=20, model=str(nmr_directory))
+    with pytest.raises(ConfigError, match=rf'is not installed: pip install "acml-search\[{extra}\]"'):
+        draw_map(options)
 
 
 def test_colours_of_columns_and_concepts(sample: Sample) -> None:
@@ -168,42 +180,21 @@ def test_colours_of_columns_and_concepts(sample: Sample) -> None:
         ({"method": "magic"}, "no method 'magic'; there are pca, umap, tsne"),
     ],
 )
-def test_what_is_not_there_is_said(
+def test_unknown_options_are_named(
     change: dict, words: str, library: Path, nmr_directory: Path, tmp_path: Path
 ) -> None:
-    given = {"out": "map.png", "space": "trunk", "method": "pca", **change}
-    options = MapOptions(
-        tmp_path / given["out"],
-        library,
-        given["space"],
-        "logp",
-        given["method"],
-        n=20,
-        model=str(nmr_directory),
-    )
+    options = {"out": "map.png", "colour": "logp", "n": 20, "model": str(nmr_directory), **change}
+    options["out"] = tmp_path / options["out"]
     with pytest.raises(ConfigError, match=re.escape(words)):
-        draw_map(options)
+        draw_map(MapOptions(where=library, **options))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command(library: Path, nmr_directory: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "m.html"
+    options = ["--model", str(nmr_directory), "--n", "40", "--space", "Morgan", "--out", str(out), "--json"]
     with pytest.raises(SystemExit) as end:
-        main(
-            [
-                "map",
-                str(library),
-                "--model",
-                str(nmr_directory),
-                "--n",
-                "40",
-                "--space",
-                "Morgan",
-                "--out",
-                str(out),
-                "--json",
-            ]
-        )
+        main(["map", str(library), *options])
     assert end.value.code == 0
     document = json.loads(capsys.readouterr().out)
     assert document["molecules"] == 40

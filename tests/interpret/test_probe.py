@@ -8,16 +8,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem
+from sklearn.metrics import r2_score, roc_auc_score
 
 import acml_search
 from acml_search.cli import main
 from acml_search.core.errors import ConfigError
-from acml_search.interpret import probe_table
-from acml_search.interpret.concepts import CONCEPTS, by_name, keep_asked, label
-from acml_search.interpret.probe import ProbeOptions, probe
-from acml_search.interpret.reading import Check, check, read
+from acml_search.interpret.concepts import CONCEPTS, concept_called, label, without_constants
+from acml_search.interpret.probe import (
+    MORGAN,
+    TRUNK,
+    UNTRAINED,
+    ProbeOptions,
+    aurocs,
+    comparisons,
+    fit_probes,
+    interval,
+    probe,
+    r_squared,
+    representations,
+    resample_counts,
+    scaffold_groups,
+    split_groups,
+    untrained_trunk,
+    write_probe,
+)
 from acml_search.interpret.sample import read_sample
-from acml_search.interpret.views import MORGAN, TRUNK, UNTRAINED, scaffolds, untrained, views
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +65,8 @@ def test_the_same_seed_gives_the_same(result: dict, library: Path, nmr_directory
     assert again["concepts"] == result["concepts"]
 
 
-def test_text_and_files(result: dict, tmp_path: Path) -> None:
-    text = probe_table.text(result)
-    assert all(concept["name"] in text for concept in result["concepts"])
-    probe_table.write(result, tmp_path / "out")
+def test_files(result: dict, tmp_path: Path) -> None:
+    write_probe(result, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "probe.json",
         "probe.md",
@@ -82,7 +95,7 @@ def test_an_index_gives_its_own_vectors(
     # vectors of other weights are not taken
     other = read_sample(tmp_path / "index", n=50, seed=1, model=str(tiny_model))
     assert other.stored == {}
-    assert views(other, seed=0)["smiles"].shape == (50, 32)
+    assert representations(other, seed=0)["smiles"].shape == (50, 32)
 
 
 def test_a_sample_is_chosen_by_the_seed_and_has_no_molecule_twice(library: Path, nmr_directory: Path) -> None:
@@ -90,7 +103,7 @@ def test_a_sample_is_chosen_by_the_seed_and_has_no_molecule_twice(library: Path,
         read_sample(library, n=100, seed=seed, model=str(nmr_directory)) for seed in (0, 0, 1)
     )
     assert first.smiles == again.smiles != other.smiles
-    assert len({one.block for one in first.molecules}) == len(first) == 100
+    assert len({one.inchikey14 for one in first.molecules}) == len(first) == 100
 
 
 def test_too_few_molecules_are_refused(tmp_path: Path, nmr_directory: Path) -> None:
@@ -116,23 +129,23 @@ def test_concepts_by_hand() -> None:
         "amine, primary": [0, 1, 0],
         "aromatic fraction": [pytest.approx(6 / 13), 0, 0],
     }
-    assert by_name("FR_KETONE") == by_name("ketone") is not None
-    assert by_name("happiness") is None
+    assert concept_called("FR_KETONE") == concept_called("ketone") is not None
+    assert concept_called("happiness") is None
 
 
 def test_what_nearly_all_share_is_left_out() -> None:
-    names = [by_name(name) for name in ("ketone", "ester", "benzene ring", "rings")]
+    names = [concept_called(name) for name in ("ketone", "ester", "benzene ring", "rings")]
     values = np.zeros((100, 4))
     values[:19, 0] = values[:20, 1] = values[:81, 2] = 1
     values[:50, 3] = 2
-    labels = keep_asked([c for c in names if c], values)
+    labels = without_constants([c for c in names if c], values)
     assert [c.name for c in labels.concepts] == ["ester", "rings"]
     assert [one["why"] for one in labels.left_out] == ["too rare", "too common"]
     assert label([Chem.MolFromSmiles("CC")]).concepts == []
 
 
 def test_molecules_without_a_ring_share_no_scaffold() -> None:
-    groups = scaffolds([Chem.MolFromSmiles(s) for s in ("Cc1ccccc1", "CCO", "CCC", "Clc1ccccc1")])
+    groups = scaffold_groups([Chem.MolFromSmiles(s) for s in ("Cc1ccccc1", "CCO", "CCC", "Clc1ccccc1")])
     assert groups[0] == groups[3]
     assert len(set(groups)) == 3
 
@@ -142,44 +155,63 @@ def test_the_untrained_trunk_depends_on_the_seed_alone(nmr_model) -> None:
 
     graphs = [nmr_model.featurise(Chem.MolFromSmiles(s)) for s in ("CCO", "c1ccccc1", "CCN")]
     before = torch.random.get_rng_state()
-    first, again, other = (untrained(nmr_model, graphs, seed).embed.weight for seed in (0, 0, 1))
+    first, again, other = (untrained_trunk(nmr_model, graphs, seed).embed.weight for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first, nmr_model.network.trunk.embed.weight)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def _resampled(**rows: list[float]) -> dict[str, np.ndarray]:
-    """The same value in each of 50 resamples, a little spread."""
+def test_comparisons_name_who_is_ahead() -> None:
+    concepts = [concept for name in ("ketone", "rings") if (concept := concept_called(name))]
     spread = np.concatenate([[0], np.linspace(-0.01, 0.01, 50)])
-    return {name: np.array([[v] for v in values]) + spread for name, values in rows.items()}
+    values = {"trunk": [0.9, 0.5], "Morgan": [0.7, 0.8]}
+    lines = comparisons(
+        concepts, {k: [v + spread for v in of] for k, of in values.items()}, "trunk", ["Morgan"]
+    )
+    assert lines[0] == "Mean R2 over 1 numbers: Morgan 0.800, trunk 0.500."
+    assert lines[1] == "Mean AUROC over 1 groups: trunk 0.900, Morgan 0.700."
+    assert "ahead of Morgan in 1 of 2 concepts and behind in 1: rings" in lines[2]
 
 
-def test_a_check_compares_with_the_best_rival() -> None:
-    concepts = [{"name": "ketone", "metric": "AUROC"}, {"name": "rings", "metric": "R2"}]
-    asked = Check("x", "a", ("b", "c"), ("ketone",), "because")
-    figures = _resampled(a=[0.9, 0], b=[0.7, 1], c=[0.8, 1])
-    done = check(asked, concepts, figures, ["a", "b", "c"])
-    assert done is not None
-    assert (done["rival"], done["found"]) == ("c", "yes")
-    assert done["difference"] == pytest.approx(0.1)
-    worse = check(asked, concepts, _resampled(a=[0.6, 0], b=[0.7, 1]), ["a", "b"])
-    assert worse is not None
-    assert worse["found"] == "no"
-    even = check(asked, concepts, {"a": figures["a"], "b": figures["a"][:, ::-1]}, ["a", "b"])
-    assert even is not None
-    assert even["found"] == "not decided"
-    assert check(asked, concepts, figures, ["a"]) is None
-    assert check(asked, concepts[1:], figures, ["a", "b"]) is None
+def test_a_probe_learns_what_is_there_and_shrinks_on_noise() -> None:
+    rng = np.random.default_rng(1)
+    x = (rng.normal(size=(400, 15)) @ rng.normal(size=(15, 15))).astype(np.float32)
+    y = (x - x.mean(axis=0)) / x.std(axis=0) @ rng.normal(size=(15, 4)) / 2 + rng.normal(size=(400, 4))
+    y[:, 2:] = y[:, 2:] > 0.5
+    y[:, 1] = rng.normal(size=400)  # has nothing to do with x
+    probes = fit_probes(x[:300], y[:300], np.array([False, False, True, True]), np.arange(300), seed=0)
+    predicted = probes(x[300:])
+    assert r2_score(y[300:, 0], predicted[:, 0]) > 0.3
+    assert r2_score(y[300:, 1], predicted[:, 1]) > -0.1
+    assert probes.penalties[1] == max(probes.penalties)
+    assert roc_auc_score(y[300:, 2], predicted[:, 2]) > 0.7
 
 
-def test_the_reading_names_who_is_ahead_and_counts_twins_once() -> None:
-    concepts = [{"name": "ketone", "kind": "group"}, {"name": "rings", "kind": "number"}]
-    figures = _resampled(a=[0.9, 0.5], twin=[0.9, 0.5], b=[0.6, 0.8], trunk=[1.0, 0.9], Morgan=[0.9, 0.95])
-    lines = read(concepts, figures, ["a", "twin", "b"], [["a", "twin"]], ["trunk", "Morgan"])
-    assert lines[0] == "Best of all spaces by more than the interval: a and twin in ketone."
-    assert lines[1] == "Best of all spaces by more than the interval: b in rings."
-    assert any("ahead of Morgan in 1 of 2 concepts and behind in 1: rings" in line for line in lines)
+def test_groups_stay_whole_and_parts_get_their_share() -> None:
+    groups = np.random.default_rng(0).integers(0, 60, 500)
+    part = split_groups(groups, [0.75, 0.25], seed=3)
+    assert all(len(set(part[groups == g])) == 1 for g in range(60))
+    assert 0.7 < (part == 0).mean() < 0.8
+    assert np.array_equal(part, split_groups(groups, [0.75, 0.25], seed=3))
+
+
+def test_metrics_agree_with_scikit_learn_in_every_resample() -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random(60) < 0.3).astype(float)
+    score = (rng.normal(size=60) + y).round(1)  # with ties
+    number = rng.normal(size=60) + 100
+    counts = resample_counts(60, seed=0, number=20)
+    assert (counts[0] == 1).all()
+    assert (counts.sum(axis=1) == 60).all()
+    found = zip(counts, aurocs(y, score, counts), r_squared(number, score, counts), strict=True)
+    for row, auroc, r2 in found:
+        assert auroc == pytest.approx(roc_auc_score(y, score, sample_weight=row), abs=1e-6)
+        assert r2 == pytest.approx(r2_score(number, score, sample_weight=row), rel=1e-9)
+    assert np.isnan(aurocs(np.zeros(60), score, counts)).all()
+    assert np.isnan(r_squared(np.ones(60), score, counts)).all()
+    assert np.isnan(interval(np.array([np.nan]))).all()
+    assert interval(np.array([1.0, np.nan, 1.0])) == (1.0, 1.0)
 
 
 def test_the_command(library: Path, nmr_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,3 +221,9 @@ def test_the_command(library: Path, nmr_directory: Path, capsys: pytest.CaptureF
     document = json.loads(capsys.readouterr().out)
     assert document["kind"] == "probe"
     assert document["source"] == str(library)
+    with pytest.raises(SystemExit) as end:
+        main(["probe", str(library), "--model", str(nmr_directory), "--n", "200"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert all(concept["name"] in text for concept in document["concepts"])
+    assert document["reading"][-1] in text

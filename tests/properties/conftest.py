@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rdkit import Chem
 
-from acml_search.encoders.model import Model, load_model
+from acml_search.encoders.checkpoint import Model, load_model
 
 CHAINS = [f"{'C' * n}{end}" for n in range(1, 13) for end in ("O", "N", "C(=O)O", "c1ccccc1", "Cl")]
 

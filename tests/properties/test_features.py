@@ -11,7 +11,7 @@ from rdkit import Chem
 from rdkit.Chem import Descriptors
 
 from acml_search.core.errors import ConfigError
-from acml_search.encoders.model import Model, load_model
+from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.properties.features import (
     ENVIRONMENT_WIDTH,
     ENVIRONMENTS,
@@ -23,7 +23,6 @@ from acml_search.properties.features import (
     embeddings,
     environment_layers,
     environments_of,
-    graph_batch,
     reference_smiles,
 )
 
@@ -31,7 +30,7 @@ from acml_search.properties.features import (
 def atom_states(model: Model, mols: list[Chem.Mol]) -> list[torch.Tensor]:
     """Of every layer the states of all atoms."""
     with torch.inference_mode():
-        batch = graph_batch(model, [model.featurise(mol) for mol in mols])
+        batch = model.graph_batch([model.featurise(mol) for mol in mols])
         return list(model.network.trunk.node_states(batch))
 
 
@@ -71,7 +70,7 @@ def test_environments_are_the_same_again_and_have_gradients(
     first = embeddings(model, mols[:4], [ENVIRONMENTS])
     other = load_model(tiny_model)
     np.testing.assert_array_equal(embeddings(other, mols[3::-1], [ENVIRONMENTS])[::-1], first)
-    batch = graph_batch(other, [other.featurise(mol) for mol in mols[:4]])
+    batch = other.graph_batch([other.featurise(mol) for mol in mols[:4]])
     states = [layer.detach().requires_grad_() for layer in other.network.trunk.node_states(batch)]
     environments_of(other).pool(states, batch).sum().backward()
     n = len(states)

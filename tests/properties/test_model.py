@@ -17,8 +17,8 @@ from rdkit.Chem import Descriptors
 from acml_search.chem.splits import scaffold
 from acml_search.cli import main
 from acml_search.core.errors import CheckpointError, ConfigError, LibraryError
-from acml_search.encoders.model import Model, load_model
-from acml_search.interpret.property_score import property_score
+from acml_search.encoders.checkpoint import Model, load_model
+from acml_search.interpret.attribute import property_score
 from acml_search.properties import model as models
 from acml_search.properties.data import inner_split, read_labelled
 from acml_search.properties.features import MAXIMA, TRUNK, descriptor_names

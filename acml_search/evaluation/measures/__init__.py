@@ -1,1 +1,0 @@
-"""The figures, from ranks and predictions that are already there."""

@@ -13,7 +13,9 @@ import pytest
 
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
-from benchmarks.suite.files import read_suites
+from benchmarks.cards import fill_card
+from benchmarks.suite import fused
+from benchmarks.suite.plan import read_suites
 from benchmarks.suite.run import SuiteOptions, measure_suite
 
 TOY = Path(__file__).parents[1] / "toy"
@@ -57,10 +59,10 @@ def test_together_is_the_sum_of_the_logits(done, two_spaces):
         ('name = "x"\nparts = ["carbon", "nitrogen"]', "'nitrogen' is no question here"),
         ('name = "x"', "lacks 'parts'"),
         ('name = "both"\nparts = ["carbon", "spelled"]', "two questions are called 'both'"),
-        ('name = "x"\nparts = ["carbon", "spelled"]\nweight = 2', "nobody reads the key 'weight'"),
+        ('name = "x"\nparts = ["carbon", "spelled"]\nweight = 2', "unknown key 'weight'"),
     ],
 )
-def test_a_table_that_makes_no_sense_is_named(tmp_path, table, reason):
+def test_a_table_that_is_wrong_is_named(tmp_path, table, reason):
     shutil.copytree(TOY, tmp_path / "toy")
     path = tmp_path / "toy" / "both.toml"
     path.write_text(f"{path.read_text()}\n[[fused]]\n{table}\n")
@@ -94,3 +96,54 @@ def test_the_same_observation_twice_is_reranked_as_once(measured, two_spaces, tm
         assert [row["rank"] for row in rows] == [row["rank"] for row in alone]
         assert result["gain"]["recall_at_1"] == 0.0
         assert result["rerank"] == ("rerank" in what)
+
+
+@pytest.fixture
+def fitted(measured: Path, two_spaces: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteOptions:
+    """The questions of toy/both.toml with `calibrate`; one molecule in two is in the dev split."""
+    monkeypatch.setattr(fused, "is_dev", lambda block: ord(block[0]) % 2 == 0)
+    for name in ("carbon", "spelled", "both"):
+        shutil.copy(TOY / f"{name}.toml", measured / f"{name}.toml")
+    both = measured / "both.toml"
+    text = both.read_text().replace("[fused.targets]", "calibrate = \"split = 'train'\"\n[fused.targets]")
+    both.write_text(text)
+    return SuiteOptions((both,), measured / "results", str(two_spaces), workers=1, command="as a test")
+
+
+def test_a_suite_fits_them_and_ranks_by_them(fitted: SuiteOptions, two_spaces: Path, tmp_path: Path) -> None:
+    summary = measure_suite(fitted)
+    assert "both.together.json" in summary["results"]
+    found = json.loads((fitted.out / "both.together.json").read_text())
+    assert found["modality"] == "c_nmr+smiles"
+    assert set(found["plain"]) == {"c_nmr", "smiles"}
+    assert found["plain"] != {"c_nmr": 1.0, "smiles": 1.0}
+    assert found["inner"]["n_queries"] > 3
+    result = json.loads((fitted.out / "both.json").read_text())
+    assert result["trust"] == found["plain"]
+    rows = [
+        pq.read_table(fitted.out / f"both{part}.queries.parquet").to_pylist()
+        for part in ("", ".carbon-alone", ".spelled-alone")
+    ]
+    spaces = read_card(two_spaces).spaces
+    a, b = (found["plain"][name] * spaces[name].scale for name in ("c_nmr", "smiles"))
+    for row, one, other in zip(*rows, strict=True):
+        if row["error"] is None:
+            expected = (a * one["score"] + b * other["score"]) / np.hypot(a, b) / np.sqrt(2)
+            assert row["score"] == pytest.approx(expected, abs=1e-5)
+    model = Path(shutil.copytree(two_spaces, tmp_path / "model"))
+    card = fill_card(model, [fitted.out])
+    assert card.trust(["smiles", "c_nmr"], "plain") == pytest.approx(found["plain"])
+    assert card.trust(["c_nmr"], "plain") == {"c_nmr": 1.0}
+    again = measure_suite(replace(fitted, model=str(model), out=tmp_path / "again"))
+    assert json.loads((tmp_path / "again" / "both.json").read_text())["recall"] == result["recall"]
+    assert again["results"] == summary["results"]
+
+
+def test_no_dev_molecule_with_all_observations_is_said(
+    fitted: SuiteOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fused, "is_dev", lambda block: False)
+    summary = measure_suite(fitted)
+    assert "both.together.json" not in summary["results"]
+    why = {one["question"]: one["why"] for one in summary["skipped"]}
+    assert why["both together"] == "no molecule of the dev split of `calibrate` has carbon and spelled"

@@ -1,0 +1,87 @@
+"""One cache for what benchmarks compute: each entry is keyed by the inputs it depends on.
+
+    <folder>/<kind>/<digest of the key and of the package's version>.<parquet | npy | json>
+
+Keys name the content of files and the digests of models, so that changed data or weights are another entry.
+Code is known by the package's version: remove the folder after changing code that an entry depends on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from acml_search.core.errors import ConfigError
+from acml_search.core.io import atomic, digest_of, versions
+
+Array = npt.NDArray[Any]
+
+
+class Cache:
+    """Entries below a folder. An entry is written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def at(cls, folder: Cache | Path) -> Cache:
+        """The cache in a folder."""
+        return folder if isinstance(folder, Cache) else cls(folder)
+
+    def path(self, kind: str, key: Mapping[str, Any], suffix: str) -> Path:
+        """Where the entry is, or will be."""
+        return self.folder / kind / f"{digest_of({**key, **versions('acml-search')})[:24]}{suffix}"
+
+    def table(self, kind: str, key: Mapping[str, Any], compute: Callable[[], pa.Table]) -> pa.Table:
+        """A table, read or computed. Raises ConfigError, as all of these, for a damaged entry."""
+        path = self.path(kind, key, ".parquet")
+        if not path.exists():
+            with atomic(path) as temporary:
+                pq.write_table(compute(), temporary, compression="zstd")
+        try:
+            return pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _damaged(path, kind, error) from error
+
+    def array(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Array]) -> Array:
+        """An array, mapped into memory."""
+        path = self.path(kind, key, ".npy")
+        if not path.exists():
+            self.write_array(path, compute())
+        return self.read_array(path)
+
+    def document(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
+        """A JSON document."""
+        path = self.path(kind, key, ".json")
+        if not path.exists():
+            with atomic(path) as temporary:
+                temporary.write_text(json.dumps(compute()), encoding="utf-8")
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise _damaged(path, kind, error) from error
+
+    @staticmethod
+    def write_array(path: Path, array: Array) -> None:
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    @staticmethod
+    def read_array(path: Path) -> Array:
+        """Mapped into memory. Raises ConfigError for a damaged file."""
+        try:
+            array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(path, path.parent.name, error) from error
+        return array
+
+
+def _damaged(path: Path, kind: str, error: Exception) -> ConfigError:
+    return ConfigError(f"{path}: the kept {kind} cannot be read ({error}); remove the file")

@@ -1,0 +1,364 @@
+"""Vectors of a benchmark's molecules and records, computed in worker processes and cached.
+
+One pass of the trunk gives the graph vectors of all spaces, and the peaks that NMR spaces predict on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
+from acml_search.core.io import digest_of
+from acml_search.core.progress import progress
+from acml_search.core.typing import Float32s, Ints
+from acml_search.core.workers import Workers, chunks
+from acml_search.encoders.card import ModelCard
+from acml_search.evaluation import workers as processes
+from acml_search.evaluation.cache import Cache
+from acml_search.evaluation.pool import Structure, record_of
+from acml_search.nmr.groups import Groups
+
+BLOCK = 1_024
+PART = 65_536
+"""molecules of a cache entry: what an interrupted run has finished is not computed again"""
+RECORD_PART = 8_192  # a picture takes twenty times as long as a graph
+
+
+class Source(NamedTuple):
+    """What a vector is made of. `metadata`: the row's own columns, for the records of recorded modalities."""
+
+    structure: Structure
+    metadata: Mapping[str, Any] | None = None
+
+
+class Task(NamedTuple):
+    side: str  # "graph" or "record"
+    modality: str
+    seed: int
+    sources: list[Source]
+
+
+class Block(NamedTuple):
+    """`vectors` (n, d) float32, NaN in the rows that failed; `errors` (n,) the reasons, else None."""
+
+    vectors: Float32s
+    errors: list[str | None]
+
+
+def embed(
+    side: str, modality: str, blocks: Iterable[list[Source]], workers: Workers, seed: int
+) -> Iterator[Block]:
+    """The vectors of each block of sources on one side of a modality's space, in order."""
+    return workers.map(embed_block, (Task(side, modality, seed, block) for block in blocks))
+
+
+def embed_block(task: Task) -> Block:
+    """Worker task. A source that fails is a NaN row with its reason, never an exception."""
+    errors: list[str | None] = [None] * len(task.sources)
+    items: list[Any] = []
+    rows: list[int] = []
+    for i, source in enumerate(task.sources):
+        try:
+            items.append(_item(task, source))
+            rows.append(i)
+        except (InvalidMolecule, InvalidRecord) as error:
+            errors[i] = str(error)
+    d = int(processes.model().spaces[task.modality].d)
+    vectors = np.full((len(task.sources), d), np.nan, dtype=np.float32)
+    if items:
+        try:
+            vectors[rows] = _encode(task, items)
+        except (InvalidMolecule, InvalidRecord):  # one by one, so that one bad record is one miss
+            for i, item in zip(rows, items, strict=True):
+                try:
+                    vectors[i] = _encode(task, [item])[0]
+                except (InvalidMolecule, InvalidRecord) as error:
+                    errors[i] = str(error)
+    for i in np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
+        errors[i] = errors[i] or "the model gave no finite vector"
+        vectors[i] = np.nan
+    return Block(vectors, errors)
+
+
+def _item(task: Task, source: Source) -> Any:
+    structure = source.structure
+    if task.side == "graph":
+        from acml_search.chem import molecule
+
+        return molecule.parse(structure.smiles)[0]
+    return record_of(task.modality, structure.smiles, structure.inchikey14, source.metadata, task.seed)
+
+
+def _encode(task: Task, items: list[Any]) -> Float32s:
+    model = processes.model()
+    if task.side == "graph":
+        return np.asarray(model.encode_molecules(items)[task.modality], dtype=np.float32)
+    return np.asarray(model.encode_records(task.modality, items), dtype=np.float32)
+
+
+PEAK = np.dtype([("position", "<f4"), ("spread", "<f4"), ("present", "<f4"), ("attached", "u1")])
+"""ppm, ppm, probability that a spectrum lists it, bit n set where an atom of it carries n hydrogens"""
+
+
+class PeakLists(NamedTuple):
+    """The predicted peaks of n molecules end to end; equivalent atoms are one peak."""
+
+    peaks: npt.NDArray[Any]
+    """(P,) PEAK"""
+    ends: Ints
+    """(n,) where each molecule's peaks end"""
+
+    @classmethod
+    def of(cls, lists: Sequence[Groups | None]) -> PeakLists:
+        """`lists`: one per molecule, None for one that was refused."""
+        sizes = [0 if one is None else len(one.position) for one in lists]
+        peaks = np.empty(sum(sizes), PEAK)
+        known = [one for one in lists if one is not None]
+        for name in PEAK.names or ():
+            peaks[name] = np.concatenate([getattr(one, name) for one in known]) if known else 0
+        return cls(peaks, np.cumsum(sizes, dtype=np.int64))
+
+    @classmethod
+    def join(cls, parts: Sequence[PeakLists]) -> PeakLists:
+        """The lists of all parts, one part after the other."""
+        starts = np.cumsum([0, *(len(one.peaks) for one in parts)])
+        ends = [one.ends + start for one, start in zip(parts, starts.tolist(), strict=False)]
+        return cls(np.concatenate([one.peaks for one in parts]), np.concatenate(ends))
+
+    @property
+    def sizes(self) -> Ints:
+        """(n,) peaks of each molecule."""
+        return np.diff(self.ends, prepend=0)
+
+    def take(self, rows: Ints) -> PeakLists:
+        """The lists of the molecules at `rows` (m,), in that order."""
+        sizes = self.sizes[rows]
+        ends = np.cumsum(sizes)
+        inside = np.arange(int(sizes.sum())) - np.repeat(ends - sizes, sizes)
+        return PeakLists(self.peaks[np.repeat(self.ends[rows] - sizes, sizes) + inside], ends)
+
+    def groups(self) -> list[Groups]:
+        """As a re-ranker compares them, but without the numbers of their atoms."""
+        position, spread, present = (
+            self.peaks[name].astype(np.float64) for name in ("position", "spread", "present")
+        )
+        attached = np.ascontiguousarray(self.peaks["attached"])
+        cuts = (slice(low, high) for low, high in pairwise([0, *self.ends.tolist()]))
+        return [Groups(position[at], spread[at], present[at], [], attached[at]) for at in cuts]
+
+
+class MoleculeVectors:
+    """Graph vectors of molecules, found by their canonical SMILES, and their predicted peaks.
+
+    `parts`: (SMILES, {space: (n, d) float32}) each; `peaks`: of the same parts, {space: lists}.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[Sequence[str], Mapping[str, Float32s]]],
+        peaks: Sequence[Mapping[str, PeakLists]] = (),
+    ) -> None:
+        self._arrays = [arrays for _, arrays in parts]
+        self._peaks = peaks
+        self._joined: dict[str, PeakLists] = {}
+        self._starts = np.cumsum([0, *(len(smiles) for smiles, _ in parts)])
+        self._row: dict[str, int] = {}
+        for start, (smiles, _) in zip(self._starts.tolist(), parts, strict=False):
+            for i, text in enumerate(smiles):
+                self._row.setdefault(text, start + i)
+
+    def take(self, space: str, smiles: Iterable[str]) -> Float32s:
+        """(n, d) float32 in the order of `smiles`; NaN where the model had no vector."""
+        rows = self._rows(smiles)
+        out = np.empty((len(rows), self._arrays[0][space].shape[1]), np.float32)
+        part_of = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(part_of).tolist():
+            here = np.flatnonzero(part_of == number)
+            out[here] = self._arrays[number][space][rows[here] - self._starts[number]]
+        return out
+
+    def has_peaks(self, space: str) -> bool:
+        """Are the peaks known that the space predicts?"""
+        return bool(self._peaks) and space in self._peaks[0]
+
+    def peaks(self, space: str, smiles: Iterable[str]) -> PeakLists:
+        """The predicted peaks in the order of `smiles`."""
+        if space not in self._joined:
+            self._joined[space] = PeakLists.join([part[space] for part in self._peaks])
+        return self._joined[space].take(self._rows(smiles))
+
+    def _rows(self, smiles: Iterable[str]) -> Ints:
+        return np.fromiter((self._row[text] for text in smiles), np.int64)
+
+
+class GraphTask(NamedTuple):
+    """Canonical SMILES, the spaces to embed them in, and those whose predicted peaks are wanted."""
+
+    smiles: list[str]
+    spaces: tuple[str, ...]
+    peaks: tuple[str, ...] = ()
+
+
+class Embedded(NamedTuple):
+    """Vectors (n, d) by space, NaN rows for refused molecules, and predicted peaks by space."""
+
+    vectors: Mapping[str, Float32s]
+    peaks: Mapping[str, PeakLists]
+
+
+def embed_graphs(task: GraphTask) -> Embedded:
+    """Worker task: the vectors of the molecules, and their peaks."""
+    from acml_search.chem import molecule
+    from acml_search.encoders.predict import encode_and_predict
+
+    model = processes.model()
+    mols, rows = [], []
+    for i, text in enumerate(task.smiles):
+        try:
+            mols.append(molecule.parse(text)[0])
+            rows.append(i)
+        except InvalidMolecule:  # RDKit wrote this SMILES and refuses it: a NaN row, counted as failed
+            continue
+    n = len(task.smiles)
+    vectors = {name: np.full((n, model.spaces[name].d), np.nan, np.float32) for name in task.spaces}
+    lists: dict[str, list[Groups | None]] = {name: [None] * n for name in task.peaks}
+    if mols:
+        found = encode_and_predict(model, [model.featurise(mol) for mol in mols], task.spaces, task.peaks)
+        for name, array in found.vectors.items():
+            vectors[name][rows] = array
+        for name, peaks in found.peaks.items():
+            for i, groups in zip(rows, _shift_reranker(name).grouped(mols, peaks), strict=True):
+                lists[name][i] = groups
+    return Embedded(vectors, {name: PeakLists.of(each) for name, each in lists.items()})
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some molecules of a file, and where their vectors and peaks are cached, or will be."""
+
+    smiles: list[str]
+    card: ModelCard
+    cache: Cache
+    spaces: tuple[str, ...]
+    peaks: tuple[str, ...]
+
+    @cached_property
+    def _molecules(self) -> str:
+        return digest_of(self.smiles)
+
+    def path(self, kind: str, space: str) -> Path:
+        key = {"model": self.card.digest, "space": space, "molecules": self._molecules}
+        return self.cache.path(kind, key, ".npy")
+
+    def missing(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Spaces whose vectors, and whose peaks, are not there yet."""
+        vectors = tuple(space for space in self.spaces if not self.path("vectors", space).exists())
+        return vectors, tuple(space for space in self.peaks if not self.path("peak_ends", space).exists())
+
+    def write(self, blocks: Sequence[Embedded]) -> None:
+        for space in blocks[0].vectors:
+            array = np.concatenate([block.vectors[space] for block in blocks])
+            self.cache.write_array(self.path("vectors", space), array)
+        for space in blocks[0].peaks:
+            lists = PeakLists.join([block.peaks[space] for block in blocks])
+            self.cache.write_array(self.path("peaks", space), lists.peaks)
+            self.cache.write_array(self.path("peak_ends", space), lists.ends)
+
+    def read(self) -> dict[str, Float32s]:
+        found = {space: self.cache.read_array(self.path("vectors", space)) for space in self.spaces}
+        for space, array in found.items():
+            if array.shape != (len(self.smiles), self.card.spaces[space].d):
+                raise ConfigError(f"{self.path('vectors', space)}: it has another shape; remove the file")
+        return found
+
+    def read_peaks(self) -> dict[str, PeakLists]:
+        return {
+            space: PeakLists(
+                self.cache.read_array(self.path("peaks", space)),
+                np.asarray(self.cache.read_array(self.path("peak_ends", space))),
+            )
+            for space in self.peaks
+        }
+
+
+def graph_vectors(
+    files: Iterable[Sequence[Structure | str]],
+    card: ModelCard,
+    workers: Workers,
+    cache: Cache | Path,
+    *,
+    spaces: Sequence[str] | None = None,
+    peaks: Sequence[str] = (),
+) -> MoleculeVectors:
+    """Graph vectors in `spaces` (default: all) of the distinct molecules of `files` (lists of structures),
+    and the peaks that those in `peaks` predict. Only what is not cached is computed, in one pass.
+    """
+    parts = [
+        _Part(part, card, Cache.at(cache), tuple(card.spaces if spaces is None else spaces), tuple(peaks))
+        for file in files
+        for part in chunks(dict.fromkeys(one.smiles for one in file if not isinstance(one, str)), PART)
+    ]
+    missing = list({part.path("", ""): part for part in parts if any(part.missing())}.values())
+    tasks = (
+        GraphTask(block, *part.missing()) for part in missing for block in list(chunks(part.smiles, BLOCK))
+    )
+    embedded = workers.map(embed_graphs, tasks)
+    with progress(total=sum(len(part.smiles) for part in missing), desc="embedding", unit="mol") as bar:
+        for part in missing:
+            blocks = []
+            for low in range(0, len(part.smiles), BLOCK):
+                blocks.append(next(embedded))
+                bar.update(min(BLOCK, len(part.smiles) - low))
+            part.write(blocks)
+    return MoleculeVectors(
+        [(part.smiles, part.read()) for part in parts], [one.read_peaks() for one in parts]
+    )
+
+
+def record_vectors(
+    modality: str, structures: Sequence[Structure], card: ModelCard, workers: Workers, cache: Cache, seed: int
+) -> Float32s:
+    """(n, d) float32: the record side of a derived modality, one varied record per molecule."""
+
+    def compute(part: list[Structure]) -> Float32s:
+        blocks = chunks((Source(one) for one in part), BLOCK)
+        return np.concatenate([one.vectors for one in embed("record", modality, blocks, workers, seed)])
+
+    found = []
+    with progress(total=len(structures), desc=f"{modality} records", unit="mol") as bar:
+        for part in chunks(structures, RECORD_PART):
+            key = {"model": card.digest, "space": modality, "seed": seed, "molecules": digest_of(part)}
+            found.append(cache.array("records", key, lambda part=part: compute(part)))  # type: ignore[misc]
+            bar.update(len(part))
+    return np.concatenate(found)
+
+
+def predicting(card: ModelCard, spaces: Sequence[str]) -> list[str]:
+    """Those of `spaces` whose graph side predicts peaks that a re-ranker compares."""
+    return [one for one in spaces if one in _predicting_spaces(card)]
+
+
+def _predicting_spaces(card: ModelCard) -> set[str]:
+    from acml_search.encoders.model import DualEncoder
+    from acml_search.networks.nmr import ShiftHead
+
+    heads = DualEncoder(card.data["hyper"]).heads
+    return {name for name, head in heads.items() if isinstance(head, ShiftHead)}
+
+
+def _shift_reranker(modality: str) -> Any:
+    from acml_search.search.rerank import reranker
+    from acml_search.search.rerank.shifts import ShiftReranker
+
+    found = reranker(modality)
+    if not isinstance(found, ShiftReranker):
+        raise ConfigError(f"the peaks of {modality} are not compared with predicted ones")
+    return found

@@ -1,0 +1,387 @@
+"""The molecules of a benchmark: its queries and the pool they are ranked in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from acml_search.core.errors import ConfigError, FilterError, InvalidMolecule
+from acml_search.core.progress import progress
+from acml_search.core.typing import Floats, Ints
+from acml_search.core.workers import Workers, chunks
+from acml_search.evaluation.cache import Cache
+from acml_search.library.where import where_clause
+from acml_search.modalities import get
+
+CHUNK = 500
+SPELLINGS_TRIED = 20
+
+Text = tuple[str, str, str | None]
+"""text, kind ("smiles" or "molblock") and error of a library's row"""
+
+
+class Structure(NamedTuple):
+    """One standardised molecule. `inchikey14`: the first block of its InChIKey, which tells constitutions
+    apart and not stereoisomers; `mass`: monoisotopic, in Da.
+    """
+
+    smiles: str
+    inchikey14: str
+    formula: str
+    mass: float
+
+    @property
+    def block(self) -> str:  # shim
+        return self.inchikey14  # shim
+
+
+Described = Structure | str
+"""a row's structure, or the reason why it has none"""
+
+
+class Query(NamedTuple):
+    """One row of the queries' file. `structure` is None where it could not be read; `error` says why."""
+
+    row: int
+    structure: Structure | None
+    metadata: Mapping[str, Any]
+    error: str | None
+    text: str = ""
+    """the SMILES or mol block as the file has it"""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The distinct molecules (by InChIKey first block) that queries rank, the queries' own first."""
+
+    structures: list[Structure]
+    n_unreadable: int = 0
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def positions(self) -> dict[str, int]:
+        """InChIKey first block -> position in the pool."""
+        return {structure.inchikey14: i for i, structure in enumerate(self.structures)}
+
+    def masses(self) -> Floats:
+        """Neutral exact masses in Da, (n_pool,)."""
+        return np.array([structure.mass for structure in self.structures])
+
+    def formula_codes(self) -> Ints:
+        """A number per distinct formula, (n_pool,)."""
+        codes: dict[str, int] = {}
+        return np.array([codes.setdefault(s.formula, len(codes)) for s in self.structures], dtype=np.int64)
+
+
+def describe(rows: list[Text]) -> list[Described]:
+    """Worker task: library rows -> each one's structure, or the reason why there is none."""
+    from acml_search.chem import molecule
+
+    found: list[Described] = []
+    for text, kind, error in rows:
+        if error is not None:
+            found.append(error)
+            continue
+        try:
+            mol, removed = molecule.parse_block(text) if kind == "molblock" else molecule.parse(text)
+            known = molecule.describe(mol, removed)
+        except InvalidMolecule as invalid:
+            found.append(str(invalid))
+        else:
+            found.append(Structure(known.smiles, known.inchikey[:14], known.formula, known.exact_mass))
+    return found
+
+
+def describe_rows(rows: Iterable[Text], workers: Workers, name: str) -> Iterator[Described]:
+    """The structures of rows, in their order; `name` stands beside the progress bar."""
+    total = len(rows) if isinstance(rows, list) else None
+    with progress(total=total, desc=name, unit="mol") as bar:
+        for part in workers.map(describe, chunks(rows, CHUNK)):
+            yield from part
+            bar.update(len(part))
+
+
+def library_texts(paths: Sequence[Path], smiles_column: str | None = None) -> Iterator[Text]:
+    """The rows of library files, streamed."""
+    from acml_search.library.read import open_library
+
+    if paths:
+        for batch in open_library(list(paths), smiles_column=smiles_column).batches(CHUNK):
+            for row in batch:
+                yield row.text, row.kind, row.error
+
+
+def described_file(
+    path: Path, workers: Workers, cache: Cache | Path | None, smiles_column: str | None = None
+) -> list[Described]:
+    """The structure of every row of a file, or the reason why it has none.
+
+    With a cache they are stored there, keyed by the file's content and the standardisation with its versions
+    of RDKit and InChI. Raises LibraryError for a file that cannot be read, ConfigError for a damaged cache.
+    """
+    from acml_search.chem.molecule import STANDARDISATION
+    from acml_search.library.read import open_library
+
+    def compute() -> pa.Table:
+        found = list(describe_rows(library_texts([path], smiles_column), workers, path.name))
+        known = [None if isinstance(one, str) else one for one in found]
+        columns = {name: [one and getattr(one, name) for one in known] for name in Structure._fields}
+        types = {
+            "smiles": pa.string(),
+            "inchikey14": pa.string(),
+            "formula": pa.string(),
+            "mass": pa.float64(),
+        }
+        errors = pa.array([one if isinstance(one, str) else None for one in found], pa.string())
+        return pa.table({name: pa.array(columns[name], types[name]) for name in types} | {"error": errors})
+
+    if cache is None:
+        return list(describe_rows(library_texts([path], smiles_column), workers, path.name))
+    content = open_library([path], smiles_column=smiles_column).digest()
+    key = {"content": content, "standardisation": STANDARDISATION}
+    table = Cache.at(cache).table("structures", key, compute)
+    columns = [table[name].to_pylist() for name in (*Structure._fields, "error")]
+    return [
+        Structure(smiles, inchikey14, formula, mass) if error is None else error
+        for smiles, inchikey14, formula, mass, error in zip(*columns, strict=True)
+    ]
+
+
+class LibraryStructures:
+    """The structures of the rows of library files, computed only when they are needed.
+
+    `described`: structures that are known already, of every row in order.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        workers: Workers,
+        *,
+        smiles_column: str | None = None,
+        cache: Cache | Path | None = None,
+        described: Sequence[Described] | None = None,
+    ) -> None:
+        self._paths, self._workers, self._smiles_column = list(paths), workers, smiles_column
+        self._described = described
+        if cache is not None and described is None:
+            files = (described_file(path, workers, cache, smiles_column) for path in self._paths)
+            self._described = [one for file in files for one in file]
+
+    def __len__(self) -> int:
+        if self._described is not None:
+            return len(self._described)
+        return count_rows(self._paths, self._smiles_column)
+
+    def __iter__(self) -> Iterator[Described]:
+        if self._described is not None:
+            return iter(self._described)
+        return describe_rows(library_texts(self._paths, self._smiles_column), self._workers, "pool")
+
+    def at(self, rows: Sequence[int]) -> dict[int, Described]:
+        """The structures of these rows, numbered from 0 over all files."""
+        if self._described is not None:
+            return {row: self._described[row] for row in rows}
+        wanted = set(rows)
+        texts = enumerate(library_texts(self._paths, self._smiles_column))
+        drawn = {row: text for row, text in texts if row in wanted}
+        return dict(zip(drawn, describe_rows(list(drawn.values()), self._workers, "pool"), strict=True))
+
+
+def count_rows(paths: Sequence[Path], smiles_column: str | None = None) -> int:
+    """Number of rows of library files together."""
+    from acml_search.library.read import open_library
+
+    if not paths:
+        return 0
+    total = open_library(list(paths), smiles_column=smiles_column).total
+    return total or sum(1 for _ in library_texts(paths, smiles_column))
+
+
+def make_pool(
+    chosen: Sequence[Query],
+    queries: Sequence[Query],
+    library: LibraryStructures,
+    *,
+    size: int | None = None,
+    seed: int = 0,
+) -> Pool:
+    """The distinct molecules of all `queries` and of the `library`, those of the `chosen` queries first.
+
+    `size`: the chosen queries' molecules and a seeded random choice of all other rows. Raises ConfigError
+    where the pool cannot have that size.
+    """
+    structures: dict[str, Structure] = {}
+    formulas: dict[str, str] = {}
+    unreadable = 0
+
+    def add(found: Iterable[Described]) -> None:
+        nonlocal unreadable
+        for one in found:
+            if size is not None and len(structures) >= size:
+                return
+            if isinstance(one, str):
+                unreadable += 1
+            elif one.inchikey14 not in structures:
+                formula = formulas.setdefault(one.formula, one.formula)  # one string for all isomers
+                structures[one.inchikey14] = one._replace(formula=formula)
+
+    asked = {one.structure.inchikey14 for one in chosen if one.structure is not None}
+    if size is not None and size < len(asked):
+        raise ConfigError(
+            f"a pool of {size} cannot hold the {len(asked)} molecules asked for; ask for fewer: --limit"
+        )
+    add(one.structure for one in chosen if one.structure is not None)
+    known = [query.structure for query in queries if query.structure is not None]
+    if size is None:
+        add(known)
+        add(library)
+        return Pool(list(structures.values()), unreadable)
+    order = np.random.default_rng(seed).permutation(len(known) + len(library))
+    while len(structures) < size and len(order):
+        # a few more than needed: some are unreadable or known already
+        n = int(1.05 * (size - len(structures))) + 100
+        part, order = order[:n].tolist(), order[n:]
+        found = library.at([i - len(known) for i in part if i >= len(known)])
+        add(known[i] if i < len(known) else found[i - len(known)] for i in part)
+    if len(structures) < size:
+        raise ConfigError(
+            f"the files hold {len(structures)} distinct molecules, too few for a pool of {size}"
+        )
+    return Pool(list(structures.values()), unreadable)
+
+
+def choose(queries: Sequence[Query], limit: int | None, seed: int) -> list[Query]:
+    """A seeded random choice of at most `limit` queries, in the file's order."""
+    if limit is None or limit >= len(queries):
+        return list(queries)
+    return [queries[i] for i in np.sort(np.random.default_rng(seed).permutation(len(queries))[:limit])]
+
+
+@dataclass(frozen=True)
+class QueryFile:
+    """All rows of a file of queries; `types`: its further columns and their Arrow types."""
+
+    path: Path
+    queries: list[Query]
+    types: Mapping[str, pa.DataType]
+
+    def select(
+        self, *, split: str | None = None, where: str | None = None, needs: str | None = None
+    ) -> list[Query]:
+        """The rows whose column `split` has that value and that fulfil the SQL condition `where`.
+
+        Raises ConfigError where no row is left, or a column is missing (`split`, or the one called `needs`),
+        and FilterError for wrong SQL.
+        """
+        chosen = self.queries
+        if needs is not None:
+            self._require(needs, "the question")
+        if split is not None:
+            self._require("split", f"--split {split}")
+            chosen = [query for query in chosen if query.metadata.get("split") == split]
+        if where is not None:
+            rows = self._fulfilling(where)
+            chosen = [query for query in chosen if query.row in rows]
+        if not chosen:
+            conditions = [f"split is {split!r}"] if split is not None else []
+            conditions += [f"columns fulfil {where!r}"] if where is not None else []
+            raise ConfigError(f"{self.path}: there are no queries whose {' and '.join(conditions)}")
+        return chosen
+
+    def check_columns(self, modality: str) -> None:
+        """Raises ConfigError where the file lacks a column that records of `modality` are read from."""
+        kind = get(modality)
+        for column in kind.columns:
+            known = f"{' and '.join(kind.columns)} are read"
+            if kind.optional:
+                known += f", and {', '.join(kind.optional)} where they are there"
+            self._require(column, f"a {modality} record", f" ({known})" if len(kind.columns) > 1 else "")
+
+    def _require(self, column: str, what: str, note: str = "") -> None:
+        if column not in self.types:
+            there = ", ".join(self.types) or "none"
+            raise ConfigError(
+                f"{self.path}: {what} needs a column named {column}{note}; further columns here: {there}"
+            )
+
+    def _fulfilling(self, where: str) -> set[int]:
+        """Numbers of the rows for which the SQL condition is true. Columns of lists are left out."""
+        plain = {name: kind for name, kind in self.types.items() if not pa.types.is_nested(kind)}
+        columns: dict[str, pa.Array] = {"_row": pa.array([query.row for query in self.queries], pa.int64())}
+        for name, kind in plain.items():
+            columns[name] = pa.array([query.metadata.get(name) for query in self.queries], kind)
+        with duckdb.connect(":memory:") as connection:
+            clause = where_clause(connection.cursor(), where)
+            connection.register("rows", pa.table(columns))
+            try:
+                found = connection.execute(f"SELECT _row FROM rows WHERE {clause}").fetchall()
+            except duckdb.Error as error:
+                there = ", ".join(plain) or "none"
+                reason = str(error).splitlines()[0]
+                raise FilterError(
+                    f"{self.path}: the condition {where!r} cannot be applied ({reason}); columns: {there}"
+                ) from error
+        return {int(row) for (row,) in found}
+
+
+def read_queries(
+    path: Path, workers: Workers, *, smiles_column: str | None = None, cache: Cache | Path | None = None
+) -> QueryFile:
+    """Every row of a file in any library format.
+
+    Raises LibraryError for a file that cannot be read and ConfigError where it has no row.
+    """
+    from acml_search.library.read import open_library
+
+    library = open_library([path], smiles_column=smiles_column)
+    rows = [row for batch in library.batches(CHUNK) for row in batch]
+    if not rows:
+        raise ConfigError(f"{path}: there are no queries")
+    if cache is not None:
+        described = described_file(path, workers, cache, smiles_column)
+    else:
+        described = list(describe_rows([(row.text, row.kind, row.error) for row in rows], workers, "queries"))
+    queries = [
+        Query(
+            row.row,
+            None if isinstance(found, str) else found,
+            row.metadata,
+            found if isinstance(found, str) else None,
+            row.text,
+        )
+        for row, found in zip(rows, described, strict=True)
+    ]
+    return QueryFile(path, queries, library.metadata_types)
+
+
+def record_of(
+    modality: str, smiles: str, inchikey14: str, metadata: Mapping[str, Any] | None, seed: int
+) -> Any:
+    """The record of a molecule, ready for `Model.encode_records`.
+
+    A recorded modality (a spectrum): the row's own columns, `metadata`. A derived modality: made from the
+    structure, and never the very string or picture that an index holds, or the benchmark would measure
+    copying. SMILES are spelled in a random order (unless a molecule has only one spelling, as methane), and
+    pictures drawn in a style that training did not use. It depends on `seed` and the molecule alone. Raises
+    InvalidRecord where there is none.
+    """
+    kind = get(modality)
+    if not kind.derived:
+        return metadata
+    digest = hashlib.sha256(inchikey14.encode()).digest()
+    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    record = kind.derive(smiles, rng)
+    for _ in range(SPELLINGS_TRIED - 1):
+        if not isinstance(record, str) or record != kind.derive(smiles):
+            break
+        record = kind.derive(smiles, rng)
+    return record

@@ -1,1 +1,0 @@
-"""Shortlists re-scored peak by peak, and what cosine and evidence weigh in the sum."""

@@ -1,0 +1,201 @@
+"""Shortlists compared peak by peak, as a search does it, for benchmarks of re-ranking."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from acml_search.core.errors import ConfigError
+from acml_search.core.progress import progress
+from acml_search.core.typing import Floats
+from acml_search.core.workers import Workers, chunks
+from acml_search.encoders.card import ModelCard
+from acml_search.evaluation import workers as processes
+from acml_search.evaluation.embedding import MoleculeVectors, PeakLists, Source
+from acml_search.evaluation.fusion import TIE, Shortlists, Weights, ranks
+from acml_search.evaluation.pool import Query, Structure, record_of
+from acml_search.evaluation.ranking import SHORTLIST, TopKRanker
+from acml_search.evaluation.results import QueryOutcome
+from acml_search.modalities import get
+
+QUERIES_PER_TASK = 4
+MAX_PREPARED = 50_000
+"""candidates whose predictions a process keeps: queries of about one mass share many"""
+
+_prepared: WeakKeyDictionary[Any, OrderedDict[tuple[str, str], Any]] = WeakKeyDictionary()
+
+
+def weights_of(card: ModelCard, modality: str) -> Weights:
+    """The re-ranking weights in a model's card. Raises ConfigError where they were not fitted."""
+    stored = card.data["spaces"][modality].get("rerank")
+    if stored is None:
+        raise ConfigError(
+            f"the card of the model {card.name} has no weights to re-rank {modality} with; fit them with a "
+            "suite (`rerank = true` and `calibrate`) and benchmarks/card_metrics.py"
+        )
+    return Weights(float(stored["cosine"]), float(stored["evidence"]))
+
+
+def check_rerank(card: ModelCard, modality: str) -> None:
+    """Raises ConfigError for a modality without re-ranker, or a model without weights for it."""
+    from acml_search.search.rerank import reranker
+
+    reranker(modality)
+    weights_of(card, modality)
+
+
+def rerank_fields(weights: Weights) -> dict[str, Any]:
+    """The keys that results have of their re-ranking."""
+    return {"rerank": True, "rerank_weights": weights._asdict(), "shortlist": SHORTLIST, "tie_tolerance": TIE}
+
+
+@dataclass(frozen=True)
+class PeakComparison:
+    """How candidates of one modality are compared. `dept`: also by the hydrogens that each carbon carries
+    (column `multiplicity` of 13C); `vectors`: where the peaks of the candidates may be known already.
+    """
+
+    modality: str
+    structures: Sequence[Structure]
+    """of the pool"""
+    workers: Workers
+    seed: int = 0
+    dept: bool = False
+    vectors: MoleculeVectors | None = None
+
+    def compare(
+        self,
+        outcomes: Sequence[QueryOutcome],
+        rankers: Sequence[TopKRanker],
+        chosen: Collection[int] | None = None,
+    ) -> tuple[list[int], list[Shortlists]]:
+        """The shortlists of each ranker with the scores of their peaks, all of a query computed at once.
+
+        `outcomes`: the queries in the rankers' order; `chosen`: only these queries. Returns the indices of
+        the queries that have a shortlist (they were read, and their truth has a vector), sorted by mass, and
+        of these, the shortlists by ranker.
+        """
+        usable = [i for i in usable_queries(outcomes, rankers[0]) if chosen is None or i in chosen]
+        usable.sort(key=lambda i: self.structures[outcomes[i].truth].mass)
+        lists = [shortlists(outcomes, ranker, usable) for ranker in rankers]
+        wanted = [np.unique(np.concatenate([one.places[row] for one in lists])) for row in range(len(usable))]
+        wanted = [places[places >= 0] for places in wanted]
+        derived = get(self.modality).derived
+        sources = [source_of(outcomes[i].query, "record", derived) for i in usable]
+        tasks = (
+            _Task(self.modality, self.seed, self.dept, [source for source, _ in part], [c for _, c in part])
+            for part in chunks(zip(sources, map(self._candidates, wanted), strict=True), QUERIES_PER_TASK)
+        )
+        scores: list[Floats] = []
+        with progress(total=len(usable), desc="re-ranking", unit="query") as bar:
+            for found in self.workers.map(score, tasks):
+                scores += found
+                bar.update(len(found))
+        return usable, [_with_scores(one, wanted, scores) for one in lists]
+
+    def _candidates(self, places: Any) -> list[str] | PeakLists:
+        smiles = [self.structures[place].smiles for place in places.tolist()]
+        if self.vectors is not None and self.vectors.has_peaks(self.modality):
+            return self.vectors.peaks(self.modality, smiles)
+        return smiles
+
+
+def source_of(query: Query, side: str, derived: bool) -> Source:
+    """What a readable query's vector is made of, on the side "graph" or "record"."""
+    if query.structure is None:
+        raise ValueError(f"row {query.row} has no structure")
+    return Source(query.structure, None if derived or side == "graph" else query.metadata)
+
+
+def usable_queries(outcomes: Sequence[QueryOutcome], ranker: TopKRanker) -> list[int]:
+    """Indices of the queries that were read and whose truth has a vector."""
+    known = np.isfinite(ranker.truth_scores).tolist()
+    return [i for i, one in enumerate(outcomes) if one.error is None and known[i]]
+
+
+def shortlists(outcomes: Sequence[QueryOutcome], ranker: TopKRanker, rows: Sequence[int]) -> Shortlists:
+    """The shortlists of the queries at `rows`; scores of peaks are 0."""
+    rows = list(rows)
+    truths = np.array([outcomes[i].truth for i in rows], np.int64)
+    places = np.concatenate([truths[:, None], ranker.listed[rows]], axis=1)
+    cosines = np.concatenate([ranker.truth_scores[rows][:, None], ranker.listed_scores[rows]], axis=1)
+    keys = [known.inchikey14 for i in rows if (known := outcomes[i].query.structure) is not None]
+    listed = ranker.beaten_by[rows] < ranker.depth
+    scores = np.where(places >= 0, 0.0, -np.inf)
+    return Shortlists(cosines.astype(np.float64), scores, places, listed, keys)
+
+
+def set_reranked(
+    outcomes: Sequence[QueryOutcome], lists: Shortlists, rows: Sequence[int], logits: Floats
+) -> None:
+    """Write ranks by the logits (nq, k), and the logits as scores, to the outcomes at `rows`."""
+    again = ranks(lists, logits, [outcomes[i].rank for i in rows])
+    for row, i in enumerate(rows):
+        one = outcomes[i]
+        one.rank, one.score = float(again[row]), float(logits[row, 0])
+        if logits.shape[1] > 1 and np.isfinite(logits[row, 1:]).any():
+            best = 1 + int(logits[row, 1:].argmax())
+            one.best_other, one.best_other_score = int(lists.places[row, best]), float(logits[row, best])
+
+
+def _with_scores(lists: Shortlists, wanted: Sequence[Any], scores: Sequence[Floats]) -> Shortlists:
+    """`wanted`, `scores`: of each query the places that were compared, ascending, and their scores."""
+    evidence = np.full(lists.places.shape, -np.inf)
+    for row, (places, values) in enumerate(zip(wanted, scores, strict=True)):
+        here = lists.places[row] >= 0
+        evidence[row, here] = values[np.searchsorted(places, lists.places[row, here])]
+    return lists.with_scores(evidence)
+
+
+class _Task(NamedTuple):
+    modality: str
+    seed: int
+    dept: bool
+    sources: list[Source]
+    candidates: list[list[str] | PeakLists]
+    """of each source: SMILES, or the predicted peaks of these molecules"""
+
+
+def score(task: _Task) -> list[Floats]:
+    """Worker task: the scores of each query's candidates."""
+    from acml_search.search.rerank import reranker
+
+    model, chosen, reader = processes.model(), reranker(task.modality), get(task.modality)
+    found = []
+    for (structure, metadata), known in zip(task.sources, task.candidates, strict=True):
+        record = record_of(task.modality, structure.smiles, structure.inchikey14, metadata, task.seed)
+        if isinstance(known, PeakLists):
+            prepared: list[Any] = known.groups()
+        else:
+            prepared = list(_prepare(model, chosen, task.modality, known))
+        item = reader.read(record)
+        compared = chosen.observed(item, record) if task.dept else item
+        found.append(chosen.scores(model, compared, prepared))
+    return found
+
+
+def can_rerank(modality: str) -> bool:
+    """Worker task: has this model what the modality's re-ranker needs?"""
+    from acml_search.search.rerank import RERANKED, reranker
+
+    return modality in RERANKED and reranker(modality).available(processes.model())
+
+
+def _prepare(model: Any, chosen: Any, modality: str, smiles: Sequence[str]) -> Iterator[Any]:
+    """What the re-ranker prepared of each candidate, now or before."""
+    from acml_search.chem import molecule
+
+    known = _prepared.setdefault(model, OrderedDict())
+    new = [text for text in dict.fromkeys(smiles) if (modality, text) not in known]
+    mols = [molecule.parse(text)[0] for text in new]
+    known.update(zip(((modality, text) for text in new), chosen.prepare(model, mols), strict=True))
+    for text in smiles:
+        known.move_to_end((modality, text))
+        yield known[modality, text]
+    while len(known) > MAX_PREPARED:
+        known.popitem(last=False)

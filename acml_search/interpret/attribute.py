@@ -1,0 +1,439 @@
+"""Which atoms of a molecule a score comes from, as numbers and as a picture.
+
+A score is linear in what the network gives for a molecule: a linear probe, a linear property head, or the
+cosine with another molecule's vector. Both methods concern the first-layer embedding of an atom, E (width,),
+which holds its element, degree, charge, hydrogens and ring:
+
+- gradient x input (Shrikumar et al. 2016; for graphs Pope et al. 2019): the sum of E * d score / d E, what
+  the score would change by, were it linear, without the atom's features;
+- occlusion (Zeiler and Fergus 2014): the score minus the score with this atom's E set to zero, its bonds
+  still there.
+
+Positive: the atom raises the score. Atoms do not add up to the score; neither method is a claim about
+chemistry, only about what the network looks at.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.extras import require
+from acml_search.core.io import atomic, write_json
+from acml_search.core.typing import Bools, Float32s, Floats
+from acml_search.interpret.concepts import CONCEPTS, concept_called, without_constants
+from acml_search.interpret.probe import TRUNK, embed, fit_probes, scaffold_groups
+from acml_search.interpret.sample import Sample, read_sample
+from acml_search.properties.features import embed_parts, environments_of
+
+if TYPE_CHECKING:
+    from rdkit import Chem
+    from torch import Tensor
+
+    from acml_search.chem.graph import MolGraph
+    from acml_search.encoders.checkpoint import Model
+    from acml_search.networks import TensorBatch
+
+ENDINGS = (".png", ".svg", ".json")
+PROBE_MOLECULES = 2_000
+"""that a probe is fitted on"""
+_BATCH = 64
+_PANEL = (440, 330)
+"""size of a molecule in the picture, pixels at 100 dpi"""
+LOWERS, RAISES = (0.84, 0.37, 0.0), (0.0, 0.45, 0.70)
+"""red, green, blue of 0..1: vermilion and blue, which colour-blind readers tell apart (Okabe and Ito 2008)"""
+
+
+@dataclass(frozen=True)
+class Score:
+    """`bias + ((v - mean) / scale) @ weights` of the parts v of a molecule's embedding, side by side.
+
+    parts: `trunk`, `maxima`, `environments` and names of spaces: f features in all. cosine: v is divided by
+    its length first. All arrays (f,) float32.
+    """
+
+    name: str
+    unit: str
+    """of its values: cosine, logit, or the concept's own unit"""
+    parts: tuple[str, ...]
+    weights: Float32s
+    mean: Float32s
+    scale: Float32s
+    bias: float = 0.0
+    cosine: bool = False
+
+    def of(self, model: Model, batch: TensorBatch) -> Tensor:
+        """(b,) float32, one for each graph of the batch; with gradients where torch records them."""
+        import torch
+        from torch.nn import functional
+
+        v = torch.cat(embed_parts(model, batch, self.parts), dim=1)
+        if self.cosine:
+            v = functional.normalize(v, dim=1)
+        mean, scale, weights = (torch.from_numpy(x).to(v) for x in (self.mean, self.scale, self.weights))
+        total: Tensor = ((v - mean) / scale) @ weights + self.bias
+        return total
+
+
+def similarity(model: Model, graph: MolGraph, part: str, name: str) -> Score:
+    """Cosine with the molecule of `graph` in a space, or of the pooled trunks."""
+    _check_part(model, part)
+    trunk, spaces = embed(model, [graph], [] if part == TRUNK else [part])
+    other = (trunk if part == TRUNK else spaces[part])[0]
+    other = (other / np.linalg.norm(other)).astype(np.float32)
+    zero = np.zeros_like(other)
+    return Score(
+        f"similarity to {name} in {part}", "cosine", (part,), other, zero, zero + 1, cosine=part == TRUNK
+    )
+
+
+def probe_score(sample: Sample, concept: str, part: str, *, seed: int) -> Score:
+    """The linear probe of a concept, fitted on all molecules of the sample: a number in its own unit, or the
+    logit of a group. Raises ConfigError for a concept that is unknown or that the sample lacks.
+    """
+    _check_part(sample.model, part)
+    found = concept_called(concept)
+    if found is None:
+        raise ConfigError(f"there is no concept {concept!r}; there are {', '.join(c.name for c in CONCEPTS)}")
+    values = np.array([[found.of(mol)] for mol in sample.mols], np.float64)
+    if left_out := without_constants([found], values).left_out:
+        reason = left_out[0]
+        raise ConfigError(
+            f"{found.name} cannot be learned from {sample.source}: {reason['why']} ({reason['molecules']} of "
+            f"{reason['of']} molecules); fit on a larger library"
+        )
+    graphs = [sample.model.featurise(mol) for mol in sample.mols]
+    trunk, spaces = embed(sample.model, graphs, [] if part == TRUNK else [part])
+    group = found.kind == "group"
+    x = trunk if part == TRUNK else spaces[part]
+    probes = fit_probes(x, values, np.array([group]), scaffold_groups(sample.mols), seed=seed)
+    return Score(
+        f"{found.name}, by a linear probe of {part}",
+        "logit" if group else found.about,
+        (part,),
+        np.ascontiguousarray(probes.weights[:, 0]),
+        probes.mean,
+        probes.scale,
+        float(probes.bias[0]),
+    )
+
+
+def property_score(directory: Path, target: str | None, model: str | None) -> tuple[Model, Score]:
+    """The base model of a linear property model, and the score of one target: the mean of the members; for
+    classes the mean of their logits, since a mean of probabilities is not linear.
+
+    model: where the base model is, if not where it was. Raises ConfigError for a model that is not linear or
+    a target it does not have, and what loading raises.
+    """
+    from acml_search.encoders.checkpoint import load_model
+    from acml_search.properties.model import load, read_property_card
+
+    card = read_property_card(directory)
+    if card["kind"] != "linear":
+        raise ConfigError(
+            f"{directory}: the prediction of a {card['kind']} model cannot be divided among atoms; fit one "
+            "with `acml-search properties fit --head linear`"
+        )
+    if card.get("descriptors"):
+        raise ConfigError(
+            f"{directory} reads descriptors, which are of whole molecules and cannot be divided among atoms; "
+            "fit it without --descriptors"
+        )
+    base = load_model(model or card["base"])
+    fitted = load(directory, base)
+    targets = fitted.targets
+    if target is None and len(targets) > 1:
+        raise ConfigError(f"{directory} has several targets; name one with --target: {', '.join(targets)}")
+    if target is not None and target not in targets:
+        raise ConfigError(f"{directory} has no target {target!r}; it has {', '.join(targets)}")
+    t = 0 if target is None else targets.index(target)
+    # (x - mean) / scale @ weights + bias of each member, as one weight for each feature
+    slopes = np.stack([head.weights[:, t] / head.scale for head in fitted.members])
+    shift = [float((h.mean / h.scale).astype(np.float64) @ h.weights[:, t]) for h in fitted.members]
+    bias = np.mean([float(head.bias[t]) for head in fitted.members]) - np.mean(shift)
+    weights = slopes.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return base, Score(
+        f"{targets[t]}, by {directory.name}",
+        "logit" if card["task"] == "classification" else "",
+        tuple(fitted.parts),
+        weights,
+        np.zeros_like(weights),
+        np.ones_like(weights),
+        float(bias),
+    )
+
+
+def _check_part(model: Model, part: str) -> None:
+    if part != TRUNK and part not in model.spaces:
+        raise ConfigError(
+            f"the model {model.card.name} has no space {part!r}; it has {', '.join(model.spaces)} and {TRUNK}"
+        )
+
+
+def attribute(model: Model, score: Score, graphs: Sequence[MolGraph], method: str) -> list[Floats]:
+    """Per molecule (n atoms,) float64, in the score's unit. Raises ConfigError for an unknown method."""
+    if method not in METHODS:
+        raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
+    return METHODS[method](model, score, graphs)
+
+
+def gradient(model: Model, score: Score, graphs: Sequence[MolGraph]) -> list[Floats]:
+    """Gradient x input of every atom."""
+    import torch
+
+    model.network.eval()
+    found: list[Floats] = []
+    for start in range(0, len(graphs), _BATCH):
+        batch = model.graph_batch(graphs[start : start + _BATCH])
+        with torch.no_grad():
+            score.of(model, batch)  # towers make their tables here; those of inference have no gradient
+        leaves: list[Tensor] = []
+
+        def leaf(x: Tensor, leaves: list[Tensor] = leaves) -> Tensor:
+            leaves.append(x.detach().requires_grad_())
+            return leaves[0]
+
+        with torch.enable_grad(), changed_atoms(model, leaf):
+            (slope,) = torch.autograd.grad(score.of(model, batch).sum(), leaves)
+        atoms = (slope * leaves[0]).detach().sum(dim=1).double().cpu().numpy()
+        found += np.split(atoms, batch.ptr[1:-1].cpu().numpy())
+    return found
+
+
+def occlusion(model: Model, score: Score, graphs: Sequence[MolGraph]) -> list[Floats]:
+    """Score minus score without the atom's features, of every atom."""
+    sizes = [len(graph.x) for graph in graphs]
+    repeated = [graph for graph, size in zip(graphs, sizes, strict=True) for _ in range(size)]
+    masks = [mask for size in sizes for mask in ~np.eye(size, dtype=bool)]
+    without = np.split(evaluate(model, score, repeated, masks), np.cumsum(sizes)[:-1])
+    whole = evaluate(model, score, graphs)
+    return [full - part for full, part in zip(whole, without, strict=True)]
+
+
+METHODS: dict[str, Callable[[Model, Score, Sequence[MolGraph]], list[Floats]]] = {
+    "gradient": gradient,
+    "occlusion": occlusion,
+}
+_METHOD_WORDS = {
+    "gradient": "gradient x input of each atom's first-layer embedding",
+    "occlusion": "change of the score when the atom's features are left out",
+}
+
+
+def evaluate(
+    model: Model, score: Score, graphs: Sequence[MolGraph], masks: Sequence[Bools] | None = None
+) -> Floats:
+    """(n,) scores of molecules. masks: per molecule which atoms (n atoms,) keep their features; the
+    first-layer embedding of the others is set to zero, their bonds stay.
+    """
+    import torch
+
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(graphs), _BATCH):
+            batch = model.graph_batch(graphs[start : start + _BATCH])
+            kept = (
+                np.ones(int(batch.ptr[-1]))
+                if masks is None
+                else np.concatenate(masks[start : start + _BATCH])
+            )
+            mask = torch.from_numpy(kept.astype(np.float32)).unsqueeze(1)
+            with changed_atoms(model, lambda x, mask=mask: x * mask.to(x)):
+                found.append(score.of(model, batch).double().cpu().numpy())
+    return np.concatenate(found) if found else np.empty(0)
+
+
+@contextmanager
+def changed_atoms(model: Model, change: Any) -> Iterator[None]:
+    """Within, the trunk's atom embedding, (N, width), goes through `change` first."""
+    environments_of(model)  # are made by the trunk as it is
+    handle = model.network.trunk.embed.register_forward_hook(lambda module, inputs, x: change(x))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@dataclass(frozen=True)
+class AttributeOptions:
+    """One of to (a SMILES), probe (a concept) and property_model (a folder of `properties fit`) is required.
+
+    space: of the similarity or of the probe; fit_on: index or library that a probe is fitted on.
+    """
+
+    smiles: str
+    out: Path
+    to: str | None = None
+    probe: str | None = None
+    property_model: Path | None = None
+    target: str | None = None
+    space: str = TRUNK
+    method: str = "occlusion"
+    fit_on: Path | None = None
+    model: str | None = None
+    seed: int = 0
+    command: str = ""
+
+
+class Panel(NamedTuple):
+    """A molecule and the attributions of its atoms."""
+
+    mol: Chem.Mol
+    shares: Floats
+    caption: str = ""
+
+
+def explain(options: AttributeOptions) -> dict[str, Any]:
+    """Work the attributions out and write them; the JSON document.
+
+    `molecules`: [{smiles, score, atoms: [{index, symbol, attribution}]}], two of them for a similarity.
+    Raises InvalidMolecule, and ConfigError for options that do not fit together or a missing package.
+    """
+    from rdkit import Chem
+
+    ending = options.out.suffix.lower()
+    if ending not in ENDINGS:
+        raise ConfigError(
+            f"{options.out}: attributions are written as {', '.join(ENDINGS)}; choose one of these"
+        )
+    if options.method not in METHODS:
+        raise ConfigError(f"there is no method {options.method!r}; there are {', '.join(METHODS)}")
+    if sum(one is not None for one in (options.to, options.probe, options.property_model)) != 1:
+        raise ConfigError("say what to explain: one of --to SMILES, --probe CONCEPT and --property MODEL")
+    if ending != ".json":
+        require("matplotlib")
+    model, scored = _scores(options)
+    molecules, panels = [], []
+    for mol, score in scored:
+        graph = model.featurise(mol)
+        shares = attribute(model, score, [graph], options.method)[0]
+        atoms = [
+            {"index": atom.GetIdx(), "symbol": atom.GetSymbol(), "attribution": float(share)}
+            for atom, share in zip(mol.GetAtoms(), shares, strict=True)
+        ]
+        value = float(evaluate(model, score, [graph])[0])
+        molecules.append({"smiles": Chem.MolToSmiles(mol), "score": value, "atoms": atoms})
+        panels.append(Panel(mol, shares))
+    score = scored[0][1]
+    document = {
+        "kind": "attribution",
+        "score": score.name,
+        "unit": score.unit,
+        "method": options.method,
+        "model": {"name": model.card.name, "digest": model.card.digest},
+        "molecules": molecules,
+        "command": options.command,
+    }
+    if ending == ".json":
+        write_json(document, options.out)
+    else:
+        if len(panels) == 2:
+            panels = [panels[0]._replace(caption="the molecule"), panels[1]._replace(caption="the other")]
+        title = f"{score.name[0].upper()}{score.name[1:]}: {molecules[0]['score']:.3g} {score.unit}".rstrip()
+        write_picture(panels, title, f"{_METHOD_WORDS[options.method]}; {model.card.name}", options.out)
+    return document
+
+
+def _scores(options: AttributeOptions) -> tuple[Model, list[tuple[Chem.Mol, Score]]]:
+    """The model, and each molecule that is drawn with its score."""
+    from acml_search.encoders.card import DEFAULT_MODEL
+    from acml_search.encoders.checkpoint import load_model
+
+    mol = _molecule(options.smiles)
+    if options.to is not None:
+        other = _molecule(options.to)
+        model = load_model(options.model or DEFAULT_MODEL)
+        return model, [
+            (mol, similarity(model, model.featurise(other), options.space, options.to)),
+            (other, similarity(model, model.featurise(mol), options.space, options.smiles)),
+        ]
+    require("sklearn")
+    if options.probe is not None:
+        sample = read_sample(options.fit_on, n=PROBE_MOLECULES, seed=options.seed, model=options.model)
+        return sample.model, [(mol, probe_score(sample, options.probe, options.space, seed=options.seed))]
+    assert options.property_model is not None
+    model, score = property_score(options.property_model, options.target, options.model)
+    return model, [(mol, score)]
+
+
+def _molecule(smiles: str) -> Chem.Mol:
+    from acml_search.chem.molecule import parse
+
+    mol, _ = parse(smiles)
+    if mol.GetNumAtoms() < 2:
+        raise InvalidMolecule(
+            "one atom alone cannot be compared with its parts; give a larger molecule", smiles=smiles
+        )
+    return mol
+
+
+def write_picture(panels: Sequence[Panel], title: str, note: str, path: Path) -> None:
+    """One picture of all panels, PNG or SVG by the ending of `path`: RDKit's similarity maps (Riniker and
+    Landrum 2013) on one scale of colours.
+    """
+    import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    largest = max(float(np.abs(panel.shares).max()) for panel in panels) or 1.0
+    size = max(620, len(panels) * _PANEL[0]) / 100, (_PANEL[1] + 110) / 100
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(literal(title), x=0.02, ha="left", fontsize=11, fontweight="bold")
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel in zip(grid, panels, strict=True):
+        axes.imshow(Image.open(io.BytesIO(_similarity_map(panel, largest))), interpolation="antialiased")
+        axes.set_title(literal(panel.caption), fontsize=9, y=-0.06)
+        axes.set_axis_off()
+    colours = LinearSegmentedColormap.from_list("attribution", [LOWERS, (1, 1, 1), RAISES])
+    scale = ScalarMappable(Normalize(-largest, largest), colours)
+    bar = figure.colorbar(scale, ax=list(grid), orientation="horizontal", shrink=0.4, aspect=24, pad=0.08)
+    bar.set_label(literal(note), fontsize=8)
+    bar.set_ticks([-largest, 0, largest])
+    bar.set_ticklabels([f"lowers it by {largest:.3g}", "", f"raises it by {largest:.3g}"], fontsize=8)
+    with atomic(path) as temporary, matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=200)
+
+
+def _similarity_map(panel: Panel, largest: float) -> bytes:
+    """One molecule as PNG. RDKit colours by a molecule's own largest value; a weaker one gets paler ends."""
+    from rdkit import Chem
+    from rdkit.Chem import rdDepictor
+    from rdkit.Chem.Draw import SimilarityMaps, rdMolDraw2D
+
+    mol = Chem.Mol(panel.mol)
+    rdDepictor.Compute2DCoords(mol)
+    rdDepictor.StraightenDepiction(mol)
+    drawer = rdMolDraw2D.MolDraw2DCairo(2 * _PANEL[0], 2 * _PANEL[1])
+    drawer.drawOptions().useBWAtomPalette()
+    own = float(np.abs(panel.shares).max())
+    lowers, raises = (tuple(1 + (c - 1) * own / largest for c in end) for end in (LOWERS, RAISES))
+    SimilarityMaps.GetSimilarityMapFromWeights(
+        mol,
+        panel.shares.tolist() if own else [1e-9] * mol.GetNumAtoms(),
+        drawer,
+        colorMap=[lowers, (1.0, 1.0, 1.0), raises],
+        contourLines=0,
+        extraGridPadding=0.9,
+        useFillThreshold=True,
+        fillThreshold=0.015,
+    )
+    # the map leaves its own thin line behind; the bonds are drawn over it once more
+    drawer.SetLineWidth(3)
+    drawer.DrawMolecule(rdMolDraw2D.PrepareMolForDrawing(mol, addChiralHs=False))
+    drawer.FinishDrawing()
+    return bytes(drawer.GetDrawingText())
+
+
+def literal(text: str, longest: int = 120) -> str:
+    """`text` as matplotlib shows it letter by letter: a dollar sign would begin a formula."""
+    printable = "".join(c if c.isprintable() else " " for c in text)[:longest]
+    return printable.replace("$", r"\$")

@@ -1,0 +1,230 @@
+"""What only suites measure: classes of molecules, predicted shifts, batches, stereoisomers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from acml_search.evaluation.pool import Query, Structure, describe
+from acml_search.evaluation.workers import model_workers
+from benchmarks.suite import shifts
+from benchmarks.suite.batches import within_batches
+from benchmarks.suite.classes import by_class, failures, nearest_training
+from benchmarks.suite.run import SuiteOptions, measure_suite
+from benchmarks.suite.shifts import AtomShifts, measure_assigned, measure_shifts, predict, set_error
+from benchmarks.suite.stereo import groups_of, rank_in_group
+
+UNIT = np.eye(8, dtype=np.float32)
+SEEN = ["C[C@H](N)C(=O)O", "CC(N)C(=O)O", "C/C=C/C", "CCO"]
+LIBRARY = ["C[C@@H](N)C(=O)O", "C/C=C\\C", "OCC", "CCN"]
+
+
+def test_likeness_is_tanimoto_to_the_nearest() -> None:
+    with model_workers(1) as workers:
+        found = nearest_training(["CCO", None, "c1ccccc1", "CCO"], ["CCO", "CCCCCC"], workers)
+        assert found[0] == found[3] == 1.0
+        assert found[1] is None
+        assert found[2] == 0.0
+        assert nearest_training(["CCO"], [], workers) == [0.0]
+
+
+def rows():
+    """Forty alcohols found first, forty chlorides found tenth, one of them not found at all."""
+    made = []
+    for i in range(40):
+        chain = "C" * (i + 1)
+        made.append({"smiles": f"{chain}O", "molecule": f"O{i}", "rank": 1, "nearest_training": 0.9})
+        rank = None if i == 7 else 10
+        made.append({"smiles": f"{chain}Cl", "molecule": f"L{i}", "rank": rank, "nearest_training": 1.0})
+    return [*made, {"smiles": None, "molecule": None, "rank": None, "nearest_training": None}]
+
+
+def test_recall_by_element_size_and_likeness() -> None:
+    found = {one["class"]: one for one in by_class(rows())}
+    assert found["C, H, N, O only"]["recall"] == {"1": 1.0, "10": 1.0}
+    assert found["with Cl"]["recall"] == {"1": 0.0, "10": pytest.approx(39 / 40)}
+    assert found["21 to 30 heavy atoms"]["n_molecules"] == 20
+    assert found["Tanimoto 0.8 to 1 to the nearest training molecule"]["n_molecules"] == 80
+    assert "with Br" not in found  # none
+    assert "51 or more heavy atoms" not in found
+
+
+def test_classes_clearly_below_the_rest_are_sentences() -> None:
+    told = failures(by_class(rows()), 0.5, "c_nmr")
+    assert told == ["c_nmr: with Cl: R@1 0.000 over 40 molecules, against 0.500 of all"]
+
+
+def atoms(ppm, classes=None):
+    number = np.arange(len(ppm))
+    return AtomShifts(number, np.full(len(ppm), 6), np.array(classes or number), np.array(ppm, np.float64))
+
+
+def test_set_error_by_hand() -> None:
+    assert set_error(atoms([30.0, 10.0]), [11.0, 28.0]) == pytest.approx(1.5)
+
+
+def test_equivalent_atoms_are_one_peak_at_their_mean() -> None:
+    assert set_error(atoms([20.0, 22.0, 50.0], [1, 1, 2]), [21.5, 50.0, 50.001]) == pytest.approx(0.25)
+
+
+def test_spectra_with_another_number_of_peaks_say_nothing() -> None:
+    assert set_error(atoms([20.0, 50.0]), [20.0]) is None
+    assert set_error(atoms([]), []) is None
+
+
+def test_predictions_are_of_the_atoms_of_the_nucleus(two_spaces) -> None:
+    with model_workers(1, model=str(two_spaces)):
+        found = predict(("c_nmr", ["CC(C)O", "not a molecule", "c1ccccc1"]))
+    assert found[0].atoms.tolist() == [0, 1, 2]
+    assert found[0].classes[0] == found[0].classes[2] != found[0].classes[1]
+    assert found[0].ppm[0] == pytest.approx(found[0].ppm[2], abs=1e-3)
+    assert found[1] is None
+    assert (len(found[2].atoms), len(found[2].by_class())) == (6, 1)
+
+
+def fake(monkeypatch, by_smiles):
+    monkeypatch.setattr(shifts, "predict", lambda task: [by_smiles.get(text) for text in task[1]])
+
+
+def test_errors_are_averaged_by_molecule(monkeypatch) -> None:
+    fake(monkeypatch, {"C": atoms([10.0]), "CC": atoms([20.0]), "CCC": None})
+    asked = [
+        Query(i, Structure(smiles, smiles, "", 1.0), {"shifts": peaks}, None)
+        for i, (smiles, peaks) in enumerate(
+            [("C", [11.0]), ("C", [13.0]), ("CC", [24.0]), ("CC", [1.0, 2.0]), ("CCC", [1.0])]
+        )
+    ]
+    with model_workers(1) as workers:
+        found = measure_shifts("c_nmr", [*asked, Query(9, None, {}, "unreadable")], workers)
+    assert found["set_error"] == pytest.approx((2 + 4) / 2)  # 1 and 3 of methane, 4 of ethane
+    assert (found["n_asked"], found["n_spectra"], found["n_molecules"]) == (6, 3, 2)
+
+
+def test_assigned_errors_are_averaged_by_atom(monkeypatch) -> None:
+    two = AtomShifts(np.array([0, 1]), np.array([6, 6, 8]), np.array([1, 2]), np.array([20.0, 60.0]))
+    one = AtomShifts(np.array([0]), np.array([6, 8]), np.array([1]), np.array([50.0]))
+    other = AtomShifts(np.array([1]), np.array([8, 6]), np.array([1]), np.array([50.0]))
+    fake(monkeypatch, {"CCO": two, "CO": one, "CS": other})
+    rows = [("CCO", [18.0, 61.0, None]), ("CO", [47.0, None]), ("CS", [1.0, None])]
+    with model_workers(1) as workers:
+        found = measure_assigned("c_nmr", rows, workers)
+    assert found["mean_absolute_error"] == pytest.approx((2 + 1 + 3) / 3)
+    assert (found["n_atoms"], found["n_molecules"], found["n_left_out"]) == (3, 2, 1)
+
+
+def test_a_suite_measures_them(done) -> None:
+    folder, _, _ = done
+    found = json.loads((folder / "results" / "carbon.peaks.json").read_text())
+    assert found["set_error"] > 0
+    # methylammonium is made methylamine, the same atoms in the same order
+    assert (found["assigned"]["n_molecules"], found["assigned"]["n_atoms"]) == (2, 3)
+    page = (folder / "results" / "suite.md").read_text()
+    assert "| carbon set error | at most 0.001 |" in page
+
+
+def test_a_perfect_model_is_always_first() -> None:
+    found = within_batches(UNIT, UNIT, range(8), batch=4, shuffles=3)
+    assert found["to-molecule"] == {"top": {"1": 1.0, "5": 1.0}, "spread": {"1": 0.0, "5": 0.0}}
+    assert found["to-record"] == found["to-molecule"]
+    assert found["chance"] == {"1": 0.25, "5": 1.0}
+    assert "not comparable" in found["note"]
+
+
+def test_ties_lose() -> None:
+    same = np.ones((8, 2), np.float32)
+    found = within_batches(same, same, range(8), batch=4, ks=(1, 3, 4))
+    assert found["to-molecule"]["top"] == {"1": 0.0, "3": 0.0, "4": 1.0}
+
+
+def test_one_direction_may_be_easier() -> None:
+    # every record is like molecule 0 most, and like its own second; every molecule likes its own record
+    records = UNIT + 2 * UNIT[0]
+    records[0] = UNIT[0]
+    found = within_batches(records, UNIT, range(8), batch=8, ks=(1, 2))
+    assert found["to-molecule"]["top"] == {"1": pytest.approx(1 / 8), "2": 1.0}
+    # molecule 0 scores 1 with its record and 2 with all others; the others score 1 with theirs, 0 elsewhere
+    assert found["to-record"]["top"]["1"] == pytest.approx(7 / 8)
+
+
+def test_records_of_one_molecule_never_share_a_batch() -> None:
+    twice = np.concatenate([UNIT, UNIT])
+    found = within_batches(twice, twice, [*range(8), *range(8)], batch=8)
+    assert found["n_molecules"] == 8
+    assert found["to-molecule"]["top"]["1"] == 1.0
+
+
+def test_the_last_incomplete_batch_is_left_out_and_fewer_than_one_is_nothing() -> None:
+    assert within_batches(UNIT, UNIT, range(8), batch=9) is None
+    assert within_batches(UNIT, UNIT, range(8), batch=5, shuffles=1)["to-molecule"]["top"]["1"] == 1.0
+
+
+def test_shuffles_are_seeded() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 50, 4)).astype(np.float32)
+    one, two, three = (within_batches(a, b, range(50), batch=8, seed=seed) for seed in (1, 1, 2))
+    assert one == two
+    assert one["to-molecule"] != three["to-molecule"]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    rows = [{"smiles": smiles, "shifts": [10.0 + i, 50.0]} for i, smiles in enumerate(SEEN)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "q.parquet")
+    (tmp_path / "library.smi").write_text("\n".join(LIBRARY) + "\n")
+    (tmp_path / "q.toml").write_text(
+        'library = ["library.smi"]\n[[question]]\nname = "q"\nmodality = "c_nmr"\nqueries = "q.parquet"\n'
+        'filters = ["none", "formula"]\nisomers = true\nbatch = 0\n'
+    )
+    return tmp_path
+
+
+def ask(folder: Path, model: Path) -> tuple[dict, list[dict]]:
+    measure_suite(SuiteOptions((folder / "q.toml",), folder / "out", str(model), workers=1))
+    found = json.loads((folder / "out" / "q.stereoisomers.json").read_text())
+    return found, pq.read_table(folder / "out" / "q.stereoisomers.queries.parquet").to_pylist()
+
+
+def test_groups_are_full_inchikeys_of_one_block() -> None:
+    found = describe([(text, "smiles", None) for text in [*SEEN, *LIBRARY, "C1CC"]])
+    wanted = {one.inchikey14 for one in found[:4] if not isinstance(one, str)}
+    with model_workers(1) as workers:
+        groups = groups_of(found, wanted, workers)
+    sizes = sorted(len(group) for group in groups.values())
+    assert sizes == [2, 3]  # the butenes; alanine drawn flat, left and right
+    assert all(key.startswith(first) for first, group in groups.items() for key in group)
+
+
+def test_a_model_that_reads_configuration_is_measured(folder, two_spaces) -> None:
+    found, rows = ask(folder, two_spaces)
+    assert [row["n_candidates"] for row in rows] == [3, 3, 2]
+    assert found["n_groups"] == 2  # the two alanines are of one constitution
+    assert found["group_size"]["max"] == 3
+    assert found["chance"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert found["reads_stereo"] is True
+    assert all(1 <= row["rank"] <= row["n_candidates"] for row in rows)
+
+
+def test_a_model_that_reads_none_ties_and_loses(folder, two_spaces, tmp_path) -> None:
+    from acml_search.encoders.card import digest_of
+
+    model = Path(shutil.copytree(two_spaces, tmp_path / "flat"))
+    card = json.loads((model / "card.json").read_text())
+    card["hyper"]["reads_stereo"] = False
+    card["digest"] = digest_of(model / "model.safetensors", card["hyper"])
+    (model / "card.json").write_text(json.dumps(card))
+    found, rows = ask(folder, model)
+    assert [row["rank"] for row in rows] == [3, 3, 2]
+    assert (found["accuracy"], found["reads_stereo"]) == (0.0, False)
+    assert found["mrr"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+
+
+def test_rank_in_a_group_loses_ties_and_skips_what_has_no_vector() -> None:
+    query = np.array([1.0, 0.0], np.float32)
+    vectors = np.array([[0.5, 0], [0.9, 0], [0.5, 1], [np.nan, 0], [0.1, 0]], np.float32)
+    assert [rank_in_group(query, vectors, truth) for truth in (0, 1, 2, 4)] == [3, 1, 3, 4]

@@ -1,0 +1,92 @@
+"""Queries and their records, and result documents."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rdkit import Chem
+
+from acml_search.core.errors import ConfigError
+from acml_search.evaluation.pool import Query, choose, read_queries, record_of
+from acml_search.evaluation.results import RecallResult, ThroughputResult, read_result
+from acml_search.evaluation.workers import model_workers
+
+PARACETAMOL = "CC(=O)Nc1ccc(O)cc1"
+
+
+def record(smiles, seed=0, molecule="RZVAJINKPMORJF"):
+    return record_of("smiles", smiles, molecule, None, seed)
+
+
+@pytest.mark.parametrize("smiles", [PARACETAMOL, "C[C@H](N)C(=O)O", "F/C=C/F", "CCN", "CC=O"])
+@pytest.mark.parametrize("seed", range(5))
+def test_another_spelling_of_the_same_molecule(smiles, seed) -> None:
+    canonical = Chem.CanonSmiles(smiles)
+    found = record(canonical, seed)
+    assert found != canonical
+    assert Chem.CanonSmiles(found) == canonical
+
+
+def test_a_molecule_with_one_spelling_keeps_it() -> None:
+    assert record("C") == "C"
+
+
+def test_the_record_depends_on_seed_and_molecule_alone() -> None:
+    assert record(PARACETAMOL) == record(PARACETAMOL)
+    assert len({record(PARACETAMOL, seed) for seed in range(8)}) > 1
+    assert len({record(PARACETAMOL, molecule=f"MOLECULE{i}") for i in range(8)}) > 1
+
+
+def test_a_choice_of_queries_is_seeded_and_keeps_their_order() -> None:
+    queries = [Query(i, None, {}, None) for i in range(100)]
+    few = [query.row for query in choose(queries, 10, seed=1)]
+    assert few == sorted(few)
+    assert few == [query.row for query in choose(queries, 10, seed=1)]
+    assert few != [query.row for query in choose(queries, 10, seed=2)]
+    assert choose(queries, None, seed=1) == queries == choose(queries, 100, seed=1)
+
+
+def test_all_columns_of_a_spectrum_are_named(tmp_path) -> None:
+    pq.write_table(pa.table({"smiles": ["CCO"], "mzs": [[45.0]]}), tmp_path / "peaks.parquet")
+    with model_workers(1) as workers:
+        file = read_queries(tmp_path / "peaks.parquet", workers)
+    words = r"needs a column named intensities \(mzs and intensities are read, and precursor_mz,"
+    with pytest.raises(ConfigError, match=words):
+        file.check_columns("lc_ms")
+
+
+RECALL = {
+    "modality": "c_nmr", "direction": "to-molecule", "n_queries": 1, "n_molecules": 1, "n_pool": 2,
+    "n_failed": 0, "recall": {"1": 1.0}, "mrr": 1.0, "ci95": {"1": [1.0, 1.0]}, "chance": {"1": 0.5},
+    "filter": None, "later": ["kept"],
+}  # fmt: skip
+
+
+def test_a_result_is_written_as_it_was_read(tmp_path) -> None:
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(RECALL))  # as version 0.1 wrote it, without a kind
+    result = read_result(path)
+    assert isinstance(result, RecallResult)
+    result.write(path)
+    assert json.loads(path.read_text()) == {"kind": "recall", **RECALL}
+    assert read_result(path) == result
+    speed = {
+        "parse_only_per_second": 1,
+        "end_to_end_per_second": 1,
+        "ratio_to_parse": 1,
+        "n": 1,
+        "workers": 1,
+    }
+    path.write_text(json.dumps({**speed, "rounds": 1, "spread": {}, "stages": {}}))
+    assert isinstance(read_result(path), ThroughputResult)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"recall": 1}', '{"kind": "tea"}'])
+def test_another_file_is_a_sentence(tmp_path, text) -> None:
+    path = tmp_path / "one.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"one\.json"):
+        read_result(path)

@@ -1,0 +1,204 @@
+"""Streamed ranks against a full score matrix, the tie rule by hand, and nested pools."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acml_search.evaluation.metrics import TIE_TOLERANCE
+from acml_search.evaluation.ranking import (
+    AllOf,
+    MassWithin,
+    NestedPools,
+    Ranker,
+    SameFormula,
+    TopKRanker,
+    truth_scores,
+)
+
+
+def rank(queries, pool, truth, *, filters=None, block=3, groups=None):
+    """A `Ranker` fed with blocks of at least `block` rows, a molecule's rows kept together."""
+    queries = np.asarray(queries, np.float32)
+    pool = np.asarray(pool, np.float32)
+    groups = np.arange(len(pool)) if groups is None else np.asarray(groups)
+    truth = np.asarray(truth)
+    scores = truth_scores(queries, truth, groups, pool)
+    ranker = Ranker(queries, scores, truth, filters or AllOf())
+    low = 0
+    while low < len(pool):
+        high = min(low + block, len(pool))
+        while high < len(pool) and groups[high] == groups[high - 1]:
+            high += 1
+        ranker.add(pool[low:high], groups[low:high])
+        low = high
+    return ranker
+
+
+def test_rank_counts_those_that_score_higher() -> None:
+    pool = [[1.0], [0.9], [0.8], [0.7]]
+    assert rank([[1.0]] * 4, pool, [0, 1, 2, 3]).ranks.tolist() == [1, 2, 3, 4]
+
+
+def test_a_tie_loses() -> None:
+    # three candidates with one score: the truth shares it with two others and is third, never first
+    assert rank([[1.0]], [[0.5], [0.5], [0.5], [0.1]], [1]).ranks.tolist() == [3]
+
+
+def test_a_difference_within_the_tolerance_is_a_tie() -> None:
+    within, beyond = 0.5 - TIE_TOLERANCE / 2, 0.5 - 3 * TIE_TOLERANCE
+    assert rank([[1.0]], [[0.5], [within]], [0]).ranks.tolist() == [2]
+    assert rank([[1.0]], [[0.5], [beyond]], [0]).ranks.tolist() == [1]
+
+
+def test_the_best_wrong_candidate_is_kept() -> None:
+    ranker = rank([[1.0], [1.0]], [[0.1], [0.9], [0.4], [0.8]], [1, 2])
+    assert ranker.best_other.tolist() == [3, 1]
+    assert ranker.best_other_score == pytest.approx([0.8, 0.9])
+
+
+def test_of_equal_candidates_the_first_in_the_pool_is_kept_whatever_the_order() -> None:
+    ranker = Ranker(np.ones((1, 1), np.float32), np.array([0.1]), np.array([0]))
+    for places in ([4, 5], [1, 3], [2]):
+        ranker.add(np.full((len(places), 1), 0.5, np.float32), np.array(places))
+    assert ranker.best_other.tolist() == [1]
+
+
+def test_a_molecule_scores_as_its_best_record() -> None:
+    # molecule 0 has records 0.2 and 0.6, molecule 1 has 0.5, molecule 2 has 0.9 and 0.1
+    ranker = rank([[1.0]], [[0.2], [0.6], [0.5], [0.9], [0.1]], [0], groups=[0, 0, 1, 2, 2], block=1)
+    assert ranker.ranks.tolist() == [2]
+    assert ranker.n_candidates.tolist() == [3]
+
+
+def test_formula_filter_leaves_isomers_only() -> None:
+    filters = AllOf((SameFormula(np.array([7, 8, 7, 8])),))
+    ranker = rank([[1.0]], [[0.9], [1.0], [0.1], [0.2]], [2], filters=filters)
+    assert ranker.ranks.tolist() == [2]  # 0.9 has the formula, 1.0 and 0.2 have not
+    assert ranker.n_candidates.tolist() == [2]
+
+
+def test_mass_filter_in_da_and_ppm() -> None:
+    masses = np.array([300.0, 300.02, 300.004, 299.5])
+    pool = [[0.1], [0.9], [0.8], [0.7]]
+    near = rank([[1.0]], pool, [0], filters=AllOf((MassWithin(masses, da=0.01),)))
+    wide = rank([[1.0]], pool, [0], filters=AllOf((MassWithin(masses, ppm=100),)))  # 0.03 Da
+    assert (near.ranks[0], near.n_candidates[0]) == (2, 2)
+    assert (wide.ranks[0], wide.n_candidates[0]) == (3, 3)
+
+
+def test_without_a_rival_the_truth_is_first_of_one() -> None:
+    ranker = rank([[1.0]], [[0.3], [0.9]], [0], filters=AllOf((SameFormula(np.array([1, 2])),)))
+    assert (ranker.ranks[0], ranker.n_candidates[0], ranker.best_other[0]) == (1, 1, -1)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    seed=st.integers(0, 2**16),
+    n_pool=st.integers(1, 40),
+    n_queries=st.integers(1, 12),
+    block=st.integers(1, 41),
+    grid=st.booleans(),
+)
+def test_streamed_ranks_are_those_of_the_whole_matrix(seed, n_pool, n_queries, block, grid) -> None:
+    rng = np.random.default_rng(seed)
+    pool = rng.standard_normal((n_pool, 4)).astype(np.float32)
+    if grid:  # many exact ties
+        pool = np.sign(pool)
+    truth = rng.integers(0, n_pool, n_queries)
+    queries = rng.standard_normal((n_queries, 4)).astype(np.float32).round(1)
+    scores = queries.astype(np.float64) @ pool.astype(np.float64).T
+    expected = [
+        1 + sum(s >= row[t] - TIE_TOLERANCE for i, s in enumerate(row) if i != t)
+        for row, t in zip(scores, truth, strict=True)
+    ]
+    assert rank(queries, pool, truth, block=block).ranks.tolist() == expected
+
+
+# molecule 0 to 5, and the order in which they enter
+SCORES = np.array([0.5, 0.9, 0.5, 0.1, 0.7, 0.6], np.float32)
+ORDER = np.array([3, 1, 4, 0, 2, 5])
+
+
+def ranks_in(sizes, truths, kind=Ranker, missing=()):
+    nested = NestedPools(tuple(sizes), ORDER)
+    table = SCORES[:, None]
+    truths = np.array(truths)
+    ranker = kind(np.ones((len(truths), 1), np.float32), SCORES[truths].astype(np.float64), truths)
+
+    def vectors(positions):
+        kept = positions[~np.isin(positions, missing)]
+        return kept, table[kept]
+
+    return dict(nested.rank(ranker, vectors))
+
+
+def test_a_pool_is_the_truth_and_the_first_others_of_the_order() -> None:
+    # Truth 0 (0.5), fourth in the order. Of 2: itself and 3 (0.1) -> 1st. Of 3: 3, 1 (0.9) -> 2nd.
+    # Of 4: 3, 1, 4 (0.7) -> 3rd. Of 5: and 2, which has its score and wins the tie -> 4th. Of 6: 5 -> 5th.
+    # Truth 3 (0.1), first in the order: always the last. Truth 5 (0.6), last: 3, 1, 4, 0, 2 enter before it.
+    found = ranks_in([2, 3, 4, 5, 6], [0, 3, 5])
+    assert {size: one.ranks.tolist() for size, one in found.items()} == {
+        2: [1, 2, 1],
+        3: [2, 3, 2],
+        4: [3, 4, 3],
+        5: [4, 5, 3],
+        6: [5, 6, 3],
+    }
+
+
+def test_every_pool_has_its_size_for_every_query() -> None:
+    for size, one in ranks_in([1, 2, 3, 4, 5, 6], range(6)).items():
+        assert one.n_candidates.tolist() == [size] * 6
+
+
+def test_a_molecule_without_a_vector_is_no_candidate() -> None:
+    found = ranks_in([3, 6], [0], missing=[1])
+    assert {size: (one.ranks.tolist(), one.n_candidates.tolist()) for size, one in found.items()} == {
+        3: ([1], [2]),
+        6: ([4], [5]),
+    }
+
+
+def test_shortlists_are_those_of_the_pool() -> None:
+    for size, one in ranks_in([3, 5], [0, 5], kind=TopKRanker).items():
+        listed = [sorted(row[row >= 0].tolist()) for row in one.listed]
+        # truth 0 stands fourth: of 5 it sees all but 5; truth 5 stands last
+        assert listed == {3: [[1, 3], [1, 3]], 5: [[1, 2, 3, 4], [0, 1, 3, 4]]}[size]
+
+
+def test_the_order_is_seeded_and_own_files_come_first() -> None:
+    one, other = NestedPools.of([5, 2], 4, 3, seed=0), NestedPools.of([5, 2], 4, 3, seed=0)
+    assert one.sizes == (2, 5)
+    assert one.order.tolist() == other.order.tolist()
+    assert sorted(one.order[:4].tolist()) == [0, 1, 2, 3]
+    assert sorted(one.order[4:].tolist()) == [4, 5, 6]
+    orders = {tuple(NestedPools.of([2], 4, 3, seed=seed).order.tolist()) for seed in range(9)}
+    assert len(orders) > 1
+    with pytest.raises(ValueError, match="from 7 molecules"):
+        NestedPools.of([8], 4, 3, seed=0)
+    assert NestedPools.fitting([2, 7, 8], 7) == ([2, 7], [8])
+
+
+def test_a_top_k_ranker_keeps_the_best_others_and_ranks_as_before() -> None:
+    rng = np.random.default_rng(3)
+    queries, table = (rng.normal(size=(n, 4)).astype(np.float32) for n in (7, 50))
+    truth = rng.integers(0, 50, 7)
+    scores = np.einsum("nd,nd->n", queries, table[truth])
+    codes = rng.integers(0, 8, 50)
+    for candidates in (AllOf(), AllOf((SameFormula(codes),))):
+        listing, plain = (
+            TopKRanker(queries, scores, truth, candidates, depth=6),
+            Ranker(queries, scores, truth, candidates),
+        )
+        for ranker in (listing, plain):
+            for low in range(0, 50, 16):
+                ranker.add(table[low : low + 16], np.arange(low, min(low + 16, 50)))
+        assert listing.ranks.tolist() == plain.ranks.tolist()
+        for i in range(7):
+            free = not candidates.filters
+            others = [j for j in range(50) if j != truth[i] and (free or codes[j] == codes[truth[i]])]
+            best = sorted(others, key=lambda j: -float(queries[i] @ table[j]))[:5]
+            assert sorted(listing.listed[i][listing.listed[i] >= 0]) == sorted(best)
