@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from rdkit import Chem
 
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import CheckpointError, ConfigError, UnknownModality
+from acml_search.encoders import card as card_module
 from acml_search.encoders.card import digest_of, list_models, read_card
 from acml_search.encoders.checkpoint import Model, load_model
 
@@ -170,27 +172,25 @@ def test_every_shipped_model_loads() -> None:
         assert load_model(model).card.digest == read_card(model).digest
 
 
-def test_a_model_that_is_a_package_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_a_package_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Missing, it says how to install it; installed, it is found by name."""
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if not path.endswith("acml-research")])
+    monkeypatch.setattr(card_module, "entry_points", lambda group: ())
     with pytest.raises(
-        CheckpointError, match=r"and not installed \(licence: CC BY-NC-SA 4\.0.*pip install \S+acml-research"
+        CheckpointError, match=r"not installed \(licence: CC BY-NC-SA 4.0.*\): pip install \S+acml-res"
     ):
         read_card("acml-research")
     with pytest.raises(
-        ConfigError, match=r"model acml-research has it \(licence: CC BY-NC-SA.*--model acml-research"
+        ConfigError, match=r"model acml-research has it \(licence: CC BY-NC.*--model acml-research"
     ):
         load_model().encode_records("gc_ms", [{"mzs": [43.0], "intensities": [1.0]}])
-    info = tmp_path / "acml_research-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acml-research\nVersion: 0.1.0\n")
     project = tomllib.loads((RESEARCH.parent / "pyproject.toml").read_text())["project"]
-    entries = [
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
-        for group, points in project["entry-points"].items()
+    points = [
+        EntryPoint(name, value, group)
+        for group, entries in project["entry-points"].items()
+        for name, value in entries.items()
     ]
-    (info / "entry_points.txt").write_text("\n".join(entries))
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(card_module, "entry_points", lambda group: [p for p in points if p.group == group])
+    monkeypatch.delitem(sys.modules, "acml_research", raising=False)
     monkeypatch.syspath_prepend(RESEARCH.parent)
     found = read_card("acml-research")
     assert found.directory == RESEARCH
