@@ -2,7 +2,7 @@
 
 A picture is reduced to its ink (`read`); the encoder recognises atoms and bonds in it, writes the structures
 that it may show as SMILES and embeds them with the SMILES encoder, each by its probability.
-`ocsr.encoder.PictureReader.recognise` returns the likeliest SMILES itself.
+`ocsr.reader.PictureReader.recognise` returns the likeliest SMILES itself.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Image(Modality):
     }
 
     def read(self, record: Any) -> np.ndarray:
-        from acml_search.ocsr.image import ink_of, open_picture
+        from acml_search.ocsr.image import foreground, open_picture
 
-        return ink_of(open_picture(record))[0]
+        return foreground(open_picture(record))[0]
 
     def read_input(self, given: str, adduct: str | None = None) -> Observation:
         """A picture file."""
@@ -78,13 +78,13 @@ class Image(Modality):
         return PictureBatch(pixels, np.array([item.shape for item in items], np.int64).reshape(-1, 2))
 
     def encoder(self, **config: Any) -> nn.Module:
-        from acml_search.ocsr.encoder import PictureReader
+        from acml_search.ocsr.reader import PictureReader
 
         return PictureReader(**config)
 
     def reading(self, encoder: nn.Module, item: Any) -> str:
         """The structure that the picture was read as: a user sees at once whether that is what it shows."""
-        from acml_search.ocsr.encoder import PictureReader
+        from acml_search.ocsr.reader import PictureReader
 
         if not isinstance(encoder, PictureReader):
             raise ConfigError("the model's image encoder reads no structures")

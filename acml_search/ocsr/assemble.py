@@ -1,8 +1,8 @@
-"""From recognised atoms and bonds to SMILES.
+"""From detected atoms and bonds to SMILES.
 
-What is recognised need not be chemistry: a stroke may be missed, a letter misread. The molecule is put
-together as it stands, charges that its valences ask for are added, and where RDKit still refuses it, it is
-written as it was read: half a structure finds more than none.
+What is detected need not be chemistry: a stroke may be missed, a letter misread. The molecule is assembled as
+it stands, charges that its valences need are added, and where RDKit still refuses it, it is written as it was
+read: half a structure finds more than none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import InvalidMolecule
@@ -24,10 +24,10 @@ SYMBOLS: tuple[str, ...] = ("", *ELEMENTS, *dict.fromkeys(GROUPS), "?")
 MAX_HYDROGENS = 4
 MAX_CHARGE = 2
 
-# What most atoms drawn with a symbol can carry, in bonds; groups carry one. Not a law, but long odds.
-_MOST = {"": 4, "C": 4, "N": 4, "O": 2, "F": 1, "Cl": 1, "Br": 1, "I": 1, "H": 1, "B": 4, "Si": 4, "P": 5,
+# Bonds that most atoms drawn with a symbol carry at most; groups carry one. Exceptions are rare.
+_VALENCE = {"": 4, "C": 4, "N": 4, "O": 2, "F": 1, "Cl": 1, "Br": 1, "I": 1, "H": 1, "B": 4, "Si": 4, "P": 5,
          "S": 6, "Se": 6, "As": 5, "Te": 6, "Ge": 4, "Sn": 4, "Li": 1, "Na": 1, "K": 1}  # fmt: skip
-MOST_BONDS: tuple[int, ...] = tuple(1 if s in GROUPS else _MOST.get(s, 8) for s in SYMBOLS)
+MAX_BONDS_OF: tuple[int, ...] = tuple(1 if s in GROUPS else _VALENCE.get(s, 8) for s in SYMBOLS)
 
 _BONDS = {
     1: Chem.BondType.SINGLE,
@@ -36,12 +36,12 @@ _BONDS = {
     4: Chem.BondType.AROMATIC,
     5: Chem.BondType.SINGLE,
 }
-# Valence of a neutral atom, and the charge that one bond more asks for.
-_ONE_MORE = {"N": (3, 1), "O": (2, 1), "B": (3, -1)}
+# Valence of a neutral atom, and the charge that one more bond needs.
+_CHARGED_VALENCE = {"N": (3, 1), "O": (2, 1), "B": (3, -1)}
 
 
 class Structure(NamedTuple):
-    """A structure put together."""
+    """An assembled structure."""
 
     smiles: str
     """without configuration; "" where there is no atom"""
@@ -49,8 +49,8 @@ class Structure(NamedTuple):
     """sanitised; None where RDKit refuses it"""
 
     def standardised(self) -> str:
-        """SMILES of what an index would hold of it: counter-ions and specks are gone, charges balanced. Of a
-        structure that RDKit refuses, the longest piece.
+        """SMILES as an index stores it: without counter-ions and specks, charges balanced. Of a structure
+        that RDKit refuses, the longest piece.
         """
         if self.mol is not None:
             try:
@@ -130,23 +130,23 @@ def _expand(mol: Chem.RWMol, at: int, smiles: str) -> None:
 
 
 def _written(mol: Chem.RWMol) -> Structure:
-    """The first of several readings that RDKit accepts; else the molecule as it stands."""
+    """The first of several variants that RDKit accepts; else the molecule as it stands."""
     if mol.GetNumAtoms() == 0:
         return Structure("", None)
     _balance(mol)
-    with _quiet():
-        for reading in _readings(mol):
-            if Chem.SanitizeMol(reading, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE:
-                reading = Chem.RemoveHs(reading, sanitize=False)
-                return Structure(str(Chem.MolToSmiles(reading, isomericSmiles=False)), reading)
+    with rdBase.BlockLogs():  # RDKit reports every variant that it refuses
+        for variant in _variants(mol):
+            if Chem.SanitizeMol(variant, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE:
+                variant = Chem.RemoveHs(variant, sanitize=False)
+                return Structure(str(Chem.MolToSmiles(variant, isomericSmiles=False)), variant)
         raw = Chem.Mol(mol)
         raw.UpdatePropertyCache(strict=False)
         return Structure(str(Chem.MolToSmiles(raw, isomericSmiles=False)), None)
 
 
-def _readings(mol: Chem.RWMol) -> list[Chem.Mol]:
+def _variants(mol: Chem.RWMol) -> list[Chem.Mol]:
     """The molecule, then with hydrogen on one aromatic nitrogen, then with dashed bonds as single ones."""
-    readings = [Chem.Mol(mol)]
+    variants = [Chem.Mol(mol)]
     aromatic = [a.GetIdx() for a in mol.GetAtoms() if a.GetIsAromatic()]
     if aromatic:
         nitrogens = [
@@ -159,26 +159,26 @@ def _readings(mol: Chem.RWMol) -> list[Chem.Mol]:
         for i in nitrogens[:6]:
             with_h = Chem.Mol(mol)
             with_h.GetAtomWithIdx(i).SetNumExplicitHs(1)
-            readings.append(with_h)
+            variants.append(with_h)
         plain = Chem.RWMol(mol)
         for atom in plain.GetAtoms():
             atom.SetIsAromatic(False)
         for bond in plain.GetBonds():
             if bond.GetBondType() == Chem.BondType.AROMATIC:
                 bond.SetBondType(Chem.BondType.SINGLE)
-        readings.append(plain.GetMol())
-    return readings
+        variants.append(plain.GetMol())
+    return variants
 
 
 def _balance(mol: Chem.RWMol) -> None:
-    """Charges that were not read but that the bonds ask for, and hydrogens that only the letters tell."""
+    """Add charges that were not read but that the bonds need, and hydrogens that only the letters show."""
     for atom in mol.GetAtoms():
         if any(bond.GetBondType() == Chem.BondType.AROMATIC for bond in atom.GetBonds()):
             atom.SetIsAromatic(True)
             if atom.HasProp("written") and atom.GetSymbol() in ("N", "P", "B", "As"):
                 atom.SetNumExplicitHs(1)
             continue
-        limit, charge = _ONE_MORE.get(atom.GetSymbol(), (99, 0))
+        limit, charge = _CHARGED_VALENCE.get(atom.GetSymbol(), (99, 0))
         drawn = sum(int(bond.GetBondTypeAsDouble()) for bond in atom.GetBonds())
         if drawn == limit + 1 and atom.GetFormalCharge() == 0:
             atom.SetFormalCharge(charge)
@@ -198,14 +198,3 @@ def _oxide(nitrogen: Chem.Atom) -> None:
         if atom.GetSymbol() == "O" and single and not atom.GetFormalCharge() and not atom.HasProp("written"):
             atom.SetFormalCharge(-1)
             return
-
-
-class _quiet:
-    """RDKit's messages about what it refuses, kept off the terminal."""
-
-    def __enter__(self) -> None:
-        self._block = RDLogger.logger()
-        RDLogger.DisableLog("rdApp.*")
-
-    def __exit__(self, *_: object) -> None:
-        RDLogger.EnableLog("rdApp.*")

@@ -1,10 +1,9 @@
-"""The network that reads a picture of a structure: atoms as points, bonds as pairs of them.
+"""The networks that read a picture of a structure: atoms as points, bonds as pairs of points.
 
-All pictures are brought to bonds of 32 pixels first; how long bonds are is told by a smaller network, the
-ruler. A fully convolutional network gives a map of features, four cells to a bond. One layer marks where
-atoms are (centres as points: Zhou et al. 2019); what an atom is drawn as is read from the features around its
-point and from the pixels there; and whether two near points are bonded, and how, from the features along the
-line between them.
+All pictures are brought to bonds of 32 pixels first; a smaller network estimates how long bonds are. A fully
+convolutional network gives a map of features, four cells to a bond. One layer marks where atoms are (centres
+as points: Zhou et al. 2019); the symbol of an atom is read from the features around its point and from the
+pixels there, and the bond between two near points, if any, from the features along the line between them.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from torch.nn import functional as F
 
 from acml_search.networks import placement
 from acml_search.ocsr.assemble import MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
-from acml_search.ocsr.hypotheses import FAINT, NOTHING, Seen
+from acml_search.ocsr.hypotheses import MIN_ATOM_PROBABILITY, NO_DETECTIONS, Detections
 
 BOND = 16.0
 """a bond in the unit of all positions"""
 SHARP = 2
-"""pixels of the pictures that come in, per such unit"""
+"""pixels of the input pictures per such unit"""
 STRIDE = 4
 REACH = 2.6
 """bonds of up to this many times the usual length are looked for"""
 ORDERS = 6
 """no bond, single, double, triple, aromatic, other"""
 MAX_ATOMS = 300
-RULER_SIDE = 144.0
-"""side of a square of the area that the ruler sees a picture at"""
+ESTIMATOR_SIDE = 144.0
+"""side of a square of the area that the bond-length estimator reads a picture at"""
 _WINDOW = (64, 96)
 _ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)
 _AROUND = ((0.0, 0.0), (-7.0, 0.0), (7.0, 0.0))
@@ -41,7 +40,7 @@ def _layer(i: int, o: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True))
 
 
-def _own_layer(i: int, o: int, stride: int = 1) -> nn.Sequential:
+def _instance_layer(i: int, o: int, stride: int = 1) -> nn.Sequential:
     """As `_layer`, normalised over each picture alone."""
     return nn.Sequential(
         nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.InstanceNorm2d(o, affine=True), nn.ReLU(inplace=True)
@@ -49,8 +48,8 @@ def _own_layer(i: int, o: int, stride: int = 1) -> nn.Sequential:
 
 
 class _Residual(nn.Module):
-    """Two convolutions, and the input added. At first it lets what is not negative pass as it is, so that a
-    network that is given more of them goes on from where it was.
+    """Two convolutions, and the input added. Initially the identity on what is not negative, so that a
+    network that is given more blocks goes on from where it was.
     """
 
     def __init__(self, channels: int) -> None:
@@ -64,29 +63,30 @@ class _Residual(nn.Module):
         return F.relu(x + self.second(self.first(x)))
 
 
-class Recogniser(nn.Module):
-    """Feature map, atom points, and the readers of atoms and bonds.
+class Detector(nn.Module):
+    """Feature map, atom points, and the classifiers of atoms and bonds.
 
-    `fine`, `coarse`: channels of a map with cells of four units and of one with cells of eight; `blocks`:
-    residual blocks on the coarse one, and `refine` of them on the fine one after both are merged.
+    fine, coarse: channels of a map with cells of four units and of one with cells of eight. blocks: residual
+    blocks on the coarse one. refine: of them on the fine one after both are merged.
     """
 
     def __init__(self, fine: int = 64, coarse: int = 128, blocks: int = 2, refine: int = 1) -> None:
         super().__init__()
         cell = STRIDE * SHARP
+        n_counts = MAX_HYDROGENS + 1 + 2 * MAX_CHARGE + 1
         self.stem = nn.Sequential(nn.PixelUnshuffle(cell), _layer(cell * cell, fine), _layer(fine, fine))
         self.down = nn.Sequential(_layer(fine, coarse, 2), *(_Residual(coarse) for _ in range(blocks)))
         self.up = nn.ConvTranspose2d(coarse, fine, 2, 2)
         self.merge = nn.Sequential(*_layer(fine, fine), *(_Residual(fine) for _ in range(refine)))
         self.points = nn.Conv2d(fine, 3, 1)  # logit of an atom, offset of its centre in x and y
         self.symbol = nn.Sequential(nn.Linear(3 * fine, 128), nn.ReLU(), nn.Linear(128, len(SYMBOLS)))
-        self.extra = nn.Linear(3 * fine, MAX_HYDROGENS + 1 + 2 * MAX_CHARGE + 1)
+        self.extra = nn.Linear(3 * fine, n_counts)
         # Letters are small beside a cell of the map: they are read from the picture, centred on the atom.
         self.letters = nn.Sequential(
             _layer(1, 16, 2), _layer(16, 32, 2), _layer(32, 64),
             nn.Sequential(nn.MaxPool2d(2), _Residual(64)), _layer(64, 64),
             nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * (_WINDOW[0] // 16) * (_WINDOW[1] // 16), 128),
-            nn.ReLU(), nn.Linear(128, len(SYMBOLS) + MAX_HYDROGENS + 1 + 2 * MAX_CHARGE + 1),
+            nn.ReLU(), nn.Linear(128, len(SYMBOLS) + n_counts),
         )  # fmt: skip
         self.thin = nn.Linear(fine, 32)
         self.bond = nn.Sequential(
@@ -100,30 +100,31 @@ class Recogniser(nn.Module):
             cast("Tensor", self.points.bias).copy_(torch.tensor([-4.0, 0.0, 0.0]))  # atoms are few
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (b, 1, H, W) float32, ink 0 to 1, sides multiples of 16 -> features (b, H/8, W/8, c) and
-        points (b, H/8, W/8, 3), both float32."""
+        """Pictures (b, 1, H, W), ink 0 to 1, sides multiples of 16 -> features (b, H/8, W/8, c) and points
+        (b, H/8, W/8, 3)."""
         with torch.autocast(pictures.device.type, torch.bfloat16):
             fine = self.stem(pictures.contiguous(memory_format=torch.channels_last))
             merged = self.merge(fine + self.up(self.down(fine)))
             points = self.points(merged)
         return merged.permute(0, 2, 3, 1).to(pictures.dtype), points.permute(0, 2, 3, 1).to(pictures.dtype)
 
-    def spell(self, pictures: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
+    def letter_logits(self, pictures: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
         """Logits of symbol, hydrogens and charge, side by side, from the pixels around points alone."""
         with torch.autocast(pictures.device.type, torch.bfloat16):
             near = windows(pictures, picture, xy * SHARP).contiguous(memory_format=torch.channels_last)
-            read: Tensor = self.letters(near)
-        return read.to(pictures.dtype)
+            logits: Tensor = self.letters(near)
+        return logits.to(pictures.dtype)
+
+    spell = letter_logits  # shim
 
     def atoms(
-        self, features: Tensor, picture: Tensor, xy: Tensor, spelled: Tensor
+        self, features: Tensor, picture: Tensor, xy: Tensor, letters: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of symbol, hydrogens and charge of points: `picture` (n,) int64, `xy` (n, 2) pixels,
-        `spelled` what `spell` gave.
+        """Logits of symbol, hydrogens and charge of points: `picture` (n,) int64, `xy` (n, 2), `letters` from
+        `letter_logits`.
         """
-        around = [sample(features, picture, xy + xy.new_tensor(step)) for step in _AROUND]
-        seen = torch.cat(around, dim=1)
-        both = torch.cat([self.symbol(seen), self.extra(seen)], dim=1) + spelled
+        around = torch.cat([sample(features, picture, xy + xy.new_tensor(step)) for step in _AROUND], dim=1)
+        both = torch.cat([self.symbol(around), self.extra(around)], dim=1) + letters
         symbol, hydrogens, charge = both.split([len(SYMBOLS), MAX_HYDROGENS + 1, 2 * MAX_CHARGE + 1], dim=1)
         return symbol, hydrogens, charge
 
@@ -136,22 +137,22 @@ class Recogniser(nn.Module):
         return self.bond(torch.cat([steps, length], 1)) + self.bond(torch.cat([back, length], 1))
 
 
-class Ruler(nn.Module):
-    """Tells the length of bonds in pictures of about 144 x 144 pixels.
+class BondLengthEstimator(nn.Module):
+    """Estimates the length of bonds in pictures of about 144 x 144 pixels.
 
-    (b, 1, H, W) float32, sides multiples of 8 -> (b, H/8, W/8) the logarithm of the bond's length over 8
-    pixels, and (b, H/8, W/8) how much each place has to say.
+    (b, 1, H, W), sides multiples of 8 -> (b, H/8, W/8) the logarithm of the bond length over 8 pixels, and
+    (b, H/8, W/8) the logit of each place's weight.
     """
 
     def __init__(self, channels: int = 48) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(2),
-            _own_layer(4, 24, 2),
-            _own_layer(24, channels),
-            _own_layer(channels, channels, 2),
-            _own_layer(channels, channels),
-            _own_layer(channels, channels),
+            _instance_layer(4, 24, 2),
+            _instance_layer(24, channels),
+            _instance_layer(channels, channels, 2),
+            _instance_layer(channels, channels),
+            _instance_layer(channels, channels),
             nn.Conv2d(channels, 2, 1),
         )
 
@@ -161,13 +162,13 @@ class Ruler(nn.Module):
         return out[:, 0].to(pictures.dtype), out[:, 1].to(pictures.dtype)
 
 
-def measure(length: Tensor, say: Tensor) -> Tensor:
-    """Logarithm of one picture's bond length over 8 pixels, from the ruler's two maps of it."""
-    return (length.flatten() * say.flatten().softmax(0)).sum()
+def log_bond_length(length: Tensor, weight: Tensor) -> Tensor:
+    """Logarithm of one picture's bond length over 8 pixels, from the estimator's two maps of it."""
+    return (length.flatten() * weight.flatten().softmax(0)).sum()
 
 
 def sample(features: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
-    """Features (b, h, w, c) at points given in pixels, between the centres of cells: (n, c)."""
+    """Features (b, h, w, c) at points, interpolated between the centres of cells: (n, c)."""
     _, h, w, c = features.shape
     at = xy / STRIDE - 0.5
     x = at[:, 0].clamp(0, w - 1.001)
@@ -183,36 +184,33 @@ def sample(features: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
 
 
 def windows(pictures: Tensor, picture: Tensor, xy: Tensor) -> Tensor:
-    """What stands around points, to the pixel of the pictures: (n, 1, 64, 96)."""
+    """Crops of the pictures around points in pixels: (n, 1, 64, 96)."""
     h, w = _WINDOW
     wide = F.pad(pictures[:, 0], (w // 2, w // 2, h // 2, h // 2))
     at = xy.round().long()
-    rows = at[:, 1].clamp(0, pictures.shape[2]).view(-1, 1, 1) + torch.arange(h, device=at.device).view(
-        1, -1, 1
-    )
-    columns = at[:, 0].clamp(0, pictures.shape[3]).view(-1, 1, 1) + torch.arange(w, device=at.device).view(
-        1, 1, -1
-    )
+    down, across = torch.arange(h, device=at.device), torch.arange(w, device=at.device)
+    rows = at[:, 1].clamp(0, pictures.shape[2]).view(-1, 1, 1) + down.view(1, -1, 1)
+    columns = at[:, 0].clamp(0, pictures.shape[3]).view(-1, 1, 1) + across.view(1, 1, -1)
     return wide[picture.view(-1, 1, 1), rows, columns].unsqueeze(1)
 
 
-def peaks(points: Tensor, threshold: float = FAINT) -> tuple[np.ndarray, np.ndarray]:
-    """Atom centres (n, 2) float32 in pixels from the points (h, w, 3) of one picture, and their probabilities
-    (n,), the highest first.
+def atom_points(points: Tensor, threshold: float = MIN_ATOM_PROBABILITY) -> tuple[np.ndarray, np.ndarray]:
+    """Atom centres (n, 2) float32 from the points (h, w, 3) of one picture, and their probabilities (n,), the
+    highest first.
     """
-    chance = points[:, :, 0].sigmoid()
-    top = F.max_pool2d(chance[None, None], 3, 1, 1)[0, 0]
-    rows, columns = torch.nonzero((chance >= threshold) & (chance == top), as_tuple=True)
+    probability = points[:, :, 0].sigmoid()
+    top = F.max_pool2d(probability[None, None], 3, 1, 1)[0, 0]
+    rows, columns = torch.nonzero((probability >= threshold) & (probability == top), as_tuple=True)
     offset = points[rows, columns, 1:]
     xy = (torch.stack([columns, rows], dim=1) + 0.5 + offset) * STRIDE
-    order = torch.argsort(chance[rows, columns], descending=True)[:MAX_ATOMS]
-    xy, sure = xy[order], chance[rows, columns][order]
+    order = torch.argsort(probability[rows, columns], descending=True)[:MAX_ATOMS]
+    xy, probability = xy[order], probability[rows, columns][order]
     if len(xy) > 1:
         # Two peaks nearer than a third of a bond are one atom; the more certain one stays.
         near = torch.cdist(xy, xy) < BOND / 3
         first = near.float().argmax(dim=1) == torch.arange(len(xy), device=xy.device)
-        xy, sure = xy[first], sure[first]
-    return xy.float().cpu().numpy(), sure.float().cpu().numpy()
+        xy, probability = xy[first], probability[first]
+    return xy.float().cpu().numpy(), probability.float().cpu().numpy()
 
 
 def near_pairs(xy: np.ndarray, reach: float = REACH * BOND) -> np.ndarray:
@@ -223,27 +221,29 @@ def near_pairs(xy: np.ndarray, reach: float = REACH * BOND) -> np.ndarray:
 
 
 @torch.inference_mode()
-def look(network: Recogniser, ink: np.ndarray) -> Seen:
-    """What the network sees in one picture, ink (h, w) uint8 with bonds of about 32 pixels."""
+def detect(network: Detector, ink: np.ndarray) -> Detections:
+    """Atoms and bonds of one picture, ink (h, w) uint8 with bonds of about 32 pixels."""
     picture = padded(ink, margin=8 * SHARP, multiple=8 * SHARP).to(*placement(network))
     features, points = network(picture)
-    xy, sure = peaks(points[0])
+    xy, probability = atom_points(points[0])
     if not len(xy):
-        return NOTHING
+        return NO_DETECTIONS
     here = torch.from_numpy(xy).to(picture)
-    one = torch.zeros(len(xy), dtype=torch.long, device=here.device)
-    spelled = network.spell(picture, one, here)
+    first = torch.zeros(len(xy), dtype=torch.long, device=here.device)
+    letters = network.letter_logits(picture, first, here)
     symbols, hydrogens, charges = (
-        logits.log_softmax(dim=1).float().cpu().numpy()
-        for logits in network.atoms(features, one, here, spelled)
+        _log_probabilities(logits) for logits in network.atoms(features, first, here, letters)
     )
     pairs = near_pairs(xy)
     start, end = here[torch.from_numpy(pairs[:, 0])], here[torch.from_numpy(pairs[:, 1])]
-    orders = network.bonds(features, one.new_zeros(len(pairs)), start, end)
-    chances = orders.log_softmax(dim=1).float().cpu().numpy()
-    # Of pairs that are clearly no bond there are many, and they say little.
-    open_ = chances[:, 0] < np.log(0.99)
-    return Seen(xy, sure, symbols, hydrogens, charges, pairs[open_], chances[open_])
+    orders = _log_probabilities(network.bonds(features, first.new_zeros(len(pairs)), start, end))
+    # Of pairs that are clearly no bond there are many, and they carry little information.
+    uncertain = orders[:, 0] < np.log(0.99)
+    return Detections(xy, probability, symbols, hydrogens, charges, pairs[uncertain], orders[uncertain])
+
+
+def _log_probabilities(logits: Tensor) -> np.ndarray:
+    return np.asarray(logits.log_softmax(dim=1).float().cpu().numpy())
 
 
 def padded(ink: np.ndarray, margin: int = 8, multiple: int = 8) -> Tensor:
@@ -253,3 +253,9 @@ def padded(ink: np.ndarray, margin: int = 8, multiple: int = 8) -> Tensor:
     h, w = ink.shape
     out[0, 0, margin : margin + h, margin : margin + w] = ink
     return torch.from_numpy(out / 255)
+
+
+RULER_SIDE = ESTIMATOR_SIDE  # shim
+Recogniser = Detector  # shim
+Ruler = BondLengthEstimator  # shim
+measure = log_bond_length  # shim

@@ -1,4 +1,4 @@
-"""From a picture in whatever form to its ink: what was drawn, how dark, and nothing else.
+"""From a picture in any format to its ink: its foreground by darkness.
 
 Ink is the distance of a pixel from the ground around it, in whichever colour channel it is largest, so that
 coloured letters count, and a dark ground is no different from a light one.
@@ -36,7 +36,7 @@ def open_picture(record: Any) -> Image.Image:
     if isinstance(record, str) and not record.strip():
         raise _refuse("it is empty; give the path of a PNG or JPEG file, its bytes or its pixels")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of sizes above ours, and of damage that does not hinder reading
+        warnings.simplefilter("ignore")  # about size, and about damage that does not prevent reading
         return _opened(record)
 
 
@@ -75,7 +75,7 @@ def _opened(record: Any) -> Image.Image:
         raise _refuse(f"it cannot be opened as a picture ({reason}); give a PNG or JPEG file") from error
 
 
-def ink_of(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
+def foreground(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
     """The ink of a picture, cut to where there is some: (h, w) uint8, 255 = darkest.
 
     Also where it came from: left and upper edge in pixels of the picture, and its pixels per pixel of ink.
@@ -105,7 +105,7 @@ def ink_of(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, float]]:
     marked = solid > 0.14 * dark + floor / 2
     if (box := _inside_frame(marked)) is not None:
         x, y = box[0] * step, box[1] * step
-        ink, (left, top, scale) = ink_of(image.crop((x, y, box[2] * step, box[3] * step)))
+        ink, (left, top, scale) = foreground(image.crop((x, y, box[2] * step, box[3] * step)))
         return ink, (left + x, top + y, scale)
     rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
     top, bottom = max(int(rows[0]) - 3, 0), int(rows[-1]) + 4
@@ -189,8 +189,8 @@ def _channels(image: Image.Image) -> np.ndarray:
         if alpha.min() == 255:
             image = image.convert("RGB")
         else:
-            seen = np.asarray(image.convert("RGB"))[alpha > 128]
-            light = seen.size > 0 and float(seen.mean()) > 140 and float(alpha.mean()) < 128
+            opaque = np.asarray(image.convert("RGB"))[alpha > 128]
+            light = opaque.size > 0 and float(opaque.mean()) > 140 and float(alpha.mean()) < 128
             ground = Image.new("RGBA", image.size, (0, 0, 0, 255) if light else (255, 255, 255, 255))
             image = Image.alpha_composite(ground, image).convert("RGB")
     elif image.mode in ("1", "L"):
@@ -243,3 +243,6 @@ def _quantile(values: np.ndarray, share: float) -> float:
 
 def _refuse(reason: str) -> InvalidRecord:
     return InvalidRecord(reason, modality="image")
+
+
+ink_of = foreground  # shim

@@ -1,6 +1,6 @@
-"""How likely a structure is as a molecule at all: what its atoms have around them, counted in molecules.
+"""A prior of structures: how frequent the environments of their atoms are in molecules.
 
-A reader takes an S for an O, or bromine for Bz; the structure tells, for bromine is hardly ever found on
+A reader takes an S for an O, or bromine for Bz; the structure shows it, for bromine is hardly ever bonded to
 oxygen. `environments.json` has atoms per million by `environment`: counted by `training.prior.environments`
 over 50,000 molecules of the training corpus without its dev split (30,000 with measured spectra, 10,000 each
 of ChEMBL and ZINC's kind); environments met once are left out.
@@ -16,7 +16,7 @@ from importlib import resources
 from rdkit import Chem
 
 _COMMON = 1_000.0
-"""atoms in a million from which an environment counts against no structure"""
+"""atoms in a million from which an environment costs nothing"""
 _UNSEEN = 0.5
 _IMPOSSIBLE = 4.0
 _PIECE = 2.0
@@ -40,8 +40,8 @@ def environment(atom: Chem.Atom) -> str:
     return str(atom.GetSymbol() + signs + "".join(around))
 
 
-def doubt(mol: Chem.Mol | None, smiles: str) -> float:
-    """What speaks against a structure, in nats: rare environments, several pieces, and that RDKit refuses it
+def prior_cost(mol: Chem.Mol | None, smiles: str) -> float:
+    """Cost of a structure in nats: for rare environments, for several pieces, and where RDKit refuses it
     (`mol` is None)."""
     pieces = _PIECE * smiles.count(".")
     if mol is None:
@@ -58,3 +58,6 @@ def _counts() -> dict[str, int]:
     text = resources.files(__package__).joinpath("environments.json").read_text(encoding="utf-8")
     found: dict[str, int] = json.loads(text)
     return found
+
+
+doubt = prior_cost  # shim

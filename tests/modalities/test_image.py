@@ -14,9 +14,9 @@ from acml_search import modalities
 from acml_search.core.errors import InvalidRecord
 from acml_search.ocsr.assemble import SYMBOLS, assemble
 from acml_search.ocsr.depict import draw, png
-from acml_search.ocsr.encoder import weighed
-from acml_search.ocsr.hypotheses import NOTHING, Seen, best, readings
-from acml_search.ocsr.prior import doubt, environment
+from acml_search.ocsr.hypotheses import NO_DETECTIONS, Detections, best_hypothesis, hypotheses
+from acml_search.ocsr.prior import environment, prior_cost
+from acml_search.ocsr.reader import posterior, split_pictures
 from acml_search.ocsr.styles import Style
 
 PICTURES = modalities.get("image")
@@ -103,11 +103,10 @@ class TestRead:
 
 def test_a_batch_gives_its_pictures_back() -> None:
     from acml_search.networks import tensors
-    from acml_search.ocsr.encoder import pictures
 
     rng = np.random.default_rng(7)
     items = [PICTURES.read(PICTURES.example(rng)) for _ in range(3)]
-    for item, back in zip(items, pictures(tensors(PICTURES.collate(items))), strict=True):
+    for item, back in zip(items, split_pictures(tensors(PICTURES.collate(items))), strict=True):
         assert np.array_equal(item, back)
 
 
@@ -190,11 +189,11 @@ class TestAssemble:
             assert assemble([symbol, "", ""], [0, 0, 0], [0, 0, 0], [(0, 1, 1), (1, 2, 1)]).smiles
 
 
-def seen(
+def detections(
     letters: list[dict[str, float]],
     bonds: dict[tuple[int, int], dict[int, float]],
     sure: list[float] | None = None,
-) -> Seen:
+) -> Detections:
     """What a network might see: probabilities of letters by atom and of orders by pair; the rest is nil."""
     symbols = np.full((len(letters), len(SYMBOLS)), 1e-9)
     for row, told in zip(symbols, letters, strict=True):
@@ -208,7 +207,7 @@ def seen(
     xy = np.arange(2 * len(letters), dtype=np.float32).reshape(-1, 2)
     hydrogens, charges = fixed.copy(), fixed.copy()
     hydrogens[:, 0] = charges[:, 2] = 1
-    return Seen(
+    return Detections(
         xy,
         np.array(sure or [0.99] * len(letters), np.float32),
         np.log(symbols),
@@ -222,66 +221,68 @@ def seen(
 CHAIN = {(0, 1): {1: 0.999}, (1, 2): {1: 0.999}}
 
 
-class TestReadings:
-    def written(self, what: Seen) -> list[str]:
-        return [assemble(*read[1:5]).smiles for _, read in readings(what)]
+class TestHypotheses:
+    def written(self, what: Detections) -> list[str]:
+        return [assemble(*read[1:5]).smiles for _, read in hypotheses(what)]
 
     def test_a_sure_picture_has_one_reading(self) -> None:
-        what = seen([{"": 1.0}, {"": 1.0}, {"O": 0.99, "S": 0.01}], CHAIN)
+        what = detections([{"": 1.0}, {"": 1.0}, {"O": 0.99, "S": 0.01}], CHAIN)
         assert self.written(what) == ["CCO"]
-        assert weighed(what) == (("CCO", 1.0),)
+        assert posterior(what) == (("CCO", 1.0),)
 
     def test_unsure_letters_bonds_and_points_are_changed_one_by_one_and_together(self) -> None:
         letters = [{"": 1.0}, {"": 1.0}, {"O": 0.6, "S": 0.4}]
-        assert self.written(seen(letters, CHAIN)) == ["CCO", "CCS"]
+        assert self.written(detections(letters, CHAIN)) == ["CCO", "CCS"]
         bonds = {(0, 1): {1: 0.999}, (1, 2): {1: 0.55, 2: 0.45}}
-        assert self.written(seen(letters, bonds)) == ["CCO", "CC=O", "CCS", "CC=S"]
-        faint = self.written(seen([{"": 1.0}] * 3, CHAIN, [0.99, 0.99, 0.28]))
+        assert self.written(detections(letters, bonds)) == ["CCO", "CC=O", "CCS", "CC=S"]
+        faint = self.written(detections([{"": 1.0}] * 3, CHAIN, [0.99, 0.99, 0.28]))
         assert faint == ["CC", "CCC"]
 
     def test_costs_rise_from_the_likeliest_and_there_are_few(self) -> None:
         rng = np.random.default_rng(7)
         letters = [dict(zip(("", "N", "O", "S"), rng.dirichlet(np.ones(4)), strict=True)) for _ in range(12)]
         bonds = {(i, i + 1): {1: 0.7, 2: 0.3} for i in range(11)}
-        found = list(readings(seen(letters, bonds)))
+        found = list(hypotheses(detections(letters, bonds)))
         costs = [cost for cost, _ in found]
         assert costs == sorted(costs)
         assert costs[0] == 0
         assert len(found) == 8
-        assert found[0][1].symbols == best(seen(letters, bonds)).symbols
+        assert found[0][1].symbols == best_hypothesis(detections(letters, bonds)).symbols
 
     def test_a_letter_that_carries_too_many_bonds_is_another_one(self) -> None:
         star = {(0, i): {1: 0.999} for i in range(1, 4)}
-        what = seen([{"F": 0.6, "N": 0.4}, *[{"": 1.0}] * 3], star)
-        assert best(what).symbols[0] == "N"
+        what = detections([{"F": 0.6, "N": 0.4}, *[{"": 1.0}] * 3], star)
+        assert best_hypothesis(what).symbols[0] == "N"
 
     def test_nothing_seen_is_nothing_read(self) -> None:
-        assert weighed(NOTHING) == (("", 1.0),)
+        assert posterior(NO_DETECTIONS) == (("", 1.0),)
 
     def test_a_molecule_is_preferred_to_what_hardly_is_one(self) -> None:
         # Bz read as bromine: on oxygen it is hardly ever found.
-        what = seen([{"": 1.0}, {"O": 1.0}, {"Br": 0.7, "Bz": 0.3}], CHAIN)
-        assert best(what).symbols[2] == "Br"
-        (first, share), *_ = weighed(what)
+        what = detections([{"": 1.0}, {"O": 1.0}, {"Br": 0.7, "Bz": 0.3}], CHAIN)
+        assert best_hypothesis(what).symbols[2] == "Br"
+        (first, share), *_ = posterior(what)
         assert Chem.CanonSmiles(first) == Chem.CanonSmiles("COC(=O)c1ccccc1")
         assert 0.5 < share <= 1
 
     def test_shares_sum_to_one_and_fall(self) -> None:
-        shares = [share for _, share in weighed(seen([{"": 1.0}, {"": 1.0}, {"O": 0.6, "N": 0.4}], CHAIN))]
+        shares = [
+            share for _, share in posterior(detections([{"": 1.0}, {"": 1.0}, {"O": 0.6, "N": 0.4}], CHAIN))
+        ]
         assert len(shares) == 2
         assert sum(shares) == pytest.approx(1)
         assert shares == sorted(shares, reverse=True)
 
 
-class TestDoubt:
+class TestPrior:
     @pytest.mark.parametrize(
         ("usual", "odd"), [("CCOC", "CCOBr"), ("CC(=O)OC", "C[O+](C)C"), ("CCO", "CC.O")]
     )
     def test_rare_environments_and_pieces_are_doubted(self, usual: str, odd: str) -> None:
-        assert doubt(Chem.MolFromSmiles(usual), usual) < doubt(Chem.MolFromSmiles(odd), odd)
+        assert prior_cost(Chem.MolFromSmiles(usual), usual) < prior_cost(Chem.MolFromSmiles(odd), odd)
 
     def test_what_rdkit_refuses_is_doubted_more_than_a_rare_atom(self) -> None:
-        assert doubt(None, "CF(C)C") > doubt(Chem.MolFromSmiles("CCOS"), "CCOS")
+        assert prior_cost(None, "CF(C)C") > prior_cost(Chem.MolFromSmiles("CCOS"), "CCOS")
 
     def test_an_environment_does_not_depend_on_the_order_of_atoms(self) -> None:
         told = {

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import InvalidRecord
 from acml_search.ocsr.depict import draw
-from acml_search.ocsr.image import ink_of, open_picture
+from acml_search.ocsr.image import foreground, open_picture
 from acml_search.ocsr.styles import PLAIN
 
 
@@ -32,7 +32,7 @@ def file(image: Image.Image, kind: str, **options: object) -> bytes:
 def ink(record: object) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return ink_of(open_picture(record))[0]
+        return foreground(open_picture(record))[0]
 
 
 UPRIGHT = ink(picture())

@@ -257,11 +257,11 @@ def test_a_picture_is_embedded_as_the_structures_that_it_may_show(tower: Tower) 
 def test_a_picture_is_read_once_until_the_weights_may_change(
     tower: Tower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from acml_search.ocsr import encoder as reader
+    from acml_search.ocsr import reader
 
     looks = []
-    look = reader.look
-    monkeypatch.setattr(reader, "look", lambda *given: looks.append(given) or look(*given))
+    detect = reader.detect
+    monkeypatch.setattr(reader, "detect", lambda *given: looks.append(given) or detect(*given))
     image = modalities.get("image")
     ink, other = (image.read(image.derive(smiles)) for smiles in ("CCO", "CCN"))
     with torch.inference_mode():

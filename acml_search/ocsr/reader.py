@@ -1,0 +1,248 @@
+"""From a picture to a vector: the structures that it may show, as SMILES, read by the SMILES encoder.
+
+One misread letter is another molecule, far away. Where the picture leaves a choice, the vectors of the likely
+structures are averaged by their probabilities, so that the right one stays near. A picture that is read with
+little confidence is read again a little smaller, larger, paler and darker: what misleads the network in one
+view is seldom in all of them (test-time augmentation).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from acml_search.chem.graph import MolGraph, collate
+from acml_search.chem.smiles import N_LINK_CODES, SYMBOL_COLUMNS, linked_symbols
+from acml_search.core.errors import InvalidRecord
+from acml_search.networks import GraphNet, Hypotheses, MixtureEncoder, TensorBatch, placement
+from acml_search.ocsr.assemble import assemble
+from acml_search.ocsr.detector import (
+    BOND,
+    ESTIMATOR_SIDE,
+    SHARP,
+    BondLengthEstimator,
+    Detector,
+    detect,
+    log_bond_length,
+    padded,
+)
+from acml_search.ocsr.hypotheses import Detections, Hypothesis, best_hypothesis, hypotheses
+from acml_search.ocsr.image import resized
+from acml_search.ocsr.prior import prior_cost
+
+_MAX_PIXELS = 2_000_000
+"""pixels that a picture may have once its bonds are 16 pixels long"""
+_OTHER_SCALES = (1.5, 0.67, 2.2, 0.45)
+_CONFIDENT = 0.93
+"""confidence above which no other scale is tried"""
+_CONFIDENT_VIEW = 0.96
+"""confidence above which one view is enough"""
+_VIEWS = ((0.9, 1.0), (1.12, 1.0), (1.0, 1.4), (1.0, 0.7))
+"""further views: factor on the scale, and exponent on the ink (0 to 1). They and the threshold were chosen by
+exact readings of molecules of the dev split in training styles (benchmarks/pictures.py --styles training)
+"""
+_CONFIDENCE_POWER = 20
+"""a view's weight is its confidence to this power; chosen by recall at 1 of such molecules' pictures"""
+_MIN_PROBABILITY = 0.1
+"""probability below which an alternative is left out"""
+_CACHE_SIZE = 64
+"""pictures whose recognitions are cached: a search embeds a picture and then says how it was read"""
+
+Alternatives = tuple[tuple[str, float], ...]
+"""SMILES and their probabilities, the likeliest first"""
+
+
+class Recognition(NamedTuple):
+    """A recognised structure."""
+
+    smiles: str
+    """the likeliest, standardised; "" where no atom was found"""
+    hypothesis: Hypothesis
+    """the hypothesis of least cost, before the prior"""
+    scale: float
+    """pixels of the network's map per pixel of ink"""
+    alternatives: Alternatives = ()
+
+
+class PictureReader(MixtureEncoder):
+    """The frozen encoder of pictures: bond-length estimator, detector and a copy of the SMILES encoder.
+
+    `hypotheses` takes a batch as `modalities.image.Image.collate` makes it: `pixels` (P,) uint8, all pictures
+    end to end, and `shapes` (n, 2) int64. A picture's vector does not depend on the others of its batch.
+    Attributes are called as the parameters in weights files.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        layers: int,
+        fine: int = 64,
+        coarse: int = 128,
+        blocks: int = 2,
+        refine: int = 1,
+        ruler: int = 48,
+    ) -> None:
+        super().__init__()
+        self.recogniser = Detector(fine, coarse, blocks, refine)
+        self.ruler = BondLengthEstimator(ruler)
+        self.smiles = GraphNet(list(SYMBOL_COLUMNS.values()), N_LINK_CODES, width, hidden, layers)
+        self.width = self.smiles.width
+        self._cache = OrderedDict[bytes, Recognition]()
+
+    def train(self, mode: bool = True) -> PictureReader:
+        """As `nn.Module.train`. The cache is emptied, for the weights may change."""
+        self._cache = OrderedDict[bytes, Recognition]()
+        return super().train(mode)
+
+    def hypotheses(self, batch: Any) -> Hypotheses:
+        """The likely structures of each picture; zeros where no atom was found."""
+        graphs, places = [], []
+        records: list[int] = []
+        probabilities: list[float] = []
+        for row, ink in enumerate(split_pictures(batch)):
+            alternatives = self.read(ink).alternatives
+            readable = [(graph, p) for smiles, p in alternatives if (graph := _graph(smiles)) is not None]
+            total = sum(p for _, p in readable)
+            for graph, p in readable:
+                places.append(len(records))
+                graphs.append(graph)
+                records.append(row)
+                probabilities.append(p / total)
+            if not readable:
+                records.append(row)
+                probabilities.append(1.0)
+        device, dtype = placement(self)
+        features = torch.zeros(len(records), self.width, device=device, dtype=dtype)
+        if graphs:
+            features[places] = self.smiles(TensorBatch.of(collate(graphs), device))
+        return Hypotheses(
+            features,
+            torch.tensor(records, dtype=torch.int64, device=device),
+            torch.tensor(probabilities, device=device, dtype=dtype),
+        )
+
+    def recognise(self, inks: Sequence[np.ndarray]) -> list[str]:
+        """SMILES without configuration of pictures as `read` takes them, "" where no atom was found."""
+        return [self.read(ink).smiles for ink in inks]
+
+    def read(self, ink: np.ndarray) -> Recognition:
+        """Recognise one picture, ink (h, w) uint8 of any scale. The last pictures are cached.
+
+        The estimated bond length may be wrong: where confidence is low at its scale, others are tried, and
+        the most confident one counts.
+        """
+        name = blake2b(f"{ink.shape}".encode() + ink.tobytes(), digest_size=16).digest()
+        found = self._cache.get(name)
+        if found is None:
+            found = self._cache[name] = self._recognition(ink)
+            if len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return found
+
+    def _recognition(self, ink: np.ndarray) -> Recognition:
+        first = BOND / bond_length(self.ruler, ink)
+        detections, hypothesis, scale = self._at(ink, first)
+        first = scale
+        for factor in _OTHER_SCALES:
+            if hypothesis.confidence > _CONFIDENT:
+                break
+            # Not where the search has been already.
+            if not 0.87 < first * factor / scale < 1.15:
+                other = self._at(ink, first * factor)
+                if other[1].confidence > hypothesis.confidence:
+                    detections, hypothesis, scale = other
+        views = [(hypothesis.confidence, posterior(detections))]
+        if hypothesis.confidence < _CONFIDENT_VIEW:
+            for factor, power in _VIEWS:
+                seen, read, _ = self._at(gamma(ink, power), scale * factor)
+                views.append((read.confidence, posterior(seen)))
+        alternatives = vote(views)
+        return Recognition(alternatives[0][0], hypothesis, scale, alternatives)
+
+    def _at(self, ink: np.ndarray, scale: float) -> tuple[Detections, Hypothesis, float]:
+        """Read at a scale, and again where the detected bonds turn out longer or shorter."""
+        for again in (True, False):
+            scale = float(np.clip(scale, 0.02, min(np.sqrt(_MAX_PIXELS / ink.size), 12)))
+            detections = detect(self.recogniser, resized(ink, SHARP * scale))
+            hypothesis = best_hypothesis(detections)
+            if not hypothesis.bonds or not again:
+                break
+            ends = hypothesis.xy[np.array(hypothesis.bonds)[:, :2]]
+            length = float(np.median(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)))
+            if 0.87 < length / BOND < 1.15:
+                break
+            scale *= BOND / length
+        return detections, hypothesis, scale
+
+
+def _graph(smiles: str) -> MolGraph | None:
+    try:
+        return linked_symbols(smiles)
+    except InvalidRecord:  # no atom was found, or more than a SMILES may have
+        return None
+
+
+def posterior(detections: Detections) -> Alternatives:
+    """Standardised SMILES that a picture may show and their probabilities: by the network's likelihoods and
+    the prior of molecules."""
+    costs: dict[str, float] = {}
+    for cost, read in hypotheses(detections):
+        # Costs rise: from here on no probability can reach the minimum.
+        if costs and cost > min(costs.values()) - np.log(_MIN_PROBABILITY):
+            break
+        found = assemble(read.symbols, read.hydrogens, read.charges, read.bonds)
+        smiles = found.standardised()
+        # The prior is of all that was drawn: several pieces, and charges as they stand.
+        costs[smiles] = min(costs.get(smiles, np.inf), cost + prior_cost(found.mol, found.smiles))
+    odds = np.exp(min(costs.values()) - np.array(list(costs.values())))
+    odds[odds < _MIN_PROBABILITY * odds.sum()] = 0
+    order = np.argsort(-odds, kind="stable")
+    names = list(costs)
+    return tuple((names[i], float(odds[i] / odds.sum())) for i in order if odds[i])
+
+
+def vote(views: Sequence[tuple[float, Sequence[tuple[str, float]]]]) -> Alternatives:
+    """The alternatives of several views of one picture, each weighted by its confidence, as those of one."""
+    highest = max(confidence for confidence, _ in views)
+    votes: dict[str, float] = {}
+    for confidence, alternatives in views:
+        weight = (confidence / highest) ** _CONFIDENCE_POWER if highest > 0 else 1.0
+        for smiles, probability in alternatives:
+            votes[smiles] = votes.get(smiles, 0.0) + weight * probability
+    least = _MIN_PROBABILITY * sum(votes.values())
+    # The likeliest stays, however many there are. Ties: the first view's first.
+    ordered = sorted(votes.items(), key=lambda one: -one[1])
+    kept = [one for i, one in enumerate(ordered) if i == 0 or one[1] >= least]
+    total = sum(votes for _, votes in kept)
+    return tuple((smiles, votes / total) for smiles, votes in kept)
+
+
+def gamma(ink: np.ndarray, power: float) -> np.ndarray:
+    """The ink (h, w) uint8, paler for a power above 1, darker below."""
+    if power == 1.0:
+        return ink
+    return np.rint((np.arange(256) / 255) ** power * 255).astype(np.uint8)[ink]
+
+
+@torch.inference_mode()
+def bond_length(estimator: BondLengthEstimator, ink: np.ndarray) -> float:
+    """Length of the bonds of a picture in pixels."""
+    h, w = ink.shape
+    scale = min(ESTIMATOR_SIDE / np.sqrt(h * w), 640 / max(h, w))
+    length, weight = estimator(padded(resized(ink, scale)).to(*placement(estimator)))
+    return 8.0 * float(log_bond_length(length[0], weight[0]).exp()) / scale
+
+
+def split_pictures(batch: Any) -> list[np.ndarray]:
+    """The pictures of a batch, each (h, w) uint8."""
+    pixels, shapes = (
+        x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x in (batch.pixels, batch.shapes)
+    )
+    ends = np.cumsum(shapes[:, 0] * shapes[:, 1])
+    return [part.reshape(shape) for part, shape in zip(np.split(pixels, ends)[:-1], shapes, strict=True)]
