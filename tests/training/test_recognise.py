@@ -246,7 +246,7 @@ def test_a_picture_is_embedded_as_the_structures_that_it_may_show(tower: Tower) 
     ink = image.read(image.derive("CCO"))
     with torch.inference_mode():
         vector = tower.encoder(tensors(image.collate([ink])))
-        shares = tower.encoder.read(ink).shares
+        shares = tower.encoder.read(ink).alternatives
         assert tower.encoder.recognise([ink]) == [shares[0][0]]
         assert shares[0][0]
         each = tower.encoder.smiles(tensors(smiles.collate([smiles.read(one) for one, _ in shares])))
