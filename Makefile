@@ -1,4 +1,4 @@
-# make demo   environment, index of RDKit's own molecules, one query
+# make demo   environment, index of the molecules that come with RDKit, a 13C line to its molecule
 # make test   environment with development tools, all tests
 #
 # Both work in a fresh clone with nothing but Python >= 3.11. Other Python:  make test PYTHON=python3.12
@@ -11,7 +11,10 @@ BIN = $(VENV)/bin
 INSTALL ?= $(BIN)/python -m pip install --disable-pip-version-check --quiet
 WANTED = pyproject.toml constraints.txt
 INDEX ?= indexes/default
+SPECTRUM ?= 13C NMR (151 MHz, DMSO-d6) δ 167.6, 153.2, 131.1, 120.9, 115.0, 39.5, 23.8
 MOLECULE ?= CC(=O)Nc1ccc(O)cc1
+PYTEST ?=
+JOBS ?= 2
 
 .PHONY: help demo test lint clean
 
@@ -19,14 +22,16 @@ help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
 demo: $(VENV)/.installed
-	@echo "==> 2/3 index: RDKit's own molecules into $(INDEX) (a second time there is nothing to do)"
+	@echo "==> 2/3 index of the 15,000 molecules that come with RDKit: $(INDEX) (nothing to do if it exists)"
 	$(BIN)/acml-search build-index --out $(INDEX)
-	@echo "==> 3/3 query: what is like paracetamol?"
+	@echo "==> 3/3 which molecule gives this spectrum?  $(SPECTRUM)"
+	$(BIN)/acml-search query $(INDEX) --c-nmr "$(SPECTRUM)" -k 5
+	@echo "    and what is like paracetamol?  $(MOLECULE)"
 	$(BIN)/acml-search query $(INDEX) --smiles "$(MOLECULE)" -k 5
 
 test: $(VENV)/.installed-dev
 	@echo "==> 2/2 tests"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
