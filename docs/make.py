@@ -1,7 +1,7 @@
-"""Generate the parts of the documentation that the code knows: `python docs/make.py` (`--check` compares only).
+"""Generate what the code knows of the documentation: `python docs/make.py` (`--check` only compares).
 
-docs/cli.md is written from `acml-search COMMAND --help`. In docs/architecture.md what stands between two markers is
-replaced: the drawing of the layers, made from the imports, and the tree of the package with a line per file.
+docs/cli.md is written from `acml-search COMMAND --help`. In docs/architecture.md the text between two markers
+is replaced: the drawing of the layers, made from the imports, and the tree of the package, a line per file.
 """
 
 from __future__ import annotations

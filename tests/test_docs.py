@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
-    r"(?:<!-- (?P<how>run|not run): (?P<name>[^>]*) -->\n)?```(?P<language>sh|python)\n(?P<code>.*?)```\n", re.S
+    r"(?:<!-- (?P<how>run|not run): (?P<name>[^>]*) -->\n)?```(?P<language>sh|python)\n(?P<code>.*?)```\n",
+    re.S,
 )
 # tables of results end in the commands that made them: hours of work
 GENERATED = re.compile(r"<!-- (results|properties): begin -->.*?<!-- \1: end -->", re.S)
@@ -81,7 +82,9 @@ def test_the_benchmark_writes_what_the_page_says(printed) -> None:
 
 
 def test_generated_pages_are_up_to_date() -> None:
-    done = subprocess.run([sys.executable, "docs/make.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "docs/make.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 

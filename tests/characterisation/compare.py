@@ -150,7 +150,9 @@ def _hits(before: list[Any], now: list[Any], at: str) -> Iterator[str]:
 def _places(before: dict[str, Any], now: dict[str, Any], at: str) -> Iterator[str]:
     """Each atom is predicted where it was. Which of several alike atoms a peak is given to is left to the
     last digit of a prediction, which the number of threads changes."""
-    first, second = ({tuple(sorted(peak["atoms"])): x for peak, x in _predicted(one)} for one in (before, now))
+    first, second = (
+        {tuple(sorted(peak["atoms"])): x for peak, x in _predicted(one)} for one in (before, now)
+    )
     for atoms, position in first.items():
         if atoms not in second or not same(position, second[atoms], 1e-3, 1e-3):
             yield f"{at}: atoms {atoms} were predicted at {position} and are at {second.get(atoms)}"
