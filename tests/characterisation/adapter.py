@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
+PLACES = {"acml-research": str(Path(__file__).parents[2] / "weights" / "acml-research" / "acml_research")}
+"""where models are that are packages of their own and need not be installed"""
+
+
 class Outcome(NamedTuple):
     """How a command ended and what it wrote."""
 
@@ -32,7 +36,7 @@ def run_command(arguments: Sequence[str], folder: Path) -> Outcome:
         contextlib.redirect_stderr(io.StringIO()) as err,
     ):
         try:
-            main(list(arguments))
+            main([PLACES.get(one, one) for one in arguments])
         except SystemExit as left:
             status = left.code if isinstance(left.code, int) else int(left.code is not None)
         except Exception:
@@ -55,7 +59,7 @@ def encode_records(model: str, modality: str, records: Sequence[Any]) -> np.ndar
     """Record side of one space: (n, d) float32."""
     from acml_search.encoders.model import load_model
 
-    return load_model(model).encode_records(modality, records)
+    return load_model(PLACES.get(model, model)).encode_records(modality, records)
 
 
 def predicted_shifts(model: str, modality: str, smiles: Sequence[str]) -> list[dict[str, np.ndarray]]:
@@ -64,6 +68,6 @@ def predicted_shifts(model: str, modality: str, smiles: Sequence[str]) -> list[d
     from acml_search.encoders.model import load_model
     from acml_search.encoders.predict import predicted_peaks
 
-    loaded = load_model(model)
+    loaded = load_model(PLACES.get(model, model))
     graphs = [loaded.featurise(parse(text)[0]) for text in smiles]
     return [one._asdict() for one in predicted_peaks(loaded, modality, graphs)]

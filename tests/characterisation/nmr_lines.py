@@ -87,6 +87,18 @@ PROTON_NOTES = [
     "-CH3",
     "Ar-H",
 ]
+SOLVENT_PEAKS = [
+    *(
+        "7.26",
+        "7.26 (s, CHCl3)",
+        "7.26 (CDCl3)",
+        "7.27 (s)",
+        "2.50 (DMSO)",
+        "2.50 (quint, J = 1.8 Hz)",
+        "3.33",
+    ),
+    *("3.33 (s, H2O)", "1.56 (s, H2O)", "4.79", "3.31 (CD3OD)", "2.05", "5.32 (CH2Cl2)", "0.00 (TMS)"),
+]
 BEFORE = [
     *("Yellow oil (85 %). ", "White solid; mp 128.5–129.3 °C; ", "Rf = 0.35 (hexane/EtOAc 4:1); ", "(3a): "),
     *(
@@ -204,7 +216,9 @@ def _carbon(rng: random.Random, dash: str, hertz: str, label: bool, notes: bool,
 
 
 def _proton(rng: random.Random, dash: str, hertz: str, label: bool, notes: bool, comma: bool) -> str:
-    value = rng.choice([7.26, 2.50, 3.33, 1.56]) if rng.random() < 0.05 else rng.uniform(-0.5, 13)
+    if rng.random() < 0.06:  # of the solvent, or of water in it
+        return rng.choice(SOLVENT_PEAKS)
+    value = rng.choice([7.26, 2.50, 3.33, 1.56]) if rng.random() < 0.03 else rng.uniform(-0.5, 13)
     decimals = rng.choice([2, 2, 2, 1, 3])
     couplings = [f"{rng.uniform(0.5, 18):.1f}" for _ in range(rng.choice([0, 0, 1, 1, 2, 3]))]
     multiplicity = rng.choice(MULTIPLICITIES[len(couplings)])

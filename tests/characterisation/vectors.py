@@ -11,7 +11,7 @@ import random
 
 import numpy as np
 from characterisation import inputs
-from characterisation.adapter import encode_records, predicted_shifts
+from characterisation.adapter import PLACES, encode_records, predicted_shifts
 
 import acml_search
 
@@ -66,7 +66,7 @@ def all_vectors() -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     smiles = molecules()
     for model, n in (("acml-base", len(smiles)), ("acml-research", 20)):
-        for space, vectors in acml_search.encode(smiles[:n], model=model).items():
+        for space, vectors in acml_search.encode(smiles[:n], model=PLACES.get(model, model)).items():
             assert vectors.dtype == np.float32
             found[f"{model} graph {space}"] = projected(vectors)
     for modality, items in records().items():
