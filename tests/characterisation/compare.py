@@ -21,6 +21,7 @@ RELATIVE = ABSOLUTE = 1e-4
 # differ from run to run or from machine to machine
 VOLATILE = {
     *(
+        "format_version",
         "format",  # of saved property models and indexes: newer ones may be written
         "seconds",
         "seconds_per_query",
