@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-
 PLACES = {"acml-research": str(Path(__file__).parents[2] / "weights" / "acml-research" / "acml_research")}
 """where models are that are packages of their own and need not be installed"""
 
