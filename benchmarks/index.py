@@ -1,0 +1,888 @@
+"""Vector indexes on the same vectors: how much of an exact search they find, how fast, in how much room.
+
+A plan (`benchmarks/index.toml` shows one) names the vectors and the engines:
+
+    [data]
+    kind = "embeddings"               # graph vectors of `base`, asked by the record vectors of `queries`
+    space = "c_nmr"
+    base = ["library.parquet"]
+    queries = "nmr.parquet"
+    where = "split = 'valid'"         # SQL: the rows that ask
+    calibrate = "split = 'train'"     # SQL: the rows that an engine which measures itself may ask
+    n_queries = 1000
+
+    [data]
+    kind = "synthetic"                # or clustered unit vectors: n, d, clusters, n_queries
+
+    [[engine]]
+    name = "ivf-pq"
+    kind = "faiss"                    # ours, faiss or usearch
+    [engine.build]                    # every combination is built once
+    factory = "IVF{lists},PQ64"       # {lists}: as many as `auto` takes for so many vectors
+    [engine.search]                   # and every combination of these is asked of each build
+    nprobe = [8, 32, 128]
+
+The two grids are separate because one build serves many searches, as in ann-benchmarks (Aumüller et al.,
+doi 10.1016/j.is.2019.02.006). Every build and every turn is a process of its own, so that memory and caches
+are one engine's alone; engines take turns, so that what the machine does meanwhile falls on all of them. A
+neighbour is right if its score, computed again here from the vectors, reaches that of the k-th exact one:
+scores that an engine claims are not looked at, and equally near vectors are equally right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from acml_search.cli.options import Model, Workers
+from acml_search.cli.output import columns, command_line
+from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidRecord
+from acml_search.core.io import atomic, digest_of, versions, write_json
+from acml_search.core.progress import progress
+from acml_search.core.typing import Float32s, Ints
+from acml_search.core.workers import cpu_count
+
+BLOCK = 65_536  # vectors added at once: 64 MB at 256 dimensions
+TYPICAL = 256  # queries that a calibration gets, as `build-index` gives them
+TOLERANCE = 1e-6
+SPARE = 32  # neighbours beyond k in single precision, so that its rounding cannot decide the last place
+WARM = 20  # single queries before the clock runs
+BATCH_SECONDS, BATCH_TIMES = 0.5, 20  # a batch is asked again until so much time has passed, or so often
+REFERENCES = ("flat", "auto")  # engines that all others are compared with: their first setting
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Embedded(_Table):
+    kind: Literal["embeddings"]
+    space: str
+    base: list[str]
+    queries: str
+    where: str = "TRUE"
+    calibrate: str | None = None
+    n_queries: PositiveInt
+
+
+class Synthetic(_Table):
+    kind: Literal["synthetic"]
+    n: PositiveInt
+    d: PositiveInt
+    clusters: PositiveInt
+    n_queries: PositiveInt
+
+
+class EngineTable(_Table):
+    name: str = Field(pattern=r"^[\w.-]+$")
+    kind: Literal["ours", "faiss", "usearch"]
+    build: dict[str, Any] = {}
+    search: dict[str, Any] = {}
+
+
+class Plan(_Table):
+    """root: folder of the paths, relative to the plan. k: recall is measured at each; k_timed: and speed at
+    this. single: queries asked one by one. threads: of a build and of a batch; a single query has one.
+    """
+
+    root: str = "."
+    seed: int = 0
+    k: list[PositiveInt] = [1, 10, 100]
+    k_timed: PositiveInt = 10
+    single: PositiveInt = 100
+    rounds: PositiveInt = 3
+    threads: PositiveInt = 2
+    limit_minutes: PositiveFloat = 30.0
+    data: Embedded | Synthetic = Field(discriminator="kind")
+    engine: list[EngineTable] = Field(min_length=1)
+
+
+def read_plan(path: Path) -> Plan:
+    """Raises ConfigError, naming the file and the key, for a plan that cannot be run."""
+    try:
+        plan = Plan.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{path}: the plan cannot be read ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: this is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{path}: {where}: {what}") from error
+    names = [build.name for build in builds(plan)]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{path}: two engines are called {max(names, key=names.count)!r}")
+    if plan.k_timed not in plan.k:
+        raise ConfigError(f"{path}: k_timed, {plan.k_timed}, is not one of k, {plan.k}")
+    for table in plan.engine:
+        engine = ENGINES[table.kind]
+        for grid, known in ((table.build, engine.BUILD), (table.search, engine.SEARCH)):
+            for key in sorted(set(grid) - set(known)):
+                raise ConfigError(
+                    f"{path}: engine {table.name!r}: unknown key {key!r}; known are {', '.join(known)}"
+                )
+    return plan
+
+
+class Build(_Table):
+    """One engine with one set of build arguments, and the settings its searches are asked with."""
+
+    name: str
+    kind: str
+    arguments: dict[str, Any]
+    searches: list[dict[str, Any]]
+
+
+def builds(plan: Plan) -> list[Build]:
+    """Every combination of each engine's build grid."""
+    found = []
+    for table in plan.engine:
+        several = sorted(key for key, values in table.build.items() if isinstance(values, list))
+        for arguments in _grid(table.build):
+            suffix = "".join(f"-{key}-{arguments[key]}" for key in several)
+            name = re.sub(r"[^\w.-]", "_", table.name + suffix)
+            found.append(Build(name=name, kind=table.kind, arguments=arguments, searches=_grid(table.search)))
+    return found
+
+
+def _grid(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    values = [one if isinstance(one, list) else [one] for one in grid.values()]
+    return [dict(zip(grid, chosen, strict=True)) for chosen in product(*values)]
+
+
+# Engines: nearest vectors by inner product of unit vectors. One object lives in one process.
+
+
+class Engine:
+    """BUILD and SEARCH: the keys that a plan may give. PACKAGE, DISTRIBUTION: what must be installed."""
+
+    BUILD: ClassVar[tuple[str, ...]] = ("factory",)
+    SEARCH: ClassVar[tuple[str, ...]] = ("nprobe",)
+    PACKAGE: ClassVar[str] = "faiss"
+    DISTRIBUTION: ClassVar[str] = "faiss-cpu"
+    index: Any = None
+
+    def prepare(self, base: Float32s, folder: Path) -> None:
+        """What other parts of the program have done before a build, and is not timed."""
+
+    def build(
+        self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
+    ) -> dict[str, Any]:
+        """Index `base` (n, d) and write it into `folder`; returns facts for the result.
+
+        `typical` (m, d): queries that are not measured, for an engine that calibrates itself.
+        """
+        raise NotImplementedError
+
+    def open(self, folder: Path) -> None:
+        """Make the index in `folder` ready to be searched."""
+        raise NotImplementedError
+
+    def set(self, search: Mapping[str, Any], threads: int) -> dict[str, Any]:
+        """Search like this from now on; returns the setting in numbers."""
+        raise NotImplementedError
+
+    def search(self, xq: Float32s, k: int) -> Ints:
+        """(nq, k) positions in `base`, best first, -1 where there are fewer."""
+        found: Ints = self.index.search(xq, k)[1]
+        return found
+
+
+class Ours(Engine):
+    """The index of `build-index`. nprobe "calibrated": as many lists as the build measured to be enough."""
+
+    def prepare(self, base: Float32s, folder: Path) -> None:
+        from acml_search.index.embeddings import embedding_table
+
+        for number, low in enumerate(range(0, len(base), BLOCK)):
+            vectors = base[low : low + BLOCK].astype(np.float16)
+            table = embedding_table(np.arange(low, low + len(vectors)), vectors)
+            pq.write_table(table, folder / f"part-{number:05d}.parquet", compression="none")
+
+    def build(
+        self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
+    ) -> dict[str, Any]:
+        import faiss
+
+        from acml_search.index.embeddings import Embeddings
+        from acml_search.index.vectors import VectorIndex
+
+        faiss.omp_set_num_threads(threads)
+        files = sorted(folder.glob("*.parquet"))
+        source, queries = Embeddings(files), typical if len(typical) else None
+        details = VectorIndex.build(folder / "ours", source, arguments.get("factory", "auto"), queries)
+        for file in files:
+            file.unlink()  # the shards of a build: not part of the index
+        return asdict(details)
+
+    def open(self, folder: Path) -> None:
+        from acml_search.index.vectors import VectorIndex
+
+        self.index = VectorIndex.open(folder / "ours")
+        self._calibrated = self.index.details
+
+    def set(self, search: Mapping[str, Any], threads: int) -> dict[str, Any]:
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+        wanted = search.get("nprobe", "calibrated")
+        if self._calibrated.nprobe is None:  # an exact scan
+            return {}
+        nprobe = self._calibrated.nprobe if wanted == "calibrated" else int(wanted)
+        self.index = self.index.searched(replace(self._calibrated, nprobe=nprobe))
+        return {"nprobe": nprobe}
+
+
+class PlainFaiss(Engine):
+    """FAISS as it comes: an index by its factory string, in memory."""
+
+    BUILD = ("factory", "efConstruction")
+    SEARCH = ("nprobe", "efSearch", "k_factor")
+
+    def build(
+        self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
+    ) -> dict[str, Any]:
+        import faiss
+
+        from acml_search.index import factory as factories
+
+        n, d = base.shape
+        faiss.omp_set_num_threads(threads)
+        factory = arguments.get("factory", "Flat").replace("{lists}", str(factories.lists_for(n)))
+        index = factories.make(factory, d)
+        if "efConstruction" in arguments:
+            index.hnsw.efConstruction = arguments["efConstruction"]
+        if not index.is_trained:
+            size = factories.training_size(index, n)
+            chosen = np.sort(np.random.default_rng(7).choice(n, size, replace=False))
+            factories.train(index, factory, np.ascontiguousarray(base[chosen]))
+        for block in _blocks(base):
+            index.add(block)
+        faiss.write_index(index, str(folder / "index.faiss"))
+        return {"factory": factory}
+
+    def open(self, folder: Path) -> None:
+        import faiss
+
+        self.index = faiss.read_index(str(folder / "index.faiss"))
+
+    def set(self, search: Mapping[str, Any], threads: int) -> dict[str, Any]:
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+        owners = {
+            "nprobe": faiss.try_extract_index_ivf(self.index),
+            "efSearch": getattr(self.index, "hnsw", None),
+            "k_factor": self.index if isinstance(self.index, faiss.IndexRefine) else None,
+        }
+        for name, value in search.items():
+            if owners[name] is None:
+                raise ConfigError(f"{type(self.index).__name__} has no setting {name}")
+            setattr(owners[name], name, value)
+        return dict(search)
+
+
+class Usearch(Engine):
+    """usearch's HNSW (https://github.com/unum-cloud/usearch); arguments are its own."""
+
+    BUILD = ("metric", "dtype", "connectivity", "expansion_add")
+    SEARCH = ("expansion_search",)
+    PACKAGE = DISTRIBUTION = "usearch"
+
+    def build(
+        self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
+    ) -> dict[str, Any]:
+        from usearch.index import Index
+
+        index = Index(ndim=base.shape[1], **arguments)
+        for number, block in enumerate(_blocks(base)):
+            keys = np.arange(number * BLOCK, number * BLOCK + len(block))
+            index.add(keys, block, threads=threads)
+        index.save(str(folder / "index.usearch"))
+        return {"connectivity": index.connectivity, "expansion_add": index.expansion_add}
+
+    def open(self, folder: Path) -> None:
+        from usearch.index import Index
+
+        self.index = Index.restore(str(folder / "index.usearch"))
+
+    def set(self, search: Mapping[str, Any], threads: int) -> dict[str, Any]:
+        self._threads = threads
+        if "expansion_search" in search:
+            self.index.expansion_search = search["expansion_search"]
+        return {"expansion_search": self.index.expansion_search}
+
+    def search(self, xq: Float32s, k: int) -> Ints:
+        found = self.index.search(xq, k, threads=self._threads)
+        keys = np.full((len(xq), k), -1, np.int64)
+        rows = np.asarray(found.keys, np.int64).reshape(len(xq), -1)  # one query: a list without padding
+        counts = np.asarray(getattr(found, "counts", [rows.shape[1]])).reshape(-1)
+        for row, (own, count) in enumerate(zip(rows, counts, strict=True)):
+            keys[row, :count] = own[:count]
+        return keys
+
+
+ENGINES: dict[str, type[Engine]] = {"ours": Ours, "faiss": PlainFaiss, "usearch": Usearch}
+
+
+def _blocks(base: Float32s) -> Iterator[Float32s]:
+    for low in range(0, len(base), BLOCK):
+        yield np.ascontiguousarray(base[low : low + BLOCK])
+
+
+# One step of one engine, in a process of its own: `python -m benchmarks.index JOB.json`.
+
+
+def run_step(job: dict[str, Any]) -> dict[str, Any]:
+    """What a build or a turn of one engine measured."""
+    from threadpoolctl import threadpool_limits
+
+    engine, folder, data = ENGINES[job["kind"]](), Path(job["folder"]), Path(job["data"])
+    base, queries = np.load(data / "base.npy", mmap_mode="r"), np.load(data / "queries.npy")
+    if job["step"] == "prepare":
+        engine.prepare(base, folder)
+        return {}
+    if job["step"] == "build":
+        with threadpool_limits(job["threads"]):
+            began = time.perf_counter()
+            typical = np.load(data / "typical.npy")
+            facts = engine.build(base, typical, folder, job["arguments"], job["threads"])
+            seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {
+            "build_seconds": seconds,
+            "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+            "build_peak_mb": peak / (1 << 20 if sys.platform == "darwin" else 1 << 10),
+            "version": f"{engine.DISTRIBUTION} {version(engine.DISTRIBUTION)}",
+            "built": facts,
+        }
+    importlib.import_module(engine.PACKAGE)  # its code is no part of an index's memory
+    before = _resident_mb()
+    began = time.perf_counter()
+    engine.open(folder)
+    opened = time.perf_counter() - began
+    settings: list[dict[str, Any]] = []
+    answers: dict[str, Any] = {}
+    for search in job["searches"]:
+        setting = engine.set(search, job["threads"])
+        if setting in [one["set"] for one in settings]:
+            continue  # a word and a number may mean the same
+        with threadpool_limits(job["threads"]):
+            for k in job["k"] if job["answers"] else ():
+                answers[f"{len(settings)}.{k}"] = engine.search(queries, k)
+        settings.append({"search": search, "set": setting, **_timed(engine, queries, search, job)})
+    after = _resident_mb()
+    if job["answers"]:
+        np.savez(job["answers"], **answers)
+    grown = [a - b if a is not None and b is not None else None for a, b in zip(after, before, strict=True)]
+    return {
+        "open_seconds": opened,
+        "memory_mb": grown[0],
+        "memory_own_mb": grown[1],
+        "settings": settings,
+    }
+
+
+def _timed(engine: Engine, queries: Float32s, search: Any, job: Any) -> dict[str, Any]:
+    from threadpoolctl import threadpool_limits
+
+    k = job["k_timed"]
+    with threadpool_limits(job["threads"]):
+        engine.search(queries, k)  # what is mapped is in memory from here on, as in a running server
+        times, began = 0, time.perf_counter()
+        while times == 0 or (times < BATCH_TIMES and time.perf_counter() - began < BATCH_SECONDS):
+            engine.search(queries, k)
+            times += 1
+        rate = times * len(queries) / (time.perf_counter() - began)
+    milliseconds = []
+    with threadpool_limits(1):
+        engine.set(search, 1)
+        for query in queries[-WARM:]:
+            engine.search(query[None], k)
+        for query in queries[: job["single"]]:
+            began = time.perf_counter()
+            engine.search(query[None], k)
+            milliseconds.append(1000 * (time.perf_counter() - began))
+    return {"milliseconds": milliseconds, "queries_per_second_batched": rate}
+
+
+def _resident_mb() -> tuple[float | None, float | None]:
+    """Resident memory of this process in MB: all of it, and what is no mapped file (Linux only)."""
+    path = Path("/proc/self/status")
+    if not path.exists():
+        return None, None
+    lines = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines())
+    return int(lines["VmRSS"].split()[0]) / 1024, int(lines["RssAnon"].split()[0]) / 1024
+
+
+class Contestant:
+    """One build of one engine: its steps are files in `folder`, so that an interrupted run goes on."""
+
+    def __init__(self, plan: Plan, build: Build, data: Path) -> None:
+        asked = plan.model_dump(include={"k", "k_timed", "single", "threads"})
+        key = digest_of([build.model_dump(), asked])[:16]
+        self.plan, self.build, self.data, self.folder = plan, build, data, data / f"{build.name}-{key}"
+        self.index, self.answers = self.folder / "index", self.folder / "answers.npz"
+        engine = ENGINES[build.kind]
+        missing = find_spec(engine.PACKAGE) is None
+        install = f"{engine.PACKAGE} is not installed: pip install {engine.DISTRIBUTION}"
+        self.why_not = install if missing else None
+
+    def make(self) -> None:
+        if not (self.folder / "build.json").exists():
+            shutil.rmtree(self.index, ignore_errors=True)
+            self.index.mkdir(parents=True)
+            self._step("prepare")  # in another process: its memory is not the build's
+            self._step("build", arguments=self.build.arguments)
+
+    def turn(self, number: int) -> None:
+        answers = None if number else str(self.answers)
+        self._step("turn", f"turn-{number}", searches=self.build.searches, answers=answers)
+
+    def read(self, step: str) -> dict[str, Any]:
+        return dict(json.loads((self.folder / f"{step}.json").read_text(encoding="utf-8")))
+
+    def _step(self, step: str, name: str | None = None, **job: Any) -> None:
+        result = self.folder / f"{name or step}.json"
+        if self.why_not or result.exists():
+            return
+        plan = self.plan.model_dump(include={"k", "k_timed", "single", "threads"})
+        about = {"step": step, "kind": self.build.kind, "data": str(self.data), "folder": str(self.index)}
+        write_json({**plan, **about, **job, "result": str(result)}, self.folder / "job.json")
+        threads = str(self.plan.threads)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.index", str(self.folder / "job.json")],
+                env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=60 * self.plan.limit_minutes,
+            )
+        except subprocess.TimeoutExpired:
+            self.why_not = f"the {step} took longer than {self.plan.limit_minutes:g} minutes (limit_minutes)"
+            return
+        if done.returncode < 0:
+            self.why_not = f"the {step} was ended by signal {-done.returncode}, as for want of memory"
+        elif done.returncode:
+            self.why_not = f"the {step} failed: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}"
+
+
+# Vectors.
+
+
+def clustered(n: int, d: int, clusters: int, seed: int, part: int = 0) -> Float32s:
+    """(n, d) unit vectors around `clusters` random centres, the same for any `part` of one seed.
+
+    The noise is as long as the way to the centre, spread over a quarter of the dimensions in each cluster, so
+    that neighbours differ in score as embeddings do, and a few dimensions tell them apart.
+    """
+    rng = np.random.default_rng([seed, 0])
+    centres = rng.standard_normal((clusters, d)).astype(np.float32)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    inner = max(1, d // 4)
+    ways = rng.standard_normal((clusters, inner, d)).astype(np.float32) / np.sqrt(inner * d)
+    rng = np.random.default_rng([seed, 1 + part])
+    cluster_of, noise = rng.integers(clusters, size=n), rng.standard_normal((n, inner)).astype(np.float32)
+    out = np.empty((n, d), np.float32)
+    for cluster in range(clusters):
+        here = np.flatnonzero(cluster_of == cluster)
+        out[here] = centres[cluster] + noise[here] @ ways[cluster]
+    return out / np.linalg.norm(out, axis=1, keepdims=True)
+
+
+def make_vectors(
+    plan: Plan, root: Path, folder: Path, n: int | None, model: str, workers: int | None
+) -> dict[str, Any]:
+    """Write base.npy (n, d), queries.npy and typical.npy into `folder` unless they are there; their facts."""
+    about = folder / "data.json"
+    if not about.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        data = plan.data
+        if isinstance(data, Synthetic):
+            sizes = {"base": n or data.n, "queries": data.n_queries, "typical": TYPICAL}
+            for part, (name, size) in enumerate(sizes.items()):
+                np.save(folder / f"{name}.npy", clustered(size, data.d, data.clusters, plan.seed, part))
+            facts: dict[str, Any] = {"n": sizes["base"], "d": data.d, "space": None}
+        else:
+            facts = {
+                **_embed_base(data, root, folder, n, model, workers),
+                **_embed_queries(data, root, folder, model, plan.seed),
+            }
+        write_json(facts, about)  # last: the folder is complete
+    return dict(json.loads(about.read_text(encoding="utf-8")))
+
+
+def _embed_base(
+    data: Embedded, root: Path, folder: Path, n: int | None, model: str, workers: int | None
+) -> dict[str, Any]:
+    """Graph vectors of the distinct molecules of `base`, or of its first `n` rows."""
+    from acml_search.index.build import embed_library
+    from acml_search.index.embeddings import Embeddings
+
+    files = [root / name for name in data.base]
+    report = embed_library(files, folder / "embeddings", model=model, workers=workers, limit=n)
+    if data.space not in report.manifest.spaces:
+        raise ConfigError(f"the model {model} has no space {data.space!r}")
+    parts = sorted((folder / "embeddings" / "embeddings" / data.space / "graph").glob("*.parquet"))
+    source = Embeddings(parts)
+    out = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (len(source), source.d))
+    start = 0
+    for block in source.blocks():
+        vectors = block.astype(np.float32)
+        out[start : start + len(block)] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        start += len(block)
+    digest = report.manifest.model["digest"]
+    return {"n": len(source), "d": source.d, "space": data.space, "model": model, "model_digest": digest}
+
+
+def _embed_queries(data: Embedded, root: Path, folder: Path, model: str, seed: int) -> dict[str, Any]:
+    """Vectors of a seeded choice of records; those that cannot be read are counted and left out."""
+    import duckdb
+
+    from acml_search import modalities
+    from acml_search.encoders.checkpoint import load_model
+
+    kind, loaded, facts = modalities.get(data.space), load_model(model), {}
+    wanted = {"queries": (data.where, data.n_queries), "typical": (data.calibrate, TYPICAL)}
+    for name, (where, size) in wanted.items():
+        rows: list[dict[str, Any]] = []
+        if where is not None:
+            with duckdb.connect() as db:
+                query = f"SELECT * FROM read_parquet(?) WHERE smiles IS NOT NULL AND ({where})"
+                rows = db.sql(query, params=[str(root / data.queries)]).to_arrow_table().to_pylist()
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:size])
+        items, failed = [], 0
+        for row in (rows[i] for i in chosen):
+            try:
+                record = {key: value for key, value in row.items() if value is not None}
+                items.append(kind.read(kind.derive(row["smiles"]) if kind.derived else record))
+            except InvalidRecord:
+                failed += 1
+        if name == "queries" and not items:
+            raise ConfigError(f"{data.queries}: no record can be read as {data.space}")
+        empty = np.empty((0, loaded.card.spaces[data.space].d), np.float32)
+        vectors = loaded.encode_items(data.space, items) if items else empty
+        np.save(folder / f"{name}.npy", vectors.astype(np.float32))
+        facts |= {f"n_{name}": len(items), f"n_{name}_failed": failed}
+    return facts
+
+
+# Judging.
+
+
+def exact_scores(base: Float32s, queries: Float32s, k: int) -> np.ndarray:
+    """(nq, k) float64: the best inner products of all of `base` for each query, best first."""
+    import faiss
+    from faiss.contrib.exhaustive_search import knn_ground_truth
+
+    wanted = min(k + SPARE, len(base))
+    _, at = knn_ground_truth(queries, _blocks(base), wanted, faiss.METRIC_INNER_PRODUCT, ngpu=0)
+    return np.array(
+        [np.sort(_scores(base, query, own))[::-1][:k] for query, own in zip(queries, at, strict=True)]
+    )
+
+
+def right(base: Float32s, queries: Float32s, truth: np.ndarray, found: Ints, k: int) -> Ints:
+    """(nq,) how many of each query's `found` (nq, k) score as well as its true k-th; each counts once.
+
+    Raises ConfigError for a position that no vector has: such an engine is broken.
+    """
+    if found.max(initial=-1) >= len(base):
+        raise ConfigError(f"an engine answered {found.max()}, of {len(base):,} vectors")
+    k = min(k, truth.shape[1])
+    out = np.zeros(len(queries), np.int64)
+    for row, (at, query) in enumerate(zip(found, queries, strict=True)):
+        scores = _scores(base, query, np.unique(at[at >= 0]))
+        out[row] = min(k, int(np.sum(scores >= truth[row, k - 1] - TOLERANCE)))
+    return out
+
+
+def _scores(base: Float32s, query: Float32s, at: Ints) -> np.ndarray:
+    return np.asarray(base[at].astype(np.float64) @ query.astype(np.float64))
+
+
+def _interval(shares: np.ndarray, seed: int) -> list[float]:
+    """95 % bootstrap interval of the mean over queries."""
+    rng = np.random.default_rng(seed)
+    means = [shares[rng.integers(len(shares), size=len(shares))].mean() for _ in range(1_000)]
+    return [float(bound) for bound in np.percentile(means, [2.5, 97.5])]
+
+
+def measure(
+    path: Path,
+    out: Path,
+    *,
+    base: list[Path] | None = None,
+    n: int | None = None,
+    rounds: int | None = None,
+    only: list[str] | None = None,
+    model: str = "acml-base",
+    workers: int | None = None,
+    restart: bool = False,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Run the plan at `path`, write OUT.json with its records per query beside it, and return it.
+
+    An engine that cannot run, or fails, has a row that says why. Raises ConfigError for a wrong plan and
+    AcmlSearchError where every engine failed.
+    """
+    began = time.perf_counter()
+    plan, root = read_plan(path), path.parent
+    root = root / plan.root
+    if base:
+        if isinstance(plan.data, Synthetic):
+            raise ConfigError(f"{path}: its vectors are no molecules'; leave --base out")
+        names = [os.path.relpath(file, root) for file in base]
+        plan = plan.model_copy(update={"data": plan.data.model_copy(update={"base": names})})
+    chosen = [build for build in builds(plan) if not only or build.name in only]
+    unknown = sorted(set(only or ()) - {build.name for build in chosen})
+    if unknown:
+        there = ", ".join(build.name for build in builds(plan))
+        raise ConfigError(f"{path}: there is no engine {unknown[0]!r}; there are {there}")
+    rounds = rounds or plan.rounds
+    folder = out.with_name(f"{out.stem}.engines")
+    if restart:
+        shutil.rmtree(folder, ignore_errors=True)
+    recipe = json.dumps([plan.data.model_dump(), n, plan.seed, model], sort_keys=True)
+    data = folder / hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    facts = make_vectors(plan, root, data, n, model, workers)
+    contestants = [Contestant(plan, build, data) for build in chosen]
+    with progress(total=len(contestants) * (1 + rounds), desc="engines", unit="step") as bar:
+        for one in contestants:
+            one.make()
+            bar.update(1)
+        for number in range(rounds):
+            for one in contestants if number % 2 == 0 else contestants[::-1]:  # there and back
+                one.turn(number)
+                bar.update(1)
+    for one in contestants:
+        shutil.rmtree(one.index, ignore_errors=True)
+    if all(one.why_not for one in contestants):
+        first = contestants[0]
+        raise AcmlSearchError(f"no engine could be measured; {first.build.name}: {first.why_not}")
+    vectors, queries = np.load(data / "base.npy", mmap_mode="r"), np.load(data / "queries.npy")
+    truth = exact_scores(vectors, queries, min(max(plan.k), len(vectors)))
+    rows, records = _rows(contestants, rounds, vectors, queries, truth)
+    per_query = out.with_suffix(".queries.parquet")
+    with atomic(per_query) as temporary:
+        pq.write_table(pa.concat_tables(records), temporary, compression="zstd")
+    result = {
+        "kind": "index",
+        **facts,
+        "vectors": plan.data.kind,
+        "n_queries": len(queries),
+        "k": plan.k_timed,
+        "ks": plan.k,
+        "rounds": rounds,
+        "single_queries": min(plan.single, len(queries)),
+        "threads": {"single": 1, "batched": plan.threads, "build": plan.threads},
+        "tie_rule": "an answer is right if its score, computed again, reaches the k-th exact one within "
+        "tie_tolerance",
+        "tie_tolerance": TOLERANCE,
+        "ratios": "queries per second in a batch, and p50 of one query, times faster than "
+        f"{' and '.join(REFERENCES)} in the same round; median, lowest and highest round",
+        "engines": rows,
+        "plan": str(path),
+        "data": plan.data.model_dump(),
+        "seed": plan.seed,
+        "per_query": per_query.name,
+        "command": command,
+        "seconds": time.perf_counter() - began,
+        "versions": {**versions("acml-search", "faiss-cpu", "numpy"), "cores": str(cpu_count())},
+    }
+    write_json(result, out)
+    return result
+
+
+def _rows(
+    contestants: list[Contestant], rounds: int, base: Float32s, queries: Float32s, truth: np.ndarray
+) -> tuple[list[dict[str, Any]], list[pa.Table]]:
+    """One row an engine and setting (failed ones with `why_not`), and tables of their records per query."""
+    turns = {
+        one.build.name: [one.read(f"turn-{number}") for number in range(rounds)]
+        for one in contestants
+        if not one.why_not
+    }
+    rows: list[dict[str, Any]] = []
+    records: list[pa.Table] = []
+    for one in contestants:
+        build, plan = one.build, one.plan
+        about = {"name": build.name, "engine": build.kind, "arguments": build.arguments}
+        if one.why_not:
+            rows.append({**about, "params": build.arguments, "why_not": one.why_not})
+            continue
+        built, own = one.read("build"), turns[build.name]
+        factory = built["built"].get("factory")
+        with np.load(one.answers) as answers:
+            for number, setting in enumerate(own[0]["settings"]):
+                hits = {k: right(base, queries, truth, answers[f"{number}.{k}"], k) for k in plan.k}
+                shares = {k: found / min(k, truth.shape[1]) for k, found in hits.items()}
+                recall = {str(k): float(share.mean()) for k, share in shares.items()}
+                spread = {str(k): _interval(share, plan.seed) for k, share in shares.items()}
+                timed = [turn["settings"][number] for turn in own]
+                records.append(_records(build.name, setting["set"], hits, timed))
+                rows.append(
+                    {
+                        **about,
+                        "params": {
+                            **build.arguments,
+                            **({"factory": factory} if factory else {}),
+                            **setting["set"],
+                        },
+                        "search": setting["search"],
+                        "recall_at_k": recall[str(plan.k_timed)],
+                        "ci95": spread[str(plan.k_timed)],
+                        "recall": recall,
+                        "recall_ci95": spread,
+                        **_spread("p50_ms", [float(np.percentile(t["milliseconds"], 50)) for t in timed]),
+                        **_spread("p95_ms", [float(np.percentile(t["milliseconds"], 95)) for t in timed]),
+                        **_spread("queries_per_second_batched", [_rate(t) for t in timed]),
+                        "build_seconds": built["build_seconds"],
+                        "build_peak_mb": built["build_peak_mb"],
+                        "bytes_per_vector": built["bytes"] / len(base),
+                        **{
+                            name: None if own[0][name] is None else median(turn[name] for turn in own)
+                            for name in ("open_seconds", "memory_mb", "memory_own_mb")
+                        },
+                        **{
+                            f"{prefix}ratio_to_{name}": _ratio(turns.get(name), timed, quickness)
+                            for name in REFERENCES
+                            for prefix, quickness in (("", _rate), ("latency_", _quickness))
+                        },
+                        "version": built["version"],
+                        "built": built["built"],
+                    }
+                )
+    return rows, records
+
+
+def _rate(timed: dict[str, Any]) -> float:
+    return float(timed["queries_per_second_batched"])
+
+
+def _quickness(timed: dict[str, Any]) -> float:
+    return 1 / float(np.median(timed["milliseconds"]))
+
+
+def _spread(name: str, values: list[float]) -> dict[str, Any]:
+    return {name: median(values), f"{name}_range": [min(values), max(values)]}
+
+
+def _ratio(reference: list[dict[str, Any]] | None, timed: Any, quickness: Any) -> dict[str, float] | None:
+    """Times better than the reference's first setting, round by round; None where it was not measured."""
+    if reference is None:
+        return None
+    pairs = zip(timed, reference, strict=True)
+    ratios = [quickness(own) / quickness(turn["settings"][0]) for own, turn in pairs]
+    return {"median": median(ratios), "low": min(ratios), "high": max(ratios)}
+
+
+def _records(name: str, setting: dict[str, Any], hits: dict[int, Ints], timed: Any) -> pa.Table:
+    """A row for each query: how many of its neighbours were found at each k, and its times, if any."""
+    n, single = len(next(iter(hits.values()))), len(timed[0]["milliseconds"])
+    return pa.table(
+        {
+            "engine": [name] * n,
+            "setting": [", ".join(f"{key} {value}" for key, value in setting.items())] * n,
+            "query": pa.array(range(n), pa.int32()),
+            **{f"right_{k}": pa.array(found, pa.int16()) for k, found in hits.items()},
+            "milliseconds": pa.array(
+                [[t["milliseconds"][row] for t in timed] if row < single else None for row in range(n)],
+                pa.list_(pa.float32()),
+            ),
+        }
+    )
+
+
+def index(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Vectors and engines.", readable=False)],
+    out: Annotated[Path, typer.Option(help="JSON file to write.", readable=False)],
+    base: Annotated[
+        list[Path] | None,
+        typer.Option(help="Molecules to index instead of the plan's; may be repeated.", readable=False),
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Index only so many of the first rows.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Turns of every engine. Default: the plan's.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="ENGINE", help="Only this engine; may be repeated.")
+    ] = None,
+    model: Model = "acml-base",
+    workers: Workers = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Measure anew what an earlier run left in `OUT.engines`.")
+    ] = False,
+) -> None:
+    """How much of an exact search do indexes find, how fast, in how much room? FAISS and usearch are peers.
+
+    Interrupted, the same command goes on where it stopped.
+
+    \b
+    python -m benchmarks index benchmarks/index.toml --out benchmarks/results/index.json
+    """
+    options: dict[str, Any] = {"base": base, "n": n, "rounds": rounds, "only": only, "model": model}
+    result = measure(plan, out, **options, workers=workers, restart=restart, command=command_line())
+    typer.echo(
+        f"{result['n']:,} vectors of {result['d']} dimensions, {result['n_queries']:,} queries, "
+        f"{result['rounds']} rounds; threads: 1 for one query, {result['threads']['batched']} for a batch"
+    )
+    head = ("engine", "how", f"recall@{result['k']}", "p50 ms", "p95 ms", "q/s batched", "x flat", "x auto")
+    cells: list[tuple[object, ...]] = [(*head, "build s", "B/vector", "MB")]
+    for one in result["engines"]:
+        if "why_not" in one:
+            cells.append((one["name"], one["why_not"], *[""] * 9))
+            continue
+        ratios = [_shown(one[f"ratio_to_{name}"]) for name in REFERENCES]
+        cells.append(
+            (
+                one["name"],
+                ", ".join(f"{key} {value}" for key, value in one["params"].items()),
+                f"{one['recall_at_k']:.4f}",
+                f"{one['p50_ms']:.2f}",
+                f"{one['p95_ms']:.2f}",
+                round(one["queries_per_second_batched"]),
+                *(
+                    "" if r is None else f"{r['median']:.2f} ({r['low']:.2f} to {r['high']:.2f})"
+                    for r in ratios
+                ),
+                f"{one['build_seconds']:.1f}",
+                f"{one['bytes_per_vector']:.0f}",
+                "" if one["memory_mb"] is None else round(one["memory_mb"]),
+            )
+        )
+    typer.echo(columns(cells))
+
+
+def _shown(ratio: dict[str, float] | None) -> str:
+    return "" if ratio is None else "{median:.2f} ({low:.2f} to {high:.2f})".format(**ratio)
+
+
+if __name__ == "__main__":
+    this_job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    write_json(run_step(this_job), Path(this_job["result"]))

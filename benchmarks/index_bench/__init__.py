@@ -1,1 +1,0 @@
-"""`bench index`: how well, how fast and in how much room engines find the nearest of many vectors."""
