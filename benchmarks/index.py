@@ -580,7 +580,7 @@ def _embed_queries(data: Embedded, root: Path, folder: Path, model: str, seed: i
         for row in (rows[i] for i in chosen):
             try:
                 record = {key: value for key, value in row.items() if value is not None}
-                items.append(kind.read(kind.derive(row["smiles"]) if kind.derived else record))
+                items.append(kind.read(kind.derive(row["smiles"]) if kind.from_structure else record))
             except InvalidRecord:
                 failed += 1
         if name == "queries" and not items:

@@ -190,7 +190,7 @@ def _sides(card: ModelCard, modalities: Sequence[str]) -> list[Side]:
     if isinstance(modalities, str):
         raise ConfigError(f"modalities is a list of names; write [{modalities!r}]")
     for name in modalities:
-        if not known_modalities.get(name).derived:
+        if not known_modalities.get(name).from_structure:
             raise ConfigError(
                 f"records of {name} cannot be made from structures; leave it out of --modalities"
             )

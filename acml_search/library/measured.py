@@ -51,7 +51,7 @@ def check_measured(names: Sequence[str]) -> None:
     if isinstance(names, str):
         raise ConfigError(f"records is a list of names; write [{names!r}]")
     for name in names:
-        if modalities.get(name).derived:
+        if modalities.get(name).from_structure:
             raise ConfigError(
                 f"records of {name} are made from structures, not read from files; "
                 "name it in --modalities, not in --records"
@@ -69,7 +69,7 @@ def modality_of(path: Path, columns: Collection[str], named: Sequence[str]) -> s
     fitting = [
         name
         for name in modalities.names()
-        if (kind := modalities.get(name)).columns and not kind.derived and set(kind.columns) <= set(columns)
+        if (kind := modalities.get(name)).columns and not kind.from_structure and set(kind.columns) <= set(columns)
     ]
     wanted = [name for name in fitting if name in named]
     if len(wanted) == 1 or not fitting:
