@@ -16,7 +16,7 @@ from acml_search.index.factory import make, resolve
 from acml_search.index.job import BuildJob, BuildReport
 from acml_search.index.merge import ExistingIndex
 from acml_search.index.shards import Side
-from acml_search.library.read import Library, default_library, open_library
+from acml_search.library.stream import Library, default_library, open_library
 
 SHARD_SIZE = 10_000
 VECTORS = 1

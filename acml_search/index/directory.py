@@ -78,7 +78,7 @@ class IndexDirectory:
 
     def records(self, modality: str) -> Catalog:
         """The measured records of a modality, one row each under its own `key`, with the columns of
-        `library.store.RECORDS` and the library's. Raises ConfigError when there are none.
+        `library.tables.records_schema` and the library's. Raises ConfigError when there are none.
         """
         if not self.is_measured(modality):
             raise ConfigError(f"the index {self.path} holds no measured records of {modality!r}")

@@ -32,8 +32,8 @@ from acml_search.index.merge import ExistingIndex, Merge
 from acml_search.index.replace import existing_at, locked, replace_index
 from acml_search.index.shards import ShardJob, Side, embed_all
 from acml_search.index.vectors import VectorIndex
-from acml_search.library.lines import CUT_OFF
-from acml_search.library.read import Library
+from acml_search.library.stream import Library
+from acml_search.library.text import CUT_OFF
 
 COUNTS = ("rows", "molecules", "rejected", "duplicates", "no_record")
 

@@ -30,7 +30,7 @@ from acml_search.index.embeddings import Embeddings, count_rows, embedding_table
 from acml_search.index.manifest import Manifest
 from acml_search.index.shards import NO_RECORD, Side, read_marker, records_file, vectors_file
 from acml_search.index.vectors import VectorIndex
-from acml_search.library.store import MOLECULES, RECORD_ROW_GROUP, RECORDS, REJECTS, write_parquet
+from acml_search.library.tables import MOLECULES, RECORD_ROW_GROUP, REJECTS, records_schema, write_parquet
 
 DUPLICATES: pa.Schema = pa.schema(
     [  # type: ignore[arg-type]
@@ -199,7 +199,7 @@ class Merge:
         order = np.argsort(rows, kind="stable")
         rows, keys = rows[order], duplicates.column("key").to_numpy()[order]
         own = [self._schema.field(i) for i in range(len(MOLECULES), len(self._schema))]
-        schema = pa.schema([*RECORDS, *own])
+        schema = pa.schema([*records_schema(name), *own])
         files = self._existing.files(f"records/{name}") if self._existing else []
         for file in files:
             self._conform(file, f"records/{name}/{file.name}", schema, RECORD_ROW_GROUP)

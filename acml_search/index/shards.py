@@ -25,9 +25,10 @@ from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Float16s, Ints
 from acml_search.core.workers import WorkerDied, Workers
 from acml_search.index.embeddings import embedding_table
-from acml_search.library.prepare import MAX_INPUT, Accepted, Rejected, prepare
-from acml_search.library.read import Library, Row
-from acml_search.library.store import (
+from acml_search.library.source import Row
+from acml_search.library.standardise import MAX_INPUT, Accepted, Rejected, prepare
+from acml_search.library.stream import Library
+from acml_search.library.tables import (
     RECORD_ROW_GROUP,
     molecules_table,
     records_table,
@@ -160,7 +161,7 @@ def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) 
     place = np.cumsum(finite) - 1  # of a readable molecule among the accepted
     for name, (at, vectors) in record_vectors.items():
         measured = [accepted[i] for i in place[at[finite[at]]]]
-        records[name] = records_table(measured, job.metadata_types)
+        records[name] = records_table(name, measured, job.metadata_types)
         record_keys = np.array([item.row for item in measured], np.int64)
         embeddings[name, "records"] = (record_keys, vectors[finite[at]])
     return ShardResult(

@@ -202,15 +202,9 @@ class _Verification:
 
 def _records_again(files: list[Path], modality: str, sample: int, model: Model) -> tuple[Ints, Float32s]:
     """Keys and vectors, made again, of records spread over the tables `files`."""
-    kind = modalities.get(modality)
-    records: list[dict[str, Any]] = []
-    keys = []
-    for row in _spread(files, sample).to_pylist():
-        known = {name: row[name] for name in kind.optional if row.get(name) is not None}
-        values = (row["record_positions"], row["record_intensities"])
-        records.append({**dict(zip(kind.columns, values, strict=False)), **known})
-        keys.append(row["key"])
-    return np.array(keys, np.int64), model.encode_records(modality, records)
+    rows = _spread(files, sample).to_pylist()
+    records = [modalities.get(modality).restored(row) for row in rows]
+    return np.array([row["key"] for row in rows], np.int64), model.encode_records(modality, records)
 
 
 def _spread(files: list[Path], sample: int, columns: list[str] | None = None) -> Any:

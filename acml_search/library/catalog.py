@@ -25,7 +25,7 @@ OPEN_FILES = 256  # per thread
 
 
 class Catalog:
-    """`molecule_parts`: Parquet files as `library.store` writes them; together in ascending order of `key`.
+    """`molecule_parts`: Parquet files as `library.tables` writes them; together in ascending order of `key`.
 
     May be used from several threads. Raises `IndexCorrupt` for a part that is missing or damaged.
     """

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from acml_search.core.errors import FilterError, IndexCorrupt
 from acml_search.library.catalog import Catalog
-from acml_search.library.store import MOLECULES, write_parquet
+from acml_search.library.tables import MOLECULES, write_parquet
 
 N = 3_000
 

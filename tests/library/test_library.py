@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acml_search.core.errors import ConfigError, LibraryError
-from acml_search.library.lines import MAX_LINE
-from acml_search.library.prepare import MAX_INPUT, prepare
-from acml_search.library.read import Library, Row, default_library, open_library
+from acml_search.library.source import Row
+from acml_search.library.standardise import MAX_INPUT, prepare
+from acml_search.library.stream import Library, default_library, open_library
+from acml_search.library.text import MAX_LINE
 
 
 def all_rows(library: Library) -> list[Row]:

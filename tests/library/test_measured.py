@@ -15,8 +15,9 @@ from spectra_files import SPECTRA, msp
 
 from acml_search import modalities
 from acml_search.core.errors import ConfigError, InvalidRecord, LibraryError, UnknownModality
-from acml_search.library.measured import MOST_PEAKS, Observed, modality_of, structure_of
-from acml_search.library.read import Library, Row, open_library
+from acml_search.library.observed import MAX_PEAKS, Observed, modality_of, structure_of
+from acml_search.library.source import Row
+from acml_search.library.stream import Library, open_library
 
 MASSES = ["smiles", "mzs", "intensities"]
 
@@ -189,8 +190,8 @@ def test_of_many_peaks_the_strongest_are_taken() -> None:
     }
     small = Observed.of("lc_ms", record, Path("x.mgf"), 1).record
     assert small["adduct"] == "[M+H]+"
-    assert len(small["mzs"]) == len(small["intensities"]) == MOST_PEAKS
-    assert small["intensities"].min() == np.sort(record["intensities"])[-MOST_PEAKS]
+    assert len(small["mzs"]) == len(small["intensities"]) == MAX_PEAKS
+    assert small["intensities"].min() == np.sort(record["intensities"])[-MAX_PEAKS]
     assert [record["intensities"][int(mz)] for mz in small["mzs"]] == small["intensities"].tolist()
 
 

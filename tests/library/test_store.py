@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from acml_search.library.prepare import Rejected, prepare
-from acml_search.library.read import Row
-from acml_search.library.store import MOLECULES, REJECTS, molecules_table, rejects_table, write_parquet
+from acml_search.library.source import Row
+from acml_search.library.standardise import Rejected, prepare
+from acml_search.library.tables import MOLECULES, REJECTS, molecules_table, rejects_table, write_parquet
 
 
 def rows(*smiles: str, **metadata: object) -> list[Row]:

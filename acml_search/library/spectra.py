@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from acml_search.core.errors import InvalidRecord, LibraryError
-from acml_search.library.columns import USUAL_NAMES, safe_names
-from acml_search.library.formats.base import Record, Source, register
-from acml_search.library.lines import Meter
-from acml_search.library.measured import Observed, structure_of
+from acml_search.library.observed import USUAL_NAMES, Observed, structure_of
+from acml_search.library.source import Meter, Row, Source, register, safe_names
 
 if TYPE_CHECKING:
     from acml_search.chem.peaks import PeakList
@@ -67,13 +65,13 @@ class Spectra(Source):
         names, _ = self._contents
         return {kept: _NUMBERS.get(name, pa.string()) for name, kept in names.items()}
 
-    def records(self, meter: Meter) -> Iterator[Record]:
+    def rows(self, meter: Meter) -> Iterator[Row]:
         size, before = self.path.stat().st_size, meter.done
         names, total = self._contents
         for n, peaks in enumerate(self._read(self._reads_as), start=1):
             meter.done = before + size * n // total
             if isinstance(peaks, InvalidRecord):
-                yield Record(f"{self.path}#{peaks.number or n}", "smiles", {}, peaks.reason)
+                yield Row(text=f"{self.path}#{peaks.number or n}", error=peaks.reason)
                 continue
             text, error = structure_of(peaks.about)
             said = {name: None if value is None else str(value) for name, value in peaks.about.items()}
@@ -83,7 +81,8 @@ class Spectra(Source):
             observed = None
             if self.modality is not None:
                 observed = Observed.of(self.modality, peaks.record(), self.path, number)
-            yield Record(text or f"{self.path}#{number}", "smiles", metadata, error, observed)
+            text = text or f"{self.path}#{number}"
+            yield Row(text=text, metadata=metadata, error=error, observed=observed)
 
     @cached_property
     def _contents(self) -> tuple[dict[str, str], int]:

@@ -16,10 +16,17 @@ import pyarrow.parquet as pq
 
 from acml_search import modalities
 from acml_search.core.errors import LibraryError
-from acml_search.library.columns import no_smiles_column, safe_names, smiles_column
-from acml_search.library.formats.base import Record, Source, register
-from acml_search.library.lines import Meter, is_gzipped
-from acml_search.library.measured import Observed, modality_of
+from acml_search.library.observed import Observed, modality_of
+from acml_search.library.source import (
+    Meter,
+    Row,
+    Source,
+    no_smiles_column,
+    register,
+    safe_names,
+    smiles_column,
+)
+from acml_search.library.text import is_gzipped
 
 _BATCH = 4_096
 
@@ -40,12 +47,12 @@ class Parquet(Source):
         if self._unpacked is not None:
             weakref.finalize(self, self._unpacked.close)
         with self._open() as file:
-            self._rows = file.metadata.num_rows
+            self._n_rows = file.metadata.num_rows
             schema = file.schema_arrow
         self._at = _column(path, schema, smiles_column)
         self._schema = schema
         self._name_columns(left_out=())
-        if self._rows == 0:
+        if self._n_rows == 0:
             raise LibraryError(path, "the file is empty: it has no rows")
 
     def _name_columns(self, left_out: Sequence[str]) -> None:
@@ -70,9 +77,9 @@ class Parquet(Source):
         return dict(self._types)
 
     def total(self) -> int:
-        return self._rows
+        return self._n_rows
 
-    def records(self, meter: Meter) -> Iterator[Record]:
+    def rows(self, meter: Meter) -> Iterator[Row]:
         size, before = self.path.stat().st_size, meter.done
         n = 0
         # Closing would close the unpacked temporary file, which is read again later.
@@ -83,15 +90,15 @@ class Parquet(Source):
                 columns = {n: _values(batch.column(at), self._types[n]) for at, n in self._names.items()}
                 observed = self._observed(batch, n)
                 n += len(smiles)
-                meter.done = before + size * n // self._rows
+                meter.done = before + size * n // self._n_rows
                 for place, text in enumerate(smiles):
                     metadata = {name: column[place] for name, column in columns.items()}
                     error = "the SMILES is missing (null)" if text is None else None
-                    yield Record(text or "", "smiles", metadata, error, observed[place])
+                    yield Row(text=text or "", metadata=metadata, error=error, observed=observed[place])
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split())[:200]
-            lost = f"the last {self._rows - n:,} of its {self._rows:,} rows were not read"
-            yield Record("", "smiles", {}, f"the Parquet file is damaged here: {lost}: {reason}")
+            lost = f"the last {self._n_rows - n:,} of its {self._n_rows:,} rows were not read"
+            yield Row(error=f"the Parquet file is damaged here: {lost}: {reason}")
 
     def _observed(self, batch: Any, before: int) -> list[Observed | None]:
         """The measured record of each row of a batch that `before` rows of the file precede."""

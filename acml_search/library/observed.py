@@ -12,10 +12,12 @@ from rdkit import Chem
 
 from acml_search import modalities
 from acml_search.core.errors import ConfigError, LibraryError
-from acml_search.library.columns import USUAL_NAMES
 
-MOST_PEAKS = 1_000
+MAX_PEAKS = 1_000
 """Peaks of a mass spectrum that are taken, the strongest; towers read fewer. It bounds the rows in flight."""
+
+USUAL_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "can_smiles", "smiles_string", "smi")
+"""Names under which a SMILES column is found without being asked for; the first that exists is taken."""
 
 _ABSENT = {"", "n/a", "na", "none", "null", "nan", "-", "unknown"}
 """What spectral libraries write where a structure is not known."""
@@ -35,14 +37,15 @@ class Observed(NamedTuple):
 
     @classmethod
     def of(cls, modality: str, record: Mapping[str, Any], file: Path, number: int) -> Observed:
-        """A record made small: its lists as arrays, of many peaks the strongest `MOST_PEAKS`.
+        """A record made small: its lists as arrays, of many peaks the strongest `MAX_PEAKS`.
 
         What is wrong with a record is left in it, for the modality's `read` to tell.
         """
         columns = modalities.get(modality).columns
         small = {**record, **{name: _array(record[name]) for name in columns if name in record}}
-        if columns == ("mzs", "intensities"):
-            small |= _strongest(small.get("mzs"), small.get("intensities"))
+        if len(columns) == 2:
+            strongest = _strongest(*(small.get(name) for name in columns))
+            small |= dict(zip(columns, strongest, strict=False))
         return cls(modality, small, str(file), number)
 
 
@@ -69,13 +72,16 @@ def modality_of(path: Path, columns: Collection[str], named: Sequence[str]) -> s
     fitting = [
         name
         for name in modalities.names()
-        if (kind := modalities.get(name)).columns and not kind.from_structure and set(kind.columns) <= set(columns)
+        if (kind := modalities.get(name)).columns
+        and not kind.from_structure
+        and set(kind.columns) <= set(columns)
     ]
     wanted = [name for name in fitting if name in named]
     if len(wanted) == 1 or not fitting:
         return wanted[0] if wanted else None
-    if not wanted and set(fitting) == {"gc_ms", "lc_ms"}:
-        return "lc_ms" if "precursor_mz" in columns else "gc_ms"
+    of_ions = [name for name in fitting if modalities.get(name).has_precursor]
+    if not wanted and len(fitting) == 2 and len(of_ions) == 1:
+        return next(name for name in fitting if (name in of_ions) == ("precursor_mz" in columns))
     there = " or ".join(wanted or fitting)
     used = sorted({column for name in fitting for column in modalities.get(name).columns})
     raise LibraryError(
@@ -118,11 +124,12 @@ def _array(values: Any) -> Any:
     return array if array.ndim == 1 else values
 
 
-def _strongest(mzs: Any, intensities: Any) -> dict[str, Any]:
-    """The strongest `MOST_PEAKS` where there are more, to replace the columns; none where these are wrong."""
-    if not (isinstance(mzs, np.ndarray) and isinstance(intensities, np.ndarray)):
-        return {}
-    if len(mzs) != len(intensities) or len(mzs) <= MOST_PEAKS or not np.isfinite([mzs, intensities]).all():
-        return {}
-    strongest = np.sort(np.argsort(-intensities, kind="stable")[:MOST_PEAKS])
-    return {"mzs": mzs[strongest], "intensities": intensities[strongest]}
+def _strongest(positions: Any, intensities: Any) -> tuple[Any, ...]:
+    """The strongest `MAX_PEAKS` where there are more, to replace the columns; none where these are wrong."""
+    if not (isinstance(positions, np.ndarray) and isinstance(intensities, np.ndarray)):
+        return ()
+    n = len(positions)
+    if n != len(intensities) or n <= MAX_PEAKS or not np.isfinite([positions, intensities]).all():
+        return ()
+    strongest = np.sort(np.argsort(-intensities, kind="stable")[:MAX_PEAKS])
+    return positions[strongest], intensities[strongest]

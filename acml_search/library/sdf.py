@@ -12,9 +12,8 @@ from typing import cast
 import pyarrow as pa
 
 from acml_search.core.errors import LibraryError
-from acml_search.library.columns import safe_names
-from acml_search.library.formats.base import Record, Source, register
-from acml_search.library.lines import DAMAGED, Meter, lines, open_bytes, text_head_of
+from acml_search.library.source import Meter, Row, Source, register, safe_names
+from acml_search.library.text import DAMAGED, lines, open_bytes, text_head_of
 
 _MAX_RECORD = 1 << 22
 """Characters of one record; without a limit, a file that lacks its `$$$$` would be one record."""
@@ -43,7 +42,7 @@ class Sdf(Source):
                 try:
                     chunk = cast(BufferedReader, stream).read1(1 << 20)
                 except DAMAGED:
-                    break  # `records` tells of the damage, with its place
+                    break  # `rows` reports the damage, with its place
                 if not chunk:
                     break
                 # CR alone may end a line too; of CRLF an empty line more is left, which does no harm here.
@@ -59,7 +58,7 @@ class Sdf(Source):
     def metadata_types(self) -> dict[str, pa.DataType]:
         return dict.fromkeys(self._names.values(), pa.string())
 
-    def records(self, meter: Meter) -> Iterator[Record]:
+    def rows(self, meter: Meter) -> Iterator[Row]:
         block: list[str] = []
         size = 0
         error: str | None = None
@@ -77,17 +76,17 @@ class Sdf(Source):
         if error is not None or any(line.strip() for line in block):
             yield self._record(block, error)
 
-    def _record(self, block: list[str], error: str | None) -> Record:
+    def _record(self, block: list[str], error: str | None) -> Row:
         end = next((i for i, line in enumerate(block) if line.startswith("M  END")), None)
         if error is None and not any(line.strip() for line in block):
             error = "the record is empty"
         if error is None and end is None:
             error = "the record has no 'M  END', so it is cut off or holds no structure"
         if error is not None or end is None:
-            return Record("\n".join(block[:100]), "molblock", {}, error)
+            return Row(text="\n".join(block[:100]), kind="molblock", error=error)
         metadata: dict[str, object] = {self._names["name"]: block[0].strip() or None}
         metadata.update(self._items(block[end + 1 :]))
-        return Record("\n".join(block[: end + 1]) + "\n", "molblock", metadata, None)
+        return Row(text="\n".join(block[: end + 1]) + "\n", kind="molblock", metadata=metadata)
 
     def _items(self, tail: list[str]) -> Iterator[tuple[str, str | None]]:
         """Data items: `> <NAME>`, lines of the value, an empty line."""
