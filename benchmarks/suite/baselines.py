@@ -17,6 +17,7 @@ import numpy as np
 from acml_search.core.errors import InvalidRecord
 from acml_search.core.io import digest_of
 from acml_search.core.progress import progress
+from acml_search.core.typing import Float32s, Ints
 from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.pool import Query
 from acml_search.evaluation.ranking import SHORTLIST, Ranker, TopKRanker
@@ -24,7 +25,7 @@ from acml_search.evaluation.rescoring import set_reranked
 from acml_search.evaluation.results import BaselineNote, QueryOutcome, Result, isomers_result, with_ranks
 from acml_search.evaluation.retrieval import Filter, with_isomers
 from acml_search.modalities import get
-from benchmarks.baselines.base import Baseline, Ints, Material, Score, Scores, baseline
+from benchmarks.baselines import Baseline, Material, Score, baseline
 from benchmarks.suite.run import QuestionRun
 
 BLOCK = 4_096
@@ -111,7 +112,7 @@ def _answers(
     readable = [each for each in outcomes if each.truth >= 0]
     material = _material(asked, readable, training)
     if one.matches_peaks:
-        material.told["shortlist"] = SHORTLIST
+        material.about["shortlist"] = SHORTLIST
     score = one.prepare(material)
     truths, at = np.unique(material.truths, return_inverse=True)
     truth_scores = np.full(len(at), -np.inf)
@@ -139,14 +140,14 @@ def _answers(
         for answered, lists in zip(answers.values(), lists_of[1], strict=True):
             logits = Weights(0.0, 1.0).logits(lists.cosines, lists.scores)
             set_reranked([each for each in answered if each.truth >= 0], lists, lists_of[0], logits)
-    return answers, dict(material.told)
+    return answers, dict(material.about)
 
 
-def scored_blocks(score: Score, order: Ints, threads: int) -> Iterator[tuple[Ints, Scores]]:
+def scored_blocks(score: Score, order: Ints, threads: int) -> Iterator[tuple[Ints, Float32s]]:
     """The pool's blocks in order, positions and scores, each scored while the one before is ranked: NumPy
     releases the interpreter meanwhile.
     """
-    waiting: deque[tuple[Ints, Future[Scores]]] = deque()
+    waiting: deque[tuple[Ints, Future[Float32s]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for low in range(0, len(order), BLOCK):
             positions = order[low : low + BLOCK]
@@ -186,7 +187,7 @@ def _material(asked: QuestionRun, readable: Sequence[QueryOutcome], training: li
     assert store.cache is not None
     assert store.vectors is not None
     return Material(
-        question.modality, asked.pool, items, truths, training, store.workers, store.cache.folder,
+        question.modality, asked.pool, items, truths, training, store.workers, store.cache,
         store.vectors, asked.seed,
     )  # fmt: skip
 

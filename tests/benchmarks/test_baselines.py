@@ -16,20 +16,17 @@ from rdkit import Chem
 
 from acml_search.chem.molecule import describe
 from acml_search.core.errors import ConfigError
+from acml_search.core.workers import Workers
 from acml_search.encoders.predict import Predicted
-from acml_search.evaluation.data.structures import Pool, Query, Structure
-from acml_search.evaluation.measures.classes import fingerprints
-from acml_search.evaluation.vectors.peaks import PeakLists
-from acml_search.evaluation.vectors.stored import StoredVectors
-from acml_search.evaluation.workers import Workers
+from acml_search.evaluation.cache import Cache
+from acml_search.evaluation.embedding import MoleculeVectors, PeakLists
+from acml_search.evaluation.pool import Pool, Query, Structure
 from acml_search.ms.peaks import Spectrum
 from acml_search.nmr.groups import Groups, group_atoms
-from benchmarks.baselines import base, fingerprint, nearest_spectrum, shifts
-from benchmarks.baselines import bits as kept_bits
-from benchmarks.baselines.base import Material, Rows, baseline
-from benchmarks.baselines.bits import packed_bits, unpacked
-from benchmarks.baselines.observed import masses, smooth
-from benchmarks.suite import baselines as asked_baselines
+from benchmarks import baselines
+from benchmarks.baselines import FingerprintRegression, Material, NearestSpectrum, Rows, baseline, unpacked
+from benchmarks.suite import baselines as suite_baselines
+from benchmarks.suite.classes import fingerprints
 from benchmarks.suite.run import SuiteOptions, measure_suite
 
 NAMES = list(SHIFTS)
@@ -50,7 +47,9 @@ def material(tmp_path: Path) -> Iterator[Material]:
     ]
     items = [np.array(SHIFTS[name], np.float32) for name in NAMES[:3]]
     with Workers(1) as workers:
-        yield Material("c_nmr", pool, items, np.arange(3), rows[3:], workers, tmp_path, StoredVectors([]))
+        yield Material(
+            "c_nmr", pool, items, np.arange(3), rows[3:], workers, Cache(tmp_path), MoleculeVectors([])
+        )
 
 
 def whole(name: str, material: Material) -> np.ndarray:
@@ -68,68 +67,60 @@ def test_formula_ties_all_isomers(material: Material) -> None:
     # ethanol and dimethyl ether are isomers, acetic acid is alone
     np.testing.assert_array_equal(scores[:2, :3], [[1, 1, 0], [1, 1, 0]])
     np.testing.assert_array_equal(scores[2], np.arange(10) == 2)
-    assert material.told["expected_at_1"] == pytest.approx((0.5 + 0.5 + 1) / 3)
+    assert material.about["expected_at_1"] == pytest.approx((0.5 + 0.5 + 1) / 3)
 
 
 def test_nearest_spectrum_finds_the_molecules_like_those_of_the_nearest_one(
     material: Material, monkeypatch: Any
 ) -> None:
     alone = material.training[4]  # tert-butanol
-    monkeypatch.setattr(base, "is_inner", lambda block: block == alone.structure.block)
-    material.items[0] = np.array(SHIFTS["CCOCC"], np.float32)  # as the training row of diethyl ether
+    monkeypatch.setattr(baselines, "is_dev", lambda key: key == alone.structure.inchikey14)
+    material.records[0] = np.array(SHIFTS["CCOCC"], np.float32)  # as the training row of diethyl ether
     scores = whole("nearest_spectrum", material)
     assert scores[0].argmax() == NAMES.index("CCOCC")
-    assert alone.structure.block not in material.train.blocks
-    assert material.inner.blocks == [alone.structure.block]
-    told = material.told["chosen_on_inner"]
-    assert told["neighbours"] in nearest_spectrum.NEIGHBOURS
-    assert told["power"] in nearest_spectrum.POWERS
+    assert alone.structure.inchikey14 not in material.train.inchikeys
+    assert material.dev.inchikeys == [alone.structure.inchikey14]
+    told = material.about["chosen_on_inner"]
+    assert told["neighbours"] in NearestSpectrum.neighbours
+    assert told["power"] in NearestSpectrum.powers
 
 
 def test_tanimoto_by_hand() -> None:
     a, b = np.array([[1.0, 1, 0, 0]]), np.array([[1.0, 0, 1, 0], [0, 0, 0, 1]])
-    np.testing.assert_allclose(nearest_spectrum._tanimoto(a, b), [[1 / 3, 0.0]])
+    np.testing.assert_allclose(baselines.tanimoto(a, b), [[1 / 3, 0.0]])
 
 
 def test_neighbours_that_queries_share_count_for_each(material: Material, monkeypatch: Any) -> None:
     """Against the sum over each query's own neighbours, written out."""
-    monkeypatch.setattr(nearest_spectrum, "NEIGHBOURS", (3,))
-    monkeypatch.setattr(base, "is_inner", lambda block: block == material.training[4].structure.block)
+    monkeypatch.setattr(NearestSpectrum, "neighbours", (3,))
+    monkeypatch.setattr(baselines, "is_dev", lambda key: key == material.training[4].structure.inchikey14)
     found = whole("nearest_spectrum", material)
-    told = material.told["chosen_on_inner"]
-    tables = [smooth("c_nmr", items, told["width"]) for items in (material.items, material.train.items)]
-    near, weight = nearest_spectrum._nearest(*tables)
-    bits = unpacked(packed_bits(material.train.smiles, material.workers, material.cache))
+    told = material.about["chosen_on_inner"]
+    tables = [
+        baselines.shift_histograms("c_nmr", records, told["width"])
+        for records in (material.records, material.train.records)
+    ]
+    near, weight = baselines.nearest(*tables, 3)
+    bits = unpacked(material.bits_of(material.train.smiles))
     pool = unpacked(material.bits)
     for query, (rows, cosines) in enumerate(zip(near, weight, strict=True)):
-        parts = nearest_spectrum._tanimoto(bits[rows], pool) * (cosines ** told["power"])[:, None]
+        parts = baselines.tanimoto(bits[rows], pool) * (cosines ** told["power"])[:, None]
         np.testing.assert_allclose(found[query], parts.sum(axis=0), rtol=1e-5)
     assert len(np.unique(near)) < near.size
 
 
-def test_bits_of_a_molecule_are_worked_out_once(tmp_path: Path, monkeypatch: Any) -> None:
-    asked: list[str] = []
-
-    def counted(smiles: list[str]) -> Any:
-        asked.extend(smiles)
-        return fingerprints(smiles)
-
-    monkeypatch.setattr(kept_bits, "fingerprints", counted)
-    with Workers(1) as workers:
-        first = packed_bits(["CCO", "CCN", "CCO"], workers, tmp_path)
-        second = packed_bits(["c1ccccc1", "CCN"], workers, tmp_path)
-    assert asked == ["CCO", "CCN", "c1ccccc1"]
-    assert first.dtype == np.uint8
-    np.testing.assert_array_equal(first[0], first[2])
-    np.testing.assert_array_equal(first[1], second[1])
-    np.testing.assert_array_equal(second[0], fingerprints(["c1ccccc1"])[0])
-    next((tmp_path / "features" / "bits").rglob("*.npy")).write_bytes(b"damaged")
-    with Workers(1) as workers, pytest.raises(ConfigError, match="remove the folder"):
-        packed_bits(["CCO", "CCN", "c1ccccc1"], workers, tmp_path)
+def test_bits_are_computed_once_and_kept(material: Material, monkeypatch: Any) -> None:
+    first = material.bits_of(["CCO", "CCN", "CCO"])
+    np.testing.assert_array_equal(first, fingerprints(["CCO", "CCN", "CCO"]))
+    monkeypatch.setattr(baselines, "fingerprints", None)
+    np.testing.assert_array_equal(material.bits_of(["CCO", "CCN"]), first[:2])
+    next(material.cache.folder.rglob("*.npy")).write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match="remove the file"):
+        material.bits_of(["CCO", "CCN"])
 
 
 def test_blocks_are_ranked_in_order_however_long_their_scoring_takes(monkeypatch: Any) -> None:
-    monkeypatch.setattr(asked_baselines, "BLOCK", 3)
+    monkeypatch.setattr(suite_baselines, "BLOCK", 3)
     slow = threading.Event()
 
     order = np.arange(10)[::-1]
@@ -141,18 +132,21 @@ def test_blocks_are_ranked_in_order_however_long_their_scoring_takes(monkeypatch
             slow.set()
         return positions.astype(np.float32)[None, :]
 
-    blocks = list(asked_baselines.scored_blocks(score, order, 2))
+    blocks = list(suite_baselines.scored_blocks(score, order, 2))
     assert [len(positions) for positions, _ in blocks] == [3, 3, 3, 1]
     for each in zip(*blocks, strict=True):
         np.testing.assert_array_equal(np.concatenate([np.ravel(one) for one in each]), order)
 
 
 def test_binned_observations_by_hand() -> None:
-    near = smooth("c_nmr", [[50.0], [50.5], [90.0]], 1.0) @ smooth("c_nmr", [[50.0]], 1.0).T
+    near = (
+        baselines.shift_histograms("c_nmr", [[50.0], [50.5], [90.0]], 1.0)
+        @ baselines.shift_histograms("c_nmr", [[50.0]], 1.0).T
+    )
     # two Gaussians a half of their width apart overlap by exp(-1/16)
     np.testing.assert_allclose(near[:, 0], [1.0, np.exp(-1 / 16), 0.0], atol=1e-3)
     spectrum = Spectrum(np.array([100.25]), np.array([4.0]), 150.25, (0, 0, 0), 0.0)
-    table = masses([spectrum], 0.5).toarray()[0]
+    table = baselines.mass_bins([spectrum], 0.5).toarray()[0]
     # the peak half between two bins, the neutral loss of 50 on one
     np.testing.assert_allclose(np.sort(table[table > 0]), np.array([1.0, 1.0, 2.0]) / np.sqrt(6.0), rtol=1e-6)
 
@@ -162,14 +156,14 @@ def test_the_share_of_usual_odds_is_the_one_that_finds_the_inner_molecules() -> 
     usual = np.array([4.0, -4.0], np.float32)
     logits = np.array([[3.0, -1.0]], np.float32)  # the rare bit is likelier than usual
     truth, other = np.array([[0.0, 1.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
-    found = fingerprint._by_share(logits, usual, truth, other)
+    found = baselines.mrr_by_share(logits, usual, truth, other, FingerprintRegression.shares)
     # scores of truth and other: -1 + 4 share against 3 - 4 share; a tie, at a half, is lost
     assert found == {0.0: 0.5, 0.5: 0.5, 0.75: 1.0, 0.9: 1.0, 1.0: 1.0}
 
 
 def test_usual_odds_are_those_of_the_training_rows() -> None:
     bits = np.array([[1, 0], [1, 0], [1, 1]], np.float32)
-    np.testing.assert_allclose(fingerprint._log_odds(bits), np.log([3.5 / 0.5, 1.5 / 2.5]), rtol=1e-6)
+    np.testing.assert_allclose(baselines.log_odds(bits), np.log([3.5 / 0.5, 1.5 / 2.5]), rtol=1e-6)
 
 
 def test_predicted_peaks_in_a_histogram_by_hand() -> None:
@@ -180,9 +174,9 @@ def test_predicted_peaks_in_a_histogram_by_hand() -> None:
 
     # two equivalent atoms show one peak; the second molecule has none, the third was refused
     lists = PeakLists.of([peaks(50.0, 50.0), peaks(), None, peaks(90.0)])
-    width = shifts.WIDTH["c_nmr"]
-    table = shifts.histograms("c_nmr", lists, width)
-    asked = smooth("c_nmr", [[50.0]], width)
+    width = baselines.ShiftMatching.widths["c_nmr"]
+    table = baselines.predicted_histograms("c_nmr", lists, width)
+    asked = baselines.shift_histograms("c_nmr", [[50.0]], width)
     apart = np.exp(-((40 / width) ** 2) / 4)
     np.testing.assert_allclose(asked @ table.T, [[1.0, 0.0, 0.0, apart]], atol=2e-3)
 
@@ -196,16 +190,15 @@ def test_shift_matching_needs_predicted_peaks(material: Material) -> None:
 
 @pytest.mark.parametrize("name", ["fingerprint", "acml"])
 def test_what_learns_learns_from_training_rows_alone(name: str, material: Material, monkeypatch: Any) -> None:
-    inner = material.training[2].structure.block
-    monkeypatch.setattr(base, "is_inner", lambda block: block == inner)
-    module = __import__(f"benchmarks.baselines.{name}", fromlist=["x"])
-    monkeypatch.setattr(module, "EPOCHS", 2)
+    inner = material.training[2].structure.inchikey14
+    monkeypatch.setattr(baselines, "is_dev", lambda key: key == inner)
+    monkeypatch.setattr(type(baseline(name)), "epochs", 2)
     first = whole(name, material)
     assert first.shape == (3, 10)
     assert np.isfinite(first).all()
-    asked = {one.block for one in material.pool.structures[:3]}
-    assert not asked & (set(material.train.blocks) | set(material.inner.blocks))
-    assert material.told["chosen_on_inner"]["epoch"] in (1, 2)
+    queries = {one.inchikey14 for one in material.pool.structures[:3]}
+    assert not queries & (set(material.train.inchikeys) | set(material.dev.inchikeys))
+    assert material.about["chosen_on_inner"]["epoch"] in (1, 2)
     np.testing.assert_allclose(whole(name, material), first, rtol=1e-4, atol=1e-4)  # the same seed
 
 

@@ -1,1 +1,0 @@
-"""What we are measured against: one file each."""
