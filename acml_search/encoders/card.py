@@ -115,7 +115,7 @@ class ModelCard:
 
 
 def missing_space(card: ModelCard, modality: str) -> str:
-    """The sentence for a modality that a model does not have: what it has, and which shipped model does."""
+    """Message for a modality that a model lacks: the spaces it has, and which other model has this one."""
     text = f"the model {card.name} has no space for {modality}; it has {', '.join(sorted(card.spaces))}"
     others = [other for other in list_models() if modality in other.spaces and other.name != card.name]
     for other in others:
@@ -153,7 +153,7 @@ def _how_to_install(name: str) -> str:
 
 
 def model_below(root: Path, name: str) -> str:
-    """What a configuration calls a model: a folder below its root, or the name of a shipped one."""
+    """The model that a configuration names: a folder below its root, or a shipped model."""
     inside = root / name
     return str(inside) if inside.exists() or "/" in name else name
 
@@ -184,7 +184,7 @@ def read_card(name_or_dir: str | Path = DEFAULT_MODEL) -> ModelCard:
         return ModelCard(str(data["name"]), directory, digest, spaces, data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            path, f"the model card lacks or garbles {error}; it is not one of ours"
+            path, f"the model card lacks or misstates {error}; it is no card of acml-search"
         ) from error
 
 

@@ -53,6 +53,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 # graph stage has small states and large weights, which each batch has to fetch anew.
 BATCH = 64
 GRAPH_STAGE_BATCH = 8 * BATCH
+GPU_BATCH = 4096
 
 
 class Tower(nn.Module):
@@ -165,6 +166,11 @@ class Model:
         """Where the network is."""
         return self.network.trunk.offsets.device
 
+    @property
+    def batch_size(self) -> int:
+        """Molecules or records at once where speed decides."""
+        return BATCH if self.device.type == "cpu" else GPU_BATCH
+
     def featurise(self, mol: Chem.Mol) -> MolGraph:
         """The graph arrays that this model reads: with or without configuration."""
         return featurise(mol, stereo=self.card.data["hyper"].get("reads_stereo", True))
@@ -187,11 +193,13 @@ class Model:
         """As `encode_molecules`, from graph arrays; `spaces`: those wanted, instead of all."""
         wanted = list(self.spaces if spaces is None else spaces)
         out = {name: np.empty((len(graphs), self.spaces[name].d), np.float32) for name in wanted}
-        for start in range(0, len(graphs), GRAPH_STAGE_BATCH):
-            several = graphs[start : start + GRAPH_STAGE_BATCH]
+        batch = self.batch_size
+        gathered = max(GRAPH_STAGE_BATCH, batch)
+        for start in range(0, len(graphs), gathered):
+            several = graphs[start : start + gathered]
             outputs = [
-                self.network.node_stage(self.graph_batch(several[low : low + BATCH]), wanted)
-                for low in range(0, len(several), BATCH)
+                self.network.node_stage(self.graph_batch(several[low : low + batch]), wanted)
+                for low in range(0, len(several), batch)
             ]
             for name, vectors in self.network.graph_stage(outputs).items():
                 out[name][start : start + len(vectors)] = vectors.cpu().numpy()
@@ -212,9 +220,9 @@ class Model:
         if modality not in self.spaces:
             raise ConfigError(missing_space(self.card, modality))
         reader, tower = modalities.get(modality), self.network.tower(modality)
-        out = np.empty((len(items), self.spaces[modality].d), np.float32)
-        for start in range(0, len(items), BATCH):
-            vectors = tower(tensors(reader.collate(items[start : start + BATCH]), like=tower))
+        out, batch = np.empty((len(items), self.spaces[modality].d), np.float32), self.batch_size
+        for start in range(0, len(items), batch):
+            vectors = tower(tensors(reader.collate(items[start : start + batch]), like=tower))
             out[start : start + len(vectors)] = vectors.cpu().numpy()
         return out
 
@@ -236,6 +244,8 @@ class Model:
 
 def device_of(name: str) -> torch.device:
     """The device called `name`, one of `DEVICES`; auto: CUDA where there is one, else the CPU.
+
+    MPS needs the environment variable PYTORCH_ENABLE_MPS_FALLBACK=1 where torch lacks an operation for it.
 
     Raises `ConfigError` for another name, or a device that this machine lacks.
     """

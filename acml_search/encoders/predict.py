@@ -11,7 +11,7 @@ from acml_search.chem.graph import MolGraph
 from acml_search.core.errors import ConfigError
 from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.encoders.card import missing_space
-from acml_search.encoders.checkpoint import BATCH, Model
+from acml_search.encoders.checkpoint import Model
 from acml_search.networks.nmr import Peaks, ShiftHead
 
 _BATCH = 32
@@ -64,16 +64,17 @@ def encode_and_predict(
     spaces: Sequence[str],
     predicted: Sequence[str],
     *,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> Encoded:
     """Graph vectors in `spaces`, and the peaks that the spaces `predicted` predict, in one pass of the trunk
-    for all, `batch` molecules at once.
+    for all, `batch` molecules at once (default: `model.batch_size`).
 
     Raises `ConfigError` where a space of `predicted` predicts no peaks.
     """
     for name in predicted:
         if not predicts_peaks(model, name):
             raise ConfigError(f"the space {name} of the model {model.card.name} predicts no peaks")
+    batch = batch or model.batch_size
     parts: dict[str, list[torch.Tensor]] = {name: [] for name in spaces}
     peaks: dict[str, list[Predicted]] = {name: [] for name in predicted}
     for start in range(0, len(graphs), batch):

@@ -1,4 +1,4 @@
-"""The tower of tandem mass spectra."""
+"""The encoder of tandem mass spectra."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Fourier(nn.Module):
         return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
 
-class Block(nn.Module):
+class AttentionBlock(nn.Module):
     """Pre-norm transformer block over a set."""
 
     def __init__(self, width: int, hidden: int, heads: int, dropout: float) -> None:
@@ -46,19 +46,19 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, there: Tensor, bias: Tensor) -> Tensor:
-        """`x` (T, width), the T members of n sets; `there` (n, p) bool, where they stand; `bias` (n, 1, 1, p)
-        float, -inf where there is none. Only attention meets the padding.
+    def forward(self, x: Tensor, mask: Tensor, bias: Tensor) -> Tensor:
+        """x: (T, width), the T members of n sets. mask: (n, p) bool, True for members. bias: (n, 1, 1, p)
+        float, -inf for padding. Only attention sees the padding.
         """
-        spread = x.new_zeros(*there.shape, 3 * x.shape[1])
-        spread[there] = self.qkv(self.norm1(x))
-        q, k, v = spread.view(*there.shape, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        spread = x.new_zeros(*mask.shape, 3 * x.shape[1])
+        spread[mask] = self.qkv(self.norm1(x))
+        q, k, v = spread.view(*mask.shape, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)[there]))
+        x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)[mask]))
         return x + self.dropout(self.mlp(self.norm2(x)))
 
 
-class Kernel(nn.Module):
+class MassKernel(nn.Module):
     """Random Fourier features of masses (Rahimi and Recht 2007): the inner product of two weighted sets
     counts the masses they share to within a few mDa, and more loosely to within 0.05 and 0.4 Da.
 
@@ -83,7 +83,7 @@ class PeakTower(nn.Module):
 
     A peak is its m/z and the neutral loss that leads to it as Fourier features, and its intensity; a further
     token stands for the precursor and how it was measured. The vector is that token, the mean peak, and
-    (`kernel` > 0) the spectrum as a kernel sees it: each peak weighed by how telling it is.
+    (`kernel` > 0) the kernel features of the spectrum, each peak weighted by a learned gate.
 
     `forward`: tensors of a `PeakBatch` -> (n, 2 * width + 2 * kernel) float32.
     """
@@ -107,10 +107,10 @@ class PeakTower(nn.Module):
         )
         self.ion = nn.Linear(2 * waves + 3, width)
         self.tokens = nn.ModuleList(nn.Embedding(n, width) for n in tokens)
-        self.blocks = nn.ModuleList(Block(width, hidden, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(AttentionBlock(width, hidden, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(2 * width)
         self.charged = charged
-        self.kernel = Kernel(kernel) if kernel else None
+        self.kernel = MassKernel(kernel) if kernel else None
         self.gate = nn.Linear(width, 1)
         self.direct = 2 * width
         self.width = 2 * width + 2 * kernel
@@ -121,11 +121,11 @@ class PeakTower(nn.Module):
     def binned(self, batch: Any) -> Tensor:
         """Root intensities by m/z and by neutral loss, each peak shared by the two bins it lies between:
         (n, 2 * BINS)."""
-        there = batch.mzs > 0
-        known = (batch.precursor > 0)[:, None] & there
+        mask = batch.mzs > 0
+        known = (batch.precursor > 0)[:, None] & mask
         loss = batch.precursor[:, None] - batch.mzs
-        binned = batch.mzs.new_zeros(len(there), 2 * BINS)
-        for masses, counted, first in ((batch.mzs, there, 0), (loss, known & (loss >= 0), BINS)):
+        binned = batch.mzs.new_zeros(len(mask), 2 * BINS)
+        for masses, counted, first in ((batch.mzs, mask, 0), (loss, known & (loss >= 0), BINS)):
             place = masses.clamp(min=0) / BIN
             left = place.floor()
             for bins, share in ((left, 1 - (place - left)), (left + 1, place - left)):
@@ -135,9 +135,9 @@ class PeakTower(nn.Module):
     lines = binned  # shim
 
     def forward(self, batch: Any) -> Tensor:
-        there = batch.mzs > 0
-        sample = torch.arange(len(there), device=there.device).repeat_interleave(there.sum(dim=1))
-        mzs, intensities, precursor = batch.mzs[there], batch.intensities[there], batch.precursor
+        mask = batch.mzs > 0
+        sample = torch.arange(len(mask), device=mask.device).repeat_interleave(mask.sum(dim=1))
+        mzs, intensities, precursor = batch.mzs[mask], batch.intensities[mask], batch.precursor
         known = (precursor > 0).to(mzs.dtype)
         loss = (precursor[sample] - mzs) * known[sample]
         scalars = torch.stack([intensities, intensities.square(), known[sample]], dim=-1)
@@ -147,28 +147,31 @@ class PeakTower(nn.Module):
         for column, embed in enumerate(self.tokens):
             ion = ion + embed(batch.tokens[:, column])
         # The ion stands first in each set, its peaks after it.
-        there = F.pad(there, (1, 0), value=True)
-        is_ion = torch.zeros_like(there)
+        mask = F.pad(mask, (1, 0), value=True)
+        is_ion = torch.zeros_like(mask)
         is_ion[:, 0] = True
-        is_ion = is_ion[there]
+        is_ion = is_ion[mask]
         x = peaks.new_empty(len(is_ion), peaks.shape[1])
         x[is_ion], x[~is_ion] = ion, peaks
-        bias = x.new_zeros(there.shape).masked_fill_(~there, -torch.inf)[:, None, None]
+        bias = x.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)[:, None, None]
         for block in self.blocks:
-            x = block(x, there, bias)
+            x = block(x, mask, bias)
         ion, peaks = x[is_ion], x[~is_ion]
-        share = intensities / _total(intensities, sample, len(there))[sample]
-        out = self.norm(torch.cat([ion, _total(share[:, None] * peaks, sample, len(there))], dim=1))
+        share = intensities / _sum_by_set(intensities, sample, len(mask))[sample]
+        out = self.norm(torch.cat([ion, _sum_by_set(share[:, None] * peaks, sample, len(mask))], dim=1))
         if self.kernel is None:
             return out
         weights = F.softplus(self.gate(peaks)) * intensities[:, None]
-        if self.charged:  # positive ions carry a proton more than the neutral piece, negative ones less
+        if self.charged:  # positive ions carry a proton more than the neutral fragment, negative ones less
             mzs = mzs - PROTON * (1.0 - 2.0 * (batch.tokens[:, 1] == 2).to(mzs.dtype))[sample]
         cosines, sines = self.kernel(mzs)
-        seen = _total(weights * torch.cat([cosines, sines], dim=1), sample, len(there))
+        seen = _sum_by_set(weights * torch.cat([cosines, sines], dim=1), sample, len(mask))
         return torch.cat([out, KERNEL_SCALE * F.normalize(seen, dim=1)], dim=1)
 
 
-def _total(x: Tensor, of: Tensor, n: int) -> Tensor:
+def _sum_by_set(x: Tensor, of: Tensor, n: int) -> Tensor:
     """Sum of the rows of `x` that belong to each of `n` sets."""
     return x.new_zeros(n, *x.shape[1:]).index_add(0, of, x)
+
+
+Kernel = MassKernel  # shim

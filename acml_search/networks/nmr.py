@@ -1,4 +1,4 @@
-"""NMR peak lists: the tower that embeds a set of shifts, and the graph side that predicts the set first.
+"""NMR peak lists: the encoder of a set of shifts, and the graph side that predicts the set first.
 
 A peak list is embedded by a learned curve phi through the ppm axis: the sum of phi over the peaks, then an
 MLP (deep sets, Zaheer et al. 2017). The curve is kept as a table, read by linear interpolation, so that a
@@ -170,13 +170,13 @@ class ShiftHead(Head):
         self.direct: nn.Sequential | None = None
         if direct:
             last = nn.Linear(hidden, d)
-            # At first the predicted peaks speak alone; this part grows where they leave something unsaid.
+            # Zero at first: this part learns what the predicted peaks do not explain.
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
             self.direct = nn.Sequential(nn.Linear(trunk_width, hidden), nn.ReLU(), last)
 
     def peaks(self, states: Sequence[Tensor], pooled: Tensor, batch: Any) -> Peaks:
-        """What each atom of the nucleus shows."""
+        """The predicted peak of each atom of the nucleus."""
         chosen = (
             batch.x[:, ELEMENT] == CARBON if self.nucleus == "C" else batch.x[:, HYDROGENS] > 0
         ).nonzero()[:, 0]
@@ -217,18 +217,18 @@ class ShiftHead(Head):
 
 
 def expected_features(peaks: Peaks, n_graphs: int, encoder: ShiftTower, width: float) -> Tensor:
-    """The tower's view (n_graphs, encoder.width) of predicted peaks; those within about `width` ppm of one
-    another count as one.
+    """The encoder's features (n_graphs, encoder.width) of predicted peaks; those within about `width` ppm of
+    one another count as one.
     """
-    weight = torch.sigmoid(peaks.present) / alike(peaks, width)
+    weight = torch.sigmoid(peaks.present) / coincident_peaks(peaks, width)
     sizes = torch.bincount(peaks.graph_of, minlength=n_graphs)
     summed = encoder.expected(peaks.position, peaks.spread, weight, sizes)
     n_peaks = weight.new_zeros(n_graphs).index_add(0, peaks.graph_of, weight)
     return encoder.finish(summed, n_peaks)
 
 
-def alike(peaks: Peaks, width: float, reach: int = 5) -> Tensor:
-    """How many of a molecule's peaks fall together with each one, itself included: (A,) >= 1.
+def coincident_peaks(peaks: Peaks, width: float, reach: int = 5) -> Tensor:
+    """How many of a molecule's peaks coincide with each one, itself included: (A,) >= 1.
 
     A spectrum shows equivalent atoms once. Smooth in the distance (Gaussian of `width` ppm), so that the
     vector does not depend on rounding; no gradient. Counts up to `reach` neighbours on either side.
@@ -243,3 +243,6 @@ def alike(peaks: Peaks, width: float, reach: int = 5) -> Tensor:
         apart = (beside[: len(key)] - key.unsqueeze(1)).to(peaks.position.dtype) / width
         count = torch.exp(-apart.square()).sum(dim=1)
         return torch.empty_like(count).index_copy_(0, order, count).to(device)
+
+
+alike = coincident_peaks  # shim
