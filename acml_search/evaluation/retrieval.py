@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -344,6 +344,12 @@ class PreparedQuestion:
         for places, vectors in self.candidates.blocks():
             ranker.add(vectors, places)
         return ranker
+
+    def with_queries(self, outcomes: Sequence[QueryOutcome]) -> PreparedQuestion:
+        """Other queries in the same pool."""
+        readable = [one for one in outcomes if one.truth >= 0]
+        queries = embed_queries(readable, self.question, self.store)
+        return replace(self, outcomes=list(outcomes), queries=queries)
 
     def comparison(self, structures: Sequence[Structure] | None = None) -> PeakComparison:
         """How shortlists of this question are compared peak by peak."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from acml_search.core.workers import Workers as CoreWorkers
-from acml_search.core.workers import chunks
-
-__all__ = ["CoreWorkers", "chunks", "model", "model_workers"]
+from acml_search.core import workers as core
+from acml_search.core.workers import chunks  # noqa: F401  # shim
 
 _model: Any = None
 
 
-def model_workers(n: int | None = None, *, model: str | None = None) -> CoreWorkers:
+def model_workers(n: int | None = None, *, model: str | None = None) -> core.Workers:
     """`n` processes (None: one per core) that have loaded the checkpoint `model`, if the tasks need one."""
-    return CoreWorkers(n, initializer=_load, initargs=(model,))
+    return core.Workers(n, initializer=_load, initargs=(model,))
 
 
 def model() -> Any:

@@ -61,25 +61,25 @@ def measure_fused(run: SuiteRun, question: FusedQuestion) -> Iterator[Result]:
     prepared = [_prepare(run, part, pool, of) for part, of in zip(parts, rows, strict=True)]
     alone: list[Result] = []
     for part, one in zip(parts, prepared, strict=True):
-        asked = QuestionRun(run, part, one)
-        alone += asked.to_molecule()
+        runner = QuestionRun(run, part, one)
+        alone += runner.to_molecule()
         if part.rerank:
-            alone += asked.reranked()
+            alone += runner.reranked()
     yield from alone
     fitted = _fit(run, question, parts, prepared)
     if fitted is not None:
         yield fitted
     factors = {kind: _factors(run, parts, kind, fitted) for kind in KINDS}
     fused = Fused(run, _as_question(question, parts), prepared, factors["plain"])
-    asked = QuestionRun(run, fused.question, fused.prepared)
+    runner = QuestionRun(run, fused.question, fused.prepared)
     for wanted in question.filters:
         ranker = fused.prepared.rank(wanted, depth=SHORTLIST if parts[0].rerank else None)
         outcomes = with_ranks(fused.prepared.outcomes, ranker)
         more = {"gain": _gain(run, outcomes, alone, wanted.text), "trust": dict(factors["plain"])}
-        yield from asked.write_answers(wanted, outcomes, more=more)
-        asked.rankers[wanted] = ranker
+        yield from runner.write_answers(wanted, outcomes, more=more)
+        runner.rankers[wanted] = ranker
     if parts[0].rerank:
-        yield from _reranked(fused, asked, alone, factors["rerank"])
+        yield from _reranked(fused, runner, alone, factors["rerank"])
 
 
 @dataclass
@@ -138,7 +138,7 @@ class Fused:
 
 
 def _alone(run: SuiteRun, question: FusedQuestion, part: str) -> SuiteQuestion:
-    """A part as a question of its own, without what only the whole question is asked."""
+    """A part as a question of its own, without what only a whole question measures."""
     modalities = [run.suite.part(one).modality for one in question.parts]
     weighted = all(run.card.data["spaces"][modality].get("rerank") for modality in modalities)
     changes: dict[str, Any] = {
@@ -204,9 +204,7 @@ def _fit(
     why = f"no molecule of the dev split of `calibrate` has {' and '.join(question.parts)}"
     if rows:
         others = [
-            embed_question(
-                one.question, run.store, of, one.pool, to_outcomes(of, one.pool, once=False), one.watch
-            )
+            one.with_queries(to_outcomes(of, one.pool, once=False))
             for one, of in zip(prepared, rows, strict=True)
         ]
         fused = Fused(run, _as_question(question, parts), others, dict.fromkeys(names, 1.0))
@@ -248,13 +246,13 @@ def _factors(
 
 
 def _reranked(
-    fused: Fused, asked: QuestionRun, alone: Sequence[Result], factors: Factors
+    fused: Fused, runner: QuestionRun, alone: Sequence[Result], factors: Factors
 ) -> Iterator[Result]:
     """The shortlists of the summed logits, each part's peaks compared and all logits added."""
-    rankers = [one for one in asked.rankers.values() if isinstance(one, TopKRanker)]
+    rankers = [one for one in runner.rankers.values() if isinstance(one, TopKRanker)]
     rows, by_ranker = fused.shortlists(rankers, peaks=True)
     weights = [factors[part.question.modality] for part in fused.parts]
-    for wanted, ranker, lists in zip(asked.rankers, rankers, by_ranker, strict=True):
+    for wanted, ranker, lists in zip(runner.rankers, rankers, by_ranker, strict=True):
         outcomes = with_ranks(fused.prepared.outcomes, ranker)
         total = weighted_sum(fused.logits(lists), weights)
         again = ranks(lists[0], total, [outcomes[i].rank for i in rows])
@@ -262,7 +260,7 @@ def _reranked(
             outcomes[i].rank, outcomes[i].score = float(again[row]), float(total[row, 0])
         fields = {"shortlist": SHORTLIST, "trust": dict(factors)}
         gain = _gain(fused.run, outcomes, alone, f"rerank {wanted.text}")
-        yield from asked.write_answers(wanted, outcomes, rerank=fields, more={"gain": gain})
+        yield from runner.write_answers(wanted, outcomes, rerank=fields, more={"gain": gain})
 
 
 def _gain(run: SuiteRun, outcomes: Sequence[QueryOutcome], alone: Sequence[Any], asks: str) -> dict[str, Any]:

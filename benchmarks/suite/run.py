@@ -56,9 +56,9 @@ from acml_search.evaluation.retrieval import (
     PreparedQuestion,
     Store,
     choose_queries,
-    embed_queries,
     molecule_candidates,
     prepare,
+    to_outcomes,
     with_isomers,
 )
 from acml_search.evaluation.workers import model_workers
@@ -207,23 +207,23 @@ def _read_and_embed(
 def measure_question(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -> Iterator[Result]:
     """All results of one question."""
     if question.filters or question.batch or question.calibrate is not None:
-        asked = QuestionRun(run, question, prepare(question, run.store, watch=watch))
+        runner = QuestionRun(run, question, prepare(question, run.store, watch=watch))
         if question.filters:
-            yield from asked.to_molecule()
+            yield from runner.to_molecule()
             if question.isomers:
                 from benchmarks.suite.stereo import stereoisomers
 
-                yield from stereoisomers(asked)
+                yield from stereoisomers(runner)
             if question.rerank:
-                yield from asked.reranked()
+                yield from runner.reranked()
             if question.baselines:
                 from benchmarks.suite.baselines import measure_baselines
 
-                yield from measure_baselines(asked)
+                yield from measure_baselines(runner)
         if question.batch:
-            yield from asked.within_batches()
+            yield from runner.within_batches()
         if question.calibrate is not None:
-            yield from asked.calibration()
+            yield from runner.calibration()
     if question.to_record:
         inverse = question.model_copy(update={"direction": "to-record"})
         yield from QuestionRun(run, inverse, prepare(inverse, run.store, watch=watch)).to_record()
@@ -441,24 +441,19 @@ class QuestionRun:
         rows = [one for one in rows if one.structure is not None and is_dev(one.structure.inchikey14)]
         if not rows:
             return None
-        position = self.pool.positions()
-        added: dict[str, Structure] = {}  # a pool of limited size may lack molecules of the dev split
-        for one in rows:
-            if one.structure is not None and one.structure.inchikey14 not in position:
-                added.setdefault(one.structure.inchikey14, one.structure)
-        pool, candidates = self.pool, self.prepared.candidates
+        known = self.pool.positions()
+        structures = [one.structure for one in rows if one.structure is not None]
+        # A pool of limited size may lack molecules of the dev split.
+        added = {one.inchikey14: one for one in reversed(structures) if one.inchikey14 not in known}
+        prepared = self.prepared
         if added:
             pool = Pool([*self.pool.structures, *added.values()])
             candidates = molecule_candidates(self.question, self.store, pool)
-            position = pool.positions()
-        outcomes = [
-            QueryOutcome(one, position[one.structure.inchikey14]) for one in rows if one.structure is not None
-        ]
-        outcomes = [outcomes[i] for i in self._few(outcomes)]
-        queries = embed_queries(outcomes, self.question, self.store)
-        self.prepared.watch.lap("embed dev queries")
-        watch = self.prepared.watch
-        return PreparedQuestion(self.question, self.store, rows, pool, outcomes, queries, candidates, watch)
+            prepared = replace(prepared, pool=pool, candidates=candidates)
+        outcomes = to_outcomes(rows, prepared.pool, once=False)
+        prepared = prepared.with_queries([outcomes[i] for i in self._few(outcomes)])
+        prepared.watch.lap("embed dev queries")
+        return prepared
 
     def _few(self, outcomes: Sequence[QueryOutcome]) -> list[int]:
         """Indices of at most `RECORDS` records of each molecule, ascending."""
@@ -477,11 +472,10 @@ class QuestionRun:
         if self.dev is None:
             yield from self.skip("calibration", "the file has no row of the dev split of `calibrate`")
             return
-        few = self._few(self.prepared.readable)
         readable = self.prepared.readable
-        valid = replace(
-            self.prepared, outcomes=[readable[i] for i in few], queries=self.prepared.queries[few]
-        )
+        few = self._few(readable)
+        queries = self.prepared.queries[few]
+        valid = replace(self.prepared, outcomes=[readable[i] for i in few], queries=queries)
         scale = self.run.card.spaces[self.question.modality].scale
         n_pool = len(self.dev.candidates.places)
         found = calibrate(best_cosines(self.dev), best_cosines(valid), scale)

@@ -37,17 +37,17 @@ _ROWS: dict[str, pa.DataType] = {
 }
 
 
-def stereoisomers(asked: QuestionRun) -> Iterator[Result]:
+def stereoisomers(runner: QuestionRun) -> Iterator[Result]:
     """The result, or none where no query has a stereoisomer in the files."""
-    question, store = asked.question, asked.store
-    readable = asked.prepared.readable
+    question, store = runner.question, runner.store
+    readable = runner.prepared.readable
     structures = [one.query.structure for one in readable]
     wanted = {one.inchikey14 for one in structures if one is not None}
     files = (one for path in (question.queries, *question.library) for one in store.structures(path))
     groups = groups_of(files, wanted, store.workers)
     at = [i for i, one in enumerate(structures) if one is not None and one.inchikey14 in groups]
     if not at:
-        yield from asked.skip("stereoisomers", "no query has a stereoisomer in the files")
+        yield from runner.skip("stereoisomers", "no query has a stereoisomer in the files")
         return
     smiles = [one.smiles for i in at if (one := structures[i]) is not None]
     keys = [key for part in store.workers.map(full_keys, chunks(smiles, 500)) for key in part]
@@ -58,7 +58,7 @@ def stereoisomers(asked: QuestionRun) -> Iterator[Result]:
         truth, error = list(group).index(key), one.error
         if error is None and not np.isfinite(vectors[truth]).all():
             error = "the true molecule has no vector in the pool"
-        rank = None if error else rank_in_group(asked.prepared.queries[i], vectors, truth)
+        rank = None if error else rank_in_group(runner.prepared.queries[i], vectors, truth)
         rows.append(
             {
                 "row": one.query.row,
@@ -73,7 +73,7 @@ def stereoisomers(asked: QuestionRun) -> Iterator[Result]:
     labels, n = molecule_labels([readable[i] for i in at]), [row["n_candidates"] for row in rows]
     ranks = [metrics.FAILED if row["rank"] is None else row["rank"] for row in rows]
     size_of = dict(zip(labels, n, strict=True))
-    figures = accuracy_figures(ranks, labels, n, ks=(1,), seed=asked.seed)
+    figures = accuracy_figures(ranks, labels, n, ks=(1,), seed=runner.seed)
     result = StereoisomersResult(
         **{key: value for key, value in figures.items() if key != "recall"},
         n_queries=len(rows),
@@ -81,14 +81,14 @@ def stereoisomers(asked: QuestionRun) -> Iterator[Result]:
         n_groups=len(size_of),
         n_failed=sum(row["error"] is not None for row in rows),
         group_size=metrics.group_size_summary(list(size_of.values())),
-        by_group_size=metrics.by_group_size(ranks, labels, n, seed=asked.seed),
-        reads_stereo=bool(asked.run.card.data["hyper"].get("reads_stereo", True)),
+        by_group_size=metrics.by_group_size(ranks, labels, n, seed=runner.seed),
+        reads_stereo=bool(runner.run.card.data["hyper"].get("reads_stereo", True)),
         tie_rule=metrics.TIE_RULE,
         tie_tolerance=metrics.TIE_TOLERANCE,
-        seed=asked.seed,
+        seed=runner.seed,
     )
-    write_rows(rows, pa.schema(_ROWS), asked.run.out / f"{question.name}.stereoisomers.queries.parquet")
-    yield asked.write(".stereoisomers", result, asks="stereoisomers")
+    write_rows(rows, pa.schema(_ROWS), runner.run.out / f"{question.name}.stereoisomers.queries.parquet")
+    yield runner.write(".stereoisomers", result, asks="stereoisomers")
 
 
 def groups_of(
