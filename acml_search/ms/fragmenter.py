@@ -93,6 +93,8 @@ class Fragments:
     """(f,) Da, with the hydrogens on its atoms"""
     broken: Ints
     """(f,) bonds cut, 1 to 4"""
+    mass: float
+    """Da, of the molecule"""
 
     def __len__(self) -> int:
         return len(self.first)
@@ -123,13 +125,15 @@ def fragment(mol: Chem.Mol) -> Fragments:
     fragments between two cuts (the atoms on one side of each) from a matrix product.
     """
     kept, lost, bonds, chain, sides = _cuts(mol)
+    elements, hydrogens = zip(*((a.GetAtomicNum(), a.GetTotalNumHs()) for a in mol.GetAtoms()), strict=True)
+    masses_of_atoms = atom_masses(np.array(elements), np.array(hydrogens))
     parts = sides.astype(np.float64)
     common = (parts @ parts.T).round().astype(np.int64)
     sizes = np.diag(common)
     between = (common > 0) & (common < sizes[:, None]) & (common < sizes[None])
     first, second = np.nonzero(np.triu(between, 1))
     broken = np.where(bonds[:, 1] >= 0, 2, 1)
-    masses = (parts * _masses(mol)) @ parts.T
+    masses = (parts * masses_of_atoms) @ parts.T
     n = len(sides)
     return Fragments(
         sides,
@@ -141,13 +145,8 @@ def fragment(mol: Chem.Mol) -> Fragments:
         np.concatenate([np.full(n, -1), second]),
         np.concatenate([np.diag(masses), masses[first, second]]),
         np.concatenate([broken, broken[first] + broken[second]]),
+        float(masses_of_atoms.sum()),
     )
-
-
-def _masses(mol: Chem.Mol) -> Floats:
-    """(n,) Da, of the atoms with their hydrogens."""
-    elements = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
-    return np.asarray(atom_masses(elements, np.array([atom.GetTotalNumHs() for atom in mol.GetAtoms()])))
 
 
 def _cuts(mol: Chem.Mol) -> tuple[Ints, Ints, Ints, Ints, Bools]:
@@ -236,8 +235,11 @@ class DescribedFragments:
     """(f,) size, heteroatoms and rings of a fragment as one number below `N_CODES`"""
     kinds: Ints
     """(f,) bonds broken - 1, 0 to 3"""
-    mass: float
-    """Da, of the molecule"""
+
+    @property
+    def mass(self) -> float:
+        """Da, of the molecule."""
+        return self.fragments.mass
 
     @property  # shim
     def pieces(self) -> Fragments:  # shim
@@ -256,9 +258,7 @@ def describe(mol: Chem.Mol) -> DescribedFragments:
     size = np.minimum((sums[:, 0] / len(atoms) * SIZE_CLASSES).astype(np.int64), SIZE_CLASSES - 1)
     others, nitrogens = np.minimum(sums[:, 1:3], 2).astype(np.int64).T
     codes = ((size * 3 + others) * 3 + nitrogens) * 2 + (sums[:, 3] > 0)
-    return DescribedFragments(
-        fragments, _features(mol, fragments), codes, fragments.broken - 1, float(_masses(mol).sum())
-    )
+    return DescribedFragments(fragments, _features(mol, fragments), codes, fragments.broken - 1)
 
 
 def _features(mol: Chem.Mol, fragments: Fragments) -> list[list[str]]:

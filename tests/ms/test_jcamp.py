@@ -10,7 +10,7 @@ from spectrum_files import C13, CURVE, EI, H1
 from acml_search.core.errors import InvalidRecord
 from acml_search.modalities import get
 from acml_search.ms.io import read_spectra, read_spectrum
-from acml_search.ms.io.tables import table_of, variables_of
+from acml_search.ms.io.jcamp import table_of, variables_of
 
 
 def put(folder: Path, content: str, name: str = "x.jdx") -> Path:

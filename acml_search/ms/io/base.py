@@ -1,14 +1,17 @@
-"""What the readers of spectrum files share: entries, lines in constant memory, peaks that were checked."""
+"""What the readers of spectrum files share: errors, entries, guards, lines in constant memory, header fields,
+checked peaks.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
+import math
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +65,7 @@ class Unreadable(Exception):
 
 
 class OtherKind(Unreadable):
-    """A sound spectrum of a kind that was not asked for, such as an MS1 scan among MS2 scans."""
+    """A sound spectrum of another kind than is wanted, such as an MS1 scan among MS2 scans."""
 
 
 class BadSpectrum(InvalidRecord):
@@ -88,6 +91,16 @@ class Entry(NamedTuple):
     """of the file, from 1, at which it begins"""
     read: Callable[[], PeakList]
     """raises Unreadable; file, number and line are filled in by the caller"""
+
+
+class Format(NamedTuple):
+    """A format of spectrum files."""
+
+    name: str
+    modalities: tuple[str, ...]
+    """that its files can hold"""
+    entries: Callable[[Path, str], Iterator[Entry]]
+    """(file, modality) -> every spectrum, in constant memory; raises Unreadable where the file is damaged"""
 
 
 def open_bytes(path: Path) -> BinaryIO:
@@ -175,7 +188,7 @@ def damage(error: Exception) -> str:
 
 
 class Block:
-    """Lines of one spectrum, up to the limits; what is beyond them is counted, not kept."""
+    """Numbered lines of one spectrum, up to the limits; `check` refuses one that goes beyond them."""
 
     def __init__(self, line: int) -> None:
         self.line = line
@@ -224,3 +237,105 @@ def mass_peaks(
     if not (y > 0).any():
         raise Unreadable("all its intensities are zero; leave it out")
     return tuple(Peak(mz, intensity=height) for mz, height in zip(x.tolist(), y.tolist(), strict=True))
+
+
+# ---- header fields of mass spectra
+
+# Names without case, spaces and punctuation, as NIST, MoNA, MassBank, MS-DIAL, GNPS and MassSpecGym write.
+_FIELD_NAMES = {
+    "precursor_mz": ("precursormz", "pepmass", "parentmz", "selectedionmz"),
+    "adduct": ("precursortype", "adduct", "adducttype", "adductionname", "iontype", "ion"),
+    "ion_mode": ("ionmode", "ionizationmode", "ionisationmode", "polarity"),
+    "collision_energy": ("collisionenergy", "ce", "collisionenergyvoltage"),
+}
+_ABSENT = {"", "n/a", "na", "none", "null", "nan", "unknown", "-", "?"}
+_BARE_ADDUCTS = {
+    **{name: f"[{name}]+" for name in ("M+H", "M+Na", "M+K", "M+NH4", "M-H2O+H", "M+H-H2O", "2M+H", "2M+Na")},
+    **{name: f"[{name}]-" for name in ("M-H", "M+Cl", "M+HCOO", "M+FA-H", "M+CH3COO", "2M-H")},
+    "M+2H": "[M+2H]2+",
+    "M-2H": "[M-2H]2-",
+}
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.I | re.ASCII)
+
+
+class Fields(TypedDict, total=False):
+    """Fields of `PeakList` that a header states."""
+
+    precursor_mz: float | None
+    adduct: str | None
+    ion_mode: str | None
+    collision_energy: str | None
+
+
+def header_fields(about: Mapping[str, Any]) -> Fields:
+    """Precursor (Th), adduct, mode ("+", "-") and collision energy of a header.
+
+    Raises Unreadable for a precursor that is not a number of zero or more; zero stands for none.
+    """
+    stated: dict[str, str] = {}
+    for name, value in about.items():
+        text = str(value).strip()
+        if text.casefold() not in _ABSENT or (text == "-" and plain_name(name) in _FIELD_NAMES["ion_mode"]):
+            stated.setdefault(plain_name(name), text)
+    first = {
+        field: next((stated[name] for name in names if name in stated), None)
+        for field, names in _FIELD_NAMES.items()
+    }
+    return Fields(
+        precursor_mz=_precursor(first["precursor_mz"]),
+        adduct=_adduct(first["adduct"]),
+        ion_mode=ion_mode(first["ion_mode"]),
+        collision_energy=first["collision_energy"],
+    )
+
+
+def protonated(charge: int, sign: str, about: dict[str, Any], source: str) -> Fields:
+    """The adduct of an ion of which `source` states the charge alone: that many protons on or off.
+
+    It is an assumption, so `about` gets its source. Empty for a charge that no ion has.
+    """
+    if not 1 <= charge <= 9:
+        return Fields()
+    many = "" if charge == 1 else str(charge)
+    about["adduct_from"] = f"{source}={charge}{sign}"
+    return Fields(adduct=f"[M{sign}{many}H]{many}{sign}")
+
+
+def plain_name(name: str) -> str:
+    """A name for comparison: letters and digits alone, lower case."""
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def _precursor(text: str | None) -> float | None:
+    """The first m/z of a precursor field; some sources write several."""
+    if text is None:
+        return None
+    number = _NUMBER.match(text.lstrip("([ "))
+    value = float(number.group()) if number else math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise Unreadable(f"its precursor m/z is {text[:40]!r}, not a number of zero or more; correct it")
+    return value or None
+
+
+def ion_mode(text: str | None) -> str | None:
+    """ "+" or "-", however it is written: "P", "positive", "ESI+", "1-"; None for anything else."""
+    if text is None:
+        return None
+    small = text.strip().casefold()
+    if small in ("p", "n"):
+        return "+" if small == "p" else "-"
+    if "pos" in small or "neg" in small:
+        return "+" if "pos" in small else "-"
+    return small[-1] if small[-1:] in ("+", "-") else small[0] if small[:1] in ("+", "-") else None
+
+
+def _adduct(text: str | None) -> str | None:
+    """The adduct in brackets and with its sign: GNPS writes "M+H" and "M+H]+", others "[M+H]1+"."""
+    if text is None:
+        return None
+    text = "".join(text.split())
+    if text in _BARE_ADDUCTS:
+        return _BARE_ADDUCTS[text]
+    if "]" in text and not text.startswith("["):
+        text = f"[{text}"
+    return re.sub(r"\]1([+-])$", r"]\1", text)

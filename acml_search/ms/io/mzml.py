@@ -22,18 +22,17 @@ from acml_search.chem.peaks import PeakList
 from acml_search.ms.io.base import (
     DAMAGED,
     Entry,
+    Fields,
+    Format,
     OtherKind,
     Unreadable,
     damage,
     head_of,
     mass_peaks,
     open_bytes,
+    protonated,
 )
-from acml_search.ms.io.fields import Fields, protonated
 from acml_search.ms.peaks import MAX_GIVEN
-
-NAME = "mzML"
-MODALITIES = ("lc_ms", "gc_ms")
 
 # Declaration, comments and instructions, then the root: nothing else, above all no document type.
 _PROLOG = re.compile(
@@ -41,13 +40,13 @@ _PROLOG = re.compile(
 )
 _ENCODING = re.compile(rb"encoding\s*=\s*[\"']([^\"']*)[\"']")
 _ENCODINGS = (b"utf-8", b"us-ascii", b"ascii", b"iso-8859-1", b"windows-1252")
-_OF_THE_FILE = ("index", "count", "defaultArrayLength", "encodedLength")  # and not of the spectrum
-_MOST_BYTES = 8 * (MAX_GIVEN + 1)  # of a decoded array
+_FILE_ATTRIBUTES = ("index", "count", "defaultArrayLength", "encodedLength")  # and not of the spectrum
+_MAX_BYTES = 8 * (MAX_GIVEN + 1)  # of a decoded array
 
 
 class _NoVocabulary:
-    """Stands for the PSI-MS vocabulary, which pyteomics would fetch from the network to learn which values
-    are numbers. Without it, it takes for a number what reads as one.
+    """In place of the PSI-MS vocabulary, which pyteomics would fetch from the network to learn which values
+    are numbers. Without it, pyteomics takes for a number what reads as one.
     """
 
     relationship = ()
@@ -57,8 +56,7 @@ class _NoVocabulary:
         return self
 
 
-def entries(path: Path, modality: str) -> Iterator[Entry]:
-    """Every spectrum of a file, in constant memory. Raises Unreadable where the file is damaged."""
+def _entries(path: Path, modality: str) -> Iterator[Entry]:
     _check_prolog(head_of(path))
     from lxml import etree
     from pyteomics import mzml
@@ -100,17 +98,17 @@ def _next(reader: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _check_prolog(head: bytes) -> None:
-    """Refuses what could make an XML parser work without end: a document type with entities, or an encoding
-    in which one could hide.
+    """Raises Unreadable for what could make an XML parser work without end: a document type with entities, or
+    an encoding in which one could hide.
     """
     prolog = _PROLOG.match(head)
     if prolog is None and b"<!" in head.replace(b"<!--", b""):
         raise Unreadable("it declares a document type, which no mzML needs and which is not read; remove it")
     if prolog is None:
         raise Unreadable("it does not begin as mzML does; convert it again with a current msconvert")
-    said = _ENCODING.search(prolog.group())
-    if said and said[1].lower() not in _ENCODINGS:
-        shown = said[1].decode("ascii", "replace")[:40]
+    stated = _ENCODING.search(prolog.group())
+    if stated and stated[1].lower() not in _ENCODINGS:
+        shown = stated[1].decode("ascii", "replace")[:40]
         raise Unreadable(f"its encoding is {shown!r}; save it as UTF-8")
 
 
@@ -134,9 +132,9 @@ def _read(spectrum: dict[str, Any], modality: str) -> PeakList:
     about = {
         str(name): str(value)
         for name, value in spectrum.items()
-        if isinstance(value, str | int | float) and name not in _OF_THE_FILE
+        if isinstance(value, str | int | float) and name not in _FILE_ATTRIBUTES
     }
-    known = Fields(
+    fields = Fields(
         precursor_mz=_positive(selected.get("selected ion m/z")),
         ion_mode="+" if "positive scan" in spectrum else "-" if "negative scan" in spectrum else None,
         collision_energy=None if energy is None else f"{energy:g} eV",
@@ -144,13 +142,13 @@ def _read(spectrum: dict[str, Any], modality: str) -> PeakList:
     charge = selected.get("charge state")
     if charge is not None:
         about["charge state"] = str(charge)
-    if isinstance(charge, int | float) and known["precursor_mz"] and known["ion_mode"]:
-        known.update(protonated(int(charge), known["ion_mode"], about, "charge state"))
-    return PeakList(modality, mass_peaks(*arrays), about=about, **known)
+    if isinstance(charge, int | float) and fields["precursor_mz"] and fields["ion_mode"]:
+        fields.update(protonated(int(charge), fields["ion_mode"], about, "charge state"))
+    return PeakList(modality, mass_peaks(*arrays), about=about, **fields)
 
 
 def _precursor(spectrum: dict[str, Any]) -> tuple[dict[str, Any], float | None]:
-    """What is said of the first selected ion, and the collision energy."""
+    """The first selected ion, and the collision energy."""
     first = _first(_first(spectrum.get("precursorList")).get("precursor"))
     selected = _first(_first(first.get("selectedIonList")).get("selectedIon"))
     if "selected ion m/z" not in selected:  # some converters give the window alone
@@ -170,7 +168,7 @@ def _positive(value: Any) -> float | None:
 
 
 def _decoded(array: Any, name: str) -> npt.NDArray[Any]:
-    """(p,) values of a binary array, decompressed no further than the largest spectrum we take."""
+    """(p,) values of a binary array, decompressed no further than the largest spectrum allowed."""
     if not hasattr(array, "compression"):
         raise Unreadable(f"its {name} stands there twice or holds no data; convert the file again")
     if array.compression not in ("zlib compression", "no compression", None):
@@ -184,9 +182,12 @@ def _decoded(array: Any, name: str) -> npt.NDArray[Any]:
     try:
         raw = base64.b64decode(array.data)
         if array.compression == "zlib compression":
-            raw = zlib.decompressobj().decompress(raw, _MOST_BYTES)
-        if len(raw) >= _MOST_BYTES:
+            raw = zlib.decompressobj().decompress(raw, _MAX_BYTES)
+        if len(raw) >= _MAX_BYTES:
             raise Unreadable(f"it has more than {MAX_GIVEN:,} peaks; pick its peaks (centroid it)")
         return np.frombuffer(raw, np.dtype(array.dtype).newbyteorder("<")).astype(np.float64)
     except (ValueError, zlib.error) as error:
         raise Unreadable(f"its {name} is damaged ({damage(error)}); convert or copy it again") from error
+
+
+MZML = Format("mzML", ("lc_ms", "gc_ms"), _entries)
