@@ -1,4 +1,4 @@
-"""What an ion is made of: the mass of the molecule from the m/z of a precursor and its adduct, and back.
+"""Adducts: the mass of the molecule from the m/z of a precursor ion, and back.
 
 The notation is that of MassBank and GNPS: `[nM±X±Y...]z±`, X a formula or a name below with a count before
 it, z the number of charges: `[M+H]+`, `[M-2H2O+H]+`, `[2M+FA-H]-`, `[M+2H]2+`. Also read: several signs for
@@ -19,11 +19,15 @@ from typing import NamedTuple
 
 from rdkit import Chem
 
+from acml_search.chem.formula import ELEMENTS
+from acml_search.chem.masses import ELECTRON
 from acml_search.core.errors import ConfigError, shorten
 
-ELECTRON = 0.000548579909
-"""Da (CODATA 2018)"""
-
+MAX_PER_ION = 10
+"""molecules, and charges, of one ion"""
+MAX_COUNT = 1_000
+"""of one added or lost group"""
+MAX_CHARACTERS = 80
 _USUAL = {
     "+": """
         [M+H]+ [M+Na]+ [M+NH4]+ [M+K]+ [M]+ [M-H2O+H]+ [M-2H2O+H]+ [M+Li]+ [M+ACN+H]+ [M+CH3OH+H]+
@@ -35,8 +39,8 @@ _USUAL = {
     """.split(),  # noqa: SIM905
 }
 
-# What is added or lost under a name that is no formula, or is one with other capitals.
-_NAMED = {
+# groups under names that are no formulas
+_GROUPS = {
     "ACN": "C2H3N",
     "MeCN": "C2H3N",
     "MeOH": "CH4O",
@@ -56,8 +60,8 @@ _NAMED = {
     "Hex": "C6H10O5",
     "e": "",
 }
-# Charges that a part brings, for adducts without a sign.
-_CARRIED = {
+# charges of groups, for adducts without a sign
+_CHARGES = {
     **dict.fromkeys(("H", "Na", "K", "NH4", "Li", "Ag", "Cs", "Rb"), 1),
     **dict.fromkeys(("Cl", "Br", "I", "HCOO", "HCO2", "formate", "CH3COO", "acetate", "OAc"), -1),
     **dict.fromkeys(("Ca", "Mg", "Fe", "Cu", "Zn"), 2),
@@ -70,17 +74,15 @@ _BRACKETS = re.compile(r"\[([^\[\]]+)\][.*•·]?(\d*)([+-]+)(\d*)[.*•·]?$", 
 _BODY = re.compile(r"(\d*)M((?:[+-]\d*[A-Za-z][A-Za-z0-9]*)*)$", re.ASCII)
 _PART = re.compile(r"([+-])(\d*)([A-Za-z][A-Za-z0-9]*)", re.ASCII)
 _ATOM = re.compile(r"([A-Z][a-z]?)(\d*)", re.ASCII)
-_MOST = 10  # molecules, and charges, of one ion
-_MOST_ATOMS = 1_000
-_LONGEST = 80  # characters
 
 
 class Adduct(NamedTuple):
-    """An ion: so many molecules, what is added to them all, and the charge."""
+    """What an adduct says of an ion."""
 
     molecules: int
+    """in the ion"""
     added: float
-    """Da, of whole atoms; below zero for a loss"""
+    """Da, of whole atoms, to all molecules together; below zero for a loss"""
     charge: int
     """in elementary charges, with its sign"""
 
@@ -91,7 +93,7 @@ def neutral_mass(precursor_mz: float, adduct: str) -> float:
     Raises ConfigError for an adduct that is not understood, an m/z that is not a positive number, or an ion
     that is lighter than what was added.
     """
-    ion = parse(adduct)
+    ion = parse_adduct(adduct)
     if not math.isfinite(precursor_mz) or precursor_mz <= 0:
         raise ConfigError(f"the precursor m/z is {precursor_mz}; give a number above zero")
     mass = (precursor_mz * abs(ion.charge) + ion.charge * ELECTRON - ion.added) / ion.molecules
@@ -108,7 +110,7 @@ def precursor_mz(neutral_mass: float, adduct: str) -> float:
     Raises ConfigError for an adduct that is not understood, a mass that is not a positive number, or one that
     is lighter than what the adduct loses.
     """
-    ion = parse(adduct)
+    ion = parse_adduct(adduct)
     if not math.isfinite(neutral_mass) or neutral_mass <= 0:
         raise ConfigError(f"the neutral mass is {neutral_mass}; give a number of Da above zero")
     mz = (ion.molecules * neutral_mass + ion.added - ion.charge * ELECTRON) / abs(ion.charge)
@@ -122,71 +124,58 @@ def adduct_names() -> list[str]:
     return [*_USUAL["+"], *_USUAL["-"]]
 
 
-def usual(ion_mode: str | None) -> list[str]:
+def usual_adducts(ion_mode: str | None) -> list[str]:
     """The usual adducts of a mode, "+" or "-"; of both when it is not known."""
     return list(_USUAL[ion_mode]) if ion_mode in _USUAL else adduct_names()
 
 
 @cache
-def parse(adduct: str) -> Adduct:
-    """What the notation says. Raises ConfigError, listing the usual ones, when it is not understood."""
+def parse_adduct(adduct: str) -> Adduct:
+    """Raises ConfigError, listing the usual adducts, for a text that is none."""
     text = "".join(str(adduct).split()).translate(_SIGNS).replace("[Cat]", "[M]")
     if bare := _BARE_ION.match(text):
         text = f"[{bare[1]}]{bare[2]}"
-    if not text or len(text) > _LONGEST:
+    if not text or len(text) > MAX_CHARACTERS:
         raise _unknown(adduct, "it is empty" if not text else "it is too long")
     found = _BRACKETS.match(text)
     body = _BODY.match(found[1] if found else text)
     if body is None:
         raise _unknown(adduct, "it is not of the form [M+X-Y]charge")
     molecules = int(body[1] or 1)
-    written = _PART.findall(body[2])
-    if labels := [count + name for _, count, name in written if count + name in _ISOTOPES]:
+    parts = _PART.findall(body[2])
+    if labels := [count + name for _, count, name in parts if count + name in _ISOTOPES]:
         raise _unknown(adduct, f"{labels[0]} is an isotope, and the library holds the most common ones")
-    parts = [(int(sign + (count or "1")), name) for sign, count, name in written]
-    charge = _charge(found, adduct) if found else _carried(parts, adduct)
-    if not 1 <= molecules <= _MOST or not 1 <= abs(charge) <= _MOST:
-        raise _unknown(adduct, f"one ion holds 1 to {_MOST} molecules and as many charges")
-    if any(abs(count) > _MOST_ATOMS for count, _ in parts):
-        raise _unknown(adduct, f"a count is beyond {_MOST_ATOMS:,}")
-    return Adduct(molecules, math.fsum(count * _mass(name, adduct) for count, name in parts), charge)
+    groups = [(int(sign + (count or "1")), name) for sign, count, name in parts]
+    if found:
+        charge = _stated_charge(found, adduct)
+    else:
+        charge = sum(count * _CHARGES.get(name, 0) for count, name in groups)
+        if not charge:
+            raise _unknown(adduct, "it states no charge")
+    if not 1 <= molecules <= MAX_PER_ION or not 1 <= abs(charge) <= MAX_PER_ION:
+        raise _unknown(adduct, f"one ion holds 1 to {MAX_PER_ION} molecules and as many charges")
+    if any(abs(count) > MAX_COUNT for count, _ in groups):
+        raise _unknown(adduct, f"a count is beyond {MAX_COUNT:,}")
+    return Adduct(molecules, math.fsum(count * _mass(name, adduct) for count, name in groups), charge)
 
 
-def _charge(found: re.Match[str], adduct: str) -> int:
+def _stated_charge(found: re.Match[str], adduct: str) -> int:
     before, signs, after = found[2], found[3], found[4]
     if len(set(signs)) > 1 or sum((bool(before), bool(after), len(signs) > 1)) > 1:
-        raise _unknown(adduct, "its charge makes no sense")
+        raise _unknown(adduct, "its charge is contradictory")
     size = int(before or after or len(signs))
     return size if signs[0] == "+" else -size
 
 
-def _carried(parts: list[tuple[int, str]], adduct: str) -> int:
-    """The charge of an adduct that states none: what its parts carry."""
-    charge = sum(count * _CARRIED.get(name, 0) for count, name in parts)
-    if not charge:
-        raise _unknown(adduct, "it states no charge")
-    return charge
-
-
 def _mass(name: str, adduct: str) -> float:
     """Mass in Da of the atoms of a named group or a formula, of the most common isotopes."""
-    formula = _NAMED.get(name, name)
+    formula = _GROUPS.get(name, name)
     atoms = _ATOM.findall(formula)
-    if "".join(symbol + count for symbol, count in atoms) != formula:
+    complete = "".join(symbol + count for symbol, count in atoms) == formula
+    if not complete or any(symbol not in ELEMENTS for symbol, _ in atoms):
         raise _unknown(adduct, f"{name!r} is neither a formula nor a known group")
-    table = Chem.GetPeriodicTable()
-    total = 0.0
-    for symbol, count in atoms:
-        if symbol not in _elements():
-            raise _unknown(adduct, f"{name!r} is neither a formula nor a known group")
-        total += table.GetMostCommonIsotopeMass(symbol) * int(count or 1)
-    return total
-
-
-@cache
-def _elements() -> frozenset[str]:
-    table = Chem.GetPeriodicTable()
-    return frozenset(table.GetElementSymbol(number) for number in range(1, 119))
+    mass_of = Chem.GetPeriodicTable().GetMostCommonIsotopeMass
+    return sum((mass_of(symbol) * int(count or 1) for symbol, count in atoms), 0.0)
 
 
 def _unknown(adduct: str, why: str) -> ConfigError:
@@ -194,3 +183,7 @@ def _unknown(adduct: str, why: str) -> ConfigError:
     return ConfigError(
         f"the adduct {shorten(str(adduct), 40)!r} is not understood: {why}; write one like {some}"
     )
+
+
+parse = parse_adduct  # shim
+usual = usual_adducts  # shim

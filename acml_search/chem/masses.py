@@ -1,4 +1,4 @@
-"""Masses of atoms and of what ions carry."""
+"""Masses of atoms, of the proton and of the electron."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from rdkit import Chem
 
 HYDROGEN = 1.00782503
 PROTON = 1.00727647
+ELECTRON = 0.000548579909
+"""all in Da (CODATA 2018)"""
 _TABLE = Chem.GetPeriodicTable()
 _MASS_OF = np.array([0.0] + [_TABLE.GetMostCommonIsotopeMass(z) for z in range(1, 119)] + [0.0])
 

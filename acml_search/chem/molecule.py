@@ -1,6 +1,6 @@
-"""A structure, read and standardised the same way everywhere: library, query, training.
+"""Molecules: structures read, standardised and described the same way everywhere (library, query, training).
 
-The steps are listed in `STANDARDISATION`, which every index stores. What is decided here:
+`STANDARDISATION` lists the steps; every index stores it. The decisions:
 
 - radicals are accepted as they are (nitroxides and nitric oxide are real compounds);
 - metals and organometallics are accepted as long as RDKit reads them and InChI can name them, if need be
@@ -23,13 +23,6 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import inchi, rdinchi, rdMolDescriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
-from acml_search.chem.reasons import (
-    first_message,
-    foreign_character,
-    one_line,
-    refuse_text_after,
-    why_unreadable,
-)
 from acml_search.core.errors import InvalidMolecule
 
 MAX_CHARACTERS = 5_000
@@ -53,15 +46,15 @@ STANDARDISATION: dict[str, object] = {
 }
 
 # Text that may need more than a parse: fragments, charges, maps, free hydrogens, wildcards, extensions.
-_signs = frozenset(".+*:~|> \t")
-_brackets = re.compile(r"-\d*\]|\[\d*H|\[#").search
-# The usual ways to write a nitro group: charges that standardisation leaves alone.
+_SIGNS = frozenset(".+*:~|> \t")
+_BRACKETS = re.compile(r"-\d*\]|\[\d*H|\[#")
 _BY_NUMBER = re.compile(r"\[\d*#")
+# The usual ways to write a nitro group: charges that standardisation leaves alone.
 _NITRO = ("[N+](=O)[O-]", "[N+]([O-])=O", "[O-][N+](=O)", "O=[N+]([O-])")
 
 
 class Molecule(NamedTuple):
-    """What a library keeps of a structure."""
+    """What a library stores of a structure."""
 
     smiles: str
     """Canonical, isomeric SMILES of the standardised molecule."""
@@ -93,22 +86,22 @@ def parse(smiles: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | None]
             smiles=text,
         )
     if not (text.isascii() and text.isprintable()):
-        raise InvalidMolecule(foreign_character(text), smiles=text)
+        raise InvalidMolecule(_foreign_character(text), smiles=text)
     block = rdBase.BlockLogs()
     try:
         mol = Chem.MolFromSmiles(text)
         if mol is None:
-            raise InvalidMolecule(why_unreadable(text), smiles=text)
+            raise InvalidMolecule(_why_unreadable(text), smiles=text)
         if not tautomer and not _has_work(text):
             if len(text) > MAX_HEAVY_ATOMS:
                 _check_size(mol)
             return mol, None
-        refuse_text_after(text)
+        _refuse_text_after(text)
         return _standardise(mol, tautomer)
     except InvalidMolecule as error:
         raise InvalidMolecule(error.reason, smiles=text) from None
     except (ValueError, RuntimeError) as error:  # RDKit's own exceptions derive from these
-        raise InvalidMolecule(f"RDKit cannot process it: {one_line(str(error))}", smiles=text) from error
+        raise InvalidMolecule(f"RDKit cannot process it: {_one_line(str(error))}", smiles=text) from error
     finally:
         del block
 
@@ -126,10 +119,10 @@ def parse_block(block: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | 
         with rdBase.BlockLogs(), rdBase.CaptureErrorLog() as log:
             mol = Chem.MolFromMolBlock(head + end + "\n")
             if mol is None:
-                raise InvalidMolecule(f"RDKit cannot read the mol block: {first_message(log.messages)}")
+                raise InvalidMolecule(f"RDKit cannot read the mol block: {_first_message(log.messages)}")
             return _standardise(mol, tautomer)
     except (ValueError, RuntimeError) as error:
-        raise InvalidMolecule(f"RDKit cannot process it: {one_line(str(error))}") from error
+        raise InvalidMolecule(f"RDKit cannot process it: {_one_line(str(error))}") from error
 
 
 def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
@@ -145,7 +138,7 @@ def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
             # A sum over atoms in another order differs in its last digits; atomic masses have nine.
             mass = round(rdMolDescriptors.CalcExactMolWt(mol), 9)
     except (ValueError, RuntimeError) as error:
-        raise InvalidMolecule(f"RDKit cannot describe it: {one_line(str(error))}") from error
+        raise InvalidMolecule(f"RDKit cannot describe it: {_one_line(str(error))}") from error
     if len(smiles) > MAX_CHARACTERS:
         raise InvalidMolecule(
             f"its canonical SMILES is too long: {len(smiles):,} characters, {MAX_CHARACTERS:,} is the limit",
@@ -159,14 +152,14 @@ def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
 
 
 def _has_work(text: str) -> bool:
-    """Could standardisation change what RDKit read from `text`? Cheap, and True in doubt."""
+    """Could standardisation change what RDKit reads from `text`? Cheap, and True in doubt."""
     if "[" not in text:
-        return not _signs.isdisjoint(text)
+        return not _SIGNS.isdisjoint(text)
     if "#" in text and _BY_NUMBER.search(text):  # [#1] is hydrogen in disguise
         return True
     for nitro in _NITRO:
         text = text.replace(nitro, "N")
-    return not _signs.isdisjoint(text) or _brackets(text) is not None
+    return not _SIGNS.isdisjoint(text) or _BRACKETS.search(text) is not None
 
 
 def _standardise(mol: Chem.Mol, tautomer: bool) -> tuple[Chem.Mol, str | None]:
@@ -181,16 +174,16 @@ def _standardise(mol: Chem.Mol, tautomer: bool) -> tuple[Chem.Mol, str | None]:
         mol = Chem.RemoveHs(mol)  # RDKit keeps hydrogens that have a map
     mol, removed = _largest_fragment(mol)
     _check_size(mol)
-    again = _read_back(_neutralise(mol)) or _read_back(mol)
+
+    def read_back(mol: Chem.Mol) -> Chem.Mol | None:
+        return Chem.MolFromSmiles(Chem.MolToSmiles(mol))
+
+    again = read_back(_neutralise(mol)) or read_back(mol)
     if again is not None and tautomer:
-        again = _read_back(_tautomers().Canonicalize(again))
+        again = read_back(_tautomers().Canonicalize(again))
     if again is None:
         raise InvalidMolecule("RDKit cannot read back its own SMILES of the standardised molecule")
     return again, removed
-
-
-def _read_back(mol: Chem.Mol) -> Chem.Mol | None:
-    return Chem.MolFromSmiles(Chem.MolToSmiles(mol))
 
 
 def _refuse_patterns(mol: Chem.Mol) -> None:
@@ -215,7 +208,7 @@ def _largest_fragment(mol: Chem.Mol) -> tuple[Chem.Mol, str | None]:
 
 
 def _rank(fragment: Chem.Mol) -> tuple[bool, int, int, float]:
-    """Smallest for the fragment to keep."""
+    """Sort key, smallest for the fragment to keep."""
     organic = any(atom.GetAtomicNum() == 6 for atom in fragment.GetAtoms())
     n_heavy, n_all = fragment.GetNumHeavyAtoms(), fragment.GetNumAtoms(onlyExplicit=False)
     return not organic, -n_heavy, -n_all, -round(rdMolDescriptors.CalcExactMolWt(fragment), 9)
@@ -266,3 +259,59 @@ def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise InvalidMolecule(f"the {what} is not text but of type {type(value).__name__}")
     return value
+
+
+# ---- why a structure cannot be read, in words of one line for `InvalidMolecule`
+
+
+def _why_unreadable(text: str) -> str:
+    """Why RDKit cannot read this SMILES. Parses it again, which does not matter after a failure."""
+    if ">>" in text:
+        return "this is a reaction, not a molecule"
+    _refuse_text_after(text)
+    with rdBase.CaptureErrorLog() as log:
+        Chem.MolFromSmiles(text)
+        raw: Chem.Mol | None = Chem.MolFromSmiles(text, sanitize=False)
+    message = _first_message(log.messages)
+    if raw is None:
+        place = re.search(r"around (position \d+)", log.messages)
+        # RDKit repeats the text; the error shows it already.
+        message = re.sub(r" (for input|while parsing): .*", "", message)
+        return f"RDKit cannot read this as a SMILES: {message}" + (f" near {place[1]}" if place else "")
+    if "valence" in message.lower():
+        return f"an atom has an impossible valence: {message}"
+    if "kekul" in message.lower() or "aromatic" in message.lower():
+        return f"an aromatic ring has no Kekulé structure: {message}"
+    return f"RDKit reads it but cannot sanitise it: {message}"
+
+
+def _refuse_text_after(text: str) -> None:
+    """Raises InvalidMolecule when anything but a CXSMILES extension follows the SMILES."""
+    parts = text.split(None, 1)
+    if len(parts) == 2 and not (parts[1].startswith("|") and "|" in parts[1][1:]):
+        raise InvalidMolecule("there is text after the SMILES, which should stand alone")
+
+
+def _first_message(messages: str) -> str:
+    """The first line of RDKit's log that tells a cause."""
+    for line in messages.splitlines():
+        message = re.sub(r"^\[[\d:]+\] ?", "", line).strip()
+        message = message.removeprefix("SMILES Parse Error: ")
+        # RDKit heads some messages with a line of stars and the kind of violation.
+        if message and not message.startswith("*") and not message.endswith(" Violation"):
+            return _one_line(message)
+    return "it is incomplete, or not of this format"
+
+
+def _one_line(message: str) -> str:
+    """`message` without line breaks, at most 160 characters."""
+    text = " ".join(message.split())
+    return text if len(text) <= 160 else text[:159] + "…"
+
+
+def _foreign_character(text: str) -> str:
+    """Which character of `text` is not printable ASCII, and where."""
+    for place, character in enumerate(text, start=1):
+        if not (character.isascii() and character.isprintable()):
+            return f"it holds a character that no SMILES has: {character!r} at position {place}"
+    raise AssertionError("called for clean text")  # pragma: no cover

@@ -1,4 +1,4 @@
-"""What was observed, as a typed list of peaks: what every reader of spectra gives, whatever the format."""
+"""Peak lists: the typed form of a spectrum that every reader returns, whatever the format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Peak(NamedTuple):
     """ends of a range, None where a single position was given"""
     intensity: float | None = None
     """any scale, None where the list has none"""
-    count: int | None = None  # type: ignore[assignment]  # tuple.count, which nobody needs of a peak
+    count: int | None = None  # type: ignore[assignment]  # hides tuple.count
     """nuclei, as stated ("3H", "2C")"""
     multiplicity: str | None = None
     """as stated: "s", "dd", "m", or of 13C "C", "CH", "CH2", "CH3" """
@@ -30,7 +30,7 @@ class Peak(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """A part of what was given that is not used, and why."""
+    """A part of the input that is not used, and why."""
 
     text: str
     why: str
@@ -40,7 +40,7 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True)
 class PeakList:
-    """One spectrum as a list of peaks, with what is known of how it was measured.
+    """One spectrum as a list of peaks, with what is known of its measurement.
 
     modality: "c_nmr", "h_nmr", "lc_ms" or "gc_ms"; peaks in the order of the source.
     """
@@ -63,7 +63,7 @@ class PeakList:
     line: int | None = None
     """of the file, from 1, at which the spectrum begins"""
     about: dict[str, Any] = field(default_factory=dict)
-    """what else the source said of it, by the source's own names: title, formula, smiles, ..."""
+    """the rest of the source's header, by its own names: title, formula, smiles, ..."""
 
     @property
     def unit(self) -> str:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem.Descriptors import ExactMolWt
 
-from acml_search.chem.adducts import ELECTRON, adduct_names, neutral_mass, parse, precursor_mz, usual
+from acml_search.chem.adducts import adduct_names, neutral_mass, parse_adduct, precursor_mz, usual_adducts
+from acml_search.chem.masses import ELECTRON
 from acml_search.core.errors import ConfigError
 
 CAFFEINE = 194.08037557
@@ -68,7 +69,7 @@ def test_known_ions(mass: float, adduct: str, mz: float) -> None:
     ],
 )
 def test_ways_to_write_the_same(one: str, other: str) -> None:
-    assert parse(other) == pytest.approx(parse(one), abs=1e-9)
+    assert parse_adduct(other) == pytest.approx(parse_adduct(one), abs=1e-9)
 
 
 @pytest.mark.parametrize("text", ["C[N+](C)(C)CCO", "[O-]C(=O)c1ccccc1"])
@@ -104,11 +105,11 @@ def test_any_ion_of_the_grammar_weighs_what_its_atoms_weigh(
 
 
 def test_the_usual_ones_are_understood_and_of_their_mode() -> None:
-    assert adduct_names() == usual("+") + usual("-") == usual(None)
+    assert adduct_names() == usual_adducts("+") + usual_adducts("-") == usual_adducts(None)
     assert len(set(adduct_names())) == len(adduct_names())
-    assert usual("+")[0] == "[M+H]+"
-    assert all(parse(name).charge > 0 for name in usual("+"))
-    assert all(parse(name).charge < 0 for name in usual("-"))
+    assert usual_adducts("+")[0] == "[M+H]+"
+    assert all(parse_adduct(name).charge > 0 for name in usual_adducts("+"))
+    assert all(parse_adduct(name).charge < 0 for name in usual_adducts("-"))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_what_is_not_understood_is_said_with_the_usual_ones(adduct: str) -> None
 @given(st.text(max_size=30) | st.text("[]M+-H2NaCl(). ", max_size=20))
 def test_any_text_is_an_adduct_or_an_error(text: str) -> None:
     try:
-        ion = parse(text)
+        ion = parse_adduct(text)
     except ConfigError:
         return
     assert 1 <= abs(ion.charge) <= 10
