@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 
 from acml_search.cli.output import command_line
 from acml_search.encoders.card import read_card
-from acml_search.encoders.model import Tower
+from acml_search.encoders.checkpoint import Tower
 from acml_search.evaluation.measures import metrics
 from acml_search.evaluation.recall import RecallOptions, measure_recall
 from acml_search.evaluation.results import write_json

@@ -17,7 +17,7 @@ from rdkit import Chem
 from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import InvalidMolecule
-from acml_search.encoders.model import load_model
+from acml_search.encoders.checkpoint import load_model
 from acml_search.library.read import default_library, open_library
 
 

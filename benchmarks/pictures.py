@@ -27,12 +27,12 @@ from acml_search.chem.splits import is_inner
 from acml_search.cli.output import command_line
 from acml_search.core.errors import InvalidMolecule, InvalidRecord
 from acml_search.core.progress import progress
-from acml_search.encoders.model import load_model
+from acml_search.encoders.checkpoint import load_model
 from acml_search.evaluation.data.queries import read_queries
 from acml_search.evaluation.results import check_out, write_json
 from acml_search.evaluation.workers import Workers
 from acml_search.ocsr.depict import draw
-from acml_search.ocsr.image import ink_of
+from acml_search.ocsr.image import foreground
 from acml_search.ocsr.styles import Style, held_out_style
 from acml_search.training.recognise import same_molecule
 from acml_search.training.synth.styles import training_style
@@ -105,7 +105,7 @@ def _read(reader: Any, smiles: str, style: Style) -> dict[str, Any]:
     """What was read and whether it is the molecule; the reason where nothing was."""
     try:
         with rdBase.BlockLogs(), torch.inference_mode():
-            ink, _ = ink_of(draw(Chem.MolFromSmiles(smiles), style).image)
+            ink, _ = foreground(draw(Chem.MolFromSmiles(smiles), style).image)
             read = reader.read(ink).smiles
             return {"read": read, "exact": same_molecule(read, smiles)}
     except (InvalidMolecule, InvalidRecord) as error:
@@ -120,7 +120,7 @@ def sheet(told: list[dict[str, Any]], family: Any, seed: int) -> Image.Image:
     missed = [i for i, one in enumerate(told) if one["read"] is not None and not one["exact"]]
     for place, i in enumerate(missed[: SHEET[0] * SHEET[1]]):
         style = family(np.random.default_rng([seed, i]))
-        ink, _ = ink_of(draw(Chem.MolFromSmiles(told[i]["smiles"]), style).image)
+        ink, _ = foreground(draw(Chem.MolFromSmiles(told[i]["smiles"]), style).image)
         shown = Image.fromarray(255 - ink)
         factor = min((CELL[0] - 10) / shown.width, (CELL[1] - 40) / shown.height, 3.0)
         shown = shown.resize([max(1, int(side * factor)) for side in shown.size])

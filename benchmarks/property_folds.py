@@ -24,7 +24,7 @@ import torch
 from acml_search.chem.molecule import parse
 from acml_search.chem.splits import scaffold
 from acml_search.cli.output import command_line
-from acml_search.encoders.model import Model, load_model
+from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.evaluation.data.described import described_file
 from acml_search.evaluation.results import check_out, write_json
 from acml_search.evaluation.workers import Workers

@@ -18,7 +18,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a small, untrained checkpoint with one space, `smiles`, d = 32."""
     import torch
 
-    from acml_search.encoders.model import DualEncoder, save_model
+    from acml_search.encoders.checkpoint import DualEncoder, save_model
 
     torch.manual_seed(7)
     part = {"width": 16, "hidden": 16, "layers": 5}

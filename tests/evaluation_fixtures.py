@@ -64,7 +64,7 @@ def two_spaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a small, untrained checkpoint with the spaces `smiles` and `c_nmr`."""
     import torch
 
-    from acml_search.encoders.model import DualEncoder, save_model
+    from acml_search.encoders.checkpoint import DualEncoder, save_model
 
     torch.manual_seed(11)
     part = {"width": 16, "hidden": 16, "layers": 5}

@@ -12,7 +12,7 @@ import torch
 from rdkit import Chem
 from rdkit.Chem.Descriptors import ExactMolWt
 
-from acml_search.encoders.model import DualEncoder, save_model
+from acml_search.encoders.checkpoint import DualEncoder, save_model
 
 PARTS = ["C", "CC", "CCC", "C(C)C", "OC", "OCC", "COC", "N", "NC", "CN", "Cl", "F"]
 HYPER: dict[str, Any] = {

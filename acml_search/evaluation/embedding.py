@@ -347,7 +347,7 @@ def predicting(card: ModelCard, spaces: Sequence[str]) -> list[str]:
 
 
 def _predicting_spaces(card: ModelCard) -> set[str]:
-    from acml_search.encoders.model import DualEncoder
+    from acml_search.encoders.checkpoint import DualEncoder
     from acml_search.networks.nmr import ShiftHead
 
     heads = DualEncoder(card.data["hyper"]).heads

@@ -1,10 +1,10 @@
 """Molecules that a model's training saw, and pools without the truth: what would make a benchmark measure
 memory, or nothing.
 
-A molecule is in the model's list of training molecules (`encoders.seen`) with its measured records, or as a
-structure only; the latter counts where records are derived from structures. A suite refuses such queries;
-`bench recall` and `bench isomers` run on a user's own data, where they are no error: they count them, and
-give the recall of the others.
+A molecule is in the model's list of training molecules (`encoders.training_molecules`) with its measured
+records, or as a structure only; the latter counts where records are derived from structures. A suite refuses
+such queries; `bench recall` and `bench isomers` run on a user's own data, where they are no error: they count
+them, and give the recall of the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from acml_search.core.errors import ConfigError
 from acml_search.core.typing import Bools
 from acml_search.encoders.card import ModelCard
-from acml_search.encoders.seen import training_list
+from acml_search.encoders.training_molecules import training_list
 from acml_search.evaluation import metrics
 from acml_search.evaluation.pool import Pool, Query
 from acml_search.evaluation.results import QueryOutcome, molecule_labels

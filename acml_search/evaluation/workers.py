@@ -28,7 +28,7 @@ def _load(name: str | None) -> None:
     if name is not None:
         import torch
 
-        from acml_search.encoders.model import load_model
+        from acml_search.encoders.checkpoint import load_model
 
         torch.set_num_threads(1)
         _model = load_model(name)

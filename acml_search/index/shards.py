@@ -37,7 +37,7 @@ from acml_search.library.tables import (
 )
 
 if TYPE_CHECKING:
-    from acml_search.encoders.model import Model
+    from acml_search.encoders.checkpoint import Model
 
 CHUNK = 2_048  # molecules or records encoded at once: bounds a worker's memory, whatever the size of a shard
 DONE = "done.json"
@@ -339,7 +339,7 @@ def _load(name: str, device: str) -> Model:
     """The model, loaded once per process, with one torch thread: processes share the cores, not threads."""
     import torch
 
-    from acml_search.encoders.model import load_model
+    from acml_search.encoders.checkpoint import load_model
 
     torch.set_num_threads(1)
     return load_model(name)

@@ -20,7 +20,7 @@ from acml_search.index.manifest import BUILD, NAME, Manifest, read_manifest
 from acml_search.index.vectors import VectorIndex
 
 if TYPE_CHECKING:
-    from acml_search.encoders.model import Model
+    from acml_search.encoders.checkpoint import Model
 
 SAMPLE = 64
 MIN_COSINE = 0.999
@@ -162,7 +162,7 @@ class _Verification:
                     f"{wanted[:12]}, so no vector could be checked",
                 )
                 return
-            from acml_search.encoders.model import load_model
+            from acml_search.encoders.checkpoint import load_model
 
             loaded = load_model(source)
         except CheckpointError as error:

@@ -52,16 +52,16 @@ class GcMs(MassModality):
         return _with_end(mzs, intensities)
 
     def encoder(self, **config: Any) -> nn.Module:
-        from acml_search.networks.ei import LineTower
+        from acml_search.networks.ei import EISpectrumEncoder
 
-        return LineTower(**config)
+        return EISpectrumEncoder(**config)
 
     def head(self, trunk: nn.Module, encoder: nn.Module, **config: Any) -> nn.Module:
         """`hidden`; the length `d` is the projection's, because what is predicted passes through it."""
         from acml_search.networks import width_of
-        from acml_search.networks.ei import LineHead
+        from acml_search.networks.ei import SpectrumPredictor
 
-        return LineHead(width_of(trunk), encoder, hidden=config["hidden"])
+        return SpectrumPredictor(width_of(trunk), encoder, hidden=config["hidden"])
 
     def example(self, rng: np.random.Generator) -> dict[str, Any]:
         import numpy as np

@@ -242,7 +242,7 @@ def _factors(
     run: SuiteRun, parts: Sequence[SuiteQuestion], kind: str, fitted: FusionFitResult | None
 ) -> dict[str, float]:
     known: dict[str, float] | None = getattr(fitted, kind, None)
-    return known or run.card.trust([part.modality for part in parts], kind)
+    return known or run.card.fusion_weights([part.modality for part in parts], kind)
 
 
 def _reranked(

@@ -156,7 +156,7 @@ def predict(task: tuple[str, list[str]]) -> list[AtomShifts | None]:
             found.append(None)
             continue
         mine = of == number
-        own = atoms[mine] - graphs.atom_offsets[number]
+        own = atoms[mine] - graphs.ptr[number]
         ranks = np.array(
             Chem.CanonicalRankAtoms(mol, breakTies=False, includeChirality=False), dtype=np.int64
         )

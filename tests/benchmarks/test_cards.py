@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import digest_of, read_card
-from acml_search.encoders.model import load_model
+from acml_search.encoders.checkpoint import load_model
 from benchmarks.cards import fill_card
 from benchmarks.carried import carried, unchanged
 from benchmarks.suite import classes

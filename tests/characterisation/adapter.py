@@ -56,7 +56,7 @@ def working_in(folder: Path) -> Iterator[None]:
 
 def encode_records(model: str, modality: str, records: Sequence[Any]) -> np.ndarray:
     """Record side of one space: (n, d) float32."""
-    from acml_search.encoders.model import load_model
+    from acml_search.encoders.checkpoint import load_model
 
     return load_model(PLACES.get(model, model)).encode_records(modality, records)
 
@@ -64,7 +64,7 @@ def encode_records(model: str, modality: str, records: Sequence[Any]) -> np.ndar
 def predicted_shifts(model: str, modality: str, smiles: Sequence[str]) -> list[dict[str, np.ndarray]]:
     """For each molecule the predicted peaks: `atoms`, `position`, `spread`, `present`."""
     from acml_search.chem.molecule import parse
-    from acml_search.encoders.model import load_model
+    from acml_search.encoders.checkpoint import load_model
     from acml_search.encoders.predict import predicted_peaks
 
     loaded = load_model(PLACES.get(model, model))

@@ -19,10 +19,10 @@ def graph_of(smiles: str) -> MolGraph:
 
 def sorted_rows(graph: MolGraph) -> tuple[list[list[int]], list[list[int]]]:
     """An order-free view: atoms as a multiset, edges as (atom, atom, bond) triples of atom rows."""
-    atoms = graph.atoms.tolist()
+    atoms = graph.x.tolist()
     edges = [
         [*atoms[s], *atoms[t], int(b)]
-        for s, t, b in zip(*graph.edges.tolist(), graph.bonds.tolist(), strict=True)
+        for s, t, b in zip(*graph.edge_index.tolist(), graph.edge_attr.tolist(), strict=True)
     ]
     return sorted(atoms), sorted(edges)
 
@@ -30,28 +30,28 @@ def sorted_rows(graph: MolGraph) -> tuple[list[list[int]], list[list[int]]]:
 def test_ethanol_by_hand() -> None:
     graph = graph_of("CCO")
     #                             element, degree, charge + 4, hydrogens, isotope, ring, chirality
-    assert graph.atoms.tolist() == [[6, 1, 4, 3, 0, 0, 0], [6, 2, 4, 2, 0, 0, 0], [8, 1, 4, 1, 0, 0, 0]]
-    assert graph.edges.tolist() == [[1, 0, 2, 1], [0, 1, 1, 2]]
-    assert graph.bonds.tolist() == [0, 0, 0, 0]
-    assert graph.atoms.dtype == np.uint8
+    assert graph.x.tolist() == [[6, 1, 4, 3, 0, 0, 0], [6, 2, 4, 2, 0, 0, 0], [8, 1, 4, 1, 0, 0, 0]]
+    assert graph.edge_index.tolist() == [[1, 0, 2, 1], [0, 1, 1, 2]]
+    assert graph.edge_attr.tolist() == [0, 0, 0, 0]
+    assert graph.x.dtype == np.uint8
 
 
 @pytest.mark.parametrize(
     ("smiles", "code"), [("CC", 0), ("C=C", 2), ("C#C", 3), ("F/C=C\\F", 5), ("F/C=C/F", 6), ("c1ccccc1", 8)]
 )
 def test_bond_codes(smiles: str, code: int) -> None:
-    assert code in graph_of(smiles).bonds
+    assert code in graph_of(smiles).edge_attr
 
 
 def test_smallest_ring_wins_in_fused_rings() -> None:
     bicycle = graph_of("C1CC2CC12")  # a cyclopropane fused to a cyclobutane
-    assert sorted(bicycle.atoms[:, 5].tolist()) == [3, 3, 3, 4, 4]
+    assert sorted(bicycle.x[:, 5].tolist()) == [3, 3, 3, 4, 4]
 
 
 def test_single_atom_has_no_edges() -> None:
     graph = graph_of("C")
-    assert graph.edges.shape == (2, 0)
-    assert graph.bonds.shape == (0,)
+    assert graph.edge_index.shape == (2, 0)
+    assert graph.edge_attr.shape == (0,)
 
 
 def test_enantiomers_differ_and_so_do_ring_cis_trans() -> None:
@@ -71,9 +71,9 @@ def test_without_stereo_a_molecule_is_as_if_drawn_flat(smiles: str) -> None:
 @pytest.mark.parametrize("smiles", MOLECULES)
 def test_codes_stay_in_their_columns(smiles: str) -> None:
     graph = graph_of(smiles)
-    assert (graph.atoms < np.array(list(ATOM_COLUMNS.values()))).all()
-    assert (graph.bonds < N_BOND_CODES).all()
-    assert (np.diff(graph.edges[1]) >= 0).all()
+    assert (graph.x < np.array(list(ATOM_COLUMNS.values()))).all()
+    assert (graph.edge_attr < N_BOND_CODES).all()
+    assert (np.diff(graph.edge_index[1]) >= 0).all()
 
 
 @settings(deadline=None, max_examples=150)
@@ -86,12 +86,12 @@ def test_any_way_to_write_a_molecule_gives_the_same_graph(smiles: str, seed: int
 def test_collate_shifts_edges_and_keeps_graphs() -> None:
     parts = [graph_of(s) for s in ("CCO", "C", "c1ccccc1")]
     batch = collate(parts)
-    assert batch.atom_offsets.tolist() == [0, 3, 4, 10]
-    assert len(batch.atoms) == 10
+    assert batch.ptr.tolist() == [0, 3, 4, 10]
+    assert len(batch.x) == 10
     for i, part in enumerate(parts):
-        inside = (batch.edges[1] >= batch.atom_offsets[i]) & (batch.edges[1] < batch.atom_offsets[i + 1])
-        assert (batch.edges[:, inside] - batch.atom_offsets[i] == part.edges).all()
-        assert (batch.bonds[inside] == part.bonds).all()
+        inside = (batch.edge_index[1] >= batch.ptr[i]) & (batch.edge_index[1] < batch.ptr[i + 1])
+        assert (batch.edge_index[:, inside] - batch.ptr[i] == part.edge_index).all()
+        assert (batch.edge_attr[inside] == part.edge_attr).all()
 
 
 @pytest.mark.parametrize("smiles", MOLECULES)

@@ -17,7 +17,7 @@ def test_atoms_add_up_to_the_molecule() -> None:
         mol = Chem.MolFromSmiles(smiles)
         if any(atom.GetIsotope() for atom in mol.GetAtoms()):
             continue  # an isotope's mass is not in the graph
-        atoms = featurise(mol).atoms
+        atoms = featurise(mol).x
         assert atom_masses(atoms[:, 0], atoms[:, 3]).sum() == pytest.approx(ExactMolWt(mol), abs=0.003), (
             smiles
         )

@@ -209,11 +209,11 @@ def test_bench_isomers(folder, tiny_model) -> None:
 
 def test_bench_recall_warns_of_what_training_saw(folder, tiny_model, tmp_path) -> None:
     from acml_search.chem.molecule import describe, parse
-    from acml_search.encoders.seen import SeenList, write_training_list
+    from acml_search.encoders.training_molecules import TrainingMolecules, write_training_list
 
     model = shutil.copytree(tiny_model, tmp_path / "trained")
     ethanol = describe(*parse("CCO")).inchikey[:14]
-    write_training_list(model, SeenList.of([ethanol], {}), "by hand")
+    write_training_list(model, TrainingMolecules.of([ethanol], {}), "by hand")
     (tmp_path / "mine.smi").write_text("CCO\nCCN\nCCC\n")
     mine = tmp_path / "mine.smi"
     command = ["bench", "recall", "--modality", "smiles", "--queries", mine, "--model", model,

@@ -10,7 +10,7 @@ import pytest
 from acml_search.chem import molecule
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
-from acml_search.encoders.model import Model, load_model
+from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.encoders.predict import encode_and_predict
 from acml_search.evaluation import embedding
 from acml_search.evaluation.embedding import MoleculeVectors, PeakLists, graph_vectors, predicting

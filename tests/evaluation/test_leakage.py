@@ -11,7 +11,7 @@ from evaluation_files import SHIFTS, recall
 
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
-from acml_search.encoders.seen import SeenList, write_training_list
+from acml_search.encoders.training_molecules import TrainingMolecules, write_training_list
 from acml_search.evaluation import leakage
 from acml_search.evaluation.pool import Pool, Query, Structure, describe
 from acml_search.evaluation.results import QueryOutcome
@@ -23,7 +23,7 @@ ETHANOL, ETHER, ACID, BUTANE = BLOCKS[:4]  # 0, 3, 6, 9 are valid
 
 def trained(model: Path, to: Path, structures, records) -> Path:
     folder = Path(shutil.copytree(model, to))
-    write_training_list(folder, SeenList.of(structures, records), "by hand")
+    write_training_list(folder, TrainingMolecules.of(structures, records), "by hand")
     return folder
 
 

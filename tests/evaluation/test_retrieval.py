@@ -13,7 +13,7 @@ from rdkit import Chem
 
 from acml_search.core.errors import ConfigError, FilterError, LibraryError, UnknownModality
 from acml_search.core.timing import Stopwatch
-from acml_search.encoders.model import load_model
+from acml_search.encoders.checkpoint import load_model
 from acml_search.evaluation import ranking
 from acml_search.evaluation.metrics import FAILED, TIE_TOLERANCE
 from acml_search.evaluation.pool import Pool, Query, Structure, describe, record_of

@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 def tiny_model(directory: Path) -> None:
     import torch
 
-    from acml_search.encoders.model import DualEncoder, save_model
+    from acml_search.encoders.checkpoint import DualEncoder, save_model
 
     torch.manual_seed(7)
     part, projection = {"width": 16, "hidden": 16, "layers": 5}, {"hidden": 16, "d": 16}

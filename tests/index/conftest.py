@@ -17,7 +17,7 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from acml_search import modalities
-    from acml_search.encoders.model import DualEncoder, save_model
+    from acml_search.encoders.checkpoint import DualEncoder, save_model
 
     torch.manual_seed(11)
     part = {"width": 16, "hidden": 16, "layers": 2}

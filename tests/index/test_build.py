@@ -111,7 +111,7 @@ def test_molecules_and_vectors_share_their_keys(built: Path) -> None:
 
 def test_stored_vectors_are_what_the_model_gives(built: Path, tiny_model: Path) -> None:
     from acml_search.chem.molecule import parse
-    from acml_search.encoders.model import load_model
+    from acml_search.encoders.checkpoint import load_model
 
     with IndexDirectory(built) as index:
         smiles = pq.ParquetDataset(index.files("molecules")).read().column("smiles").to_pylist()

@@ -15,7 +15,7 @@ from spectra_files import SPECTRA, msp
 
 import acml_search
 from acml_search.core.errors import ConfigError, LibraryError
-from acml_search.encoders.model import load_model
+from acml_search.encoders.checkpoint import load_model
 from acml_search.index.build import add_library, build_index, embed_library
 from acml_search.index.directory import IndexDirectory
 from acml_search.index.embeddings import Embeddings, embedding_table

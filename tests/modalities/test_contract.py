@@ -40,7 +40,7 @@ class TestContract:
         import torch
         from rdkit import Chem
 
-        from acml_search.encoders.model import DualEncoder
+        from acml_search.encoders.checkpoint import DualEncoder
         from acml_search.networks import TensorBatch
 
         modality = modalities.get(name)
@@ -57,7 +57,7 @@ class TestContract:
             ones = [TensorBatch.of(collate([graph])) for graph in graphs]
             for i, one in enumerate(ones):
                 assert torch.allclose(together[i : i + 1], network.graphs(one)[name], atol=1e-5)
-            gathered = network.made([network.taken(one) for one in ones])[name]
+            gathered = network.graph_stage([network.node_stage(one) for one in ones])[name]
             assert torch.allclose(together, gathered, atol=1e-5)
         assert torch.allclose(together.norm(dim=1), torch.ones(4), atol=1e-5)
 

@@ -12,9 +12,9 @@ from rdkit import Chem
 from acml_search import modalities
 from acml_search.chem.graph import collate, featurise
 from acml_search.core.errors import InvalidRecord
-from acml_search.encoders.model import Tower
+from acml_search.encoders.checkpoint import Tower
 from acml_search.networks import TensorBatch, tensors
-from acml_search.networks.ei import LineHead, LineTower, nominal_masses
+from acml_search.networks.ei import EISpectrumEncoder, SpectrumPredictor, nominal_masses
 
 GC = modalities.get("gc_ms")
 
@@ -60,10 +60,10 @@ def test_the_tower_sees_losses_and_distances() -> None:
     """Shifting every peak by the same amount leaves distances as they are; the tower is told of both."""
     torch.manual_seed(3)
     tower = GC.tower(**GC.toy).eval()
-    assert isinstance(tower, LineTower)
+    assert isinstance(tower, EISpectrumEncoder)
     first = GC.read({"mzs": [50, 93, 120], "intensities": [1, 4, 2]})
     batch = tensors(GC.collate([first]))
-    lines = tower.lines(batch)
+    lines = tower.binned(batch)
     assert lines.nonzero()[:, 1].tolist() == [50, 93, 120]
     assert torch.allclose(lines[0, [50, 93, 120]] ** 2, torch.tensor([0.25, 1.0, 0.5]))
     seen: list[torch.Tensor] = []
@@ -84,9 +84,9 @@ def test_what_is_predicted_ends_at_the_molecule_and_can_be_learned() -> None:
     batch = TensorBatch.of(collate(graphs))
     assert nominal_masses(batch).tolist() == [46, 422, 152]
     tower = Tower("gc_ms", GC.toy, {"hidden": 16, "d": 8})
-    head = LineHead(6, tower, hidden=16)
+    head = SpectrumPredictor(6, tower, hidden=16)
     pooled = torch.randn(3, 6)
-    lines = head.lines(pooled, batch)
+    lines = head.binned(pooled, batch)
     assert [int(line.nonzero().max()) for line in lines] == [49, 425, 155]
     vectors = head([], pooled, batch, tower)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5)

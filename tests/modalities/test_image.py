@@ -161,7 +161,7 @@ class TestAssemble:
         star = [(0, i, 2) for i in range(1, 6)]
         smiles = assemble([""] * 6, [0] * 6, [0] * 6, star).smiles
         assert smiles
-        assert modalities.get("smiles").read(smiles).atoms.shape[0] == 6
+        assert modalities.get("smiles").read(smiles).x.shape[0] == 6
 
     def test_specks_are_left_out(self) -> None:
         assert assemble(["", "", "O"], [0, 0, 1], [0] * 3, [(1, 2, 1)]).smiles == "CO"
@@ -180,7 +180,7 @@ class TestAssemble:
         star = [(0, i, 2) for i in range(1, 6)]
         found = assemble([*[""] * 6, "", "O"], [0] * 8, [0] * 8, [*star, (6, 7, 1)])
         assert found.mol is None
-        assert modalities.get("smiles").read(found.standardised()).atoms.shape[0] == 6
+        assert modalities.get("smiles").read(found.standardised()).x.shape[0] == 6
         assert assemble([], [], [], []).standardised() == ""
         assert assemble(["H"], [0], [0], []).standardised() == assemble(["H"], [0], [0], []).smiles
 

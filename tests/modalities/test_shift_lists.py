@@ -10,7 +10,7 @@ from rdkit import Chem
 from acml_search import modalities
 from acml_search.chem.graph import collate, featurise
 from acml_search.core.errors import InvalidRecord
-from acml_search.encoders.model import DualEncoder
+from acml_search.encoders.checkpoint import DualEncoder
 from acml_search.networks import TensorBatch, tensors
 from acml_search.networks.nmr import Peaks, ShiftHead, ShiftTower, alike
 

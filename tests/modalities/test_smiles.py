@@ -18,18 +18,18 @@ SMILES = modalities.get("smiles")
 def test_branches_and_closures_by_hand() -> None:
     graph = SMILES.read("C(=O)(N)C1CC1")
     linked = sorted(
-        (int(s), int(t), int(b)) for s, t, b in zip(*graph.edges, graph.bonds, strict=True) if s < t
+        (int(s), int(t), int(b)) for s, t, b in zip(*graph.edge_index, graph.edge_attr, strict=True) if s < t
     )
     assert linked == [(0, 1, 2), (0, 2, 0), (0, 3, 0), (3, 4, 0), (3, 5, 7), (4, 5, 0)]
 
 
 def test_bracket_atoms_are_read_as_written() -> None:
     #                          element, aromatic, bracket, hydrogens, charge + 4, isotope, chirality
-    assert SMILES.read("[NH4+]").atoms.tolist() == [[7, 0, 1, 4, 5, 0, 0]]
+    assert SMILES.read("[NH4+]").x.tolist() == [[7, 0, 1, 4, 5, 0, 0]]
     assert SMILES.read("[13C@@H](F)(Cl)Br").atoms[0].tolist() == [6, 0, 1, 1, 4, 1, 0]
     assert SMILES.read("[C@@H](F)(Cl)Br").atoms[0].tolist() == [6, 0, 0, 0, 4, 0, 0]
-    assert SMILES.read("c1cc[nH]c1").atoms[3].tolist() == [7, 1, 1, 1, 4, 0, 0]
-    assert SMILES.read("[O-2:3]").atoms[0].tolist() == [8, 0, 1, 0, 2, 0, 0]
+    assert SMILES.read("c1cc[nH]c1").x[3].tolist() == [7, 1, 1, 1, 4, 0, 0]
+    assert SMILES.read("[O-2:3]").x[0].tolist() == [8, 0, 1, 0, 2, 0, 0]
 
 
 @pytest.mark.parametrize("smiles", MOLECULES)
@@ -44,7 +44,7 @@ def test_configuration_is_not_read(smiles: str) -> None:
 
 def test_dative_bonds_as_rdkit_writes_them() -> None:
     graph = SMILES.read("C[N]1(C)->[Fe]<-N1")
-    linked = {(int(s), int(t)): int(b) for s, t, b in zip(*graph.edges, graph.bonds, strict=True)}
+    linked = {(int(s), int(t)): int(b) for s, t, b in zip(*graph.edge_index, graph.edge_attr, strict=True)}
     assert (linked[1, 3], linked[3, 4], linked[1, 4]) == (6, 6, 7)
 
 
@@ -75,8 +75,8 @@ def test_links_are_the_bonds_rdkit_reads(smiles: str, seed: int) -> None:
     # Unsanitised, RDKit keeps the atoms in the order they are written, as the reader does.
     mol = Chem.MolFromSmiles(text, sanitize=False)
     bonds = {frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in mol.GetBonds()}
-    assert {frozenset(pair) for pair in graph.edges.T.tolist()} == bonds
-    assert graph.atoms[:, 0].tolist() == [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    assert {frozenset(pair) for pair in graph.edge_index.T.tolist()} == bonds
+    assert graph.x[:, 0].tolist() == [atom.GetAtomicNum() for atom in mol.GetAtoms()]
 
 
 @given(st.text(max_size=30))
@@ -85,4 +85,4 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         graph = SMILES.read(text)
     except InvalidRecord:
         return
-    assert len(graph.atoms) >= 1
+    assert len(graph.x) >= 1

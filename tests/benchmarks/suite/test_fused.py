@@ -132,8 +132,8 @@ def test_a_suite_fits_them_and_ranks_by_them(fitted: SuiteOptions, two_spaces: P
             assert row["score"] == pytest.approx(expected, abs=1e-5)
     model = Path(shutil.copytree(two_spaces, tmp_path / "model"))
     card = fill_card(model, [fitted.out])
-    assert card.trust(["smiles", "c_nmr"], "plain") == pytest.approx(found["plain"])
-    assert card.trust(["c_nmr"], "plain") == {"c_nmr": 1.0}
+    assert card.fusion_weights(["smiles", "c_nmr"], "plain") == pytest.approx(found["plain"])
+    assert card.fusion_weights(["c_nmr"], "plain") == {"c_nmr": 1.0}
     again = measure_suite(replace(fitted, model=str(model), out=tmp_path / "again"))
     assert json.loads((tmp_path / "again" / "both.json").read_text())["recall"] == result["recall"]
     assert again["results"] == summary["results"]
