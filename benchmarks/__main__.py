@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer
 
 from acml_search.cli.app import ErrorGroup, run
-from benchmarks.cli_properties import properties
 from benchmarks.cli_report import report
 from benchmarks.cli_suite import suite
 from benchmarks.index import index
+from benchmarks.properties import properties
 
 app = typer.Typer(
     name="benchmarks",

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from acml_search.evaluation.measures.metrics import bootstrap_interval
-from benchmarks.property_bench.summary import mean_ranks
+from benchmarks.properties import mean_ranks
 
 
 def main() -> None:

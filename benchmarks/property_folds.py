@@ -1,39 +1,35 @@
-"""What is a part of the embedding worth for properties? Asked inside training parts, where choices are made.
+"""What is a part of the embedding worth for properties? Scored inside training parts, where choices are made.
 
     python benchmarks/property_folds.py benchmarks/moleculenet.toml --only lipophilicity esol \\
         --out benchmarks/results/folds.json
 
-Molecules that stand in the test part of any run of a set are left out, so what is chosen here has not seen
-them. Whole Bemis-Murcko scaffolds go to five folds by a hash. Each fold is scored once, by the head that did
-best on the next one after being fitted on the others; both of the lists of parts see the same folds. What is
-reported is the mean over folds, the gain over the first list, and its standard error over folds.
+Molecules of the test part of any run of a set are left out, so that what is chosen here has not seen them.
+Whole Bemis-Murcko scaffolds go to five folds by a hash. Each fold is scored once, by the head that did best on the
+next one after being fitted on the others; all lists of parts see the same folds. Reported are the mean over
+folds, the gain over the first list, and its standard error over folds.
 """
 
 from __future__ import annotations
 
 import argparse
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from acml_search.chem.molecule import parse
 from acml_search.chem.splits import scaffold
 from acml_search.cli.output import command_line
+from acml_search.core.io import write_json
+from acml_search.core.typing import Float32s, Floats, Ints
+from acml_search.core.workers import Workers
 from acml_search.encoders.checkpoint import Model, load_model
-from acml_search.evaluation.data.described import described_file
-from acml_search.evaluation.results import check_out, write_json
-from acml_search.evaluation.workers import Workers
-from acml_search.properties.features import descriptors, embeddings, part_names, part_width
+from acml_search.evaluation.pool import described_file
+from acml_search.properties.features import descriptors, embeddings, part_names
 from acml_search.properties.heads import KINDS, fit_head
-from benchmarks.property_bench.cells import Cleaner
-from benchmarks.property_bench.plan import HIGHER_IS_BETTER, PropertySet, check_named, read_plan
-from benchmarks.property_bench.rows import Rows, read_rows
-from benchmarks.property_bench.scores import score
+from benchmarks.properties import Cleaner, PropertySet, Rows, part_of_columns, read_plan, read_rows, score
 
 FOLDS = 5
 DESCRIPTORS = "descriptors"
@@ -50,116 +46,82 @@ def main() -> None:
         nargs="+",
         metavar="A,B",
         default=["trunk,maxima,spaces", "trunk,maxima,environments,spaces"],
-        help="lists of parts; `spaces` is all of them, `descriptors` RDKit's, which come last",
+        help="lists of parts; `spaces` is all of them, `descriptors` RDKit's",
     )
     parser.add_argument("--heads", nargs="+", choices=KINDS, default=["linear", "kernel"])
     parser.add_argument("--seed", type=int, default=0, help="of the folds")
     parser.add_argument("--model", default="acml-base")
     parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/cache"))
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    check_out(arguments.out)
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    plan = read_plan(arguments.benchmark)
-    check_named(plan, tuple(arguments.only), ())
-    model = load_model(arguments.model)
-    variants = {one: _parts(model, one) for one in arguments.parts}
-    found = []
-    for asked in (one for one in plan.sets if one.name in arguments.only):
+    plan, model = read_plan(options.benchmark), load_model(options.model)
+    result: dict[str, Any] = {"kind": "property folds", "seed": options.seed, "heads": options.heads}
+    result |= {"sets": [], "command": command_line()}
+    for asked in (one for one in plan.set if one.name in options.only):
         with Workers(1) as workers:
-            rows = read_rows(asked, described_file(asked.file, workers, arguments.cache))
-        found.append(_ask(asked, rows, model, variants, arguments.heads, arguments.seed))
-        print(_line(found[-1]), flush=True)
-        result = {"kind": "property folds", "seed": arguments.seed, "heads": arguments.heads, "sets": found}
-        write_json(result | {"command": command_line()}, arguments.out)
+            rows = read_rows(asked, described_file(asked.file, workers, options.cache))
+        about = measure(asked, rows, model, options.parts, options.heads, options.seed)
+        result["sets"].append(about)
+        write_json(result, options.out)
+        gains = "; ".join(
+            f"{name} {one['mean']:.3f} (gain {one['gain']:+.4f} +- {one['standard_error']:.4f})"
+            for name, one in about["systems"].items()
+        )
+        print(f"{about['set']}, {about['metric']}, {about['n']:,} molecules: {gains}", flush=True)
 
 
-def _parts(model: Model, said: str) -> list[str]:
-    """Raises ConfigError for a part there is not."""
-    wanted = [one for part in said.split(",") for one in (model.spaces if part == "spaces" else (part,))]
-    part_names(model, [one for one in wanted if one != DESCRIPTORS])
-    return wanted
-
-
-def _ask(
-    asked: PropertySet,
-    rows: Rows,
-    model: Model,
-    variants: dict[str, list[str]],
-    heads: Sequence[str],
-    seed: int,
+def measure(
+    asked: PropertySet, rows: Rows, model: Model, lists: list[str], heads: list[str], seed: int
 ) -> dict[str, Any]:
-    tested = np.zeros(len(rows), bool)
-    for said in rows.splits.values():
-        tested |= said == "test"
-    blocks = {rows.blocks[i] for i in np.flatnonzero(tested).tolist()}
-    free = [i for i, block in enumerate(rows.blocks) if block not in blocks]
+    """One set. Raises ConfigError for a part that the model does not have."""
+    parts = {
+        one: [p for part in one.split(",") for p in (model.spaces if part == "spaces" else (part,))]
+        for one in lists
+    }
+    for of in parts.values():
+        part_names(model, [part for part in of if part != DESCRIPTORS])
+    in_test = (rows.splits == "test").any(axis=1).to_numpy()
+    tested = {rows.inchikey14[i] for i in np.flatnonzero(in_test)}
+    free = [i for i, key in enumerate(rows.inchikey14) if key not in tested]
     mols = [parse(rows.smiles[i])[0] for i in free]
-    y = rows.y[free]
-    every = part_names(model)
-    trunk = model.card.data["hyper"]["trunk"]
-    widths = [
-        part_width(part, trunk["layers"], trunk["width"], {name: one.d for name, one in model.spaces.items()})
-        for part in every
-    ]
-    x = embeddings(model, mols, every)
-    if any(DESCRIPTORS in parts for parts in variants.values()):
+    x, part_of = embeddings(model, mols), part_of_columns(model.card)
+    if any(DESCRIPTORS in of for of in parts.values()):
         values = descriptors(mols)
-        x, every, widths = np.hstack([x, values]), [*every, DESCRIPTORS], [*widths, values.shape[1]]
-    part_of = np.repeat(every, widths)
-    scaffolds = [scaffold(mol) or rows.blocks[i] for mol, i in zip(mols, free, strict=True)]
+        x, part_of = np.hstack([x, values]), np.append(part_of, [DESCRIPTORS] * values.shape[1])
+    scaffolds = [scaffold(mol) or rows.inchikey14[i] for mol, i in zip(mols, free, strict=True)]
     fold = np.array([zlib.crc32(f"{seed} {one}".encode()) % FOLDS for one in scaffolds])
-    scores = {
-        name: [_fold(asked, x[:, np.isin(part_of, parts)], y, fold, k, heads) for k in range(FOLDS)]
-        for name, parts in variants.items()
+    scores = [
+        [_fold(asked, x[:, np.isin(part_of, of)], rows.y[free], fold, k, heads) for k in range(FOLDS)]
+        for of in parts.values()
+    ]
+    values = np.array(scores, float)  # None becomes NaN
+    values = values[:, np.isfinite(values).all(axis=0)]
+    gains = asked.sign * (values - values[0])
+    systems = {
+        name: {
+            "values": values[i].tolist(),
+            "mean": float(values[i].mean()),
+            "gain": float(gains[i].mean()),
+            "standard_error": float(gains[i].std(ddof=1) / np.sqrt(values.shape[1])),
+        }
+        for i, name in enumerate(parts)
     }
-    table = np.array([[np.nan if one is None else one for one in them] for them in scores.values()])
-    table = table[:, np.isfinite(table).all(axis=0)]
-    sign = 1.0 if HIGHER_IS_BETTER[asked.metric] else -1.0
-    gains = sign * (table - table[0])
-    return {
-        "set": asked.name,
-        "metric": asked.metric,
-        "n": len(free),
-        "folds": table.shape[1],
-        "systems": {
-            name: {
-                "values": values.tolist(),
-                "mean": float(values.mean()),
-                "gain": float(gain.mean()),
-                "standard_error": float(gain.std(ddof=1) / np.sqrt(len(gain))),
-            }
-            for name, values, gain in zip(scores, table, gains, strict=True)
-        },
-    }
+    about = {"set": asked.name, "metric": asked.metric, "n": len(free)}
+    return {**about, "folds": values.shape[1], "systems": systems}
 
 
-def _fold(
-    asked: PropertySet,
-    x: npt.NDArray[np.float32],
-    y: npt.NDArray[np.float64],
-    fold: npt.NDArray[np.int64],
-    k: int,
-    heads: Sequence[str],
-) -> float | None:
+def _fold(asked: PropertySet, x: Float32s, y: Floats, fold: Ints, k: int, heads: list[str]) -> float | None:
     """The metric on fold k, by the head that did best on the next one."""
-    judged, scored = fold == (k + 1) % FOLDS, fold == k
-    learned = ~(judged | scored)
-    clean = Cleaner.of(x[learned])
+    valid, scored = fold == (k + 1) % FOLDS, fold == k
+    train = ~(valid | scored)
+    clean = Cleaner.of(x[train])
     fitted = [
-        fit_head(head, asked.task, clean(x[learned]), y[learned], clean(x[judged]), y[judged], seed=0)
+        fit_head(head, asked.task, clean(x[train]), y[train], clean(x[valid]), y[valid], seed=0)
         for head in heads
     ]
-    best = max(fitted, key=lambda one: np.nan_to_num(one.valid_score, nan=-np.inf))
+    best = max(fitted, key=lambda head: np.nan_to_num(head.valid_score, nan=-np.inf))
     return score(asked.metric, y[scored], best.predict(clean(x[scored])))
-
-
-def _line(found: dict[str, Any]) -> str:
-    told = "; ".join(
-        f"{name} {one['mean']:.3f} (gain {one['gain']:+.4f} +- {one['standard_error']:.4f})"
-        for name, one in found["systems"].items()
-    )
-    return f"{found['set']}, {found['metric']}, {found['n']:,} molecules: {told}"
 
 
 if __name__ == "__main__":
