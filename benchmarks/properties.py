@@ -40,10 +40,11 @@ systems = ["full", "single-c_nmr"]
 
 All systems read the same standardised SMILES on the same rows. A molecule (first block of its InChIKey) of a
 run's test part is taken out of its train and valid parts. Every head of a feature system is fitted on train,
-and the one that does best on valid is the run's. Predictions are stored before they are scored, a Parquet file
-for each system, head and run below `<out>/cells`; its metadata holds the key it was made under, so that the
-same command goes on where it stopped. A system is ahead of another on a set where its mean over runs is better by
-more than their pooled standard deviation; a paired bootstrap over the test molecules stands beside it.
+and the one that does best on valid is the run's. Predictions are stored before they are scored, a Parquet
+file for each system, head and run below `<out>/cells`; its metadata holds the key it was made under, so that
+the same command goes on where it stopped. A system is ahead of another on a set where its mean over runs is
+better by more than their pooled standard deviation; a paired bootstrap over the test molecules stands beside
+it.
 """
 
 from __future__ import annotations
@@ -738,7 +739,7 @@ class Benchmark:
             for head in (*KINDS, "own"):
                 path = self._path(one.asked, split, seed, name, head)
                 cell = cells.get(path)
-                # what a system did before stands where it cannot be run now, but not where the plan leaves it out
+                # what a system did before stands where it cannot be run now, unless the plan leaves it out
                 stands = name not in one.asked.leave_out and self.ready[name].why_not is not None
                 about = read_cell(path) if stands else None if cell is None else cell.done()
                 if about is not None:

@@ -4,9 +4,9 @@
         --out benchmarks/results/folds.json
 
 Molecules of the test part of any run of a set are left out, so that what is chosen here has not seen them.
-Whole Bemis-Murcko scaffolds go to five folds by a hash. Each fold is scored once, by the head that did best on the
-next one after being fitted on the others; all lists of parts see the same folds. Reported are the mean over
-folds, the gain over the first list, and its standard error over folds.
+Whole Bemis-Murcko scaffolds go to five folds by a hash. Each fold is scored once, by the head that did best
+on the next one after being fitted on the others; all lists of parts see the same folds. Reported are the mean
+over folds, the gain over the first list, and its standard error over folds.
 """
 
 from __future__ import annotations
