@@ -2,19 +2,15 @@
 
 from acml_search.cli import bench, train
 from acml_search.cli import properties as property_models
-from acml_search.cli.add import add
 from acml_search.cli.app import app, main
 from acml_search.cli.attribute import attribute
-from acml_search.cli.build_index import build_index
-from acml_search.cli.embed import embed
+from acml_search.cli.build_index import add, build_index, embed
 from acml_search.cli.explain import explain
-from acml_search.cli.info import info
+from acml_search.cli.inspect import info, models, verify
 from acml_search.cli.map import map_
-from acml_search.cli.models import models
 from acml_search.cli.parse import parse
 from acml_search.cli.probe import probe
 from acml_search.cli.query import query
-from acml_search.cli.verify import verify
 
 app.command("build-index")(build_index)
 app.command()(query)

@@ -85,8 +85,8 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def remove_folder(folder: Path, last: str) -> None:
-    """Remove a folder, if there is one. The file that tells what it is goes `last`: what an interruption
-    leaves is still known for ours.
+    """Remove a folder, if there is one. `last` is deleted last, so an interrupted removal still leaves a
+    recognisable folder.
     """
     if folder.is_symlink() or not folder.is_dir():
         return
@@ -114,14 +114,14 @@ def write_vectors(table: pa.Table, path: Path) -> None:
     )
 
 
-def write_sealed(path: Path, document: dict[str, Any]) -> None:
+def write_checksummed(path: Path, document: dict[str, Any]) -> None:
     """Write `document` with a `digest` of its own contents, atomically."""
-    sealed = {**document, "digest": digest_of(document)}
-    write_atomic(path, lambda temporary: temporary.write_text(_layout(sealed), encoding="utf-8"))
+    full = {**document, "digest": digest_of(document)}
+    write_atomic(path, lambda temporary: temporary.write_text(_layout(full), encoding="utf-8"))
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """What `write_sealed` wrote, without the digest. Raises IndexCorrupt when a byte of it changed."""
+def read_checksummed(path: Path) -> dict[str, Any]:
+    """The document that `write_checksummed` wrote, without the digest. Raises IndexCorrupt when a byte of it changed."""
     try:
         text = path.read_text(encoding="utf-8")
         sealed = json.loads(text)
@@ -135,7 +135,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return sealed
 
 
-def place(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
     """Put the finished file `source` at `target` too: by a hard link, or a copy where there are no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

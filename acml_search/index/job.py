@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 
 from acml_search.chem.molecule import STANDARDISATION
 from acml_search.core.errors import ConfigError
-from acml_search.core.io import canonical, read_sealed, remove_folder, write_atomic, write_sealed
+from acml_search.core.io import canonical, read_checksummed, remove_folder, write_atomic, write_checksummed
 from acml_search.core.progress import progress
 from acml_search.core.timing import Stopwatch
 from acml_search.core.workers import Workers, check_engine
@@ -155,7 +155,7 @@ class BuildJob:
                     "or --restart to replace it"
                 )
             self._discard()
-            seconds = dict(read_sealed(self.out / BUILD)["seconds"])
+            seconds = dict(read_checksummed(self.out / BUILD)["seconds"])
             before = found.counts if self.existing else None
             return BuildReport(self.out, found, seconds, complete=True, before=before)
 
@@ -229,7 +229,7 @@ class BuildJob:
         manifest = replace(self._manifest(counts, details), files=_list_files(new, merge.checksums))
         watch.lap("checksums")
         seconds = watch.seconds(3)
-        write_sealed(
+        write_checksummed(
             new / BUILD, {"created": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
         )
         write_manifest(new, manifest)

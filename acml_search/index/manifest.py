@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from acml_search.core.errors import IndexCorrupt, IndexNotFound
-from acml_search.core.io import read_sealed, sha256, versions, write_sealed
+from acml_search.core.io import read_checksummed, sha256, versions, write_checksummed
 
 FORMAT_VERSION = 3
 READABLE = (1, 2, 3)
@@ -67,7 +67,7 @@ class Manifest:
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write `manifest.json`; it goes last, so that its presence says that the index is complete."""
-    write_sealed(directory / NAME, asdict(manifest))
+    write_checksummed(directory / NAME, asdict(manifest))
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -80,7 +80,7 @@ def read_manifest(directory: Path) -> Manifest:
         if directory.is_dir():
             raise IndexNotFound(directory, f"this folder has no {NAME}, so it is no complete index")
         raise IndexNotFound(directory)
-    document = read_sealed(path)
+    document = read_checksummed(path)
     version = document.get("format_version")
     if version not in READABLE:
         raise IndexCorrupt(

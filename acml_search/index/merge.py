@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import AcmlSearchError, IndexCorrupt
-from acml_search.core.io import place, write_atomic, write_vectors
+from acml_search.core.io import link_or_copy, write_atomic, write_vectors
 from acml_search.core.progress import progress
 from acml_search.core.typing import Ints
 from acml_search.index.embeddings import Embeddings, count_rows, embedding_table, vectors_of
@@ -234,7 +234,7 @@ class Merge:
             write_parquet(conform(pq.read_table(file), schema), self._out / target, **size)
 
     def _link(self, file: Path, target: str, checksum: str) -> None:
-        place(file, self._out / target)
+        link_or_copy(file, self._out / target)
         self.checksums[target] = checksum
 
     def _nothing_left(self) -> AcmlSearchError:

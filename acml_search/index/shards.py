@@ -342,4 +342,4 @@ def _load(name: str, device: str) -> Model:
     from acml_search.encoders.checkpoint import load_model
 
     torch.set_num_threads(1)
-    return load_model(name)
+    return load_model(name, device)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import AcmlSearchError, CheckpointError
-from acml_search.core.io import read_sealed, sha256
+from acml_search.core.io import read_checksummed, sha256
 from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Ints
 from acml_search.encoders.card import read_card
@@ -99,7 +99,7 @@ class _Verification:
             elif sha256(path) != entry["sha256"]:
                 self.report(name, "its contents changed: the checksum is not the manifest's")
         try:
-            read_sealed(self.directory / BUILD)
+            read_checksummed(self.directory / BUILD)
         except AcmlSearchError as error:
             self.report(BUILD, _reason(error))
 

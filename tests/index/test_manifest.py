@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acml_search.core.errors import IndexCorrupt, IndexNotFound
-from acml_search.core.io import digest_of, read_sealed, write_atomic, write_sealed
+from acml_search.core.io import digest_of, read_checksummed, write_atomic, write_checksummed
 from acml_search.index.manifest import read_manifest
 
 json_values = st.recursive(
@@ -26,18 +26,18 @@ def test_a_sealed_document_comes_back(
     tmp_path_factory: pytest.TempPathFactory, document: dict[str, object]
 ) -> None:
     path = tmp_path_factory.mktemp("sealed") / "x.json"
-    write_sealed(path, document)
-    assert read_sealed(path) == document
+    write_checksummed(path, document)
+    assert read_checksummed(path) == document
 
 
 def test_every_changed_byte_of_a_sealed_document_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    write_sealed(path, {"a": 1, "b": [1.5, "é", None], "c": {"d": True}})
+    write_checksummed(path, {"a": 1, "b": [1.5, "é", None], "c": {"d": True}})
     whole = path.read_bytes()
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x01]) + whole[at + 1 :])
         with pytest.raises(IndexCorrupt):
-            read_sealed(path)
+            read_checksummed(path)
 
 
 def test_no_manifest_is_no_index(tmp_path: Path) -> None:

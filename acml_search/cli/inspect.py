@@ -1,9 +1,9 @@
-"""`acml-search info`."""
+"""`acml-search info`, `verify` and `models`: what is in an index, is it sound, and which models are here."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,8 +29,8 @@ def info(index: options.Index = Path("indexes/default"), json: options.Json = Fa
     acml-search info
     acml-search info indexes/screening --json
     """
+    from acml_search.index.directory import check_sizes
     from acml_search.index.manifest import read_manifest
-    from acml_search.index.opened import check_sizes
 
     manifest = read_manifest(index)
     check_sizes(index, manifest)
@@ -76,3 +76,60 @@ def _text(index: Path, manifest: Manifest) -> str:
         columns(sides),
     ]
     return "\n".join(lines)
+
+
+def verify(
+    index: options.Index = Path("indexes/default"),
+    sample: Annotated[int, typer.Option(min=0, help="Molecules to embed again and compare.")] = 64,
+    model: options.IndexModel = None,
+    json: options.Json = False,
+) -> None:
+    """Check an index: checksums, counts, and a sample embedded again. Exit status 1 when something is wrong.
+
+    \b
+    acml-search verify indexes/screening
+    """
+    from acml_search.index.verify import verify as check
+
+    problems = check(index, sample=sample, model=model)
+    if json:
+        found = [{"file": problem.file, "what": problem.what} for problem in problems]
+        print_json({"index": str(index), "sound": not problems, "problems": found})
+    elif not problems:
+        typer.echo(f"{index}: sound")
+    for problem in problems:
+        typer.echo(f"acml-search: {index}/{problem.file}: {problem.what}", err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+def models(json: options.Json = False) -> None:
+    """List the models that are here; --json has their cards.
+
+    \b
+    acml-search models
+    acml-search models --json
+    """
+    from acml_search.encoders.card import list_models
+
+    cards = list_models()
+    if json:
+        print_json(
+            [
+                {
+                    "name": c.name,
+                    "directory": str(c.directory),
+                    "digest": c.digest,
+                    "card": c.data | c.measurements,
+                }
+                for c in cards
+            ]
+        )
+        return
+    rows: list[tuple[object, ...]] = [("model", "digest", "space", "d", "scale")]
+    for card in cards:
+        for space in card.spaces.values():
+            rows.append((card.name, card.digest[:12], space.name, space.d, f"{space.scale:.2f}"))
+    typer.echo(columns(rows))
+    for card in cards:
+        typer.echo(f"{card.name}: {card.licence}")
