@@ -121,7 +121,10 @@ def write_checksummed(path: Path, document: dict[str, Any]) -> None:
 
 
 def read_checksummed(path: Path) -> dict[str, Any]:
-    """The document that `write_checksummed` wrote, without the digest. Raises IndexCorrupt when a byte of it changed."""
+    """The document that `write_checksummed` wrote, without the digest.
+
+    Raises IndexCorrupt when a byte of it changed.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         sealed = json.loads(text)
