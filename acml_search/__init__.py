@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from acml_search.networks.pyg import to_pyg
     from acml_search.search import open_index
     from acml_search.search.encode import encode
-    from acml_search.search.hits import Hits
+    from acml_search.search.results import Hits
 
 __version__ = "0.1.0"
 
 __all__ = ["Hits", "__version__", "build_index", "encode", "open_index", "to_pyg"]
 
 _HOME = {
-    "Hits": "acml_search.search.hits",
+    "Hits": "acml_search.search.results",
     "build_index": "acml_search.index.build",
     "encode": "acml_search.search.encode",
     "open_index": "acml_search.search",

@@ -12,8 +12,11 @@ import pyarrow as pa
 from rdkit import Chem
 from rdkit.Chem import inchi, rdMolDescriptors
 
-from acml_search.search.answer import Answer, HitList
-from acml_search.search.hits import Hits
+from acml_search.chem.peaks import LeftOut, Peak, PeakList
+from acml_search.modalities import Observation
+from acml_search.modalities.evidence import Evidence, Match, Missing
+from acml_search.search.explanation import Explanation
+from acml_search.search.results import Answer, HitList, Hits
 
 CANDIDATES = {
     "vanillin": "COc1cc(C=O)ccc1O",
@@ -58,22 +61,21 @@ def answer(
     whys = []
     for i, text in enumerate(smiles):
         mol = Chem.MolFromSmiles(text)
-        evidence = {name: _evidence(name, mol) for name in modalities if name != "image"}
-        why: dict[str, Any] = {
+        parts: dict[str, Any] = {
             "logits": {
                 name: round(14.0 - 2.5 * i + 3.0 * j - (i == 3) * 6 * j, 4)
                 for j, name in enumerate(modalities)
             },
-            "evidence": evidence,
+            "evidence": {name: _evidence(name, mol) for name in modalities if name != "image"},
             "formula_matches": rdMolDescriptors.CalcMolFormula(mol) == "C8H8O3",
             "mass_error_ppm": round((rdMolDescriptors.CalcExactMolWt(mol) / 152.047344 - 1) * 1e6, 2),
         }
         if "lc_ms" in modalities:
-            why["occlusion"] = {
-                "lc_ms": [[93.0335, 0.31], [125.0597, 0.22], [65.0386, 0.12], [71.9912, -0.01]]
+            parts["occlusion"] = {
+                "lc_ms": [(93.0335, 0.31), (125.0597, 0.22), (65.0386, 0.12), (71.9912, -0.01)]
             }
-        whys.append({part: value for part, value in why.items() if part in keep})
-    totals = np.array([sum(why.get("logits", {"": 0.0}).values()) for why in whys])
+        whys.append(Explanation(**{part: value for part, value in parts.items() if part in keep}))
+    totals = np.array([sum(why.logits.values()) for why in whys], np.float64)
     weights = np.exp(totals - totals.max(initial=-np.inf))
     hits = HitList(
         modalities[0] if len(modalities) == 1 else "fused",
@@ -82,17 +84,17 @@ def answer(
         weights / weights.sum(),
         1.0,
         _molecules(names, smiles, columns or {}),
-        why=whys,
+        explanations=whys,
     )
     query = {
-        "observations": observations,
+        "observations": [one.to_dict() for one in observations],
         "k": len(smiles),
         "rerank": True,
         "filter": {"formula": "C8H8O3"},
         "passed": 1234,
     }
     notes = ["c_nmr: left out '77.16': the solvent, CDCl3"] if "c_nmr" in modalities else []
-    return Answer(query, "indexes/x", [hits], {"encode": 0.01, "total": 0.123}, notes)
+    return Answer(query, "indexes/x", [hits], {"encode": 0.01, "total": 0.123}, notes, observations)
 
 
 def molecule_answer() -> Answer:
@@ -140,41 +142,26 @@ def _molecules(names: Sequence[str], smiles: Sequence[str], columns: Mapping[str
     )
 
 
-def _observation(modality: str) -> dict[str, Any]:
+def _observation(modality: str) -> Observation:
     if modality == "image":
-        return {"modality": modality, "given": "scan.png"}
-    one: dict[str, Any] = {"modality": modality, "unit": "ppm", "left_out": []}
+        return Observation(modality, "scan.png", None)
     if modality == "c_nmr":
-        shifts = ", ".join(str(x) for x in C13)
-        return one | {
-            "given": f"13C NMR (151 MHz, CDCl3) δ {shifts}, 77.16.",
-            "peaks": [{"position": x} for x in C13],
-            "solvent": "CDCl3",
-            "field_mhz": 151.0,
-            "left_out": [{"text": "77.16", "why": "the solvent, CDCl3", "position": 77.16}],
-        }
+        given = f"13C NMR (151 MHz, CDCl3) δ {', '.join(str(x) for x in C13)}, 77.16."
+        left_out = (LeftOut("77.16", "the solvent, CDCl3", 77.16),)
+        peaks = tuple(Peak(x) for x in C13)
+        found = PeakList(modality, peaks, left_out, solvent="CDCl3", field_mhz=151.0)
+        return Observation(modality, given, None, found)
     if modality == "h_nmr":
-        peaks: list[dict[str, Any]] = []
-        for position, count, multiplicity, couplings in H1:
-            peak = {"position": position, "count": count, "multiplicity": multiplicity}
-            peaks.append(peak | ({"couplings": list(couplings)} if couplings else {}))
-        peaks[1] |= {"low": 7.40, "high": 7.44}
-        return one | {
-            "given": "1H NMR (600 MHz, CDCl3) δ 9.83 (s, 1H), …",
-            "peaks": peaks,
-            "field_mhz": 600.0,
-        }
-    return one | {
-        "given": "vanillin.mgf#2",
-        "unit": "m/z",
-        "peaks": [{"position": mz, "intensity": intensity} for mz, intensity, _ in MS2],
-        "precursor_mz": 153.0546,
-        "adduct": "[M+H]+",
-        "neutral_mass": 152.0473,
-    }
+        protons = [Peak(x, count=n, multiplicity=word, couplings=js) for x, n, word, js in H1]
+        protons[1] = protons[1]._replace(low=7.40, high=7.44)
+        found = PeakList(modality, tuple(protons), field_mhz=600.0)
+        return Observation(modality, "1H NMR (600 MHz, CDCl3) δ 9.83 (s, 1H), …", None, found)
+    masses = tuple(Peak(mz, intensity=intensity) for mz, intensity, _ in MS2)
+    found = PeakList(modality, masses, precursor_mz=153.0546, adduct="[M+H]+")
+    return Observation(modality, "vanillin.mgf#2", None, found, neutral_mass=152.0473)
 
 
-def _evidence(modality: str, mol: Chem.Mol) -> dict[str, Any]:
+def _evidence(modality: str, mol: Chem.Mol) -> Evidence:
     if modality.endswith("_ms"):
         return _fragments(mol)
     observed = C13 if modality == "c_nmr" else [peak[0] for peak in H1]
@@ -187,21 +174,9 @@ def _evidence(modality: str, mol: Chem.Mol) -> dict[str, Any]:
             lost.append(position)
             continue
         predicted, atoms = left.pop(best)
-        matched.append(
-            {
-                "observed": position,
-                "predicted": predicted,
-                "atoms": atoms,
-                "error": position - predicted,
-                "label": None,
-            }
-        )
-    return {
-        "score": -1.5 * len(lost) - len(left),
-        "matched": matched,
-        "unmatched_observed": lost,
-        "unmatched_predicted": [{"position": p, "atoms": atoms} for p, atoms in left.values()],
-    }
+        matched.append(Match(position, predicted, atoms, position - predicted))
+    missing = [Missing(p, atoms) for p, atoms in left.values()]
+    return Evidence(-1.5 * len(lost) - len(left), matched, lost, missing)
 
 
 def _predicted(mol: Chem.Mol, modality: str) -> list[tuple[float, list[int]]]:
@@ -230,7 +205,7 @@ def _predicted(mol: Chem.Mol, modality: str) -> list[tuple[float, list[int]]]:
     return out
 
 
-def _fragments(mol: Chem.Mol) -> dict[str, Any]:
+def _fragments(mol: Chem.Mol) -> Evidence:
     """Peaks whose formula the molecule holds; each fourth isomer is denied one, so that hits differ."""
     matched, lost = [], []
     for i, (mz, _, formula) in enumerate(MS2):
@@ -238,21 +213,8 @@ def _fragments(mol: Chem.Mol) -> dict[str, Any]:
             lost.append(mz)
             continue
         mass = _mass(formula) - ELECTRON
-        matched.append(
-            {
-                "observed": mz,
-                "predicted": mass,
-                "atoms": [],
-                "error": (mz / mass - 1) * 1e6,
-                "label": formula + "+",
-            }
-        )
-    return {
-        "score": float(len(matched)),
-        "matched": matched,
-        "unmatched_observed": lost,
-        "unmatched_predicted": [],
-    }
+        matched.append(Match(mz, mass, [], (mz / mass - 1) * 1e6, formula + "+"))
+    return Evidence(float(len(matched)), matched, lost)
 
 
 def _mass(formula: str) -> float:

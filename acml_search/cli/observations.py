@@ -1,58 +1,64 @@
-"""The options that name observations, the same for every command that takes them."""
+"""The options that take observations: one per modality that has one, the same for every command."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
-CNmr = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--c-nmr",
-        metavar="TEXT|FILE",
-        help='13C NMR: shifts ("155.4, 151.7, 148.6"), the line as a paper prints it, a text file with it, '
-        'or a JCAMP-DX peak table. "85.8 (CH), 23.8 (CH3)" tells what DEPT showed.',
-    ),
-]
-HNmr = Annotated[list[str] | None, typer.Option("--h-nmr", metavar="TEXT|FILE", help="1H NMR, as --c-nmr.")]
-LcMs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--lc-ms",
-        metavar="FILE",
-        help="MS/MS spectrum (MSP, MGF, mzML); FILE#n for the n-th. Several of one compound: the option "
-        "again, as for all of these.",
-    ),
-]
-GcMs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--gc-ms", metavar="FILE", help="EI spectrum (MSP, MGF, mzML, JCAMP-DX); FILE#n for the n-th."
-    ),
-]
-Image = Annotated[
-    list[Path] | None,
-    typer.Option("--image", metavar="FILE", help="Picture of a structure (PNG, JPEG).", readable=False),
-]
+from acml_search import modalities
+
 Adduct = Annotated[
     str | None,
     typer.Option("--adduct", metavar="A", help='Ion of an MS/MS spectrum that does not state it: "[M+H]+".'),
 ]
+Observed = dict[str, list[str]]
+"""texts and files by modality"""
 
 
-def given(
-    *,
-    c_nmr: list[str] | None = None,
-    h_nmr: list[str] | None = None,
-    lc_ms: list[str] | None = None,
-    gc_ms: list[str] | None = None,
-    image: list[Path] | None = None,
-    adduct: str | None = None,
-) -> dict[str, list[str]]:
-    """What was given, by modality. Raises BadParameter (exit status 2) for an adduct without a spectrum."""
-    if adduct is not None and not lc_ms:
-        raise typer.BadParameter("an adduct needs an MS/MS spectrum (--lc-ms)", param_hint="'--adduct'")
-    options = {"c_nmr": c_nmr, "h_nmr": h_nmr, "lc_ms": lc_ms, "gc_ms": gc_ms, "image": image}
-    return {name: [str(one) for one in values] for name, values in options.items() if values}
+def flags() -> str:
+    """The options as a list in words."""
+    return ", ".join(option.flag for name in modalities.names() if (option := modalities.get(name).option))
+
+
+def takes_observations(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: in place of the parameter `observed` the command line gets an option per modality.
+
+    Wrong usage (exit status 2): an adduct without a spectrum of ions.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    options = {
+        name: inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                list[str] | None, typer.Option(option.flag, metavar=option.metavar, help=option.help)
+            ],
+        )
+        for name in modalities.names()
+        if (option := modalities.get(name).option)
+    }
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        observed = {name: given.pop(name) or [] for name in options}
+        ions = [modalities.get(name) for name in options if modalities.get(name).has_precursor]
+        if given.get("adduct") is not None and not any(observed[kind.name] for kind in ions):
+            needed = " or ".join(kind.option.flag for kind in ions if kind.option)
+            raise typer.BadParameter(f"an adduct needs an MS/MS spectrum ({needed})", param_hint="'--adduct'")
+        command(observed={name: values for name, values in observed.items() if values}, **given)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if parameter.name == "observed":
+            parameters += options.values()
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    del run.__wrapped__
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

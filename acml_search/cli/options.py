@@ -44,6 +44,9 @@ Model = Annotated[
     str,
     typer.Option(help="Name or folder of a checkpoint; see `acml-search models`.", callback=say_licence),
 ]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write here instead of to stdout.", readable=False)
+]
 Records = Annotated[
     str | None,
     typer.Option(

@@ -9,33 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from acml_search import modalities
 from acml_search.cli import options
+from acml_search.cli.observations import Adduct, Observed, takes_observations
 from acml_search.cli.output import columns, print_json
 
 if TYPE_CHECKING:
-    from acml_search.chem.peaks import Peak, PeakList
-    from acml_search.search.observation import Observation
+    from acml_search.chem.peaks import PeakList
+    from acml_search.modalities import Observation
 
-TEXTS = ("c_nmr", "h_nmr")
-SHOWN = 40  # peaks of a mass spectrum in the table, the largest
+MAX_SHOWN = 40  # peaks of a spectrum of intensities in the table, the largest
+MAX_LINE = 4  # bytes of a line that are read, per character that a text may have
 PEAK_KEYS = ("position", "low", "high", "count", "multiplicity", "couplings")
 
 
+@takes_observations
 def parse(
-    c_nmr: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT|FILE", help="A 13C line as printed, or bare shifts.")
-    ] = None,
-    h_nmr: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT|FILE", help="A 1H line as printed, or bare shifts.")
-    ] = None,
-    lc_ms: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="MS/MS: MSP, MGF, mzML; FILE#n for the n-th.")
-    ] = None,
-    gc_ms: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="EI: MSP, MGF, mzML, JCAMP-DX; FILE#n.")
-    ] = None,
+    observed: Observed,
+    adduct: Adduct = None,
     modality: Annotated[
-        str | None, typer.Option(metavar="|".join(TEXTS), help="What the lines of --lines are.")
+        str | None, typer.Option(metavar="c_nmr|h_nmr", help="What the lines of --lines are.")
     ] = None,
     lines: Annotated[
         Path | None,
@@ -46,33 +39,29 @@ def parse(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what is understood of spectra: peaks, couplings, solvent, field, what is left out and why.
+    """Show what is understood of observations: peaks, couplings, solvent, field, what is left out and why.
 
     \b
     acml-search parse --c-nmr "13C NMR (151 MHz, CDCl3) δ 176.0, 85.8 (CH), 77.16, 48.5"
     acml-search parse --h-nmr shifts.txt --lc-ms library.msp#3 --json
     acml-search parse --modality c_nmr --lines printed.txt
     """
-    given = [
-        (name, text)
-        for name, texts in (("c_nmr", c_nmr), ("h_nmr", h_nmr), ("lc_ms", lc_ms), ("gc_ms", gc_ms))
-        for text in texts or ()
-    ]
     if lines is not None:
-        if given:
+        if observed:
             raise typer.BadParameter("give observations or --lines, not both", param_hint="'--lines'")
-        if modality not in TEXTS:
-            raise typer.BadParameter(f"--lines needs {' or '.join(TEXTS)}", param_hint="'--modality'")
+        texts = [name for name in modalities.names() if modalities.get(name).reads_lines]
+        if modality is None or modality not in texts:
+            raise typer.BadParameter(f"--lines needs {' or '.join(texts)}", param_hint="'--modality'")
         _lines(lines, modality, keep_solvent)
         return
     if modality is not None or keep_solvent:
         raise typer.BadParameter("this goes with --lines", param_hint="'--modality' / '--keep-solvent'")
-    if not given:
+    if not observed:
         raise typer.BadParameter("give an observation, such as --c-nmr, or --lines", param_hint="OBSERVATION")
 
-    from acml_search.search.observation import read_observation
+    from acml_search.search.request import read_observations
 
-    read = [read_observation(name, text) for name, text in given]
+    read = read_observations(observed, adduct)
     if json:
         print_json({"observations": [{**one.to_dict(), "notes": one.notes} for one in read]})
     else:
@@ -92,27 +81,27 @@ def _lines(path: Path, modality: str, keep_solvent: bool) -> None:
 
 def _documents(path: Path, modality: str, keep_solvent: bool) -> Iterator[dict[str, Any]]:
     from acml_search.core.errors import InvalidRecord
-    from acml_search.nmr.solvents import without_solvent
-    from acml_search.nmr.text import MAX_CHARACTERS, read_nmr_text
+    from acml_search.nmr.text import MAX_CHARACTERS
 
-    most = 4 * MAX_CHARACTERS  # bytes of a line that are worth keeping
+    kind: Any = modalities.get(modality)
+    longest = MAX_LINE * MAX_CHARACTERS
     with path.open("rb") as file:
         number = 0
-        while line := file.readline(most + 1):
+        while line := file.readline(longest + 1):
             number += 1
-            whole = line.endswith(b"\n") or len(line) <= most
-            while not whole:  # the rest of an endless line is passed over in pieces
-                rest = file.readline(most)
-                whole = not rest or rest.endswith(b"\n")
+            complete = line.endswith(b"\n") or len(line) <= longest
+            while not complete:  # the rest of an endless line is skipped in pieces
+                rest = file.readline(longest)
+                complete = not rest or rest.endswith(b"\n")
             try:
-                peaks = read_nmr_text(_decoded(line, modality), modality)
-                yield _document(number, peaks if keep_solvent else without_solvent(peaks))
+                peaks = kind.read_line(_decoded(line, modality), keep_solvent)
+                yield _document(number, peaks, None)
             except InvalidRecord as error:
-                yield _refused(number, str(error))
+                yield _document(number, None, str(error))
 
 
 def _decoded(line: bytes, modality: str) -> str:
-    """The text of a line, or a sentence about it. Raises InvalidRecord where it is not UTF-8."""
+    """The text of a line. Raises InvalidRecord where it is not UTF-8."""
     from acml_search.core.errors import InvalidRecord
 
     try:
@@ -123,43 +112,27 @@ def _decoded(line: bytes, modality: str) -> str:
         ) from error
 
 
-def _document(number: int, peaks: PeakList) -> dict[str, Any]:
+def _document(number: int, peaks: PeakList | None, error: str | None) -> dict[str, Any]:
     return {
         "line": number,
-        "peaks": [{key: getattr(peak, key) for key in PEAK_KEYS} for peak in peaks.peaks],
-        "solvent": peaks.solvent,
-        "field_mhz": peaks.field_mhz,
-        "left_out": [left._asdict() for left in peaks.left_out],
-        "error": None,
-    }
-
-
-def _refused(number: int, sentence: str) -> dict[str, Any]:
-    return {
-        "line": number,
-        "peaks": [],
-        "solvent": None,
-        "field_mhz": None,
-        "left_out": [],
-        "error": sentence,
+        "peaks": [{key: getattr(peak, key) for key in PEAK_KEYS} for peak in peaks or ()],
+        "solvent": peaks.solvent if peaks else None,
+        "field_mhz": peaks.field_mhz if peaks else None,
+        "left_out": [left._asdict() for left in peaks.left_out] if peaks else [],
+        "error": error,
     }
 
 
 def _table(one: Observation) -> str:
     """A heading, the peaks in aligned columns, and what is left out."""
-    peaks = one.peaks
-    if peaks is None:  # no observation of this command is without peaks
+    kind, peaks = modalities.get(one.modality), one.peaks
+    if peaks is None:
         return f"{one.modality}: {one.given}"
-    about = [f"{len(peaks)} peaks", *_conditions(peaks)]
-    parts = [f"{one.modality}: {', '.join(about)}"]
-    if peaks.unit == "ppm":
-        parts.append(_shifts(peaks))
-    else:
-        parts.append(_masses(peaks))
+    parts = [f"{one.modality}: {', '.join([f'{len(peaks)} peaks', *_conditions(peaks)])}"]
+    parts.append(_shifts(peaks, kind) if kind.nuclei else _intensities(peaks, kind))
     if peaks.left_out:
         parts.append("left out:\n" + "\n".join(f"  {left.text}: {left.why}" for left in peaks.left_out))
-    told = [note for note in one.notes if ": left out " not in note]
-    return "\n".join([*parts, *told])
+    return "\n".join([*parts, *(note for note in one.notes if ": left out " not in note)])
 
 
 def _conditions(peaks: PeakList) -> Iterator[str]:
@@ -169,34 +142,25 @@ def _conditions(peaks: PeakList) -> Iterator[str]:
         yield f"{peaks.field_mhz:g} MHz"
     if peaks.precursor_mz is not None:
         yield f"precursor m/z {peaks.precursor_mz:.4f}"
-    for text in (peaks.adduct, peaks.collision_energy):
-        if text is not None:
-            yield text
+    yield from (text for text in (peaks.adduct, peaks.collision_energy) if text is not None)
 
 
-def _shifts(peaks: PeakList) -> str:
-    rows: list[tuple[object, ...]] = [("ppm", "range", "nuclei", "multiplicity", "J / Hz")]
-    for peak in peaks.peaks:
-        rows.append(
-            (
-                f"{peak.position:g}",
-                _range(peak),
-                "" if peak.count is None else peak.count,
-                peak.multiplicity or "",
-                ", ".join(f"{coupling:g}" for coupling in peak.couplings),
-            )
-        )
+def _shifts(peaks: PeakList, kind: modalities.Modality) -> str:
+    rows: list[tuple[object, ...]] = [(kind.unit, "range", "nuclei", "multiplicity", "J / Hz")]
+    for peak in peaks:
+        ends = "" if peak.low is None or peak.high is None else f"{peak.low:g} – {peak.high:g}"
+        couplings = ", ".join(f"{coupling:g}" for coupling in peak.couplings)
+        count = "" if peak.count is None else peak.count
+        rows.append((f"{peak.position:g}", ends, count, peak.multiplicity or "", couplings))
     return columns(rows)
 
 
-def _range(peak: Peak) -> str:
-    return "" if peak.low is None or peak.high is None else f"{peak.low:g} – {peak.high:g}"
-
-
-def _masses(peaks: PeakList) -> str:
-    largest = sorted(peaks.peaks, key=lambda peak: -(peak.intensity or 0.0))[:SHOWN]
-    rows: list[tuple[object, ...]] = [("m/z", "intensity")]
+def _intensities(peaks: PeakList, kind: modalities.Modality) -> str:
+    largest = sorted(peaks, key=lambda peak: -(peak.intensity or 0.0))[:MAX_SHOWN]
+    decimals = 4 if kind.plot == "sticks" else kind.decimals
+    rows: list[tuple[object, ...]] = [(kind.unit, "intensity")]
     for peak in sorted(largest):
-        rows.append((f"{peak.position:.4f}", "" if peak.intensity is None else f"{peak.intensity:g}"))
-    more = f"\n… and {len(peaks) - SHOWN:,} smaller ones" if len(peaks) > SHOWN else ""
+        intensity = "" if peak.intensity is None else f"{peak.intensity:g}"
+        rows.append((f"{peak.position:.{decimals}f}", intensity))
+    more = f"\n… and {len(peaks) - MAX_SHOWN:,} smaller ones" if len(peaks) > MAX_SHOWN else ""
     return columns(rows) + more

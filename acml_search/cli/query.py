@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.observations import Adduct, CNmr, GcMs, HNmr, Image, LcMs, given
-from acml_search.cli.written import check_out, format_of, opened
+from acml_search.cli.observations import Adduct, Observed, flags, takes_observations
+from acml_search.cli.output import check_out, format_of, opened, show
 
 if TYPE_CHECKING:
-    from acml_search.search.answer import Answer
     from acml_search.search.filters import Conditions
     from acml_search.search.query import Index
 
 FORMATS = ("table", "json", "csv", "sdf", "html")
 
 
+@takes_observations
 def query(
+    observed: Observed,
     index: Annotated[Path, typer.Argument(help="Index directory.", readable=False)] = Path("indexes/default"),
     smiles: Annotated[str | None, typer.Option(help="A molecule to search for.", metavar="TEXT")] = None,
-    c_nmr: CNmr = None,
-    h_nmr: HNmr = None,
-    lc_ms: LcMs = None,
-    gc_ms: GcMs = None,
-    image: Image = None,
     batch: Annotated[
         Path | None,
         typer.Option(
@@ -43,11 +38,23 @@ def query(
         typer.Option(metavar="SQL", help='Condition on the library\'s columns: "exact_mass < 300".'),
     ] = None,
     formula: Annotated[str | None, typer.Option(metavar="F", help="Molecular formula, in any order.")] = None,
-    elements: Annotated[
-        str | None, typer.Option(metavar="E,E", help='Only molecules made of these: "C,H,N,O".')
+    only_elements: Annotated[
+        str | None,
+        typer.Option(
+            "--only-elements",
+            "--elements",
+            metavar="E,E",
+            help='Only molecules made of these elements: "C,H,N,O".',
+        ),
     ] = None,
-    with_elements: Annotated[
-        str | None, typer.Option(metavar="E,E", help='Only molecules that contain all of these: "Br,N".')
+    must_contain: Annotated[
+        str | None,
+        typer.Option(
+            "--must-contain",
+            "--with-elements",
+            metavar="E,E",
+            help='Only molecules that contain all of these elements: "Br,N".',
+        ),
     ] = None,
     mass: Annotated[float | None, typer.Option(metavar="DA", help="Neutral exact mass in Da.")] = None,
     tol_ppm: Annotated[
@@ -55,8 +62,13 @@ def query(
     ] = None,
     tol_da: Annotated[float | None, typer.Option(help="Tolerance of the mass in Da.")] = None,
     adduct: Adduct = None,
-    any_mass: Annotated[
-        bool, typer.Option("--any-mass", help="Do not keep to the mass that an MS/MS precursor tells.")
+    no_precursor_filter: Annotated[
+        bool,
+        typer.Option(
+            "--no-precursor-filter",
+            "--any-mass",
+            help="Search molecules of any mass, not only of that by the precursor of an MS/MS spectrum.",
+        ),
     ] = False,
     rerank: Annotated[
         bool | None,
@@ -79,14 +91,12 @@ def query(
         ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write here instead of to stdout.", readable=False)
-    ] = None,
+    out: options.Out = None,
 ) -> None:
-    """Which molecules fit what was observed; or, with --smiles, what fits a molecule.
+    """Search an index by spectrum, picture or SMILES.
 
     Several observations are of one compound and count together. An MS/MS spectrum with its precursor and
-    adduct keeps to molecules of that mass.
+    adduct limits the search to molecules of that mass.
 
     \b
     acml-search query --c-nmr "169.1, 153.2, 131.0, 121.2, 115.1, 23.9" -k 5
@@ -95,120 +105,85 @@ def query(
     acml-search query indexes/mine --smiles CCO --where "vendor = 'X'" --mass 180.0423 --json
     acml-search query --batch queries.smi --out hits.jsonl
     """
-    observed = given(c_nmr=c_nmr, h_nmr=h_nmr, lc_ms=lc_ms, gc_ms=gc_ms, image=image, adduct=adduct)
+
+    def refuse(sentence: str, *names: str) -> None:
+        raise typer.BadParameter(sentence, param_hint=" / ".join(f"'{name}'" for name in names))
+
+    tolerances = ("--tol-ppm", "--tol-da")
     if sum([smiles is not None, batch is not None, bool(observed)]) != 1:
-        raise typer.BadParameter(
-            "give --smiles, --batch, or observations (--c-nmr, --h-nmr, --lc-ms, --gc-ms, --image)",
-            param_hint="'--smiles'",
-        )
-    if mass is None and not lc_ms and (tol_ppm is not None or tol_da is not None):
-        raise typer.BadParameter("a tolerance needs --mass", param_hint="'--tol-ppm' / '--tol-da'")
+        refuse(f"give --smiles, --batch, or observations ({flags()})", "--smiles")
+    if mass is None and "lc_ms" not in observed and (tol_ppm is not None or tol_da is not None):
+        refuse("a tolerance needs --mass", *tolerances)
     if tol_ppm is not None and tol_da is not None:
-        raise typer.BadParameter("give one tolerance, in ppm or in Da", param_hint="'--tol-ppm' / '--tol-da'")
+        refuse("give one tolerance, in ppm or in Da", *tolerances)
     if smiles_column is not None and batch is None:
-        raise typer.BadParameter("a column goes with --batch", param_hint="'--smiles-column'")
+        refuse("a column goes with --batch", "--smiles-column")
     check_out(out)
     if rerank and smiles is not None:
-        raise typer.BadParameter("there is nothing to re-rank a molecule's hits by", param_hint="'--rerank'")
+        refuse("there is nothing to re-rank a molecule's hits by", "--rerank")
     if modality is not None and observed:
-        raise typer.BadParameter(
-            "an observation says itself what it is; --modality goes with --smiles or --batch",
-            param_hint="'--modality'",
-        )
-    wanted = format_of(format_, json_, out, offered=FORMATS, default="table")
-    if batch is not None and (format_ not in (None, "json") or wanted not in ("table", "json")):
-        raise typer.BadParameter(
-            "--batch writes lines of JSON and no other format; let --out end in .jsonl",
-            param_hint="'--format' / '--out'",
-        )
+        refuse("the option of an observation names its modality; --modality goes with --smiles or --batch",
+               "--modality")  # fmt: skip
+    form = format_of(format_, json_, out, offered=FORMATS, default="table")
+    if batch is not None and (format_ not in (None, "json") or form not in ("table", "json")):
+        refuse("--batch writes lines of JSON and no other format; let --out end in .jsonl",
+               "--format", "--out")  # fmt: skip
 
     from acml_search.search import open_index
 
     conditions: Conditions = {
         "where": where,
         "formula": formula,
-        "elements_allowed": elements,
-        "elements_required": with_elements,
+        "elements_allowed": only_elements,
+        "elements_required": must_contain,
         "mass": mass,
         "tol_ppm": tol_ppm,
         "tol_da": tol_da,
     }
-    asked = _How(k, rerank is not False, not any_mass, conditions)
-    with open_index(index, model=model) as there:
+    with open_index(index, model=model) as opened_index:
         if batch is not None:
-            _many(there, batch, asked, modality, smiles_column, out)
+            how = (k, rerank is not False, not no_precursor_filter, conditions)
+            _run_batch(opened_index, batch, modality, smiles_column, out, *how)
         elif smiles is not None:
-            _show(there.search(smiles, k=k, modality=modality, **conditions), wanted, out)
+            show(opened_index.search(smiles, k=k, modality=modality, **conditions), form, out)
         else:
-            answer = there.identify(
+            answer = opened_index.identify(
                 observed,
                 k=k,
                 adduct=adduct,
-                rerank=asked.rerank,
-                by_precursor=asked.by_precursor,
-                occlude=wanted in ("json", "html"),
+                rerank=rerank is not False,
+                by_precursor=not no_precursor_filter,
+                occlude=form in ("json", "html"),
                 **conditions,
             )
-            _show(answer, wanted, out)
+            show(answer, form, out)
 
 
-class _How(NamedTuple):
-    """What is the same for every query of a call."""
-
-    k: int
-    rerank: bool
-    by_precursor: bool
-    conditions: Conditions
-
-
-def _show(answer: Answer, wanted: str, out: Path | None) -> None:
-    from acml_search.search.write import WRITERS, write_table
-
-    for note in answer.notes:
-        typer.echo(f"acml-search: {note}", err=True)
-    with opened(out) as stream:
-        if wanted == "table":
-            write_table(answer, stream, colour=stream.isatty() and "NO_COLOR" not in os.environ)
-        else:
-            WRITERS[wanted](answer, stream)
-
-
-def _many(
+def _run_batch(
     index: Index,
     batch: Path,
-    asked: _How,
     modality: str | None,
     smiles_column: str | None,
     out: Path | None,
+    k: int,
+    rerank: bool,
+    by_precursor: bool,
+    conditions: Conditions,
 ) -> None:
     from acml_search import modalities
-    from acml_search.search.batch import run_batch, run_records
+    from acml_search.search.batch import run_molecules, run_records
     from acml_search.search.filters import Filters
+    from acml_search.search.request import SearchRequest
 
-    spectra = modality is not None and not modalities.get(modality).derived and batch.suffix == ".parquet"
+    records = modality is not None and not modalities.get(modality).from_structure
     with opened(out) as stream:
-        if spectra and modality is not None:
+        if modality is not None and records and batch.suffix == ".parquet":
             report = run_records(
-                index,
-                batch,
-                modality,
-                stream,
-                k=asked.k,
-                rerank=asked.rerank,
-                by_precursor=asked.by_precursor,
-                **asked.conditions,
+                index, batch, modality, stream, k=k, rerank=rerank, by_precursor=by_precursor, **conditions
             )
         else:
-            filters = Filters(**asked.conditions)
-            report = run_batch(
-                index,
-                batch,
-                stream,
-                k=asked.k,
-                filters=filters,
-                modality=modality,
-                smiles_column=smiles_column,
-            )
+            request = SearchRequest(k, Filters(**conditions), modality)
+            report = run_molecules(index, batch, request, stream, smiles_column=smiles_column)
     failed = f"; {report.failed:,} could not be read, their lines say why" if report.failed else ""
     typer.echo(f"acml-search: {report.queries:,} queries{failed}", err=True)
     if report.failed == report.queries:

@@ -108,6 +108,11 @@ class Modality(ABC):
     reads_lines: ClassVar[bool] = False
     """whether a line of text is a record (`parse --lines`): it has a method `read_line`"""
 
+    shows_occlusion: ClassVar[bool] = False
+    """whether an answer says which peaks matter most: it has `without_peaks`"""
+    says_reading: ClassVar[bool] = False
+    """whether an answer says what the encoder took an item for: it has `reading`"""
+
     # positions and how they are shown
     unit: ClassVar[str] = ""
     """of positions: "ppm", "m/z", "cm-1" """
@@ -200,13 +205,12 @@ class Modality(ABC):
         return None
 
     def without_peaks(self, item: Any, most: int) -> list[tuple[float, Any]]:
-        """The positions of the `most` strongest peaks, each with the item without it; empty where an answer
-        cannot say which peaks matter."""
+        """The positions of the `most` strongest peaks, each with the item without it (`shows_occlusion`)."""
         return []
 
-    def reading(self, encoder: nn.Module, item: Any) -> str | None:
-        """A sentence on how the encoder understood the item, where that is worth knowing."""
-        return None
+    def reading(self, encoder: nn.Module, item: Any) -> str:
+        """A sentence on how the encoder understood the item (`says_reading`)."""
+        return ""
 
     @abstractmethod
     def example(self, rng: np.random.Generator) -> Any:
@@ -243,6 +247,21 @@ def get(name: str) -> Modality:
     if found is None:
         raise UnknownModality(name, _registry)
     return found()
+
+
+def reranker(name: str) -> Reranker:
+    """The re-ranker of the modality called `name`. Raises ConfigError where there is none."""
+    found = get(name).reranker()
+    if found is None:
+        raise ConfigError(
+            f"there is nothing to re-rank by for {name!r}; re-ranked are: {', '.join(reranked())}"
+        )
+    return found
+
+
+def reranked() -> list[str]:
+    """Names of the modalities that have a re-ranker, sorted."""
+    return [name for name in names() if get(name).reranker() is not None]
 
 
 def source_notes(peaks: PeakList, given: str) -> list[str]:

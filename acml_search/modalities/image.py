@@ -40,6 +40,7 @@ class Image(Modality):
     title = "picture"
     option = Option("--image", "FILE", "Picture of a structure (PNG, JPEG).")
     from_structure = True
+    says_reading = True
     storage: ClassVar[dict[str, str]] = {}
     tiny_config: ClassVar[dict[str, Any]] = {
         "width": 16,

@@ -29,6 +29,7 @@ class MassModality(Modality):
     unit = "m/z"
     relative_errors = True
     plot = "sticks"
+    shows_occlusion = True
 
     def read_input(self, given: str, adduct: str | None = None) -> Observation:
         """A file of spectra, `FILE#n` for the n-th."""

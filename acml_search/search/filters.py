@@ -16,6 +16,7 @@ from acml_search.chem.formula import ELEMENTS, hill
 from acml_search.core.errors import FilterError, shorten
 
 DEFAULT_PPM = 10.0
+COARSE_TOLERANCE = 0.6  # Da, for a precursor of unit resolution, or rounded
 
 
 class _Catalog(Protocol):

@@ -1,28 +1,42 @@
-"""`Index`: an index directory that can be asked."""
+"""`Index`: an index directory, opened for searching."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import wraps
 from pathlib import Path
-from typing import Literal, TypeVar, Unpack, overload
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from acml_search.core.errors import ConfigError, IndexReplaced, InvalidMolecule
 from acml_search.encoders.card import read_card
 from acml_search.index.opened import IndexDirectory
-from acml_search.search.answer import Answer
-from acml_search.search.asked import Asked
-from acml_search.search.engine import Engine, Plan, Query, Side
 from acml_search.search.filters import Conditions, Filters
-from acml_search.search.identify import Identifier
-from acml_search.search.observation import Given, Observation, read_observations, with_precursor
+from acml_search.search.pipeline import Pipeline, Side
+from acml_search.search.request import (
+    MoleculeQuery,
+    Observation,
+    SearchRequest,
+    read_observations,
+    with_precursor,
+)
+from acml_search.search.results import Answer
 
-MOST = 10_000  # largest k
-Result = TypeVar("Result")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _retried(method: Callable[Concatenate[Index, P], R]) -> Callable[Concatenate[Index, P], R]:
+    """Retry once, on the new index, if the index was replaced during the query."""
+
+    @wraps(method)
+    def retried(self: Index, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except IndexReplaced:
+            return method(self, *args, **kwargs)
+
+    return retried
 
 
 class Index:
@@ -31,9 +45,8 @@ class Index:
     path: the index directory. model: name or directory of the checkpoint that encodes queries; by default the
     one the index was built with. It is loaded when a query first needs it.
 
-    An index that was built anew or added to meanwhile is opened anew by the next question, and so is one that
-    is replaced while a single question is answered; where that happens again, or in a batch, IndexReplaced
-    is raised.
+    An index that was built anew or added to meanwhile is opened anew by the next query, and so is one that is
+    replaced during a query; where that happens again, or in a batch, IndexReplaced is raised.
 
     Raises IndexNotFound or IndexCorrupt when there is no usable index at `path`, CheckpointError or
     SpaceMismatch when `model` is none or not the index's.
@@ -49,28 +62,33 @@ class Index:
         self._directory = IndexDirectory(self.path)
         if model is not None:  # a wrong one is refused also where stored vectors would do
             self._directory.check_spaces({n: space.digest for n, space in read_card(model).spaces.items()})
-        self._engine = Engine(self._directory, model or self._directory.model)
+        self._pipeline = Pipeline(self._directory, model or self._directory.model)
+
+    def _current(self) -> AbstractContextManager[None]:
+        """The index that lies here now, for one query."""
+        if self._directory.replaced():
+            self._directory.close()
+            self._open()
+        return self._directory.unreplaced()
 
     @property
     def spaces(self) -> list[str]:
         """The names of the index's spaces, one per modality of its model."""
         return list(self._directory.spaces)
 
+    @_retried
     def search(
         self, smiles: str, *, k: int = 10, modality: str | None = None, **conditions: Unpack[Conditions]
     ) -> Answer:
         """The k best hits for one molecule: on the record side of every modality that has one (or of
         `modality` alone), and last, as similarity, on the graph side.
 
-        conditions: `where`, `formula`, `mass`, `tol_ppm`, `tol_da`, see `Filters`. They hold before the
+        conditions: `where`, `formula`, `mass`, `tol_ppm`, `tol_da`, ..., see `Filters`. They hold before the
         search, so k hits come back whenever k molecules pass.
         Raises InvalidMolecule, FilterError, ConfigError (k or modality) or SpaceMismatch (another model).
         """
-        (answer,) = _twice(
-            lambda: list(
-                self.search_queries([Query(smiles)], k=k, filters=Filters(**conditions), modality=modality)
-            )
-        )
+        request = SearchRequest(k, Filters(**conditions), modality)
+        (answer,) = self.search_queries([MoleculeQuery(smiles)], request)
         if isinstance(answer, InvalidMolecule):
             raise answer
         return answer
@@ -115,37 +133,27 @@ class Index:
             raise ConfigError("search_batch takes a list of SMILES; write search(smiles) for one")
         if on_error not in ("raise", "keep"):
             raise ConfigError(f"on_error is {on_error!r}; it is 'raise' or 'keep'")
-        queries = (Query(text, row=row) for row, text in enumerate(smiles))
-        filters = Filters(**conditions)
+        queries = (MoleculeQuery(text, row=row) for row, text in enumerate(smiles))
         answers: list[Answer | InvalidMolecule] = []
-        for answer in self.search_queries(queries, k=k, filters=filters, modality=modality):
+        for answer in self.search_queries(queries, SearchRequest(k, Filters(**conditions), modality)):
             if on_error == "raise" and isinstance(answer, InvalidMolecule):
                 raise answer
             answers.append(answer)
         return answers
 
     def search_queries(
-        self,
-        queries: Iterable[Query],
-        *,
-        k: int = 10,
-        filters: Filters | None = None,
-        modality: str | None = None,
+        self, queries: Iterable[MoleculeQuery], request: SearchRequest
     ) -> Iterator[Answer | InvalidMolecule]:
-        """Answers as they are found, in the order of `queries`, in constant memory; a query that cannot be
-        read gives its error. What is wrong with the options is raised at once, before the first answer."""
-        _check_k(k)
-        filters = filters or Filters()
+        """Answers one after another, in the order of `queries`, in constant memory; a query that cannot be
+        read gives its error. An error in the request is raised at once, before the first answer."""
         with self._current():
-            sides = self._sides(modality)
-            started = time.perf_counter()
-            keys = filters.keys(self._directory.catalog)
-            plan = Plan(int(k), filters, keys, sides, time.perf_counter() - started)
-        return _watched(self._engine.answers(iter(queries), plan), self._directory)
+            answers = self._pipeline.molecules(queries, request, self._sides(request.modality))
+        return _of_one_index(answers, self._directory)
 
+    @_retried
     def identify(
         self,
-        observations: Mapping[str, Given | Sequence[Given]] | Sequence[Observation],
+        observations: Mapping[str, Any] | Sequence[Observation],
         *,
         k: int = 10,
         adduct: str | None = None,
@@ -158,22 +166,26 @@ class Index:
 
         observations: text or file by modality, or several of them
         (`{"c_nmr": "155.4, 151.7", "lc_ms": ["x.mgf#2", "x.mgf#3"]}`); also a list of shifts, or a record of
-        the modality such as a row of a Parquet file; or what `read_observation` gave. Spectra of one modality
-        are averaged; peak by peak, the first of them is compared. adduct: of MS/MS spectra that do not state
-        theirs. rerank: compare the 200 best candidates peak by peak. by_precursor: keep to the neutral mass
-        that an MS/MS spectrum's precursor tells, within `tol_ppm` (10) or `tol_da`, unless `mass` or
-        `formula` is given. occlude: say for each hit which peaks of a mass spectrum matter most. conditions:
-        as in `search`.
+        the modality such as a row of a Parquet file; or `Observation`s. Spectra of one modality are averaged;
+        peak by peak, the first of them is compared. adduct: of MS/MS spectra that do not state theirs.
+        rerank: compare the best candidates peak by peak. by_precursor: only candidates of the neutral mass
+        that an MS/MS spectrum's precursor and adduct give, within `tol_ppm` (10) or `tol_da`, unless `mass`
+        or `formula` is given. occlude: say for each hit which peaks of a mass spectrum matter most.
+        conditions: as in `search`.
         Raises InvalidRecord for an observation that cannot be used, FilterError, ConfigError, SpaceMismatch.
         """
         read = read_observations(observations, adduct)
-        given, notes = with_precursor(conditions, read) if by_precursor else (conditions, [])
-        filters = Filters(**given)
-        return _twice(lambda: self._identified(read, filters, k, rerank=rerank, notes=notes, occlude=occlude))
+        limited, notes = with_precursor(conditions, read) if by_precursor else (conditions, [])
+        request = SearchRequest(
+            k, Filters(**limited), observations=read, rerank=rerank, occlude=occlude, notes=notes
+        )
+        with self._current():
+            return self._pipeline.observations(request)
 
+    @_retried
     def explain(
         self,
-        observations: Mapping[str, Given | Sequence[Given]] | Sequence[Observation],
+        observations: Mapping[str, Any] | Sequence[Observation],
         keys: Sequence[int],
         *,
         adduct: str | None = None,
@@ -184,57 +196,22 @@ class Index:
         Raises as `identify` does, and ConfigError for a key that the index does not hold.
         """
         read = read_observations(observations, adduct)
-        # The others that compete are those that a search would compare them with.
-        given, notes = with_precursor({}, read)
-        filters = Filters(**given)
-        return _twice(
-            lambda: self._identified(
-                read, filters, len(set(keys)), rerank=rerank, notes=notes, wanted=keys, occlude=True
-            )
+        # the candidates that compete are those that a search would compare the molecules with
+        limited, notes = with_precursor({}, read)
+        request = SearchRequest(
+            max(1, len(set(keys))),
+            Filters(**limited),
+            observations=read,
+            rerank=rerank,
+            occlude=True,
+            keys=keys,
+            notes=notes,
         )
-
-    def _keys(self, keys: Sequence[int]) -> npt.NDArray[np.int64]:
-        """Keys of molecules, ascending. Raises ConfigError for one that the index does not hold."""
-        known = {int(key) for key in keys}
-        largest = np.iinfo(np.int64).max
-        wanted = np.array(sorted(key for key in known if 0 <= key <= largest), np.int64)
-        missing = sorted({*known.difference(wanted.tolist()), *np.setdiff1d(wanted, self._directory.keys)})
-        if missing or not known:
-            what = f"no molecule {missing[0]}" if missing else "nothing to explain without a key"
-            raise ConfigError(f"{self.path}: {what}; keys are in the answers of `acml-search query`")
-        return wanted
-
-    def _current(self) -> AbstractContextManager[None]:
-        """The index that lies here now, for one question."""
-        if self._directory.replaced():
-            self._directory.close()
-            self._open()
-        return self._directory.unreplaced()
-
-    def _identified(
-        self,
-        read: list[Observation],
-        filters: Filters,
-        k: int,
-        *,
-        rerank: bool,
-        notes: Sequence[str] = (),
-        wanted: Sequence[int] | None = None,
-        occlude: bool = False,
-    ) -> Answer:
         with self._current():
-            keys = None if wanted is None else self._keys(wanted)
-            _check_k(k)
-            started = time.perf_counter()
-            passing = filters.keys(self._directory.catalog)
-            seconds = time.perf_counter() - started
-            identifier = Identifier(self._directory, self._engine.loaded)
-            return identifier.answer(
-                Asked(read, int(k), filters, passing, rerank, keys, occlude, notes, seconds)
-            )
+            return self._pipeline.observations(request)
 
     def close(self) -> None:
-        """Let go of the catalogue and the mapped files; a search afterwards opens them again."""
+        """Release the catalogue and the mapped files; a search afterwards opens them again."""
         self._directory.close()
 
     def __enter__(self) -> Index:
@@ -255,23 +232,15 @@ class Index:
             raise ConfigError(
                 f"{self.path}: this index has no space {modality!r}; it has {', '.join(spaces)}"
             )
-        asked = spaces if modality is None else [modality]
-        records = [Side(name, "records") for name in asked if self._directory.has_side(name, "records")]
+        searched = spaces if modality is None else [modality]
+        records = [Side(name, "records") for name in searched if self._directory.has_side(name, "records")]
         # one list of similar molecules is enough: all spaces share the trunk, so their graph sides say much
         # the same
-        likeness = "smiles" if "smiles" in asked else asked[0]
-        return [*records, Side(likeness, "graph")]
+        similar = "smiles" if "smiles" in searched else searched[0]
+        return [*records, Side(similar, "graph")]
 
 
-def _twice(ask: Callable[[], Result]) -> Result:
-    """Once more, and of the other index, where one took its place while it was asked."""
-    try:
-        return ask()
-    except IndexReplaced:
-        return ask()
-
-
-def _watched(
+def _of_one_index(
     answers: Iterator[Answer | InvalidMolecule], directory: IndexDirectory
 ) -> Iterator[Answer | InvalidMolecule]:
     """The answers, each of one index. Raises IndexReplaced."""
@@ -281,8 +250,3 @@ def _watched(
         if answer is None:
             return
         yield answer
-
-
-def _check_k(k: int) -> None:
-    if not isinstance(k, int | np.integer) or not 1 <= k <= MOST:
-        raise ConfigError(f"k is {k}; ask for 1 to {MOST:,} hits")

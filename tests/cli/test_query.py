@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import acml_search
 from acml_search.cli import app
-from acml_search.search.query import MOST
+from acml_search.search.request import MAX_K
 
 LIBRARY = [*("C" * n + "O" for n in range(1, 20)), "CC(=O)Oc1ccccc1C(=O)O", "Cc1ccccc1"]
 
@@ -204,7 +204,7 @@ def test_no_index_says_how_to_build_one(tmp_path: Path) -> None:
         (["--smiles", "C", "--tol-ppm", "5"], "needs --mass"),
         (["--smiles", "C", "--mass", "5", "--tol-ppm", "5", "--tol-da", "1"], "one tolerance"),
         (["--smiles", "C", "-k", "0"], "-k"),
-        (["--smiles", "C", "-k", str(MOST + 1)], f"less than or equal to {MOST}"),
+        (["--smiles", "C", "-k", str(MAX_K + 1)], f"less than or equal to {MAX_K}"),
         (["--smiles", "C", "--mass", "much"], "--mass"),
         (["--smiles", "C", "--out", "no/such/folder/x.csv"], "a folder that exists"),
         (["--smiles", "C", "--nonsense"], "--nonsense"),

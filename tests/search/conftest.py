@@ -11,9 +11,8 @@ import pyarrow as pa
 import pytest
 
 import acml_search
-from acml_search.search.answer import Answer, HitList
-from acml_search.search.hits import Hits
 from acml_search.search.query import Index
+from acml_search.search.results import Answer, HitList, Hits
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 STEREO = "C[C@H](N)C(=O)O"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from acml_search.core.errors import ConfigError
-from acml_search.search.hits import Hits
+from acml_search.search.results import Hits
 
 HITS = Hits(keys=[[7, 3], [4, -1]], scores=[[0.9, 0.8], [0.5, 0.0]])
 

@@ -14,9 +14,9 @@ import acml_search
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError, FilterError, InvalidRecord
 from acml_search.encoders.model import Model, load_model
-from acml_search.search.observation import Observation, of_record
+from acml_search.modalities import Observation, get
+from acml_search.modalities.base import reranker
 from acml_search.search.query import Index
-from acml_search.search.rerank import evidence
 
 SHIFTS = {"shifts": [23.9, 115.0, 121.2, 130.9, 153.2, 168.1]}
 PROTONS = {"shifts": [9.14, 7.34, 6.68, 1.97]}
@@ -39,7 +39,7 @@ def model(spectral_model: Path) -> Model:
 
 
 def observed(**records: Any) -> list[Observation]:
-    return [of_record(name, record, "test") for name, record in records.items()]
+    return [get(name).observe(record, "test") for name, record in records.items()]
 
 
 def logits(model: Model, index: Index, asked: list[Observation]) -> dict[int, float]:
@@ -97,7 +97,7 @@ def test_the_precursor_limits_the_candidates_and_says_so(index: Index) -> None:
     rows = list(answer.lists[0].rows())
     assert [row["smiles"] for row in rows] == ["CC(=O)Nc1ccc(O)cc1"]
     assert abs(rows[0]["why"]["mass_error_ppm"]) < 10
-    assert any("151.0633" in note and "--any-mass" in note for note in answer.notes)
+    assert any("151.0633" in note and "--no-precursor-filter" in note for note in answer.notes)
     assert any("1 of the 3 hits" in note for note in answer.notes)
     free = index.identify(observed(lc_ms=SPECTRUM), k=3, rerank=False, by_precursor=False)
     assert len(free.lists[0]) == 3
@@ -188,7 +188,7 @@ def test_reranked_logits_are_weighted_cosine_and_evidence(model: Model, rerankin
     (found,) = reranking.identify(asked, k=len(reranking), by_precursor=False).lists
     rows = list(found.rows())
     mols = [parse(row["smiles"])[0] for row in rows]
-    said = evidence(model, "c_nmr", asked[0].item, mols)
+    said = reranker("c_nmr").evidence(model, asked[0].item, mols)
     for row, one in zip(rows, said, strict=True):
         why = row["why"]
         assert why["logits"]["c_nmr"] == pytest.approx(
@@ -255,7 +255,7 @@ def test_evidence_names_atoms_of_the_hit(reranking: Index) -> None:
 
 
 def test_candidates_that_were_not_compared_follow(reranking: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acml_search.search.identify.COMPARED", 5)
+    monkeypatch.setattr("acml_search.search.pipeline.MAX_RERANKED", 5)
     asked = observed(c_nmr=SHIFTS)
     first = {row["key"] for row in reranking.identify(asked, k=5, rerank=False).lists[0].rows()}
     (found,) = reranking.identify(asked, k=5).lists

@@ -10,11 +10,11 @@ from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.encoders.model import DualEncoder, Model, load_model, save_model
+from acml_search.modalities.base import reranked
+from acml_search.modalities.ms import MassReranker
 from acml_search.ms.fragmentation import Fragmentation, write_fragmentation
 from acml_search.ms.fragments import N_CODES, SHIFTS
-from acml_search.search.occlusion import STRONGEST, occlusion, occlusions
-from acml_search.search.rerank import RERANKED
-from acml_search.search.rerank.masses import MassReranker
+from acml_search.search.pipeline import MAX_OCCLUDED, occlusions
 
 SMILES = ["CCNC(=O)c1ccccc1", "CC(=O)Nc1ccccc1C", "O=CNCCc1ccccc1"]
 
@@ -52,7 +52,7 @@ def spectrum(mzs: list[float]) -> object:
 
 
 def test_both_kinds_of_mass_spectra_are_reranked() -> None:
-    assert {"lc_ms", "gc_ms"} <= RERANKED
+    assert {"lc_ms", "gc_ms"} <= set(reranked())
 
 
 def test_evidence_names_atoms_and_formulas(model: Model) -> None:
@@ -84,36 +84,36 @@ def test_a_model_without_the_weights_is_not_reranked(model: Model) -> None:
 def test_occlusion_is_the_logit_lost_with_a_peak(model: Model) -> None:
     item = spectrum([50.01, 77.04, 105.03, 122.1])
     vectors = model.encode_molecules([parse(smiles)[0] for smiles in SMILES])["lc_ms"]
-    found = occlusion(model, "lc_ms", item, vectors[1])  # type: ignore[arg-type]
+    found = occlusions(model, "lc_ms", item, vectors[1][None])[0]  # type: ignore[arg-type]
     assert len(found) == 4
-    assert [abs(one.change) for one in found] == sorted((abs(one.change) for one in found), reverse=True)
-    worth = next(one for one in found if one.mz == pytest.approx(105.03, abs=1e-3))
+    assert [abs(one[1]) for one in found] == sorted((abs(one[1]) for one in found), reverse=True)
+    worth = next(one for one in found if one[0] == pytest.approx(105.03, abs=1e-3))
     lighter = item._replace(  # type: ignore[attr-defined]
         mzs=item.mzs[[0, 1, 3]],  # type: ignore[attr-defined]
         intensities=item.intensities[[0, 1, 3]],  # type: ignore[attr-defined]
     )
     whole, less = model.encode_items("lc_ms", [item, lighter]) @ vectors[1]
-    assert worth.change == pytest.approx(10.0 * (whole - less), abs=1e-3)
+    assert worth[1] == pytest.approx(10.0 * (whole - less), abs=1e-3)
 
 
 def test_occlusion_of_several_hits_is_that_of_each(model: Model) -> None:
     item = spectrum(np.linspace(50, 200, 30).tolist())
     vectors = model.encode_molecules([parse(smiles)[0] for smiles in SMILES])["lc_ms"]
     together = occlusions(model, "lc_ms", item, vectors)  # type: ignore[arg-type]
-    assert [len(one) for one in together] == [STRONGEST] * 3
-    alone = occlusion(model, "lc_ms", item, vectors[2])  # type: ignore[arg-type]
-    assert {round(w.mz, 3): w.change for w in together[2]} == pytest.approx(
-        {round(w.mz, 3): w.change for w in alone}, abs=1e-4
+    assert [len(one) for one in together] == [MAX_OCCLUDED] * 3
+    alone = occlusions(model, "lc_ms", item, vectors[2][None])[0]  # type: ignore[arg-type]
+    assert {round(w[0], 3): w[1] for w in together[2]} == pytest.approx(
+        {round(w[0], 3): w[1] for w in alone}, abs=1e-4
     )
-    assert min(w.mz for w in alone) > 95  # the ten weakest are not asked
+    assert min(w[0] for w in alone) > 95  # the ten weakest are not asked
 
 
 def test_one_peak_cannot_be_left_out(model: Model) -> None:
     vector = model.encode_molecules([parse("CCO")[0]])["lc_ms"][0]
-    assert occlusion(model, "lc_ms", spectrum([105.03]), vector) == []  # type: ignore[arg-type]
+    assert occlusions(model, "lc_ms", spectrum([105.03]), vector[None])[0] == []  # type: ignore[arg-type]
 
 
 def test_a_space_the_model_lacks_is_named(model: Model) -> None:
     item = modalities.get("gc_ms").read({"mzs": [50, 60], "intensities": [1, 2]})
     with pytest.raises(ConfigError, match="gc_ms"):
-        occlusion(model, "gc_ms", item, np.zeros(32, np.float32))
+        occlusions(model, "gc_ms", item, np.zeros(32, np.float32)[None])[0]

@@ -22,8 +22,9 @@ from acml_search.core.errors import (
 )
 from acml_search.index.opened import IndexDirectory
 from acml_search.index.vectors import VectorIndex
-from acml_search.search.batch import run_batch
-from acml_search.search.query import MOST, Index
+from acml_search.search.batch import run_molecules
+from acml_search.search.query import Index
+from acml_search.search.request import MAX_K, SearchRequest
 
 OUTSIDER = "CCOc1ccccc1"  # not in the library
 
@@ -156,7 +157,7 @@ def test_a_filter_that_nothing_passes(index: Index) -> None:
         index.search("CCO", where="price < 0")
 
 
-@pytest.mark.parametrize("k", [0, -1, MOST + 1, 2.5])
+@pytest.mark.parametrize("k", [0, -1, MAX_K + 1, 2.5])
 def test_k_out_of_range(index: Index, k: int) -> None:
     with pytest.raises(ConfigError, match="ask for 1 to 10,000"):
         index.search("CCO", k=k)
@@ -190,7 +191,7 @@ def test_a_batch_file_gives_a_line_per_query(index: Index, tmp_path: Path) -> No
     queries, hits = tmp_path / "queries.smi", tmp_path / "hits.jsonl"
     queries.write_text(f"CCO first\n\nC1CC second\n{OUTSIDER} third\n", encoding="utf-8")
     with hits.open("w", encoding="utf-8") as out:
-        report = run_batch(index, queries, out, k=2)
+        report = run_molecules(index, queries, SearchRequest(k=2), out)
     assert report == (3, 1)
     lines = [json.loads(line) for line in hits.read_text(encoding="utf-8").splitlines()]
     assert [line["query"]["row"] for line in lines] == [0, 1, 2]
@@ -213,7 +214,7 @@ def test_a_batch_file_may_be_parquet(index: Index, small_index: Path, tmp_path: 
     queries = tmp_path / "queries.parquet"
     pq.write_table(pq.read_table(part).select(["smiles", "name"]).slice(0, 5), queries)
     with (tmp_path / "out").open("w") as out:
-        assert run_batch(index, queries, out, k=1) == (5, 0)
+        assert run_molecules(index, queries, SearchRequest(k=1), out) == (5, 0)
 
 
 def test_another_model_is_refused(small_index: Path, tiny_model: Path, tmp_path: Path) -> None:

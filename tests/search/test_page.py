@@ -4,13 +4,13 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 from answers import C13, CANDIDATES, answer, molecule_answer
 
-from acml_search.search.answer import Answer
-from acml_search.search.write import WRITERS
+from acml_search.chem.peaks import LeftOut, Peak
+from acml_search.search.render.files import WRITERS
+from acml_search.search.results import Answer
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7*7 }} \x1b[31m\u202e]]>"
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -159,30 +159,38 @@ def test_nothing_of_a_stranger_becomes_markup(asked: Answer) -> None:
     table = table.append_column(EVIL, [[EVIL] * n])
     table = table.set_column(table.column_names.index("inchikey"), "inchikey", [[EVIL] * n])
     table = table.set_column(table.column_names.index("formula"), "formula", [[EVIL] * n])
-    why: Any = hits.why and [
-        one
-        | {
-            "evidence": {
-                name: found | {"matched": [match | {"label": EVIL} for match in found["matched"]]}
-                for name, found in one["evidence"].items()
+    explanations = hits.explanations and [
+        replace(
+            one,
+            evidence={
+                name: replace(found, matched=[replace(match, label=EVIL) for match in found.matched])
+                for name, found in one.evidence.items()
             },
-            "logits": {EVIL: 1.0, **one["logits"]},
-        }
-        for one in hits.why
+            logits={EVIL: 1.0, **one.logits},
+        )
+        for one in hits.explanations
     ]
     query = dict(asked.query) | {"filter": {"where": EVIL, EVIL: EVIL}}
-    for name in ("standardised", "smiles", "removed", "inchikey", "formula"):
-        if name in query and name != "standardised":
+    for name in ("smiles", "removed", "inchikey", "formula"):
+        if name in query:
             query[name] = EVIL
-    if "observations" in query:
-        query["observations"] = [
-            one | {"given": EVIL, "solvent": EVIL, "adduct": EVIL, "left_out": [{"text": EVIL, "why": EVIL}]}
-            | {"peaks": [peak | {"multiplicity": EVIL} for peak in one["peaks"]]}
-            for one in query["observations"]
-        ]  # fmt: skip
-    evil = replace(
-        asked, query=query, index=EVIL, notes=[EVIL], lists=[replace(hits, molecules=table, why=why or None)]
-    )
+    observations = [
+        replace(
+            one,
+            given=EVIL,
+            peaks=replace(
+                one.peaks,
+                peaks=tuple(peak._replace(multiplicity=EVIL) for peak in one.peaks),
+                left_out=(LeftOut(EVIL, EVIL),),
+                solvent=EVIL,
+                adduct=EVIL,
+            ),
+        )
+        for one in asked.observations
+        if one.peaks is not None
+    ]
+    lists = [replace(hits, molecules=table, explanations=explanations or None)]
+    evil = replace(asked, query=query, index=EVIL, notes=[EVIL], lists=lists, observations=observations)
     text = page(evil)
     reader = read(text)
     assert {"script", "img"} & set(reader.tags) == set()
@@ -204,8 +212,10 @@ def test_a_smiles_that_cannot_be_drawn_does_not_cost_the_page() -> None:
 
 def test_many_hits_and_many_peaks_stay_a_page() -> None:
     asked = answer(["lc_ms"], candidates={f"m{i}": "C" * (i + 1) + "O" for i in range(40)})
-    observation = asked.query["observations"][0]
-    observation["peaks"] = [{"position": 50 + i / 100, "intensity": float(i % 97)} for i in range(30_000)]
+    (one,) = asked.observations
+    assert one.peaks is not None
+    many = tuple(Peak(50 + i / 100, intensity=float(i % 97)) for i in range(30_000))
+    asked = replace(asked, observations=[replace(one, peaks=replace(one.peaks, peaks=many))])
     text = page(asked)
     assert text.count("<article") == 25
     assert "30000 peaks" in text

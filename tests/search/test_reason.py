@@ -11,9 +11,13 @@ from answers import CANDIDATES, answer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acml_search.search.reason import axis, facts, words
-from acml_search.search.reason.structure import draw
-from acml_search.search.reason.text import write_text
+from acml_search.chem.peaks import Peak
+from acml_search.modalities import get
+from acml_search.modalities.evidence import Evidence, Match, Missing
+from acml_search.search.explanation import Explanation, ObservedPeaks, Reason
+from acml_search.search.render import formatting, plots
+from acml_search.search.render.html import drawing
+from acml_search.search.render.terminal import write_text
 
 
 def text(*modalities: str, colour: bool = False) -> str:
@@ -49,65 +53,60 @@ def test_text_cleans_what_strangers_wrote() -> None:
     assert "�[2Jgone" in out.getvalue()
 
 
-def why(matched: list[dict[str, object]], modality: str = "c_nmr", **rest: object) -> facts.Reason:
-    asked = answer([modality], candidates={"m": "CCO"})
-    evidence = {modality: {"score": 1.0, "matched": matched, **rest}}
-    (reason,) = facts.reasons({"why": {"evidence": evidence}}, asked)
+def why(matched: list[Match], modality: str = "c_nmr", missing: list[Missing] | None = None) -> Reason:
+    evidence = {modality: Evidence(1.0, matched, [], missing or [])}
+    (reason,) = Explanation(evidence=evidence).reasons()
     return reason
 
 
 def test_an_error_that_is_not_given_is_worked_out() -> None:
-    reason = why([{"observed": 100.0, "predicted": 103.0, "atoms": [0]}])
-    assert reason.matched[0].error == pytest.approx(-3.0)
-    assert reason.matched[0].grade == "fair"
-    heavy = why([{"observed": 200.002, "predicted": 200.0}], "lc_ms")
-    assert heavy.matched[0].error == pytest.approx(10.0, abs=1e-3)
+    match = Match(100.0, 103.0, [0], None)
+    reason = why([match])
+    assert reason.error(match) == pytest.approx(-3.0)
+    assert reason.grade(match) == "fair"
+    heavy = Match(200.002, 200.0, [], None)
+    assert why([heavy], "lc_ms").error(heavy) == pytest.approx(10.0, abs=1e-3)
 
 
 def test_an_atom_has_the_grade_of_its_worst_peak() -> None:
-    reason = why(
-        [
-            {"observed": 100.0, "predicted": 100.0, "atoms": [0, 1], "error": 0.0},
-            {"observed": 50.0, "predicted": 60.0, "atoms": [1], "error": -10.0},
-        ],
-        unmatched_predicted=[{"position": 20.0, "atoms": [2], "present": 0.9}],
-    )
-    assert reason.grades() == {0: "good", 1: "poor", 2: "missing"}
+    matched = [Match(100.0, 100.0, [0, 1], 0.0), Match(50.0, 60.0, [1], -10.0)]
+    reason = why(matched, missing=[Missing(20.0, [2], 0.9)])
+    assert reason.atom_grades() == {0: "good", 1: "poor", 2: "missing"}
 
 
 def test_a_peak_of_several_groups_counts_once() -> None:
-    twice = [{"observed": 7.0, "predicted": 7.0 + i / 10, "atoms": [i], "error": -i / 10} for i in range(2)]
-    assert facts.summary(why(twice, "h_nmr")).startswith("1 of 1 observed peaks matched")
+    twice = [Match(7.0, 7.0 + i / 10, [i], -i / 10) for i in range(2)]
+    assert why(twice, "h_nmr").summary().startswith("1 of 1 observed peaks matched")
 
 
 def test_peaks_are_found_again_after_float32() -> None:
     positions = [153.0546, 93.0335, 1000.123456]
-    peaks = facts.Peaks(facts.Peak(x, x, x, None, None, "") for x in positions)
+    peaks = ObservedPeaks(Peak(x) for x in positions)
     for x in positions:
         found = peaks.at(float(np.float32(x)))
         assert found is not None
         assert found.position == x
     assert peaks.at(93.05) is None
-    assert facts.Peaks(()).at(1.0) is None
+    assert ObservedPeaks(()).at(1.0) is None
 
 
-@given(st.lists(st.floats(axis.MARGIN, axis.WIDTH - axis.MARGIN), max_size=80), st.floats(1, 30))
+@given(st.lists(st.floats(plots.MARGIN, plots.WIDTH - plots.MARGIN), max_size=80), st.floats(1, 30))
 def test_labels_are_pushed_apart_and_stay_inside(places: list[float], gap: float) -> None:
-    moved = axis.spread(places, gap)
-    apart = min(gap, (axis.WIDTH - 2 * axis.MARGIN) / max(1, len(places) - 1))
+    moved = plots.spread(places, gap)
+    apart = min(gap, (plots.WIDTH - 2 * plots.MARGIN) / max(1, len(places) - 1))
     order = sorted(range(len(places)), key=lambda i: places[i])
     for before, after in pairwise(order):
         assert moved[after] - moved[before] >= apart - 1e-6
-    assert all(axis.MARGIN - 1e-6 <= x <= axis.WIDTH - axis.MARGIN + 1e-6 for x in moved)
+    assert all(plots.MARGIN - 1e-6 <= x <= plots.WIDTH - plots.MARGIN + 1e-6 for x in moved)
 
 
 def test_labels_that_have_room_stay_where_they_are() -> None:
-    assert axis.spread([100.0, 400.0, 200.0], 12.0) == pytest.approx([100.0, 400.0, 200.0])
+    assert plots.spread([100.0, 400.0, 200.0], 12.0) == pytest.approx([100.0, 400.0, 200.0])
 
 
 @given(st.floats(0, 1e4), st.floats(0.01, 1e3))
 def test_ticks_lie_on_the_scale(low: float, width: float) -> None:
-    to = axis.scale([low, low + width], 0.0, flipped=True)
+    to = plots.scale([low, low + width], 0.0, descending=True)
     ticks = to.ticks()
     assert 3 <= len(ticks) <= 14
     assert all(to.low - 1e-6 <= tick <= to.high + 1e-6 for tick in ticks)
@@ -119,27 +118,27 @@ def test_ticks_lie_on_the_scale(low: float, width: float) -> None:
     ("numbers", "shown"), [((), ""), ((3,), "3"), ((1, 0), "0, 1"), ((4, 5, 6, 0), "0, 4–6"), ((2, 2), "2")]
 )
 def test_atom_numbers(numbers: tuple[int, ...], shown: str) -> None:
-    assert words.atoms(numbers) == shown
+    assert formatting.atoms(numbers) == shown
 
 
 def test_numbers_and_formulas_in_words() -> None:
-    assert words.signed(-0.04, 1) == "0.0"
-    assert words.signed(-1.25, 2) == "−1.25"
-    assert words.error(0.5, "c_nmr") == "+0.5"
-    assert words.subscripts("C7H6O3+") == "C₇H₆O₃+"
-    assert words.subscripts("C7H6O (+1 H)") == "C₇H₆O (+1 H)"
-    assert words.name("c_nmr+h_nmr") == "¹³C NMR + ¹H NMR"
+    assert formatting.signed(-0.04, 1) == "0.0"
+    assert formatting.signed(-1.25, 2) == "−1.25"
+    assert formatting.error(0.5, get("c_nmr")) == "+0.5"
+    assert formatting.subscripts("C7H6O3+") == "C₇H₆O₃+"
+    assert formatting.subscripts("C7H6O (+1 H)") == "C₇H₆O (+1 H)"
+    assert formatting.title("c_nmr+h_nmr") == "¹³C NMR + ¹H NMR"
 
 
 @pytest.mark.parametrize(
     "smiles", ["C", "[Na+]", "C[C@H](N)C(=O)O", "F/C=C/F", "CC" * 60, CANDIDATES["vanillin"]]
 )
 def test_drawings_have_classes_and_no_styles(smiles: str) -> None:
-    svg = str(draw(smiles, {0: "good"}))
+    svg = str(drawing(smiles, {0: "good"}))
     assert svg.startswith("<svg")
     assert svg.endswith("</svg>")
     assert "style=" not in svg
     assert "#000" not in svg
     assert svg.count("class='disc good'") == 1
     assert ">0</text>" in svg
-    assert 'class="num"' not in str(draw(smiles))
+    assert 'class="num"' not in str(drawing(smiles))

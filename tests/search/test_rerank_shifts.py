@@ -11,8 +11,7 @@ from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.model import load_model
-from acml_search.search.observation import of_record, read_observation
-from acml_search.search.rerank import RERANKED, evidence, reranker
+from acml_search.modalities.base import reranked, reranker
 
 BENZOATE = {"shifts": [166.9, 132.9, 130.2, 129.6, 128.3, 52.0]}
 CANDIDATES = ["COC(=O)c1ccccc1", "CC(=O)Oc1ccccc1", "Cc1ccc(C(=O)O)cc1", "O=CCOc1ccccc1", "O"]
@@ -26,7 +25,7 @@ def model():
 @pytest.fixture(scope="module")
 def found(model):
     item = modalities.get("c_nmr").read(BENZOATE)
-    return evidence(model, "c_nmr", item, [parse(text)[0] for text in CANDIDATES])
+    return reranker("c_nmr").evidence(model, item, [parse(text)[0] for text in CANDIDATES])
 
 
 def test_the_true_molecule_is_the_likeliest(found) -> None:
@@ -62,16 +61,16 @@ def test_it_is_plain_json(found) -> None:
 
 
 def test_scores_alone_are_the_same(model, found) -> None:
-    item = modalities.get("c_nmr").read(BENZOATE)
     chosen = reranker("c_nmr")
+    item = chosen.observed(modalities.get("c_nmr").read(BENZOATE), None)
     prepared = chosen.prepare(model, [parse(text)[0] for text in CANDIDATES])
     assert chosen.scores(model, item, prepared) == pytest.approx([one.score for one in found], rel=1e-5)
 
 
 def test_what_cannot_be_re_ranked_says_so(model) -> None:
-    assert {"c_nmr", "h_nmr"} <= RERANKED
+    assert {"c_nmr", "h_nmr"} <= set(reranked())
     with pytest.raises(ConfigError, match="nothing to re-rank by for 'smiles'"):
-        evidence(model, "smiles", None, [])
+        reranker("smiles").evidence(model, None, [])
 
 
 def test_dept_tells_isomers_apart_and_says_what_contradicts(model) -> None:
@@ -86,7 +85,9 @@ def test_dept_tells_isomers_apart_and_says_what_contradicts(model) -> None:
     assert dept[0] == pytest.approx(plain[0])  # nothing contradicts the truth
     assert (dept[1:] <= plain[1:] + 1e-9).all()
     assert dept[3] < plain[3]
-    labels = [m.label for m in evidence(model, "c_nmr", chosen.observed(item, told), mols)[3].matched]
+    labels = [
+        m.label for m in reranker("c_nmr").evidence(model, chosen.observed(item, told), mols)[3].matched
+    ]
     assert "C observed, CH here" in labels
 
 
@@ -98,12 +99,12 @@ def test_dept_is_no_part_of_a_1h_spectrum(model) -> None:
 
 def test_what_is_stated_of_carbons_goes_with_the_observation() -> None:
     """A "d" with its coupling is fluorine, not a CH."""
-    printed = read_observation("c_nmr", "13C NMR δ 161.0 (d, J = 245.1 Hz), 52.0 (CH3), 128.5")
+    printed = modalities.get("c_nmr").read_input("13C NMR δ 161.0 (d, J = 245.1 Hz), 52.0 (CH3), 128.5")
     assert printed.record["multiplicity"] == [None, "CH3", None]
     assert [note for note in printed.notes if "hydrogens" in note]
-    plain = read_observation("c_nmr", "13C NMR δ 161.0 (d, J = 245.1 Hz), 52.0, 128.5")
+    plain = modalities.get("c_nmr").read_input("13C NMR δ 161.0 (d, J = 245.1 Hz), 52.0, 128.5")
     assert "multiplicity" not in plain.record
     assert not plain.notes
-    row = of_record("c_nmr", {"shifts": [52.0, 161.0], "multiplicity": ["Q", "S"]}, "row 1")
+    row = modalities.get("c_nmr").observe({"shifts": [52.0, 161.0], "multiplicity": ["Q", "S"]}, "row 1")
     assert [peak.multiplicity for peak in row.peaks or ()] == ["Q", "S"]
     assert [note for note in row.notes if "hydrogens" in note]

@@ -16,10 +16,9 @@ import pytest
 from rdkit import Chem
 
 from acml_search.core.errors import ConfigError, InvalidMolecule
-from acml_search.search.answer import Answer
-from acml_search.search.columns import extra_columns, plain
-from acml_search.search.table import render
-from acml_search.search.write import WRITERS, write_line, writer
+from acml_search.search.render.files import WRITERS, write_line, writer
+from acml_search.search.render.terminal import render
+from acml_search.search.results import Answer, extra_columns, plain
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 STEREO = "C[C@H](N)C(=O)O"

@@ -1,4 +1,4 @@
-"""The engine against a brute-force NumPy oracle, over real FAISS files and a made-up model."""
+"""Molecule queries against a brute-force NumPy oracle, over real FAISS files and a made-up model."""
 
 import zlib
 from collections.abc import Iterator
@@ -16,9 +16,10 @@ from acml_search.chem.molecule import describe, parse
 from acml_search.core.errors import FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.index.embeddings import Embeddings, embedding_table
 from acml_search.index.vectors import VectorIndex
-from acml_search.search.answer import Answer
-from acml_search.search.engine import BATCH, SHORTLIST, Engine, Plan, Query, Side
 from acml_search.search.filters import Filters
+from acml_search.search.pipeline import BATCH, SHORTLIST, Pipeline, Side
+from acml_search.search.request import MoleculeQuery, SearchRequest
+from acml_search.search.results import Answer
 
 D = 16
 SCALE = 12.0
@@ -99,7 +100,7 @@ class FakeDirectory:
         return VectorIndex.open(self.path / f"{space}.{side}")
 
 
-class FakeEngine(Engine):
+class FakePipeline(Pipeline):
     def loaded(self) -> Any:
         self._model = self._model or FakeModel()  # type: ignore[assignment]
         return self._model
@@ -148,17 +149,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture
-def engine(world: World) -> FakeEngine:
-    return FakeEngine(world.directory, "fake")  # type: ignore[arg-type]
+def engine(world: World) -> FakePipeline:
+    return FakePipeline(world.directory, "fake")  # type: ignore[arg-type]
 
 
 SIDES = [Side("smiles", "records"), Side("smiles", "graph")]
 
 
-def ask(engine: Engine, *texts: str, k: int = 10, filters: Filters | None = None) -> list[Any]:
-    filters = filters or Filters()
-    keys = filters.keys(engine._directory.catalog)
-    return list(engine.answers(iter([Query(text) for text in texts]), Plan(k, filters, keys, SIDES, 0.0)))
+def ask(engine: Pipeline, *texts: str, k: int = 10, filters: Filters | None = None) -> list[Any]:
+    request = SearchRequest(k, filters or Filters())
+    return list(engine.molecules([MoleculeQuery(text) for text in texts], request, SIDES))
 
 
 def check_against_oracle(
@@ -180,21 +180,21 @@ def check_against_oracle(
 
 @pytest.mark.parametrize("smiles", [SMILES[3], SMILES[77], "Cc1ccccc1", "CC(=O)[O-].[Na+]"])
 @pytest.mark.parametrize("k", [1, 10, 1000])
-def test_hits_are_those_of_brute_force(world: World, engine: Engine, smiles: str, k: int) -> None:
+def test_hits_are_those_of_brute_force(world: World, engine: Pipeline, smiles: str, k: int) -> None:
     (answer,) = ask(engine, smiles, k=k)
     assert [(hits.modality, hits.side) for hits in answer.lists] == SIDES
     check_against_oracle(world, answer, smiles)
 
 
 @pytest.mark.parametrize("where", ["length <= 4", "length % 5 = 0", "key IN (1, 4, 7)"])
-def test_filters_hold_before_the_search(world: World, engine: Engine, where: str) -> None:
+def test_filters_hold_before_the_search(world: World, engine: Pipeline, where: str) -> None:
     passing = world.directory.catalog.keys(where=where)
     (answer,) = ask(engine, "Cc1ccccc1", k=3, filters=Filters(where=where))
     check_against_oracle(world, answer, "Cc1ccccc1", passing)
     assert all(len(hits) == 3 for hits in answer.lists)
 
 
-def test_formula_and_mass(world: World, engine: Engine) -> None:
+def test_formula_and_mass(world: World, engine: Pipeline) -> None:
     (answer,) = ask(engine, "CCO", filters=Filters(formula="H12 C5 O"))
     assert [row["smiles"] for row in answer.lists[1].rows()] == ["CCCCCO"]
     (answer,) = ask(engine, "CCO", filters=Filters(mass=88.0888, tol_da=0.001))
@@ -202,12 +202,12 @@ def test_formula_and_mass(world: World, engine: Engine) -> None:
     assert answer.notes[0] == "smiles records: 1 of the 10 hits asked for; molecules that pass the filter: 1"
 
 
-def test_a_filter_that_nothing_passes_is_an_error(engine: Engine) -> None:
+def test_a_filter_that_nothing_passes_is_an_error(engine: Pipeline) -> None:
     with pytest.raises(FilterError, match="none of the 146"):
         ask(engine, "CCO", filters=Filters(formula="U"))
 
 
-def test_every_own_molecule_is_first_among_the_similar(world: World, engine: Engine) -> None:
+def test_every_own_molecule_is_first_among_the_similar(world: World, engine: Pipeline) -> None:
     for smiles, answer in zip(world.smiles, ask(engine, *world.smiles, k=1), strict=True):
         (row,) = answer.lists[1].rows()
         assert row["smiles"] == smiles
@@ -215,7 +215,7 @@ def test_every_own_molecule_is_first_among_the_similar(world: World, engine: Eng
 
 
 @pytest.mark.parametrize("twin", [TWINS, TWINS + 1])
-def test_of_stereoisomers_with_one_vector_the_own_is_first(world: World, engine: Engine, twin: int) -> None:
+def test_of_stereoisomers_with_one_vector_the_own_is_first(world: World, engine: Pipeline, twin: int) -> None:
     (answer,) = ask(engine, world.smiles[twin], k=2)
     for hits in answer.lists:
         rows = list(hits.rows())
@@ -225,7 +225,7 @@ def test_of_stereoisomers_with_one_vector_the_own_is_first(world: World, engine:
             assert rows[0]["score"] == rows[1]["score"]
 
 
-def test_a_molecule_of_the_index_needs_no_model_and_others_do(world: World, engine: FakeEngine) -> None:
+def test_a_molecule_of_the_index_needs_no_model_and_others_do(world: World, engine: FakePipeline) -> None:
     (stored,) = ask(engine, "OCC")
     assert engine._model is None
     (other,) = ask(engine, "Cc1ccccc1")
@@ -236,27 +236,27 @@ def test_a_molecule_of_the_index_needs_no_model_and_others_do(world: World, engi
     assert other.query["standardised"] == "Cc1ccccc1"
 
 
-def test_only_the_first_query_looks_for_stored_vectors(engine: FakeEngine) -> None:
+def test_only_the_first_query_looks_for_stored_vectors(engine: FakePipeline) -> None:
     """Among millions of molecules that takes longer than encoding, once the model is there."""
     ask(engine, "OCC")
     ask(engine, "OCC")
     assert engine._model is not None
 
 
-def test_a_great_k_makes_smaller_batches(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acml_search.search.engine.HITS_AT_ONCE", 20)
-    queries = iter([Query("CCO")] * 5)
-    next(engine.answers(queries, Plan(10, Filters(), None, SIDES, 0.0)))
+def test_a_great_k_makes_smaller_batches(engine: FakePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acml_search.search.pipeline.MAX_BATCH_HITS", 20)
+    queries = iter([MoleculeQuery("CCO")] * 5)
+    next(engine.molecules(queries, SearchRequest(10), SIDES))
     assert len(list(queries)) == 3
 
 
-def test_an_equal_inchikey_is_not_enough_for_the_stored_vector(world: World, engine: FakeEngine) -> None:
+def test_an_equal_inchikey_is_not_enough_for_the_stored_vector(world: World, engine: FakePipeline) -> None:
     """Tautomers share an InChIKey; their graphs, and so their vectors, differ."""
     mine = describe(parse("CCO")[0])._replace(smiles="other")
     assert len(engine._key_of(mine)) == 0
 
 
-def test_a_batch_gives_the_same_as_one_by_one(world: World, engine: FakeEngine) -> None:
+def test_a_batch_gives_the_same_as_one_by_one(world: World, engine: FakePipeline) -> None:
     texts = [*SMILES[:40], "Cc1ccccc1", "c1ccncc1"]
     engine.loaded()
     together = ask(engine, *texts)
@@ -265,16 +265,16 @@ def test_a_batch_gives_the_same_as_one_by_one(world: World, engine: FakeEngine) 
         assert [hits.to_dict() for hits in alone.lists] == [hits.to_dict() for hits in answer.lists]
 
 
-def test_bad_queries_stand_in_their_places_and_the_run_goes_on(engine: FakeEngine) -> None:
+def test_bad_queries_stand_in_their_places_and_the_run_goes_on(engine: FakePipeline) -> None:
     queries = [
-        Query("CCO", row=0),
-        Query("not a smiles", row=1),
-        Query("", row=2),
-        Query("C1CC", row=3),
-        Query("garbled", row=4, error="the line has 1 field where 3 are needed"),
-        Query("CCN", row=5, about={"id": "x"}),
+        MoleculeQuery("CCO", row=0),
+        MoleculeQuery("not a smiles", row=1),
+        MoleculeQuery("", row=2),
+        MoleculeQuery("C1CC", row=3),
+        MoleculeQuery("garbled", row=4, error="the line has 1 field where 3 are needed"),
+        MoleculeQuery("CCN", row=5, about={"id": "x"}),
     ]
-    answers = list(engine.answers(iter(queries), Plan(2, Filters(), None, SIDES, 0.0)))
+    answers = list(engine.molecules(iter(queries), SearchRequest(2), SIDES))
     assert [isinstance(answer, InvalidMolecule) for answer in answers] == [
         False,
         True,
@@ -289,34 +289,34 @@ def test_bad_queries_stand_in_their_places_and_the_run_goes_on(engine: FakeEngin
     assert answers[5].query["about"] == {"id": "x"}
 
 
-def test_only_bad_queries(engine: FakeEngine) -> None:
+def test_only_bad_queries(engine: FakePipeline) -> None:
     (answer,) = ask(engine, "C1CC")
     assert isinstance(answer, InvalidMolecule)
     assert engine._model is None
 
 
-def test_many_queries_are_read_a_batch_at_a_time(engine: FakeEngine) -> None:
+def test_many_queries_are_read_a_batch_at_a_time(engine: FakePipeline) -> None:
     taken = 0
 
-    def endless() -> Iterator[Query]:
+    def endless() -> Iterator[MoleculeQuery]:
         nonlocal taken
         while True:
             taken += 1
-            yield Query("CCO")
+            yield MoleculeQuery("CCO")
 
-    answers = engine.answers(endless(), Plan(1, Filters(), None, SIDES, 0.0))
+    answers = engine.molecules(endless(), SearchRequest(1), SIDES)
     next(answers)
     assert taken == BATCH
 
 
-def test_a_mol_block_is_a_query_too(world: World, engine: Engine) -> None:
+def test_a_mol_block_is_a_query_too(world: World, engine: Pipeline) -> None:
     block = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO"))
-    (answer,) = engine.answers(iter([Query(block, kind="molblock")]), Plan(1, Filters(), None, SIDES, 0.0))
+    (answer,) = engine.molecules(iter([MoleculeQuery(block, kind="molblock")]), SearchRequest(1), SIDES)
     assert isinstance(answer, Answer)
     assert answer.query["smiles"] == "CCO"
 
 
-def test_probabilities_share_out_the_shortlist(world: World, engine: Engine) -> None:
+def test_probabilities_share_out_the_shortlist(world: World, engine: Pipeline) -> None:
     (answer,) = ask(engine, "Cc1ccccc1", k=SHORTLIST)
     for hits in answer.lists:
         _, scores = world.oracle(hits.side, "Cc1ccccc1")
@@ -327,14 +327,14 @@ def test_probabilities_share_out_the_shortlist(world: World, engine: Engine) -> 
     assert short.lists[0].probabilities == pytest.approx(answer.lists[0].probabilities[:3])
 
 
-def test_the_answer_says_what_was_removed_and_when_there_are_fewer(world: World, engine: Engine) -> None:
+def test_the_answer_says_what_was_removed_and_when_there_are_fewer(world: World, engine: Pipeline) -> None:
     (answer,) = ask(engine, "CCO.Cl", k=1000)
     assert answer.query["removed"] == "Cl"
     assert "Cl" in answer.notes[0]
     assert answer.notes[1] == "smiles records: 146 of the 1,000 hits asked for"
 
 
-def test_seconds_add_up(engine: Engine) -> None:
+def test_seconds_add_up(engine: Pipeline) -> None:
     (answer,) = ask(engine, "CCO")
     assert set(answer.seconds) == {"filter", "read", "encode", "search", "rows", "total"}
     assert sum(answer.seconds.values()) == pytest.approx(2 * answer.seconds["total"])
@@ -343,4 +343,4 @@ def test_seconds_add_up(engine: Engine) -> None:
 def test_hits_without_a_molecule_are_a_corrupt_index(world: World) -> None:
     directory = FakeDirectory(world.directory.path, FakeCatalog(world.table.slice(0, 20)))
     with pytest.raises(IndexCorrupt, match=r"a hit has no row .*run `acml-search verify`"):
-        ask(FakeEngine(directory, "fake"), "Cc1ccccc1", k=100)  # type: ignore[arg-type]
+        ask(FakePipeline(directory, "fake"), "Cc1ccccc1", k=100)  # type: ignore[arg-type]

@@ -11,9 +11,10 @@ import pytest
 
 import acml_search
 from acml_search.core.errors import ConfigError, InvalidRecord
+from acml_search.modalities import get
 from acml_search.nmr.sources import nmr_peaks
-from acml_search.search.observation import _each, of_record, read_observation
 from acml_search.search.query import Index
+from acml_search.search.request import read_observations
 
 SHIFTS = "168.1, 153.2, 130.9, 121.2, 115.0, 23.9"
 LONG = "1H NMR (400 MHz, CDCl3) δ " + ", ".join(
@@ -95,7 +96,7 @@ class TestNmr:
 class TestAdduct:
     def test_the_one_that_was_named_is_the_one_that_is_told(self, tmp_path: Path) -> None:
         path = mgf(tmp_path, "CHARGE=1+")
-        assumed, named = read_observation("lc_ms", path), read_observation("lc_ms", path, adduct="[M+Na]+")
+        assumed, named = get("lc_ms").read_input(path), get("lc_ms").read_input(path, "[M+Na]+")
         assert (assumed.to_dict()["adduct"], named.to_dict()["adduct"]) == ("[M+H]+", "[M+Na]+")
         assert named.neutral_mass == pytest.approx(152.0706 - 22.98922, abs=1e-4)
 
@@ -107,7 +108,7 @@ class TestAdduct:
             opened.identify({"lc_ms": record}, adduct="[M+Foo]+")
 
     def test_a_charge_of_none_says_nothing(self, tmp_path: Path) -> None:
-        read = read_observation("lc_ms", mgf(tmp_path, "CHARGE=0+"))
+        read = get("lc_ms").read_input(mgf(tmp_path, "CHARGE=0+"))
         assert (read.neutral_mass, read.notes) == (None, [])
 
     def test_one_that_is_not_understood_is_a_note(self, tmp_path: Path, opened: Index) -> None:
@@ -130,19 +131,19 @@ class TestAdduct:
         assert not any("any mass" in note for note in notes)
 
     def test_a_contradiction_is_said(self, tmp_path: Path) -> None:
-        (note,) = read_observation("lc_ms", mgf(tmp_path, "ADDUCT=[M-H]-", "IONMODE=positive")).notes
+        (note,) = get("lc_ms").read_input(mgf(tmp_path, "ADDUCT=[M-H]-", "IONMODE=positive")).notes
         assert "[M-H]- and the stated positive mode contradict each other" in note
 
     def test_a_missing_precursor_of_a_table_is_none(self) -> None:
         record = {"mzs": [65.04, 110.06], "intensities": [1.0, 2.0], "precursor_mz": float("nan")}
-        read = of_record("lc_ms", {**record, "adduct": "[M+H]+"}, "row 0")
+        read = get("lc_ms").observe({**record, "adduct": "[M+H]+"})
         assert read.neutral_mass is None
         assert "precursor_mz" not in read.to_dict()
 
 
 def test_several_spectra_of_one_kind_are_averaged(tmp_path: Path, opened: Index) -> None:
     texts = (SHIFTS, "29.8, 130.9, 170.2")
-    model = opened._engine.loaded()
+    model = opened._pipeline.loaded()
     vectors = model.encode_records("c_nmr", [{"shifts": positions(text)} for text in texts])
     mean = vectors.mean(axis=0) / np.linalg.norm(vectors.mean(axis=0))
     (both,) = opened.identify({"c_nmr": list(texts)}, k=5, rerank=False).lists
@@ -159,7 +160,7 @@ class TestExplain:
         every = [row["key"] for row in opened.identify(asked, k=len(opened), rerank=False).lists[0].rows()]
         known = opened.explain(asked, [every[30], every[2]], rerank=False).lists[0]
         assert [(row["key"], row["rank"]) for row in known.rows()] == [(every[2], 3), (every[30], 31)]
-        monkeypatch.setattr("acml_search.search.candidates.SHORTLIST", 10)
+        monkeypatch.setattr("acml_search.search.pipeline.CANDIDATES", 10)
         answer = opened.explain(asked, [every[30], every[2]], rerank=False)
         assert [row["rank"] for row in answer.lists[0].rows()] == [3, None]
         assert any(str(every[30]) in note and "without a rank" in note for note in answer.notes)
@@ -175,7 +176,7 @@ class TestExplain:
 def test_only_the_first_candidates_are_compared_however_many_are_asked_for(
     reranking: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("acml_search.search.identify.COMPARED", 5)
+    monkeypatch.setattr("acml_search.search.pipeline.MAX_RERANKED", 5)
     rows = list(reranking.identify({"c_nmr": SHIFTS}, k=12).lists[0].rows())
     assert ["evidence" in row["why"] for row in rows] == [True] * 5 + [False] * 7
     scores = [row["score"] for row in rows]
@@ -195,9 +196,13 @@ def test_shifts_records_and_paths_are_observations_too(tmp_path: Path, opened: I
             opened.identify(wrong)  # type: ignore[arg-type]
 
 
-def test_pixels_and_bytes_are_one_observation() -> None:
-    pixels = np.zeros((4, 5), np.uint8)
-    assert _each(pixels)[0] is pixels
-    assert _each(b"\x89PNG") == [b"\x89PNG"]
-    assert _each([b"\x89PNG", "a.png"]) == [b"\x89PNG", "a.png"]
-    assert _each(np.array([20.5, 7.25])) == _each((20.5, 7.25)) == [[20.5, 7.25]]
+def test_an_array_or_a_list_of_numbers_is_one_observation() -> None:
+    pixels = np.zeros((40, 50), np.uint8)
+    pixels[10:30, 10:40] = 255
+    png = get("image").example(np.random.default_rng(7))
+    assert len(read_observations({"image": pixels})) == 1
+    assert len(read_observations({"image": png})) == 1
+    assert len(read_observations({"image": [png, pixels]})) == 2
+    for shifts in (np.array([20.5, 7.25]), (20.5, 7.25), [20.5, 7.25]):
+        (one,) = read_observations({"c_nmr": shifts})
+        assert [peak.position for peak in one.peaks or ()] == [7.25, 20.5]

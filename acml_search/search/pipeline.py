@@ -1,0 +1,664 @@
+"""The way from a query to its answer: encode, retrieve, fuse, re-rank, explain.
+
+Molecules and observations take the same steps. A molecule is searched on the record side of each space, and
+on one graph side for similar molecules: each makes a list of its own. Observations of one compound search the
+graph sides of their spaces; the union of the candidates is scored in all of them and the calibrated logits
+are added, each by its fusion weight (a logarithmic opinion pool: Genest and Zidek 1986), so that a missing
+observation adds nothing. The best candidates are then compared with the spectra peak by peak. Vectors are
+scored once, candidates are fetched, parsed and predicted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from acml_search import modalities
+from acml_search.chem.molecule import Molecule, describe, parse, parse_block
+from acml_search.core.errors import ConfigError, FilterError, IndexCorrupt, InvalidMolecule
+from acml_search.core.timing import Stopwatch
+from acml_search.core.typing import Bools, Float32s, Floats, Ints
+from acml_search.encoders.card import missing_space, read_card
+from acml_search.library.arrow import int64s, take
+from acml_search.search.explanation import Explanation
+from acml_search.search.request import MoleculeQuery, SearchRequest
+from acml_search.search.results import NO_HIT, Answer, HitList, Hits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rdkit import Chem
+
+    from acml_search.encoders.model import Model
+    from acml_search.index.opened import IndexDirectory
+    from acml_search.library.catalog import Catalog
+    from acml_search.modalities import Observation
+    from acml_search.modalities.evidence import Evidence, Reranker
+
+SHORTLIST = 100  # hits of a molecule's list that share the probability, and within which ties are resolved
+CANDIDATES = 500  # that each observation contributes, at least
+MAX_RERANKED = 200  # candidates whose peaks are compared one by one
+MAX_OCCLUDED = 20  # peaks, the strongest, that are left out one at a time
+BATCH = 256  # molecule queries encoded and searched together,
+MAX_BATCH_HITS = 50_000  # or fewer, so that no more molecules than this are held per list
+# Vectors are stored in half precision, which moves an inner product of unit vectors by about 1e-5 (d = 256)
+# to 4e-5 (d = 32): scores closer than this cannot be told apart.
+TIE = 1e-4
+
+
+class Side(NamedTuple):
+    """One FAISS index to search: one side of the space called `modality`."""
+
+    modality: str
+    side: Literal["graph", "records"]
+
+
+@dataclass
+class Shortlist:
+    """n candidates, the best first, with their scores.
+
+    keys: (n,) int64. cosines, logits: by space, (n,) float64 inner products and what each adds to the score.
+    totals: (n,) float64, the sum of the logits. found: (n,) bool, by a search, not only named by key.
+    compared: by space, what the peaks of the candidates in `mols` (by key) were compared with.
+    """
+
+    keys: Ints
+    cosines: dict[str, Floats]
+    logits: dict[str, Floats]
+    totals: Floats
+    found: Bools
+    compared: dict[str, Comparison] = field(default_factory=dict)
+
+    def at(self, places: Ints) -> Shortlist:
+        """The candidates at `places`, in that order."""
+        cosines, logits = ({m: x[places] for m, x in part.items()} for part in (self.cosines, self.logits))
+        totals, found = self.totals[places], self.found[places]
+        return Shortlist(self.keys[places], cosines, logits, totals, found, self.compared)
+
+    def probabilities(self) -> Floats:
+        """(n,) float64, the softmax of the totals."""
+        weights = np.exp(self.totals - self.totals.max(initial=-np.inf))
+        return np.asarray(weights / max(float(weights.sum()), 1e-300))
+
+    def ranks(self) -> list[int | None]:
+        """Places from 1 among the candidates that a search found; None for the others: better ones may be
+        among the molecules that were not scored."""
+        ranks = np.cumsum(self.found).tolist()
+        return [rank if found else None for rank, found in zip(ranks, self.found.tolist(), strict=True)]
+
+
+class Comparison(NamedTuple):
+    """A space whose peaks were compared one by one."""
+
+    reranker: Reranker
+    observed: Any
+    prepared: dict[int, Any]
+    """by key, what `Reranker.prepare` returned"""
+
+
+class _Read(NamedTuple):
+    """A molecule query that was read; `place` is its place in its batch."""
+
+    place: int
+    query: MoleculeQuery
+    mol: Chem.Mol
+    molecule: Molecule
+
+
+class Pipeline:
+    """Answers queries from one opened index directory.
+
+    model: name or directory of the checkpoint that encodes queries; loaded when first needed.
+    """
+
+    def __init__(self, directory: IndexDirectory, model: Path | str) -> None:
+        self._directory = directory
+        self._model_name = model
+        self._model: Model | None = None
+        self._first = True
+
+    def loaded(self) -> Model:
+        """The model that encodes queries, loaded once. Raises CheckpointError or SpaceMismatch."""
+        if self._model is None:
+            card = read_card(self._model_name)  # a wrong one is refused before torch is imported
+            self._directory.check_spaces({name: space.digest for name, space in card.spaces.items()})
+            from acml_search.encoders.model import load_model
+
+            self._model = load_model(self._model_name)
+        return self._model
+
+    # molecules
+
+    def molecules(
+        self, queries: Iterable[MoleculeQuery], request: SearchRequest, sides: Sequence[Side]
+    ) -> Iterator[Answer | InvalidMolecule]:
+        """One answer per query, in order and in constant memory; a query that cannot be read gives its error.
+        The filter is applied, and may raise, before the first answer."""
+        watch = Stopwatch()
+        passing = request.filters.keys(self._directory.catalog)
+        allowed = [self._allowed(side, request, passing) for side in sides]
+        watch.lap("filter")
+        return self._batches(iter(queries), request, sides, passing, allowed, watch.seconds()["filter"])
+
+    def _batches(
+        self,
+        queries: Iterator[MoleculeQuery],
+        request: SearchRequest,
+        sides: Sequence[Side],
+        passing: Ints | None,
+        allowed: Sequence[Ints | None],
+        filter_seconds: float,
+    ) -> Iterator[Answer | InvalidMolecule]:
+        size = max(1, min(BATCH, MAX_BATCH_HITS // request.k))
+        while batch := list(islice(queries, size)):
+            watch = Stopwatch()
+            results: list[Answer | InvalidMolecule | None] = [None] * len(batch)
+            read: list[_Read] = []
+            for place, query in enumerate(batch):
+                try:
+                    read.append(self._read(place, query))
+                except InvalidMolecule as error:
+                    results[place] = error
+            watch.lap("read")
+            if read:
+                lists = self._lists(read, request, sides, allowed, watch)
+                stages = {stage: s / len(batch) for stage, s in watch.seconds(9).items() if stage != "total"}
+                laps = {"filter": filter_seconds, **stages}
+                for item, hit_lists in zip(read, lists, strict=True):
+                    results[item.place] = Answer(
+                        _molecule_question(item, request, passing),
+                        str(self._directory.path),
+                        hit_lists,
+                        {**laps, "total": sum(laps.values())},
+                        [*self._restriction(), *_molecule_notes(item, request, hit_lists, passing)],
+                    )
+            yield from (result for result in results if result is not None)
+
+    def _read(self, place: int, query: MoleculeQuery) -> _Read:
+        if query.error is not None:
+            raise InvalidMolecule(query.error, smiles=query.text or None, row=query.row)
+        reader = parse if query.kind == "smiles" else parse_block
+        try:
+            mol, removed = reader(query.text, tautomer=self._directory.tautomer)
+            return _Read(place, query, mol, describe(mol, removed))
+        except InvalidMolecule as error:
+            raise InvalidMolecule(error.reason, smiles=error.smiles, row=query.row) from error
+
+    def _lists(
+        self,
+        read: Sequence[_Read],
+        request: SearchRequest,
+        sides: Sequence[Side],
+        allowed: Sequence[Ints | None],
+        watch: Stopwatch,
+    ) -> list[list[HitList]]:
+        """For each query, a list per side."""
+        xq = self._encode_molecules(read, sorted({side.modality for side in sides}))
+        watch.lap("encode")
+        found = [
+            self._retrieve(side, xq[side.modality], max(request.k, SHORTLIST), keys)
+            for side, keys in zip(sides, allowed, strict=True)
+        ]
+        watch.lap("search")
+        rows = self._rows(sides, [_shown(hits, request.k) for hits in found])
+        lists = [
+            [
+                self._molecule_list(side, self._alone(side, hits, i), request.k, item.molecule.inchikey, of)
+                for side, hits, of in zip(sides, found, rows, strict=True)
+            ]
+            for i, item in enumerate(read)
+        ]
+        watch.lap("rows")
+        return lists
+
+    def _alone(self, side: Side, hits: Hits, i: int) -> Shortlist:
+        """The candidates of one query of a batch on one side: there is nothing to fuse."""
+        n = int((hits.keys[i] != NO_HIT).sum())
+        cosines = hits.scores[i, :n].astype(np.float64)
+        logits = float(self._directory.spaces[side.modality].scale) * cosines
+        names = {side.modality: cosines}, {side.modality: logits}
+        return Shortlist(hits.keys[i, :n], *names, logits, np.ones(n, bool))
+
+    def _molecule_list(self, side: Side, found: Shortlist, k: int, inchikey: str, rows: Rows) -> HitList:
+        """The first k, the query's own molecule first among equals.
+
+        Of measured records, several may be of one molecule; the keys shown are the molecules'.
+        """
+        cosines = found.cosines[side.modality]
+        tied = int((cosines >= cosines[:1] - TIE).sum())
+        n = min(len(cosines), max(k, tied))
+        table = rows.at(found.keys[:n])
+        order = np.arange(n)
+        if tied > 1:
+            same = np.array(table.column("inchikey").to_pylist()[:tied]) == inchikey
+            order = np.concatenate([np.flatnonzero(same), np.delete(order, np.flatnonzero(same))])
+        order = order[:k]
+        shown = _by_molecule(take(table, order))
+        hits = _padded(int64s(shown.column("key")), cosines[order], k)
+        scale = float(self._directory.spaces[side.modality].scale)
+        return HitList(side.modality, side.side, hits, found.probabilities()[order], scale, shown)
+
+    def _allowed(self, side: Side, request: SearchRequest, passing: Ints | None) -> Ints | None:
+        """The keys of `side` that pass the filters, None for all: of molecules, or of measured records, of
+        which none may pass although some molecules do.
+        """
+        if passing is None or not self._directory.is_measured(*side):
+            return passing
+        try:
+            return request.filters.keys(self._directory.records(side.modality))
+        except FilterError:  # the molecules passed the same filter, so it is no mistake: no record passes
+            return np.zeros(0, np.int64)
+
+    def _encode_molecules(self, read: Sequence[_Read], spaces: Sequence[str]) -> dict[str, Float32s]:
+        """Unit vectors (n, d) float32 per space, as half precision holds them.
+
+        A lone molecule that comes first and that the index holds takes its stored vectors, which spares a
+        cold start the seconds that torch takes to import; after that the model is quicker than finding a
+        molecule among millions. Rounding what the model computes in the same way makes both answers alike.
+        """
+        first, self._first = self._first, False
+        if first and len(read) == 1 and self._model is None:
+            key = self._key_of(read[0].molecule)
+            if len(key):
+                return {name: self._stored(name, key) for name in spaces}
+        encoded = self.loaded().encode_molecules([item.mol for item in read])
+        return {name: encoded[name].astype(np.float16).astype(np.float32) for name in spaces}
+
+    def _key_of(self, molecule: Molecule) -> Ints:
+        """The key of exactly this molecule, (1,) int64, or (0,) when the index does not hold it.
+
+        An equal InChIKey would not do: tautomers share one, and they are different graphs with different
+        vectors.
+        """
+        quoted = molecule.smiles.replace("'", "''")
+        return self._directory.catalog.keys(where=f"smiles = '{quoted}'", formula=molecule.formula)[:1]
+
+    def _stored(self, space: str, keys: Ints) -> Float32s:
+        """(n, d) float32, the stored graph vectors of `keys`, ascending."""
+        vectors = self._directory.vectors(space, "graph")
+        positions = vectors.positions_of(keys)
+        if len(positions) != len(keys):
+            raise IndexCorrupt(
+                self._directory.path,
+                f"{len(keys)} molecules have {len(positions)} vectors in space {space!r}; run "
+                "`acml-search verify` on the index",
+            )
+        return vectors.stored(positions)
+
+    # observations
+
+    def observations(self, request: SearchRequest) -> Answer:
+        """The molecules that fit the observations of `request` best."""
+        for one in request.observations:
+            self._check_space(one.modality)
+        watch = Stopwatch()
+        keys = None if request.keys is None else self._known_keys(request.keys)
+        passing = request.filters.keys(self._directory.catalog)
+        watch.lap("filter")
+        vectors = self._encode_observations(request.observations)
+        watch.lap("encode")
+        found = self._fuse(vectors, request, passing, keys)
+        watch.lap("search")
+        mols, rows = self._compared_molecules(found, request, keys, passing)
+        ranked = self._rerank(found, request, mols, passing) if mols else found
+        watch.lap("rerank")
+        hits = self._observation_list(ranked, request, keys, rows)
+        watch.lap("rows")
+        return Answer(
+            {
+                "observations": [one.to_dict() for one in request.observations],
+                "k": int(request.k),
+                "rerank": request.rerank,
+                "filter": request.filters.to_dict(),
+                "passed": None if passing is None else len(passing),
+            },
+            str(self._directory.path),
+            [hits],
+            watch.seconds(),
+            self._observation_notes(request, hits, passing),
+            request.observations,
+        )
+
+    def _check_space(self, modality: str) -> None:
+        if modality in self._directory.spaces:
+            return
+        card = read_card(self._directory.model)
+        if modality not in card.spaces:
+            raise ConfigError(
+                f"{self._directory.path}: {missing_space(card, modality)}; an index is searched with the "
+                "model it was built with: build one with that, by build-index --model"
+            )
+        raise ConfigError(
+            f"{self._directory.path}: this index has no space {modality!r}; it has "
+            f"{', '.join(self._directory.spaces)}; build it again with a model that has it"
+        )
+
+    def _known_keys(self, keys: Sequence[int]) -> Ints:
+        """Keys of molecules, ascending. Raises ConfigError for one that the index does not hold."""
+        distinct = {int(key) for key in keys}
+        largest = np.iinfo(np.int64).max
+        known = np.array(sorted(key for key in distinct if 0 <= key <= largest), np.int64)
+        missing = sorted({*distinct.difference(known.tolist()), *np.setdiff1d(known, self._directory.keys)})
+        if missing or not distinct:
+            what = f"no molecule {missing[0]}" if missing else "nothing to explain without a key"
+            raise ConfigError(
+                f"{self._directory.path}: {what}; keys are in the answers of `acml-search query`"
+            )
+        return known
+
+    def _encode_observations(self, observations: Sequence[Observation]) -> dict[str, Float32s]:
+        """(1, d) float32 unit vector by space. Several observations of one modality, such as MS/MS spectra at
+        several energies, are averaged."""
+        items: dict[str, list[Any]] = {}
+        for one in observations:
+            items.setdefault(one.modality, []).append(one.item)
+        vectors = {}
+        for name, several in items.items():
+            mean = self.loaded().encode_items(name, several).mean(axis=0, keepdims=True)
+            vectors[name] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+        return vectors
+
+    def _fuse(
+        self, vectors: Mapping[str, Float32s], request: SearchRequest, passing: Ints | None, keys: Ints | None
+    ) -> Shortlist:
+        """The candidates that each space finds, and `keys`, scored in all spaces."""
+        weights = self.loaded().card.trust(vectors, "plain")
+        found = {
+            name: self._retrieve(Side(name, "graph"), xq, max(int(request.k), CANDIDATES), passing)
+            for name, xq in vectors.items()
+        }
+        listed = np.unique(np.concatenate([hits.keys[0][hits.keys[0] != NO_HIT] for hits in found.values()]))
+        union = listed if keys is None else np.union1d(listed, keys)
+        cosines = {name: self._cosines(name, vectors[name][0], hits, union) for name, hits in found.items()}
+        logits = {
+            name: weights[name] * self._directory.spaces[name].scale * values
+            for name, values in cosines.items()
+        }
+        totals = np.sum(list(logits.values()), axis=0)
+        # ties by key, so that the same query has the same answer
+        shortlist = Shortlist(union, cosines, logits, totals, np.isin(union, listed))
+        return shortlist.at(np.lexsort((union, -totals)))
+
+    def _cosines(self, space: str, vector: Float32s, hits: Hits, keys: Ints) -> Floats:
+        """(n,) float64 of `keys`, ascending: those that the search scored, the rest from stored vectors."""
+        n = int(hits.counts[0])
+        order = np.argsort(hits.keys[0, :n])
+        scored = hits.keys[0, :n][order]
+        cosines = np.empty(len(keys), np.float64)
+        known = np.isin(keys, scored)
+        cosines[known] = hits.scores[0, :n][order]
+        if not known.all():
+            cosines[~known] = self._stored(space, keys[~known]) @ vector
+        return cosines
+
+    def _compared_molecules(
+        self, found: Shortlist, request: SearchRequest, keys: Ints | None, passing: Ints | None
+    ) -> tuple[dict[int, Chem.Mol], Rows | None]:
+        """The candidates that are compared peak by peak, by key, and their rows, which hold the hits too."""
+        if not request.rerank or not self._rerankers(found, passing):
+            return {}, None
+        first = found.keys[:MAX_RERANKED]
+        if keys is not None:
+            first = np.concatenate([first, np.setdiff1d(keys, first)])
+        shown = found.keys[MAX_RERANKED : int(request.k)] if keys is None else first[:0]
+        rows = Rows(self._directory, self._directory.catalog, [first, shown])
+        smiles = rows.at(first).column("smiles").to_pylist()
+        return {key: parse(str(text))[0] for key, text in zip(first.tolist(), smiles, strict=True)}, rows
+
+    def _rerankers(
+        self, found: Shortlist, passing: Ints | None
+    ) -> dict[str, tuple[Reranker, dict[str, float]]]:
+        """What compares peaks, and what cosine and evidence weigh as the model's card has them, by space."""
+        model = self.loaded()
+        usable = {}
+        for name in found.cosines:
+            weights = model.card.data["spaces"][name].get("rerank")
+            reranker = modalities.get(name).reranker()
+            if not weights or reranker is None or (reranker.needs_filter and passing is None):
+                continue
+            if reranker.available(model):
+                usable[name] = reranker, weights
+        return usable
+
+    def _rerank(
+        self,
+        found: Shortlist,
+        request: SearchRequest,
+        mols: Mapping[int, Chem.Mol],
+        passing: Ints | None,
+    ) -> Shortlist:
+        """The candidates in the order of their logits, those in `mols` re-scored by their peaks."""
+        model = self.loaded()
+        weights = model.card.trust(found.cosines, "rerank")
+        places = np.flatnonzero(np.isin(found.keys, list(mols)))
+        keys = found.keys[places].tolist()
+        logits = dict(found.logits)
+        compared = {}
+        for name, (reranker, fitted) in self._rerankers(found, passing).items():
+            one = next(one for one in request.observations if one.modality == name)
+            observed = reranker.observed(one.item, one.record)
+            prepared = reranker.prepare(model, [mols[key] for key in keys])
+            scores = reranker.scores(model, observed, prepared)
+            score = fitted["cosine"] * found.cosines[name][places] + fitted["evidence"] * scores
+            logits[name] = logits[name].copy()
+            logits[name][places] = weights[name] * score
+            compared[name] = Comparison(reranker, observed, dict(zip(keys, prepared, strict=True)))
+        totals = np.sum(list(logits.values()), axis=0)
+        rest = np.setdiff1d(np.arange(len(found.keys)), places)
+        if len(rest):
+            # those that were not compared follow, as far apart as they were
+            totals[rest] = totals[places].min() + found.totals[rest] - found.totals[places].min()
+        ranked = Shortlist(found.keys, found.cosines, logits, totals, found.found, compared)
+        return ranked.at(np.lexsort((found.keys, -totals)))
+
+    def _observation_list(
+        self, found: Shortlist, request: SearchRequest, keys: Ints | None, rows: Rows | None
+    ) -> HitList:
+        places = (
+            np.arange(min(int(request.k), len(found.keys)))
+            if keys is None
+            else np.flatnonzero(np.isin(found.keys, keys))
+        )
+        shown = found.at(places)
+        rows = rows or Rows(self._directory, self._directory.catalog, [shown.keys])
+        molecules = rows.at(shown.keys)
+        single = next(iter(found.cosines)) if len(found.cosines) == 1 else None
+        by_cosine = single is not None and not found.compared
+        scores = shown.cosines[single] if single is not None and by_cosine else shown.totals
+        ranks = found.ranks()
+        return HitList(
+            single or "fused",
+            "graph",
+            _padded(shown.keys, scores, max(int(request.k), len(places))),
+            found.probabilities()[places],
+            float(self._directory.spaces[single].scale) if single is not None and by_cosine else 1.0,
+            molecules,
+            self._explain(shown, request, molecules),
+            [ranks[i] for i in places],
+        )
+
+    def _explain(self, shown: Shortlist, request: SearchRequest, molecules: pa.Table) -> list[Explanation]:
+        """Why each of the hits `shown` is one."""
+        stated = [one.neutral_mass for one in request.observations if one.neutral_mass is not None]
+        neutral = stated[0] if stated else request.filters.mass
+        keys = shown.keys.tolist()
+        evidence: dict[int, dict[str, Evidence]] = {key: {} for key in keys}
+        for name, one in shown.compared.items():
+            compared = [key for key in keys if key in one.prepared]
+            found = one.reranker.explain(self.loaded(), one.observed, [one.prepared[key] for key in compared])
+            for key, explained in zip(compared, found, strict=True):
+                evidence[key][name] = explained
+        occlusion = self._occlusion(shown, request.observations) if request.occlude else [{}] * len(keys)
+        masses = molecules.column("exact_mass").to_pylist()
+        return [
+            Explanation(
+                {name: float(logits[i]) for name, logits in shown.logits.items()},
+                {name: float(cosines[i]) for name, cosines in shown.cosines.items()},
+                round((float(masses[i] or 0.0) - neutral) / neutral * 1e6, 2) if neutral else None,
+                True if request.filters.formula is not None else None,  # no other passes the filter
+                evidence[key],
+                occlusion[i],
+            )
+            for i, key in enumerate(keys)
+        ]
+
+    def _occlusion(
+        self, shown: Shortlist, observations: Sequence[Observation]
+    ) -> list[dict[str, list[tuple[float, float]]]]:
+        """For each hit and space, which of the strongest peaks matter: by how much the logit falls without
+        each in turn, the most telling first.
+
+        This is what the encoder made of a peak among the others, not a claim about chemistry: of two peaks
+        that say the same each may be worth nothing alone.
+        """
+        found: list[dict[str, list[tuple[float, float]]]] = [{} for _ in shown.keys]
+        ascending = np.sort(shown.keys)
+        for name in sorted(shown.cosines):
+            item = next(one.item for one in observations if one.modality == name)
+            kind = modalities.get(name)
+            if not kind.shows_occlusion:
+                continue
+            stored = self._stored(name, ascending)[np.searchsorted(ascending, shown.keys)]
+            for one, changes in zip(found, occlusions(self.loaded(), name, item, stored), strict=True):
+                one[name] = changes
+        return found
+
+    def _observation_notes(self, request: SearchRequest, hits: HitList, passing: Ints | None) -> list[str]:
+        notes = [*self._restriction(), *(note for one in request.observations for note in one.notes)]
+        for one in request.observations:
+            kind = modalities.get(one.modality)
+            if kind.says_reading:
+                notes.append(kind.reading(self.loaded().network.tower(one.modality).encoder, one.item))
+        notes += request.notes
+        beyond = [str(hits.hits.keys[0, i]) for i, rank in enumerate(hits.ranks or ()) if rank is None]
+        if beyond:
+            notes.append(f"no candidates of a search, so without a rank: {', '.join(beyond)}")
+        if request.keys is None and len(hits) < request.k:
+            notes.append(_fewer(len(hits), request.k, passing))
+        return notes
+
+    # both
+
+    def _restriction(self) -> list[str]:
+        return [self._directory.restriction] if self._directory.restriction else []
+
+    def _retrieve(self, side: Side, xq: Float32s, k: int, keys: Ints | None) -> Hits:
+        """The k nearest of each vector (n, d) on one side, among `keys` only if given."""
+        if keys is not None and len(keys) == 0:
+            return Hits(np.full((len(xq), 1), NO_HIT), np.zeros((len(xq), 1)))
+        index = self._directory.vectors(*side)
+        D, I = index.search(xq, k, None if keys is None else index.positions_of(keys))  # noqa: E741 - faiss's
+        return Hits(I, D)
+
+    def _rows(self, sides: Sequence[Side], keys: Sequence[Ints]) -> list[Rows]:
+        """For each side, the rows that may be shown; sides of molecules share theirs."""
+        measured = [self._directory.is_measured(*side) for side in sides]
+        of_molecules = [some for some, own in zip(keys, measured, strict=True) if not own]
+        molecules = Rows(self._directory, self._directory.catalog, of_molecules)
+        return [
+            Rows(self._directory, self._directory.records(side.modality), [some]) if own else molecules
+            for side, some, own in zip(sides, keys, measured, strict=True)
+        ]
+
+
+class Rows:
+    """Rows of a catalogue, of molecules or of measured records, fetched once."""
+
+    def __init__(self, directory: IndexDirectory, catalog: Catalog, keys: Sequence[Ints]) -> None:
+        self._keys = np.unique(np.concatenate([np.zeros(0, np.int64), *keys]))
+        try:
+            self._table = catalog.rows(self._keys)
+        except KeyError as error:
+            raise IndexCorrupt(
+                directory.path, f"a hit has no row ({error.args[0]}); run `acml-search verify` on the index"
+            ) from error
+
+    def at(self, keys: Ints) -> pa.Table:
+        """The rows of `keys`, in their order."""
+        return take(self._table, np.searchsorted(self._keys, keys))
+
+
+def occlusions(
+    model: Model, modality: str, item: Any, graph_vectors: Float32s, most: int = MAX_OCCLUDED
+) -> list[list[tuple[float, float]]]:
+    """For each of n hits with the unit vectors (n, d): positions of the `most` strongest peaks of `item` and
+    by how much each raises the logit (scale x cosine), the greatest change first.
+
+    Raises `ConfigError` when the model has no such space.
+    """
+    without = modalities.get(modality).without_peaks(item, most)
+    if not without:
+        return [[] for _ in graph_vectors]
+    vectors = model.encode_items(modality, [item, *(lighter for _, lighter in without)]).astype(np.float64)
+    logits = model.spaces[modality].scale * (graph_vectors.astype(np.float64) @ vectors.T)
+    changes = logits[:, :1] - logits[:, 1:]
+    positions = [position for position, _ in without]
+    return [
+        sorted(zip(positions, row, strict=True), key=lambda peak: -abs(peak[1])) for row in changes.tolist()
+    ]
+
+
+def _shown(hits: Hits, k: int) -> Ints:
+    """The keys that may be shown: the first k of each query, and further ones that tie with its best."""
+    filled = hits.keys != NO_HIT
+    tied = (filled & (hits.scores >= hits.scores[:, :1] - TIE)).sum(axis=1)
+    places = np.arange(hits.keys.shape[1])[None]
+    return hits.keys[(places < np.maximum(k, tied)[:, None]) & filled]
+
+
+def _padded(keys: Ints, scores: Floats, k: int) -> Hits:
+    """One query's hits with unfilled places up to k."""
+    padded, padded_scores = np.full(k, NO_HIT), np.zeros(k)
+    padded[: len(keys)], padded_scores[: len(keys)] = keys, scores
+    return Hits(padded[None], padded_scores[None])
+
+
+def _by_molecule(table: pa.Table) -> pa.Table:
+    """Measured records under their molecules' keys, their own as `record_id`; molecules as they are."""
+    renamed = {"key": "record_id", "molecule_key": "key"}
+    if "molecule_key" not in table.column_names:
+        return table
+    return table.rename_columns([renamed.get(name, name) for name in table.column_names])
+
+
+def _molecule_question(item: _Read, request: SearchRequest, passing: Ints | None) -> dict[str, Any]:
+    """The molecule and how it was understood."""
+    molecule = item.molecule
+    question: dict[str, Any] = {} if item.query.row is None else {"row": item.query.row}
+    question["smiles"] = item.query.text if item.query.kind == "smiles" else molecule.smiles
+    question |= {
+        "standardised": molecule.smiles,
+        "inchikey": molecule.inchikey,
+        "formula": molecule.formula,
+        "exact_mass": molecule.exact_mass,
+        "removed": molecule.removed,
+        "k": int(request.k),
+        "filter": request.filters.to_dict(),
+        "passed": None if passing is None else len(passing),
+    }
+    if item.query.about:
+        question["about"] = item.query.about
+    return question
+
+
+def _molecule_notes(
+    item: _Read, request: SearchRequest, lists: Sequence[HitList], passing: Ints | None
+) -> list[str]:
+    notes = []
+    if item.molecule.removed is not None:
+        notes.append(f"the query is searched without {item.molecule.removed}: the largest fragment is kept")
+    notes += [
+        f"{hits.modality} {hits.side}: {_fewer(len(hits), request.k, passing)}"
+        for hits in lists
+        if len(hits) < request.k
+    ]
+    return notes
+
+
+def _fewer(n: int, k: int, passing: Ints | None) -> str:
+    why = "" if passing is None else f"; molecules that pass the filter: {len(passing):,}"
+    return f"{n:,} of the {k:,} hits asked for{why}"

@@ -1,0 +1,119 @@
+"""Answers in the formats of `acml-search query --format`, and the lines of JSON of a batch."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from acml_search.core.errors import ConfigError, InvalidMolecule, shorten
+from acml_search.search.results import Answer, plain
+
+_MAX_SMILES = 500  # characters of a SMILES that could not be read, in a batch's line
+Writer = Callable[[Answer, TextIO], None]
+
+
+def write_table(answer: Answer, out: TextIO, *, colour: bool = False) -> None:
+    """A table for people, as wide as the terminal."""
+    from acml_search.search.render.terminal import render
+
+    out.write(render(answer, colour=colour) + "\n")
+
+
+def write_json(answer: Answer, out: TextIO) -> None:
+    """One JSON document."""
+    json.dump(answer.to_dict(), out, indent=2, ensure_ascii=False, allow_nan=False)
+    out.write("\n")
+
+
+def write_csv(answer: Answer, out: TextIO) -> None:
+    """A header and one line per hit of every list; the library's own columns last.
+
+    A list of records has columns that a list of molecules has not; they are empty there.
+    """
+    names = dict.fromkeys(name for row in _flat(answer) for name in row)
+    lines = csv.DictWriter(out, list(names), restval="", lineterminator="\n")
+    if names:
+        lines.writeheader()
+    for row in _flat(answer):
+        lines.writerow({name: _text(value) for name, value in row.items()})
+
+
+def write_sdf(answer: Answer, out: TextIO) -> None:
+    """One SDF record per hit of every list: 2D coordinates, and every column as a data item."""
+    from rdkit import Chem
+    from rdkit.Chem import rdDepictor
+
+    for row in _flat(answer):
+        mol = Chem.MolFromSmiles(row["smiles"])
+        rdDepictor.Compute2DCoords(mol)
+        mol.SetProp("_Name", row["inchikey"])
+        out.write(Chem.MolToMolBlock(mol))
+        for name, value in row.items():
+            out.write(f">  <{_field(name)}>\n{_item(_text(value))}\n\n")
+        out.write("$$$$\n")
+
+
+def write_html(answer: Answer, out: TextIO) -> None:
+    """One self-contained page with the reason for each hit."""
+    from acml_search.search.render.html import page  # Jinja2, for this format alone
+
+    out.write(page(answer) + "\n")
+
+
+WRITERS: dict[str, Writer] = {
+    "table": write_table,
+    "json": write_json,
+    "csv": write_csv,
+    "sdf": write_sdf,
+    "html": write_html,
+}
+
+
+def writer(name: str) -> Writer:
+    """The writer called `name`. Raises ConfigError, listing those there are."""
+    if name not in WRITERS:
+        raise ConfigError(f"the format {name!r} is not offered; choose one of {', '.join(WRITERS)}")
+    return WRITERS[name]
+
+
+def write_line(answer: Answer | InvalidMolecule, out: TextIO) -> None:
+    """One query of a batch as one line of JSON; a query that failed has "error" instead of "lists"."""
+    if isinstance(answer, InvalidMolecule):
+        given = None if answer.smiles is None else shorten(answer.smiles, _MAX_SMILES)
+        write_failure({"row": answer.row, "smiles": given}, answer, out)
+    else:
+        out.write(json.dumps(answer.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_failure(query: dict[str, Any], error: Exception, out: TextIO) -> None:
+    """A query of a batch that failed, as one line of JSON."""
+    out.write(json.dumps({"query": plain(query), "error": str(error)}, ensure_ascii=False) + "\n")
+
+
+def _flat(answer: Answer) -> Iterator[dict[str, Any]]:
+    """One flat dict per hit of every list."""
+    for hits in answer.lists:
+        for row in hits.rows():
+            del row["why"]
+            yield {"modality": hits.modality, "side": hits.side} | row
+
+
+def _text(value: Any) -> str:
+    """A value as CSV and SDF show it: empty for none, JSON for lists and the like."""
+    value = plain(value)
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else str(value)
+
+
+def _field(name: str) -> str:
+    """A data item's name cannot hold the brackets around it, nor a line's end."""
+    return "".join("_" if c in "<>\r\n" else c for c in name)
+
+
+def _item(text: str) -> str:
+    """A data item ends at an empty line and a record at $$$$, so its text must hold neither."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    return "\n".join(" $$$$" + line[4:] if line.startswith("$$$$") else line for line in lines if line)
