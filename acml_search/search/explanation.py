@@ -84,7 +84,7 @@ class ObservedPeaks:
         nearest = min(near, key=lambda peak: abs(peak.position - position), default=None)
         return nearest if nearest is not None and same_position(nearest.position, position) else None
 
-    @property
+    @cached_property
     def highest(self) -> float:
         """The largest intensity, 1 where none is known."""
         return max((peak.intensity or 0.0 for peak in self._peaks), default=0.0) or 1.0
