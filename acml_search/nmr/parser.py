@@ -876,7 +876,7 @@ def read_note(signal: Signal, tokens: Sequence[Token], start: int, stop: int, nu
                 # "2 x C" counts carbons; "2 x CH3" beside "6H" is no count of protons
                 if nucleus == "C" and signal.count is None and len(token.text) <= 2:
                     signal.count = _count(token)
-            elif _stands_alone(before, after) and not token.integer and token.text.count(".") == 1:
+            elif _stands_alone(before, after) and not token.integer and token.value <= MAX_COUPLING:
                 unnamed.append(token.value)
         elif token.kind == WORD and depth == 0 and signal.multiplicity is None:
             if token.text in _PREFIXES:
@@ -1012,7 +1012,7 @@ def suspect_integers(signals: Sequence[Signal]) -> list[int]:
     """
     n = len(signals)
     decimals = [signal.position for signal in signals if not signal.integer]
-    if n < 5 or len(decimals) < 0.75 * n or len(decimals) == n:
+    if n < 5 or len(decimals) < 0.75 * n:
         return []
     steps = [b - a for a, b in pairwise(decimals)]
     up, down = sum(step > 0 for step in steps), sum(step < 0 for step in steps)

@@ -80,10 +80,7 @@ def test_an_ion_as_it_is_has_the_mass_of_its_atoms(text: str) -> None:
     assert neutral_mass(measured, f"[M]{sign}") == pytest.approx(atoms, abs=1e-6)
 
 
-@given(
-    mass=st.floats(100, 2000),
-    adduct=st.sampled_from(adduct_names()),
-)
+@given(mass=st.floats(100, 2000), adduct=st.sampled_from(adduct_names()))
 def test_there_and_back(mass: float, adduct: str) -> None:
     assert neutral_mass(precursor_mz(mass, adduct), adduct) == pytest.approx(mass, rel=1e-12)
 

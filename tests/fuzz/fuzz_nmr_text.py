@@ -1,22 +1,18 @@
 """Fuzz the reader of NMR text: nothing but InvalidRecord may come out, and no list may hold nonsense.
 
-python tests/fuzz/fuzz_nmr_text.py [--seconds 600] [--seeds FILE.parquet]      (mutations of printed lines)
-python tests/fuzz/fuzz_nmr_text.py --atheris CORPUS_DIR                       (coverage-guided, if installed)
+python tests/fuzz/fuzz_nmr_text.py [--seconds 600] [--seeds FILE.parquet]
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import random
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from acml_search.core.errors import InvalidRecord
-from acml_search.nmr import parser
+from acml_search.nmr.parser import peak_lists, read_nmr_text
 from acml_search.nmr.solvents import without_solvent
 
 SEEDS = [
@@ -47,12 +43,12 @@ PIECES = [
 SLOW = 2.0  # seconds of CPU
 
 
-def one(text: str, reader: Any = parser) -> None:
+def one(text: str) -> None:
     """Reads a text in all ways. Raises AssertionError for what must not be, anything else is a bug too."""
     started = time.process_time()
     for modality in ("c_nmr", "h_nmr", None):
         try:
-            peaks = reader.read_nmr_text(text, modality)
+            peaks = read_nmr_text(text, modality)
         except InvalidRecord as refused:
             reason = refused.reason
             peaks = None
@@ -66,7 +62,7 @@ def one(text: str, reader: Any = parser) -> None:
         assert all(0 <= coupling <= 2000 for peak in peaks for coupling in peak.couplings)
         assert len(without_solvent(peaks)) <= len(peaks)
     with contextlib.suppress(InvalidRecord):
-        reader.peak_lists(text)
+        peak_lists(text)
     assert time.process_time() - started < SLOW, "too slow"
 
 
@@ -106,31 +102,12 @@ def by_mutation(seconds: float, seeds: list[str], seed: int) -> None:
     print(f"{done:,} texts, {failed:,} findings, seed {seed}")
 
 
-def by_atheris(corpus: str) -> None:
-    import atheris  # type: ignore[import-not-found]
-
-    for name in [name for name in sys.modules if name.startswith("acml_search.nmr")]:
-        del sys.modules[name]  # imported again, with the instruments that steer the search
-    with atheris.instrument_imports(include=["acml_search.nmr"]):
-        reader = importlib.import_module("acml_search.nmr.parser")
-
-    def target(data: bytes) -> None:
-        one(data.decode("utf-8", "replace"), reader)
-
-    atheris.Setup([sys.argv[0], corpus, "-max_len=8000"], target)
-    atheris.Fuzz()
-
-
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    options.add_argument("--seconds", type=float, default=600.0)
-    options.add_argument("--seeds", type=Path)
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--atheris", metavar="CORPUS_DIR")
-    arguments = options.parse_args()
-    if arguments.atheris:
-        by_atheris(arguments.atheris)
-        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seeds", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
     seeds = list(SEEDS)
     if arguments.seeds:
         import pyarrow.parquet as pq

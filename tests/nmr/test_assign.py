@@ -28,15 +28,7 @@ from acml_search.nmr.assign import (
 )
 
 COSTS = Costs(
-    alike=0.01,
-    wider=1.0,
-    floor=0.0,
-    tail=0.1,
-    reach=5.0,
-    extra=6.0,
-    missing=1.0,
-    shared=2.0,
-    split=4.0,
+    alike=0.01, wider=1.0, floor=0.0, tail=0.1, reach=5.0, extra=6.0, missing=1.0, shared=2.0, split=4.0
 )
 
 
@@ -64,12 +56,28 @@ def pair_score(error, spread=1.0, present=0.9, costs=COSTS):
     return math.log(near + far) - math.log(2 * spread) + math.log(present)
 
 
-def test_peaks_that_agree_are_paired():
-    found = assign([20.5, 130.0], shown([130.0, 20.0]), COSTS)
-    assert found.pairs == [(0, 0), (1, 1)]
-    assert found.groups.atoms == [[4], [3]]
-    assert found.unmatched_observed == found.unmatched_predicted == []
-    assert found.log_likelihood == pytest.approx(pair_score(0.5) + pair_score(0))
+ALONE = COSTS.extra + COSTS.missing - math.log(1 - 0.9)
+
+
+@pytest.mark.parametrize(
+    ("observed", "predicted", "pairs", "alone", "likelihood"),
+    [
+        ([20.5, 130.0], [130.0, 20.0], [(0, 0), (1, 1)], ([], []), pair_score(0.5) + pair_score(0)),
+        ([20.0, 77.0], [20.0, 170.0], [(0, 0)], ([1], [1]), pair_score(0) - ALONE),
+        # two predicted peaks on one observed, and one predicted peak that is split
+        ([128.5], [128.3, 128.7], [(0, 0), (0, 1)], ([], []), 2 * pair_score(0.2) - COSTS.shared),
+        ([161.6, 162.8], [162.2], [(0, 0), (1, 0)], ([], []), 2 * pair_score(0.6) - COSTS.split),
+        # observed peaks keep their own numbers
+        ([130.0, 50.0, 20.0], [20.0, 130.0], [(2, 0), (0, 1)], ([1], []), 2 * pair_score(0) - COSTS.extra),
+        # a molecule without the nucleus
+        ([1.0, 2.0], [], [], ([0, 1], []), -2 * COSTS.extra),
+    ],
+)
+def test_cases_by_hand(observed, predicted, pairs, alone, likelihood):
+    found = assign(observed, shown(predicted), COSTS)
+    assert found.pairs == pairs
+    assert (found.unmatched_observed, found.unmatched_predicted) == alone
+    assert found.log_likelihood == pytest.approx(likelihood)
 
 
 def test_equivalent_atoms_are_one_peak():
@@ -79,44 +87,13 @@ def test_equivalent_atoms_are_one_peak():
     assert groups.present == pytest.approx([0.5, 0.7])
 
 
-def test_what_finds_no_partner_is_alone():
-    found = assign([20.0, 77.0], shown([20.0, 170.0]), COSTS)
-    assert found.pairs == [(0, 0)]
-    assert found.unmatched_observed == [1]
-    assert found.unmatched_predicted == [1]
-    alone = COSTS.extra + COSTS.missing - math.log(1 - 0.9)
-    assert found.log_likelihood == pytest.approx(pair_score(0) - alone)
-
-
-def test_two_predicted_peaks_fall_on_one():
-    found = assign([128.5], shown([128.3, 128.7]), COSTS)
-    assert found.pairs == [(0, 0), (0, 1)]
-    assert found.log_likelihood == pytest.approx(2 * pair_score(0.2) - COSTS.shared)
-
-
-def test_one_predicted_peak_is_split():
-    found = assign([161.6, 162.8], shown([162.2]), COSTS)
-    assert found.pairs == [(0, 0), (1, 0)]
-    assert found.log_likelihood == pytest.approx(2 * pair_score(0.6) - COSTS.split)
-
-
-def test_observed_peaks_keep_their_own_numbers():
-    found = assign([130.0, 50.0, 20.0], shown([20.0, 130.0]), COSTS)
-    assert found.pairs == [(2, 0), (0, 1)]
-    assert found.unmatched_observed == [1]
-
-
 def test_the_better_molecule_is_the_likelier():
     observed = [14.1, 22.7, 60.5, 170.1]
     right, wrong = shown([14.0, 22.0, 60.0, 171.0]), shown([14.0, 40.0, 60.0, 128.0])
     assert assign(observed, right, COSTS).log_likelihood > assign(observed, wrong, COSTS).log_likelihood
 
 
-def test_a_molecule_without_the_nucleus_explains_nothing():
-    found = assign([1.0, 2.0], shown([]), COSTS)
-    assert found.log_likelihood == pytest.approx(-2 * COSTS.extra)
-    assert found.unmatched_observed == [0, 1]
-    assert found.pairs == []
+def test_no_candidates_have_no_likelihoods():
     assert len(log_likelihoods([1.0], [], COSTS)) == 0
 
 

@@ -131,6 +131,11 @@ def test_no_coupling_becomes_a_shift(text: str) -> None:
     assert singlet == Peak(5.43, count=3, multiplicity="s")
 
 
+def test_a_coupling_that_cannot_be_is_none() -> None:
+    (peak,) = read_nmr_text("1H NMR δ 7.65 (d, 99999.5, 1H)")
+    assert peak == Peak(7.65, count=1, multiplicity="d")
+
+
 @pytest.mark.parametrize(
     ("text", "kept", "left", "why"),
     [
