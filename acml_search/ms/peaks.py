@@ -1,4 +1,4 @@
-"""Mass spectra as sets of peaks: reading, cleaning and varying them, for all that measures masses."""
+"""Mass spectra as sets of peaks: reading, cleaning, varying and batching them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from acml_search.core.errors import InvalidRecord
 
 MAX_MZ = 3000.0
-MAX_GIVEN = 100_000  # peaks a record may list before it is refused as no peak list
+MAX_PEAKS = 100_000  # of a record; one with more is a profile, not a peak list
 
 
 class Spectrum(NamedTuple):
-    """A cleaned spectrum of p peaks and what is known of how it was measured."""
+    """A cleaned spectrum of p peaks, with what is known of its measurement."""
 
     mzs: np.ndarray
     """(p,) float32 ascending, Th"""
     intensities: np.ndarray
     """(p,) float32, square root of the intensity over the largest"""
     precursor: float = 0.0
-    """m/z of the ion that was broken, 0 = not known"""
+    """m/z of the ion that was fragmented, 0 = not known"""
     tokens: tuple[int, ...] = ()
     """codes of the modality's own categories, 0 = not known"""
     energy: float = 0.0
@@ -60,8 +60,8 @@ def read_peaks(
             raise InvalidRecord(f"{name} is not a list of numbers", modality=modality) from None
         if values.ndim != 1 or not len(values):
             raise InvalidRecord(f"{name} is missing or empty; a spectrum needs a peak", modality=modality)
-        if len(values) > MAX_GIVEN:
-            raise InvalidRecord(f"it lists {len(values)} peaks, more than {MAX_GIVEN}", modality=modality)
+        if len(values) > MAX_PEAKS:
+            raise InvalidRecord(f"it lists {len(values)} peaks, more than {MAX_PEAKS}", modality=modality)
         if not np.isfinite(values).all():
             raise InvalidRecord(f"{name} holds a value that is not a finite number", modality=modality)
         columns.append(values)

@@ -119,13 +119,13 @@ def test_a_number_after_a_hash_names_a_spectrum(tmp_path: Path) -> None:
     assert read_spectrum(f"{odd}#1", "lc_ms").number == 1
 
 
-def test_without_a_number_the_first_usable_is_taken_and_the_others_told(tmp_path: Path) -> None:
+def test_without_a_number_the_first_usable_is_read_and_the_others_are_named(tmp_path: Path) -> None:
     path = put(tmp_path, "x.msp", MONA.replace("138.0662 100", "138.0662 nan") + NIST)
     one = read_spectrum(path, "gc_ms")
     assert (one.number, one.about["of"]) == (2, 2)
-    (told,) = one.about["passed_over"]
-    assert "x.msp#1" in told
-    assert "intensity nan" in told
+    (passed,) = one.about["passed_over"]
+    assert "x.msp#1" in passed
+    assert "intensity nan" in passed
 
 
 def test_a_bad_spectrum_is_yielded_in_its_place(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_far_too_many_peaks_are_refused_and_not_kept(
 
 
 def test_more_peaks_than_a_record_takes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "MAX_GIVEN", 1_000)
+    monkeypatch.setattr(base, "MAX_PEAKS", 1_000)
     path = put(tmp_path, "x.msp", "Name: a\nNum Peaks: 1001\n" + "100 1\n" * 1_001)
     with pytest.raises(InvalidRecord, match="1,001 peaks, more than 1,000"):
         read_spectrum(path, "lc_ms")

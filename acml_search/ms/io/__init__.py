@@ -101,12 +101,8 @@ def read_spectrum(source: Path | str, modality: str) -> PeakList:
 def _split_number(source: str, modality: str) -> tuple[Path, int | None]:
     """`FILE#n` as a file and a number. A file whose own name has a # is that file."""
     match = re.fullmatch(r"(.+)#([^#/\\]*)", source, re.DOTALL)
-    try:
-        if match is None or Path(source).exists():
-            return Path(source), None
-    except (OSError, ValueError):  # longer than a name can be, or with a NUL in it
-        pass
-    assert match is not None
+    if match is None or _exists(source):
+        return Path(source), None
     path, number = Path(match[1]), match[2].strip()
     if not (number.isascii() and number.isdecimal() and len(number) <= 9 and int(number) >= 1):
         reason = (
@@ -114,6 +110,13 @@ def _split_number(source: str, modality: str) -> tuple[Path, int | None]:
         )
         raise BadSpectrum(path, reason, modality=modality)
     return path, int(number)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # longer than a name can be, or with a NUL in it
+        return False
 
 
 def _entries(path: Path, modality: str) -> Iterator[Entry]:

@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from acml_search.chem.peaks import Peak, PeakList
 from acml_search.core.errors import InvalidRecord
-from acml_search.ms.peaks import MAX_GIVEN
+from acml_search.ms.peaks import MAX_PEAKS
 
 MAX_LINE = 4 << 20
 """Characters of one line; an MSP file may hold all peaks of a spectrum in one."""
-MAX_LINES = 2 * MAX_GIVEN
+MAX_LINES = 2 * MAX_PEAKS
 """Lines of one spectrum; without a limit, a file that lacks its separators would be one spectrum."""
 MAX_TEXT = 16 << 20
 """Characters of one spectrum."""
@@ -225,8 +225,8 @@ def mass_peaks(
         raise Unreadable(f"it has {len(x):,} m/z values but {len(y):,} intensities; give one for each peak")
     if not len(x):
         raise Unreadable("it has no peaks; leave it out")
-    if len(x) > MAX_GIVEN:
-        raise Unreadable(f"it has {len(x):,} peaks, more than {MAX_GIVEN:,}; pick its peaks (centroid it)")
+    if len(x) > MAX_PEAKS:
+        raise Unreadable(f"it has {len(x):,} peaks, more than {MAX_PEAKS:,}; pick its peaks (centroid it)")
     for what, values, bad in (("m/z", x, ~(x > 0)), ("intensity", y, ~(y >= 0))):
         wrong = np.flatnonzero(bad | ~np.isfinite(values))
         if len(wrong):

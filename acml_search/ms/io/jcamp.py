@@ -28,7 +28,7 @@ from acml_search.ms.io.base import (
     mass_peaks,
     text_lines,
 )
-from acml_search.ms.peaks import MAX_GIVEN
+from acml_search.ms.peaks import MAX_PEAKS
 
 _LABEL = re.compile(r"\s*##([^=]*)=(.*)")
 # nmrglue takes XYDATA for a curve and drops the first column; of pairs, both count.
@@ -153,8 +153,8 @@ def _nmr(rows: list[Row], about: dict[str, Any], modality: str) -> PeakList:
         raise Unreadable("its positions are in Hz and the frequency is not stated; save them in ppm")
     if not rows:
         raise Unreadable("it has no peaks; pick the peaks and save it again")
-    if len(rows) > MAX_GIVEN:
-        raise Unreadable(f"it has {len(rows):,} peaks, more than {MAX_GIVEN:,}; pick its peaks")
+    if len(rows) > MAX_PEAKS:
+        raise Unreadable(f"it has {len(rows):,} peaks, more than {MAX_PEAKS:,}; pick its peaks")
     scale = field if unit == "HZ" and field else 1.0
     if not all(math.isfinite(row.x) and (row.y is None or math.isfinite(row.y)) for row in rows):
         raise Unreadable("it has a peak whose position or height is not a finite number; correct it")

@@ -32,7 +32,7 @@ from acml_search.ms.io.base import (
     open_bytes,
     protonated,
 )
-from acml_search.ms.peaks import MAX_GIVEN
+from acml_search.ms.peaks import MAX_PEAKS
 
 # Declaration, comments and instructions, then the root: nothing else, above all no document type.
 _PROLOG = re.compile(
@@ -41,7 +41,7 @@ _PROLOG = re.compile(
 _ENCODING = re.compile(rb"encoding\s*=\s*[\"']([^\"']*)[\"']")
 _ENCODINGS = (b"utf-8", b"us-ascii", b"ascii", b"iso-8859-1", b"windows-1252")
 _FILE_ATTRIBUTES = ("index", "count", "defaultArrayLength", "encodedLength")  # and not of the spectrum
-_MAX_BYTES = 8 * (MAX_GIVEN + 1)  # of a decoded array
+_MAX_BYTES = 8 * (MAX_PEAKS + 1)  # of a decoded array
 
 
 class _NoVocabulary:
@@ -184,7 +184,7 @@ def _decoded(array: Any, name: str) -> npt.NDArray[Any]:
         if array.compression == "zlib compression":
             raw = zlib.decompressobj().decompress(raw, _MAX_BYTES)
         if len(raw) >= _MAX_BYTES:
-            raise Unreadable(f"it has more than {MAX_GIVEN:,} peaks; pick its peaks (centroid it)")
+            raise Unreadable(f"it has more than {MAX_PEAKS:,} peaks; pick its peaks (centroid it)")
         return np.frombuffer(raw, np.dtype(array.dtype).newbyteorder("<")).astype(np.float64)
     except (ValueError, zlib.error) as error:
         raise Unreadable(f"its {name} is damaged ({damage(error)}); convert or copy it again") from error
