@@ -34,7 +34,7 @@ from acml_search.core.typing import Bools, Floats, Ints
 from acml_search.evaluation.measures.metrics import bootstrap_interval
 from acml_search.interpret.attribute import METHODS, Score, attribute, evaluate, probe_score, similarity
 from acml_search.interpret.probe import TRUNK, embed
-from acml_search.interpret.sample import Sample, read_sample
+from acml_search.interpret.sample import MoleculeSample, read_sample
 
 SHARE = 0.2
 """of the heavy atoms that are removed"""
@@ -67,7 +67,7 @@ def measure_deletion(
             f"{sample.source} gave {len(sample)} molecules; 200 to fit probes on and 10 of at least "
             f"{MIN_ATOMS} heavy atoms to test are needed"
         )
-    fitted = Sample(sample.source, [sample.molecules[i] for i in rest], sample.model)
+    fitted = MoleculeSample(sample.source, [sample.molecules[i] for i in rest], sample.model)
     graphs = [sample.model.featurise(sample.molecules[i].mol) for i in tested]
     rng = np.random.default_rng(seed)
     random_sets = [
@@ -103,7 +103,7 @@ def measure_deletion(
     }
 
 
-def _scores(fitted: Sample, graphs: Sequence[MolGraph], seed: int) -> list[tuple[str, list[Score]]]:
+def _scores(fitted: MoleculeSample, graphs: Sequence[MolGraph], seed: int) -> list[tuple[str, list[Score]]]:
     """(name, a score per molecule): the similarity to its nearest other tested molecule, and probes."""
     model = fitted.model
     trunk, spaces = embed(model, graphs, list(model.spaces))
@@ -124,7 +124,7 @@ def _scores(fitted: Sample, graphs: Sequence[MolGraph], seed: int) -> list[tuple
 
 
 def _tests(
-    sample: Sample, scores: list[Score], graphs: Sequence[MolGraph], random_sets: list[list[Ints]]
+    sample: MoleculeSample, scores: list[Score], graphs: Sequence[MolGraph], random_sets: list[list[Ints]]
 ) -> tuple[list[dict[str, Any]], dict[tuple[str, str], tuple[Floats, Floats]]]:
     """A row per method and removal; and the gains over random and least (n,), over the random movement."""
     whole = [evaluate(sample.model, score, [graph])[0] for score, graph in zip(scores, graphs, strict=True)]
@@ -178,7 +178,7 @@ def removed_size(n: int) -> int:
 
 
 def _without(
-    sample: Sample,
+    sample: MoleculeSample,
     scores: list[Score],
     graphs: Sequence[MolGraph],
     sets: Sequence[Sequence[Ints]],

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from acml_search.core.errors import ConfigError
 
 _EXTRAS = {
-    "captum": "maps",
     "fontTools": "train",
     "matplotlib": "maps",
     "openTSNE": "maps",

@@ -30,7 +30,7 @@ from acml_search.core.io import atomic, write_json
 from acml_search.core.typing import Bools, Float32s, Floats
 from acml_search.interpret.concepts import CONCEPTS, concept_called, without_constants
 from acml_search.interpret.probe import TRUNK, embed, fit_probes, scaffold_groups
-from acml_search.interpret.sample import Sample, read_sample
+from acml_search.interpret.sample import MoleculeSample, read_sample
 from acml_search.properties.features import embed_parts, environments_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def similarity(model: Model, graph: MolGraph, part: str, name: str) -> Score:
     )
 
 
-def probe_score(sample: Sample, concept: str, part: str, *, seed: int) -> Score:
+def probe_score(sample: MoleculeSample, concept: str, part: str, *, seed: int) -> Score:
     """The linear probe of a concept, fitted on all molecules of the sample: a number in its own unit, or the
     logit of a group. Raises ConfigError for a concept that is unknown or that the sample lacks.
     """
@@ -354,7 +354,7 @@ def _scores(options: AttributeOptions) -> tuple[Model, list[tuple[Chem.Mol, Scor
             (mol, similarity(model, model.featurise(other), options.space, options.to)),
             (other, similarity(model, model.featurise(mol), options.space, options.smiles)),
         ]
-    require("sklearn")
+    require("sklearn", extra="maps")
     if options.probe is not None:
         sample = read_sample(options.fit_on, n=PROBE_MOLECULES, seed=options.seed, model=options.model)
         return sample.model, [(mol, probe_score(sample, options.probe, options.space, seed=options.seed))]

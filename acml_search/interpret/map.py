@@ -32,7 +32,7 @@ from acml_search.core.typing import Float32s, Floats
 from acml_search.interpret.attribute import literal
 from acml_search.interpret.concepts import CONCEPTS, concept_called
 from acml_search.interpret.probe import MORGAN, MORGAN_BITS, TRUNK, embed
-from acml_search.interpret.sample import Sample, read_sample
+from acml_search.interpret.sample import MoleculeSample, read_sample
 
 ENDINGS = (".png", ".svg", ".html")
 METHODS = ("pca", "umap", "tsne")
@@ -69,7 +69,7 @@ class MapOptions:
     command: str = ""
 
 
-class Projection(NamedTuple):
+class Layout(NamedTuple):
     """Places of n molecules in the plane."""
 
     at: Floats
@@ -105,9 +105,9 @@ class Colour:
 class Map:
     """All that is drawn."""
 
-    sample: Sample
+    sample: MoleculeSample
     space: str
-    projection: Projection
+    layout: Layout
     colour: Colour
     command: str
 
@@ -118,7 +118,7 @@ class Map:
     @property
     def about(self) -> str:
         card = self.sample.model.card
-        return f"{len(self.sample):,} molecules, {card.name}, {self.projection.about}, by {self.colour.name}"
+        return f"{len(self.sample):,} molecules, {card.name}, {self.layout.about}, by {self.colour.name}"
 
 
 def draw_map(options: MapOptions) -> dict[str, Any]:
@@ -144,8 +144,8 @@ def draw_map(options: MapOptions) -> dict[str, Any]:
         smiles_column=options.smiles_column,
     )
     colour = colour_of(sample, options.colour)
-    projection = project(_vectors(sample, options.space), options.method, seed=options.seed)
-    drawn = Map(sample, options.space, projection, colour, options.command)
+    layout = project(_vectors(sample, options.space), options.method, seed=options.seed)
+    drawn = Map(sample, options.space, layout, colour, options.command)
     with atomic(options.out) as path:
         if ending == ".html":
             path.write_text(page(drawn), encoding="utf-8")
@@ -157,13 +157,13 @@ def draw_map(options: MapOptions) -> dict[str, Any]:
         "space": options.space,
         "colour": colour.name,
         "method": options.method,
-        "about": projection.about,
-        "axes": list(projection.axes),
+        "about": layout.about,
+        "axes": list(layout.axes),
         "bytes": options.out.stat().st_size,
     }
 
 
-def _vectors(sample: Sample, space: str) -> Float32s:
+def _vectors(sample: MoleculeSample, space: str) -> Float32s:
     """(n, f) float32 in one space. Raises ConfigError, listing what there is."""
     if space == MORGAN:
         return morgan(sample.mols, MORGAN_BITS).astype(np.float32)
@@ -179,7 +179,7 @@ def _vectors(sample: Sample, space: str) -> Float32s:
     return trunk if space == TRUNK else spaces[space]
 
 
-def project(x: Float32s, method: str, *, seed: int) -> Projection:
+def project(x: Float32s, method: str, *, seed: int) -> Layout:
     """x (n, f) -> two dimensions, the same for the same seed.
 
     Raises ConfigError for an unknown method, or one whose package is not installed.
@@ -187,12 +187,12 @@ def project(x: Float32s, method: str, *, seed: int) -> Projection:
     if method == "pca":
         scores, shares = principal_axes(x, 2)
         names = [f"axis {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares)]
-        return Projection(scores, (names[0], names[1]), "principal components")
+        return Layout(scores, (names[0], names[1]), "principal components")
     if method not in METHODS:
         raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
     name = {"tsne": "t-SNE", "umap": "UMAP"}[method]
     at = _tsne(x, seed) if method == "tsne" else _umap(x, seed)
-    return Projection(at, ("", ""), f"{name} (distances between far groups mean little)")
+    return Layout(at, ("", ""), f"{name} (distances between far groups mean little)")
 
 
 def principal_axes(x: Float32s, k: int) -> tuple[Floats, list[float]]:
@@ -230,7 +230,7 @@ def _umap(x: Float32s, seed: int) -> Floats:
     return np.asarray(reducer.fit_transform(x), np.float64)
 
 
-def colour_of(sample: Sample, name: str) -> Colour:
+def colour_of(sample: MoleculeSample, name: str) -> Colour:
     """The library's column of this name, else the concept. Raises ConfigError, listing what there is."""
     values = sample.column(name)
     if values is not None:
@@ -279,7 +279,7 @@ def picture(drawn: Map) -> Any:
 
     figure = Figure(figsize=(7.2, 5.6), layout="constrained")
     axes = figure.add_subplot()
-    colour, at = drawn.colour, drawn.projection.at
+    colour, at = drawn.colour, drawn.layout.at
     style: dict[str, Any] = {
         "s": float(np.clip(20_000 / len(at), 3, 40)),
         "linewidths": 0,
@@ -308,8 +308,8 @@ def picture(drawn: Map) -> Any:
             markerscale=max(1.0, (30 / style["s"]) ** 0.5),
         )
     axes.set_title(literal(drawn.title), loc="left", fontsize=11)
-    axes.set_xlabel(literal(drawn.projection.axes[0]), fontsize=8)
-    axes.set_ylabel(literal(drawn.projection.axes[1]), fontsize=8)
+    axes.set_xlabel(literal(drawn.layout.axes[0]), fontsize=8)
+    axes.set_ylabel(literal(drawn.layout.axes[1]), fontsize=8)
     figure.supxlabel(literal(drawn.about), fontsize=8, color="#5d6872")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -341,7 +341,7 @@ def page(drawn: Map) -> str:
     return environment.get_template("map.html").render(
         title=drawn.title,
         about=drawn.about,
-        axes=drawn.projection.axes,
+        axes=drawn.layout.axes,
         colour=colour.name,
         categories=None if colour.categories is None else _legend(colour),
         low=f"{colour.limits[0]:.4g}",
@@ -359,7 +359,7 @@ def page(drawn: Map) -> str:
 def _page_data(drawn: Map) -> dict[str, Any]:
     from acml_search.search.reason.words import clean
 
-    at, colour = drawn.projection.at, drawn.colour
+    at, colour = drawn.layout.at, drawn.colour
     span = np.ptp(at, axis=0)
     span = np.where(span > 0, span, 1.0)
     unit = np.round((at - at.min(axis=0)) / span, 4)

@@ -24,7 +24,7 @@ from acml_search.core.io import atomic, write_json
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Float32s, Floats, Ints
 from acml_search.interpret.concepts import Concept, Labels, label
-from acml_search.interpret.sample import Sample, read_sample
+from acml_search.interpret.sample import MoleculeSample, read_sample
 from acml_search.properties.heads import linear_solutions
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def probe(options: ProbeOptions) -> dict[str, Any]:
     best}]. Intervals are 95 % bootstraps over the test molecules, the same draws for all representations.
     Raises ConfigError for fewer than 200 molecules or a missing package, and what reading raises.
     """
-    require("sklearn")
+    require("sklearn", extra="maps")
     started = time.perf_counter()
     sample = read_sample(
         options.where,
@@ -138,7 +138,7 @@ def probe(options: ProbeOptions) -> dict[str, Any]:
     }
 
 
-def representations(sample: Sample, *, seed: int) -> dict[str, Float32s]:
+def representations(sample: MoleculeSample, *, seed: int) -> dict[str, Float32s]:
     """Name -> (n, f) float32, spaces first. Spaces come from the index where it holds those of these weights,
     else from the model; `untrained` is the same trunk with weights drawn by `seed`.
     """

@@ -35,7 +35,7 @@ class SampledMolecule(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sample:
+class MoleculeSample:
     """n distinct molecules (by the first block of the InChIKey) and the model that embeds them.
 
     stored: {space: (n, d) float32}, from an index made with the same weights; rounded to half precision.
@@ -78,7 +78,7 @@ def read_sample(
     seed: int,
     model: str | None = None,
     smiles_column: str | None = None,
-) -> Sample:
+) -> MoleculeSample:
     """`n` molecules of an index or a library file, chosen at random by `seed`; all, if it has fewer.
 
     where: None for `indexes/default`, or RDKit's own molecules while that is not there. model: None for the
@@ -95,7 +95,7 @@ def read_sample(
     return sample
 
 
-def _from_index(where: Path, n: int, seed: int, model: str | None) -> Sample:
+def _from_index(where: Path, n: int, seed: int, model: str | None) -> MoleculeSample:
     from acml_search.chem.molecule import parse
     from acml_search.encoders.checkpoint import load_model
     from acml_search.index.opened import IndexDirectory
@@ -119,12 +119,12 @@ def _from_index(where: Path, n: int, seed: int, model: str | None) -> Sample:
             for name, space in index.spaces.items()
             if name in loaded.spaces and loaded.spaces[name].digest == space.digest
         }
-    return Sample(str(where), molecules, loaded, stored)
+    return MoleculeSample(str(where), molecules, loaded, stored)
 
 
 def _from_library(
     where: Path | None, n: int, seed: int, model: str | None, smiles_column: str | None
-) -> Sample:
+) -> MoleculeSample:
     from acml_search.encoders.card import DEFAULT_MODEL
     from acml_search.encoders.checkpoint import load_model
     from acml_search.library.prepare import prepare
@@ -141,7 +141,7 @@ def _from_library(
                 item.mol, item.molecule.smiles, inchikey14, {**item.metadata, **own}
             )
     source = "RDKit's own molecules" if where is None else str(where)
-    return Sample(source, list(molecules.values()), load_model(model or DEFAULT_MODEL))
+    return MoleculeSample(source, list(molecules.values()), load_model(model or DEFAULT_MODEL))
 
 
 def _with_extra(n: int) -> int:

@@ -64,7 +64,7 @@ FORESTS, FEW_LABELS = 3, 1_000
 """forests per target with fewer labels than that, averaged since few labels leave much to chance"""
 
 
-class Head(Protocol):
+class PropertyHead(Protocol):
     """A fitted head. `valid_score`: mean over targets on the valid part, AUROC or R2; NaN where unknown."""
 
     kind: str
@@ -86,7 +86,7 @@ def fit_head(
     valid_y: Floats,
     seed: int,
     class_weight: bool = False,
-) -> Head:
+) -> PropertyHead:
     """Fit a head: `x` (n, f), `y` (n, t) with NaN for missing labels; the same for the valid part.
 
     `class_weight`: both classes weigh the same. Raises ConfigError for an unknown kind or task.
@@ -95,12 +95,12 @@ def fit_head(
         raise ConfigError(
             f"a head is one of {', '.join(KINDS)} for {' or '.join(TASKS)}, not {kind} for {task}"
         )
-    fitters: dict[str, Callable[..., Head]]
+    fitters: dict[str, Callable[..., PropertyHead]]
     fitters = {"linear": _fit_linear, "kernel": _fit_kernel, "boosted": _fit_boosted}
     return fitters[kind](task, x, y, valid_x, valid_y, seed, class_weight and task == "classification")
 
 
-def load_head(directory: Path) -> Head:
+def load_head(directory: Path) -> PropertyHead:
     """Read what `save` wrote. Raises ConfigError when the folder is damaged."""
     from safetensors import SafetensorError
 

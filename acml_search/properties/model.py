@@ -40,7 +40,7 @@ from acml_search.properties.features import (
     part_names,
 )
 from acml_search.properties.finetune import finetune, load_finetuned
-from acml_search.properties.heads import KINDS, TASKS, Head, fit_head, load_head
+from acml_search.properties.heads import KINDS, TASKS, PropertyHead, fit_head, load_head
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -63,7 +63,7 @@ class PropertyModel:
     base: Model
     kind: str
     members: Sequence[Any]
-    """`Head`s or `FineTuned`s"""
+    """`PropertyHead`s or `FineTuned`s"""
     card: dict[str, Any]
     descriptor_range: DescriptorRange | None = None
     """where the heads read RDKit's descriptors behind the embedding"""
@@ -184,7 +184,7 @@ def fit_model(
             fitted.descriptor_range = DescriptorRange.of(descriptors([data.mols[i] for i in train]))
         x = fitted._features(data.mols)
 
-        def fit(kind: str, rows: Any, seed: int) -> Head:
+        def fit(kind: str, rows: Any, seed: int) -> PropertyHead:
             return fit_head(
                 kind, data.task, x[train[rows]], y[rows], x[judged], valid_y, seed, class_weight=balanced
             )

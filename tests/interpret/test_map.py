@@ -17,7 +17,7 @@ import pytest
 from acml_search.cli import main
 from acml_search.core.errors import ConfigError
 from acml_search.interpret.map import MapOptions, colour_of, draw_map, principal_axes, project
-from acml_search.interpret.sample import Sample, read_sample
+from acml_search.interpret.sample import MoleculeSample, read_sample
 
 NASTY = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&amp;<!--'
 
@@ -56,7 +56,7 @@ def nasty(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sample(library: Path, nmr_directory: Path) -> Sample:
+def sample(library: Path, nmr_directory: Path) -> MoleculeSample:
     return read_sample(library, n=60, seed=0, model=str(nmr_directory))
 
 
@@ -155,7 +155,7 @@ def test_a_missing_package_is_named(
         draw_map(options)
 
 
-def test_colours_of_columns_and_concepts(sample: Sample) -> None:
+def test_colours_of_columns_and_concepts(sample: MoleculeSample) -> None:
     price = colour_of(sample, "PRICE")
     assert price.categories is None
     assert price.values.tolist() == [float(str(one.columns["price"])) for one in sample.molecules]
