@@ -322,7 +322,7 @@ def page(drawn: Map) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    from acml_search.search.reason.words import clean
+    from acml_search.search.render.formatting import clean
 
     environment = Environment(
         loader=PackageLoader("acml_search.interpret", "page"),
@@ -357,7 +357,7 @@ def page(drawn: Map) -> str:
 
 
 def _page_data(drawn: Map) -> dict[str, Any]:
-    from acml_search.search.reason.words import clean
+    from acml_search.search.render.formatting import clean
 
     at, colour = drawn.layout.at, drawn.colour
     span = np.ptp(at, axis=0)
@@ -391,9 +391,9 @@ def _page_data(drawn: Map) -> dict[str, Any]:
 
 def _depictions(smiles: list[str]) -> list[str]:
     """Structures as SVG, CHUNK at a time: a JSON list, deflated, in base64."""
-    from acml_search.search.reason.structure import draw
+    from acml_search.search.render.html import drawing
 
-    drawn = [str(draw(one, small=True)) for one in progress(smiles, desc="drawing", unit="mol")]
+    drawn = [str(drawing(one, small=True)) for one in progress(smiles, desc="drawing", unit="mol")]
     chunks = []
     for start in range(0, len(drawn), CHUNK):
         deflate = zlib.compressobj(9, zlib.DEFLATED, -15)  # "deflate-raw": no header
