@@ -52,17 +52,15 @@ from statistics import median
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from acml_search.cli.options import Model, Workers
 from acml_search.cli.output import columns, command_line
 from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidRecord
-from acml_search.core.io import atomic, digest_of, versions, write_json
+from acml_search.core.io import digest_of, versions, write_json
 from acml_search.core.progress import progress
-from acml_search.core.typing import Float32s, Ints
+from acml_search.core.typing import Float16s, Float32s, Ints
 from acml_search.core.workers import cpu_count
 
 BLOCK = 65_536  # vectors added at once: 64 MB at 256 dimensions
@@ -186,9 +184,6 @@ class Engine:
     DISTRIBUTION: ClassVar[str] = "faiss-cpu"
     index: Any = None
 
-    def prepare(self, base: Float32s, folder: Path) -> None:
-        """What other parts of the program have done before a build, and is not timed."""
-
     def build(
         self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
     ) -> dict[str, Any]:
@@ -212,32 +207,37 @@ class Engine:
         return found
 
 
+class _Shards:
+    """`base` as `build-index` reads it from its shards: half precision, in blocks; see `Embeddings`."""
+
+    def __init__(self, base: Float32s) -> None:
+        self.base, self.keys, self.d = base, np.arange(len(base)), base.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def blocks(self) -> Iterator[Float16s]:
+        return (block.astype(np.float16) for block in _blocks(self.base))
+
+    def sample(self, size: int, seed: int) -> Float32s:
+        chosen = np.random.default_rng(seed).permutation(len(self))[:size]
+        return self.base[chosen].astype(np.float16).astype(np.float32)
+
+
 class Ours(Engine):
     """The index of `build-index`. nprobe "calibrated": as many lists as the build measured to be enough."""
-
-    def prepare(self, base: Float32s, folder: Path) -> None:
-        from acml_search.index.embeddings import embedding_table
-
-        for number, low in enumerate(range(0, len(base), BLOCK)):
-            vectors = base[low : low + BLOCK].astype(np.float16)
-            table = embedding_table(np.arange(low, low + len(vectors)), vectors)
-            pq.write_table(table, folder / f"part-{number:05d}.parquet", compression="none")
 
     def build(
         self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
     ) -> dict[str, Any]:
         import faiss
 
-        from acml_search.index.embeddings import Embeddings
         from acml_search.index.vectors import VectorIndex
 
         faiss.omp_set_num_threads(threads)
-        files = sorted(folder.glob("*.parquet"))
-        source, queries = Embeddings(files), typical if len(typical) else None
-        details = VectorIndex.build(folder / "ours", source, arguments.get("factory", "auto"), queries)
-        for file in files:
-            file.unlink()  # the shards of a build: not part of the index
-        return asdict(details)
+        source: Any = _Shards(base)
+        queries = typical if len(typical) else None
+        return asdict(VectorIndex.build(folder / "ours", source, arguments.get("factory", "auto"), queries))
 
     def open(self, folder: Path) -> None:
         from acml_search.index.vectors import VectorIndex
@@ -363,9 +363,6 @@ def run_step(job: dict[str, Any]) -> dict[str, Any]:
 
     engine, folder, data = ENGINES[job["kind"]](), Path(job["folder"]), Path(job["data"])
     base, queries = np.load(data / "base.npy", mmap_mode="r"), np.load(data / "queries.npy")
-    if job["step"] == "prepare":
-        engine.prepare(base, folder)
-        return {}
     if job["step"] == "build":
         with threadpool_limits(job["threads"]):
             began = time.perf_counter()
@@ -456,7 +453,6 @@ class Contestant:
         if not (self.folder / "build.json").exists():
             shutil.rmtree(self.index, ignore_errors=True)
             self.index.mkdir(parents=True)
-            self._step("prepare")  # in another process: its memory is not the build's
             self._step("build", arguments=self.build.arguments)
 
     def turn(self, number: int) -> None:
@@ -646,7 +642,7 @@ def measure(
     restart: bool = False,
     command: str | None = None,
 ) -> dict[str, Any]:
-    """Run the plan at `path`, write OUT.json with its records per query beside it, and return it.
+    """Run the plan at `path`, write OUT.json and return it.
 
     An engine that cannot run, or fails, has a row that says why. Raises ConfigError for a wrong plan and
     AcmlSearchError where every engine failed.
@@ -687,10 +683,7 @@ def measure(
         raise AcmlSearchError(f"no engine could be measured; {first.build.name}: {first.why_not}")
     vectors, queries = np.load(data / "base.npy", mmap_mode="r"), np.load(data / "queries.npy")
     truth = exact_scores(vectors, queries, min(max(plan.k), len(vectors)))
-    rows, records = _rows(contestants, rounds, vectors, queries, truth)
-    per_query = out.with_suffix(".queries.parquet")
-    with atomic(per_query) as temporary:
-        pq.write_table(pa.concat_tables(records), temporary, compression="zstd")
+    rows = _rows(contestants, rounds, vectors, queries, truth)
     result = {
         "kind": "index",
         **facts,
@@ -710,7 +703,6 @@ def measure(
         "plan": str(path),
         "data": plan.data.model_dump(),
         "seed": plan.seed,
-        "per_query": per_query.name,
         "command": command,
         "seconds": time.perf_counter() - began,
         "versions": {**versions("acml-search", "faiss-cpu", "numpy"), "cores": str(cpu_count())},
@@ -721,15 +713,14 @@ def measure(
 
 def _rows(
     contestants: list[Contestant], rounds: int, base: Float32s, queries: Float32s, truth: np.ndarray
-) -> tuple[list[dict[str, Any]], list[pa.Table]]:
-    """One row an engine and setting (failed ones with `why_not`), and tables of their records per query."""
+) -> list[dict[str, Any]]:
+    """One row an engine and setting; of an engine that failed, one with `why_not`."""
     turns = {
         one.build.name: [one.read(f"turn-{number}") for number in range(rounds)]
         for one in contestants
         if not one.why_not
     }
     rows: list[dict[str, Any]] = []
-    records: list[pa.Table] = []
     for one in contestants:
         build, plan = one.build, one.plan
         about = {"name": build.name, "engine": build.kind, "arguments": build.arguments}
@@ -745,7 +736,6 @@ def _rows(
                 recall = {str(k): float(share.mean()) for k, share in shares.items()}
                 spread = {str(k): _interval(share, plan.seed) for k, share in shares.items()}
                 timed = [turn["settings"][number] for turn in own]
-                records.append(_records(build.name, setting["set"], hits, timed))
                 rows.append(
                     {
                         **about,
@@ -778,7 +768,7 @@ def _rows(
                         "built": built["built"],
                     }
                 )
-    return rows, records
+    return rows
 
 
 def _rate(timed: dict[str, Any]) -> float:
@@ -800,23 +790,6 @@ def _ratio(reference: list[dict[str, Any]] | None, timed: Any, quickness: Any) -
     pairs = zip(timed, reference, strict=True)
     ratios = [quickness(own) / quickness(turn["settings"][0]) for own, turn in pairs]
     return {"median": median(ratios), "low": min(ratios), "high": max(ratios)}
-
-
-def _records(name: str, setting: dict[str, Any], hits: dict[int, Ints], timed: Any) -> pa.Table:
-    """A row for each query: how many of its neighbours were found at each k, and its times, if any."""
-    n, single = len(next(iter(hits.values()))), len(timed[0]["milliseconds"])
-    return pa.table(
-        {
-            "engine": [name] * n,
-            "setting": [", ".join(f"{key} {value}" for key, value in setting.items())] * n,
-            "query": pa.array(range(n), pa.int32()),
-            **{f"right_{k}": pa.array(found, pa.int16()) for k, found in hits.items()},
-            "milliseconds": pa.array(
-                [[t["milliseconds"][row] for t in timed] if row < single else None for row in range(n)],
-                pa.list_(pa.float32()),
-            ),
-        }
-    )
 
 
 def index(

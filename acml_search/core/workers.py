@@ -2,8 +2,8 @@
 
 Two threads in each of two processes are several times slower than one on two cores, hence processes. loky,
 joblib's executor, starts them without running the user's script again; on a cluster Ray's pool does the same.
-Both are used directly and not by `joblib.Parallel`, which holds any number of finished results that nobody
-has read yet. Tasks and results are pickled; errors of `core.errors` keep their class and attributes.
+Both are used directly and not by `joblib.Parallel`, which does not bound the finished results that
+wait to be read. Tasks and results are pickled; errors of `core.errors` keep their class and attributes.
 """
 
 from __future__ import annotations

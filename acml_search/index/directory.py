@@ -126,8 +126,8 @@ class IndexDirectory:
 
     @contextmanager
     def unreplaced(self) -> Iterator[None]:
-        """All that is read in here is of one index: its files are opened as they are needed, and those of
-        another would make an answer out of both. Raises IndexReplaced.
+        """A block in which all files read belong to one index: they are opened when first needed, and might
+        be those of another index that took its place. Raises IndexReplaced.
         """
         try:
             yield
@@ -139,7 +139,7 @@ class IndexDirectory:
             raise IndexReplaced(self.path)
 
     def _file_identity(self) -> tuple[int, int, int] | None:
-        """What tells the manifest that lies here from one that is put in its place."""
+        """Device, inode and time of the manifest: another index has others. None when there is none."""
         try:
             found = (self.path / NAME).stat()
         except OSError:

@@ -63,7 +63,9 @@ def make(factory: str, d: int) -> Any:
     if ivf is not None and ivf.nlist < 1:
         raise ConfigError(f"{factory!r} has no inverted lists; ask for one or more, as in IVF1024")
     if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
-        raise ConfigError(f"leave IDMap out of the factory {factory!r}; keys are kept beside the FAISS index")
+        raise ConfigError(
+            f"leave IDMap out of the factory {factory!r}; the index stores keys in a file of its own"
+        )
     return index
 
 

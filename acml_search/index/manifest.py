@@ -18,7 +18,7 @@ FORMAT_VERSION = 3
 READABLE = (1, 2, 3)
 NAME = "manifest.json"
 BUILD = "build.json"
-"""When and how long: kept apart, so that two builds of one input differ in no other file."""
+"""Date and seconds of the build: a file of its own, the only one in which two builds of one input differ."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from acml_search.index.manifest import NAME, Manifest, read_manifest
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold the work folder of the index at `out`; another process that builds the same is told so. A killed
-    process holds nothing.
+    """Lock the work folder of the index at `out`. The lock of a killed process is free again.
+
+    Raises AcmlSearchError when another process builds the same index.
     """
     from filelock import FileLock, Timeout
 

@@ -17,7 +17,7 @@ MAX_PEAKS = 1_000
 """Peaks of a mass spectrum that are taken, the strongest; towers read fewer. It bounds the rows in flight."""
 
 USUAL_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "can_smiles", "smiles_string", "smi")
-"""Names under which a SMILES column is found without being asked for; the first that exists is taken."""
+"""Names of a SMILES column that needs no `--smiles-column`; the first that exists counts."""
 
 _ABSENT = {"", "n/a", "na", "none", "null", "nan", "-", "unknown"}
 """What spectral libraries write where a structure is not known."""
@@ -39,7 +39,7 @@ class Observed(NamedTuple):
     def of(cls, modality: str, record: Mapping[str, Any], file: Path, number: int) -> Observed:
         """A record made small: its lists as arrays, of many peaks the strongest `MAX_PEAKS`.
 
-        What is wrong with a record is left in it, for the modality's `read` to tell.
+        An invalid record stays as it is, for the modality's `read` to refuse.
         """
         columns = modalities.get(modality).columns
         small = {**record, **{name: _array(record[name]) for name in columns if name in record}}

@@ -24,7 +24,7 @@ _items_in_bytes = re.compile(rb"^>[^\n]*?<([^>\n]+)>", re.MULTILINE)
 
 @register(".sdf", ".sd")
 class Sdf(Source):
-    """The title line is kept as `name`, every data item under its own name, as text."""
+    """The title line becomes the column `name`, every data item a column of its own name, as text."""
 
     def __init__(self, path: Path, smiles_column: str | None = None) -> None:
         super().__init__(path, smiles_column)

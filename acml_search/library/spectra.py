@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _MASSES = ("gc_ms", "lc_ms")
 _NUMBERS = {"precursor_mz": pa.float64()}
 _KNOWN = ("precursor_mz", "adduct", "ion_mode", "collision_energy")
-"""What a peak list knows by itself; it is kept under the names that a modality reads it by."""
+"""Attributes of a peak list that become columns, under the names that a modality reads."""
 
 
 @register(".msp", ".mgf", ".mzml")
 class Spectra(Source):
-    """Read by `ms.io`. What the file says of a spectrum is kept under its own names, as text.
+    """Read by `ms.io`. Other fields of a spectrum become columns of their own names, as text.
 
     The spectra are lc_ms when the first has a precursor, else gc_ms, unless the user names the modality.
     """

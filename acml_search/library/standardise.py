@@ -13,7 +13,7 @@ from acml_search.library.observed import Observed
 from acml_search.library.source import Row
 
 MAX_INPUT = 500
-"""Characters of a rejected input that are kept."""
+"""Characters of a rejected input that are stored."""
 
 
 class Accepted(NamedTuple):

@@ -49,7 +49,7 @@ class Library:
         For SD files this reads the whole file once, because any record may bring a new data item.
         """
         types: dict[str, pa.DataType] = {}
-        spelled: dict[str, str] = {}  # SQL does not tell names apart by case, and neither do we
+        spelled: dict[str, str] = {}  # as in SQL, names that differ in case only are one
         for source in self._sources:
             for name, kind in source.metadata_types().items():
                 there = spelled.setdefault(name.casefold(), name)
@@ -103,7 +103,7 @@ class Library:
         return min(1.0, self._meter.done / self.n_bytes)
 
     def expected(self, read: int) -> int | None:
-        """How many rows there will be, judged by the bytes that `read` rows took; None while nobody knows."""
+        """Estimated number of rows, from the bytes that the first `read` rows took; None before the first."""
         if self.total is not None:
             return self.total
         fraction = self.fraction()

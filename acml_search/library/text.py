@@ -38,7 +38,7 @@ _CHUNK = 1 << 16
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 CUT_OFF = "damaged or cut off"
-"""of a file whose rows after some place are missing; what lists rejects can be asked for it"""
+"""in the reason of the last row of a damaged file: rows after it are missing"""
 DAMAGED = (EOFError, OSError, zlib.error)
 
 
@@ -50,7 +50,7 @@ class Line(NamedTuple):
 
 
 class _Counted(io.RawIOBase):
-    """A file that tells a meter how far it has been read."""
+    """A file whose meter counts the bytes read."""
 
     def __init__(self, path: Path, meter: Meter) -> None:
         self._file = path.open("rb", buffering=0)
@@ -110,7 +110,7 @@ def head_of(path: Path) -> bytes:
     except DAMAGED as error:
         if isinstance(error, PermissionError):
             raise LibraryError(path, "the file may not be read (permission denied)") from error
-        if not head:  # else the rows before the damage are good, and the reader tells where it is
+        if not head:  # else the rows before the damage are good, and the reader reports its place
             kind = "gzip data that can be read" if is_gzipped(path) else "a file that can be read"
             raise LibraryError(path, f"this is not {kind}: {error}") from error
     if not head:
@@ -303,7 +303,7 @@ def _layout(path: Path, head: str, wanted: str | None) -> _Layout:
 
 
 def _structure_column(path: Path, fields: list[str], wanted: str | None) -> int:
-    """Position of the SMILES when no name tells it: by number, or by what the first line holds."""
+    """Position of the SMILES column in a file without names: by number, or by the first line."""
     if (number := _number(wanted, len(fields))) is not None:
         return number
     if wanted is None:
@@ -314,9 +314,7 @@ def _structure_column(path: Path, fields: list[str], wanted: str | None) -> int:
 
 
 def _number(wanted: str | None, n: int) -> int | None:
-    """Position of the column that is asked for by its number from 1; None where it is not, or there is none
-    of n.
-    """
+    """Position of the column whose number (1 to n) is `wanted`, or None."""
     if wanted is not None and wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= n:
         return int(wanted) - 1
     return None

@@ -118,18 +118,6 @@ def test_usearch_takes_part(done) -> None:
     assert one["params"] == {"metric": "ip", "dtype": "f16", "expansion_search": 200}
 
 
-def test_records_per_query_give_the_recall(done) -> None:
-    _, out, result = done
-    rows = pq.read_table(out.with_name(result["per_query"])).to_pylist()
-    measured = [one for one in result["engines"] if "why_not" not in one]
-    assert len(rows) == 20 * len(measured)
-    for place, one in enumerate(measured):
-        own = rows[20 * place : 20 * (place + 1)]
-        assert {row["engine"] for row in own} == {one["name"]}
-        assert sum(row["right_5"] for row in own) / (5 * 20) == pytest.approx(one["recall_at_k"])
-        assert [len(row["milliseconds"] or []) for row in own] == [2] * 5 + [0] * 15
-
-
 def test_finished_steps_are_not_run_again(done, monkeypatch) -> None:
     path, out, result = done
 
