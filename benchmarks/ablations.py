@@ -17,7 +17,6 @@ import argparse
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,10 @@ from acml_search.encoders.checkpoint import Tower
 from acml_search.evaluation.measures import metrics
 from acml_search.evaluation.recall import RecallOptions, measure_recall
 from acml_search.evaluation.results import write_json
-from acml_search.training import simulate
-from acml_search.training.config import TrainingConfig, read_config
-from acml_search.training.spaces import align
+from acml_search.networks import current_names
+from acml_search.training.align import align
+from acml_search.training.config import AlignPlan, ShiftPlan, plan_of, read_plan
+from acml_search.training.simulated import simulate
 
 CONFIG = Path("acml_search/training/configs/acml-base.toml")
 DATA = Path("../shared/data")
@@ -75,13 +75,13 @@ def measured_only(data: dict[str, Any]) -> None:
 def unfrozen(data: dict[str, Any]) -> None:
     """The NMR encoders learn along."""
     for name in NMR:
-        data["space"][name]["unfrozen"] = True
+        data["space"][name]["train_encoder"] = True
 
 
 def no_isomers(data: dict[str, Any]) -> None:
     """Batches without isomers side by side."""
-    for stream in data["stream"]:
-        stream["isomers"] = 1
+    for sampler in data["sampler"]:
+        sampler["group_size"] = 1
 
 
 def alone(name: str, budget: str) -> Change:
@@ -94,12 +94,12 @@ def alone(name: str, budget: str) -> Change:
     def change(data: dict[str, Any]) -> None:
         share = len(data["space"])
         data["space"] = {name: data["space"][name]}
-        records = [s for s in data["stream"] if s.get("records") in (None, name)]
-        whole = sum(s["n"] for s in data["stream"])
+        records = [s for s in data["sampler"] if s.get("records") in (None, name)]
+        whole = sum(s["n"] for s in data["sampler"])
         mine = sum(s["n"] for s in records)
-        for stream in records:
-            stream["n"] = round(stream["n"] * whole / mine)
-        data["stream"] = records
+        for sampler in records:
+            sampler["n"] = round(sampler["n"] * whole / mine)
+        data["sampler"] = records
         if name not in NMR:
             del data["start"]
         if budget == "share":
@@ -121,29 +121,30 @@ VARIANTS: dict[str, Change] = {
 }
 
 
-def variant(config: TrainingConfig, name: str, epochs: int, epoch_size: int) -> Path:
+def variant(plan: AlignPlan, recipe: dict[str, Any], name: str, epochs: int, epoch_size: int) -> Path:
     """Train one variant, unless it is there, and return its folder."""
-    data = copy.deepcopy(config.data)
+    data = copy.deepcopy(recipe)
     data["start"] = "runs/shifts/shifts.safetensors"
-    data["space"] = {key: space for key, space in data["space"].items() if "copy" not in space}
+    data["space"] = {key: space for key, space in data["space"].items() if "copy_of" not in space}
     data["training"] |= {"epochs": epochs, "epoch_size": epoch_size}
     VARIANTS[name](data)
-    out = config.root / "runs" / "ablations" / f"{name}-{epochs}x{epoch_size}"
+    data["out"] = f"runs/ablations/{name}-{epochs}x{epoch_size}"
+    out = plan.below(data["out"])
     if not (out / "model" / "card.json").exists():
-        align(replace(config, data=data, out=out))
+        align(plan_of(data, AlignPlan, plan.path))
     return out
 
 
-def take_encoders(config: TrainingConfig, model: str) -> None:
-    """Let the configuration's spaces meet the frozen encoders of a model, written as pretraining leaves them,
+def take_encoders(plan: AlignPlan, recipe: dict[str, Any], model: str) -> None:
+    """Let the recipe's spaces meet the frozen encoders of a model, written as pretraining leaves them,
     and what the shift predictor simulates.
     """
-    simulate.run(CONFIG.with_name("shifts.toml"))
+    simulate(read_plan(CONFIG.with_name("shifts.toml"), ShiftPlan))
     card = read_card(model)
-    given = load_file(card.weights)
-    torch.manual_seed(config.seed)
-    for name, space in config.data["space"].items():
-        if "copy" in space:
+    given = current_names(load_file(card.weights))
+    torch.manual_seed(plan.seed)
+    for name, space in recipe["space"].items():
+        if "copy_of" in space:
             continue
         hyper = card.data["hyper"]["spaces"][name]
         tower = Tower(name, hyper["encoder"], hyper["projection"])
@@ -151,11 +152,11 @@ def take_encoders(config: TrainingConfig, model: str) -> None:
         start = f"towers.{name}."
         known = {k.removeprefix(start): v.float() for k, v in given.items() if k.startswith(start)}
         tower.load_state_dict(tower.state_dict() | {k: v for k, v in known.items() if k.startswith(parts)})
-        folder = config.root / "runs" / "ablations" / "encoders" / name
+        folder = plan.below(f"runs/ablations/encoders/{name}")
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tower.state_dict(), folder / "encoder.safetensors")
         write_json({"tower": hyper["encoder"], "head": hyper["projection"]}, folder / "config.json")
-        space["pretrained"] = str(folder.relative_to(config.root))
+        space["pretrained"] = str(folder.relative_to(plan.root_folder))
         if "features" in space:
             space["features"] = f"{space['pretrained']}/features.npy"
 
@@ -218,17 +219,18 @@ def main() -> None:
     parser.add_argument("--encoders", metavar="MODEL", help="model whose frozen encoders are met")
     parser.add_argument("--train-only", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
-    config = read_config(CONFIG, ("name", "corpus", "trunk", "space", "stream", "training"))
+    plan = read_plan(CONFIG, AlignPlan)
+    recipe = plan.written()
     if arguments.encoders:
-        take_encoders(config, arguments.encoders)
+        take_encoders(plan, recipe, arguments.encoders)
     if arguments.train_only:
         for name in arguments.only:
-            variant(config, name, arguments.epochs, arguments.epoch_size)
+            variant(plan, recipe, name, arguments.epochs, arguments.epoch_size)
         return
     results = arguments.out.with_suffix("")
     lines: list[dict[str, Any]] = []
     for name in arguments.only:
-        out = variant(config, name, arguments.epochs, arguments.epoch_size)
+        out = variant(plan, recipe, name, arguments.epochs, arguments.epoch_size)
         log = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
         valid = measure(out, results, arguments.cache, arguments.workers)
         lines.append(

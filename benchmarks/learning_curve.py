@@ -23,7 +23,7 @@ import duckdb
 from acml_search.chem.splits import is_inner
 from acml_search.cli.output import command_line
 from acml_search.evaluation.results import write_json
-from acml_search.training.methods import pretrain
+from acml_search.training.pretrain import pretrain
 
 # 32 bits of an MD5: DuckDB's hash() may change from version to version
 SHARE = "(('0x' || substr(md5(inchikey14), 1, 8))::UINTEGER < {limit} OR inchikey14 IN ({inner}))"
@@ -74,7 +74,7 @@ def _inner(file: Path) -> str:
 
 
 def _measures(line: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if "inner" in key or key.endswith("_error")}
+    return {key: value for key, value in line.items() if "dev_" in key or key.endswith("_error")}
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def main() -> None:
         {"kind": "learning", "config": str(arguments.config), "command": command_line(), "runs": found},
         arguments.out,
     )
-    keys = [key for key in found[-1]["log"] if "inner" in key or key.endswith("_error")]
+    keys = [key for key in found[-1]["log"] if "dev_" in key or key.endswith("_error")]
     print("| share of the molecules | " + " | ".join(keys) + " |")
     print("|---" * (len(keys) + 1) + "|")
     for one in found:

@@ -34,7 +34,7 @@ from acml_search.evaluation.workers import Workers
 from acml_search.ocsr.depict import draw
 from acml_search.ocsr.image import foreground
 from acml_search.ocsr.styles import Style, held_out_style
-from acml_search.training.recognise import same_molecule
+from acml_search.training.detector import same_molecule
 from acml_search.training.synth.styles import training_style
 
 STYLES = {"held-out": held_out_style, "training": training_style}

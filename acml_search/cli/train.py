@@ -1,4 +1,4 @@
-"""`acml-search train pretrain | align | sharpen | remember | seen`."""
+"""`acml-search train pretrain | align | hard-negatives | memory`."""
 
 from __future__ import annotations
 
@@ -7,79 +7,71 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Train a model from a TOML file; resumable, seeded.")
+from acml_search.cli.options import Device
 
-Config = Annotated[
+app = typer.Typer(no_args_is_help=True, help="Train a model from a TOML plan; resumable, seeded.")
+
+Plan = Annotated[
     Path,
     typer.Argument(
-        help="TOML file; those of the shipped weights are in acml_search/training/configs.", readable=False
+        metavar="CONFIG",
+        help="TOML plan; those of the shipped weights are in acml_search/training/configs.",
+        readable=False,
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder that the plan's paths are relative to. Default: the `root` of the plan.",
+        exists=True,
+        file_okay=False,
     ),
 ]
 
 
 @app.command()
-def pretrain(config: Config) -> None:
+def pretrain(config: Plan, root: Root = None, device: Device = "auto") -> None:
     """Pretrain what a model is aligned from: the encoder of a modality, or the shift predictor.
 
     \b
     acml-search train pretrain acml_search/training/configs/smiles-pretrain.toml
     """
-    from acml_search.training.methods import pretrain as run
+    from acml_search.training.pretrain import pretrain as run
 
-    run(config)
+    run(config, root, device)
 
 
 @app.command()
-def align(config: Config) -> None:
+def align(config: Plan, root: Root = None, device: Device = "auto") -> None:
     """Align the graph encoder to the frozen encoders of the modalities.
 
     \b
     acml-search train align acml_search/training/configs/acml-base.toml
     """
-    from acml_search.training.spaces import run
+    from acml_search.training.align import run
 
-    run(config)
-
-
-@app.command()
-def sharpen(config: Config) -> None:
-    """Train the projections of one space further, each molecule against its nearest neighbours.
-
-    \b
-    acml-search train sharpen acml_search/training/configs/acml-base-sharp.toml
-    """
-    from acml_search.training.sharpen import run
-
-    run(config)
+    run(config, root, device)
 
 
 @app.command()
-def remember(config: Config) -> None:
-    """Give one space a memory of its training records, asked by what is measured.
+def hard_negatives(config: Plan, root: Root = None, device: Device = "auto") -> None:
+    """Fine-tune head and projection of one space, each molecule against its nearest neighbours.
 
     \b
-    acml-search train remember acml_search/training/configs/acml-research-memory.toml
+    acml-search train hard-negatives acml_search/training/configs/acml-base-hard-negatives.toml
     """
-    from acml_search.training.remember import run
+    from acml_search.training.hard_negatives import run
 
-    run(config)
+    run(config, root, device)
 
 
 @app.command()
-def seen(
-    config: Config,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the weights. Default: where the alignment wrote them.", readable=False),
-    ] = None,
-) -> None:
-    """Write which molecules an alignment saw, as hashes, beside its weights; `align` does so by itself.
+def memory(config: Plan, root: Root = None, device: Device = "auto") -> None:
+    """Give one space a memory of its training records, in which queries find their nearest neighbours.
 
     \b
-    acml-search train seen acml_search/training/configs/acml-base.toml
+    acml-search train memory acml_search/training/configs/acml-research-memory.toml
     """
-    from acml_search.training.seen import run
+    from acml_search.training.memory import run
 
-    card = run(config, model)
-    found = card.data["training_list"]
-    typer.echo(f"{card.directory / found['file']}: {found['molecules']:,} molecules, {found['records']}")
+    run(config, root, device)

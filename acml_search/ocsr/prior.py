@@ -1,9 +1,9 @@
 """A prior of structures: how frequent the environments of their atoms are in molecules.
 
 A reader takes an S for an O, or bromine for Bz; the structure shows it, for bromine is hardly ever bonded to
-oxygen. `environments.json` has atoms per million by `environment`: counted by `training.prior.environments`
-over 50,000 molecules of the training corpus without its dev split (30,000 with measured spectra, 10,000 each
-of ChEMBL and ZINC's kind); environments met once are left out.
+oxygen. `environments.json` has atoms per million by `environment`: counted by
+`training.detector.environments` over 50,000 molecules of the training corpus without its dev split (30,000
+with measured spectra, 10,000 each of ChEMBL and ZINC's kind); environments met once are left out.
 """
 
 from __future__ import annotations

@@ -1,44 +1,128 @@
 """Alignment: one graph trunk and a head per space learn to meet frozen unimodal encoders (ACML, arXiv
 2311.06456).
 
-A batch is put together from several streams of molecules (those with a 13C spectrum, those with an MS/MS
-spectrum, library molecules ...), isomers side by side in each. The trunk reads it once; every space takes
-the molecules it has a record of. The encoders never change, so what they say of a record is kept where
-saying it is dear.
+A batch is put together from several samplers of molecules (those with a 13C spectrum, those with an MS/MS
+spectrum, library molecules ...), isomers side by side in each. The trunk reads it once; every space takes the
+molecules it has a record of. The encoders never change, so features of derived records are computed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import math
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acml_search.encoders.model import DualEncoder
-from acml_search.networks import TensorBatch
+from acml_search import modalities
+from acml_search.core.errors import ConfigError
+from acml_search.encoders.card import ModelCard
+from acml_search.encoders.checkpoint import DualEncoder, device_of, save_model
+from acml_search.encoders.training_molecules import TrainingMolecules, write_training_list
+from acml_search.modalities.nmr import ShiftModality
+from acml_search.networks import TensorBatch, current_names
 from acml_search.networks.nmr import Peaks, ShiftHead
-from acml_search.training.batches import endless_batches
-from acml_search.training.corpus import Corpus
-from acml_search.training.feeds import Feed
-from acml_search.training.loop import Task
+from acml_search.training.config import AlignPlan, SamplerTable, SpaceTable, read_plan
+from acml_search.training.corpus import Corpus, corpus_of
+from acml_search.training.loop import Task, read_log, train
 from acml_search.training.losses import ContrastiveLoss, pair_recall
-from acml_search.training.observations import Observations
-from acml_search.training.shifts import Assigned, graph_batch, set_errors, shift_loss
+from acml_search.training.records import (
+    FeatureSource,
+    MeasuredRecords,
+    MeasuredSource,
+    RecordSource,
+    frozen_features,
+    read_records,
+    structure_rows,
+)
+from acml_search.training.sampling import MoleculeSampler
+from acml_search.training.shifts import AssignedShifts, read_assigned, set_errors, shift_loss
+from acml_search.training.simulated import open_simulated
 
 POOL = 10_000
+"""molecules of the dev split among which records are searched after each epoch"""
+Labels = tuple[dict[str, MeasuredRecords], dict[str, AssignedShifts]]
+"""peak lists as listed and assigned shifts, by modality, for the node heads"""
+
+
+def run(path: Path | str, root: Path | None = None, device: str = "auto") -> ModelCard:
+    """Align as the plan in a file says; see `align`. `root` replaces the plan's own."""
+    return align(read_plan(path, AlignPlan, root), device)
+
+
+def align(plan: AlignPlan, device: str = "auto") -> ModelCard:
+    """Align as the plan says and write the model directory, `out/model`.
+
+    Raises `ConfigError` for a plan that cannot be followed or an encoder that is not there.
+    """
+    corpus = corpus_of(plan)
+    torch.manual_seed(plan.seed)
+    torch.set_num_threads(1)
+    trained = {name: space for name, space in plan.space.items() if space.copy_of is None}
+    weights = {name: space.alignment_weight for name, space in trained.items()}
+    model = Aligner(_hyper(plan, trained), weights)
+    _initialise(plan, model, trained)
+    model.to(device_of(device))
+    measured = {
+        name: read_records(name, space.records, corpus, plan.root_folder, keep_rows=_is_nmr(name))
+        for name, space in trained.items()
+        if space.records is not None
+    }
+    labels: Labels = (
+        {name: records for name, records in measured.items() if _is_nmr(name)},
+        read_assigned(plan.root_folder, plan.assigned, corpus),
+    )
+    task = AlignTask(
+        corpus,
+        model,
+        {name: _source(plan, corpus, model, name, measured.get(name)) for name in trained},
+        [_sampler(table, corpus, measured) for table in plan.sampler],
+        labels,
+        plan.training.weights,
+        frozenset(name for name, space in trained.items() if space.train_encoder),
+        {name: space.dropout for name, space in trained.items()},
+    )
+    averaged = train(task, plan.training, plan.seed, plan.out_folder).cpu()
+    about = {
+        "training": plan.written(),
+        "molecules": json.loads((corpus.directory / "corpus.json").read_text())["report"],
+        "records": {
+            name: {"records": len(r.items), "molecules": len(r.molecules), "left_out": r.left_out}
+            for name, r in measured.items()
+        },
+        "split": "spectral sets: train; dev split (choices) = 1 InChIKey block in 50, by hash",
+        "seed": plan.seed,
+        "commit": commit_of(plan.root_folder),
+        "log": read_log(plan.out_folder),
+        **plan.card,
+    }
+    hyper = _hyper(plan, plan.space)
+    network, scales = _with_copies(plan, hyper, averaged)
+    directory = plan.out_folder / "model"
+    save_model(directory, plan.name, network, hyper, scales, about, half=plan.half)
+    molecules = training_molecules(corpus, measured, labels[1])
+    return write_training_list(directory, molecules, f"acml-search train align {plan.path.name}")
 
 
 class Aligner(nn.Module):
     """The whole model, and a loss with its own scale per space."""
 
-    def __init__(self, hyper: dict[str, Any], closeness: dict[str, float]) -> None:
+    def __init__(self, hyper: dict[str, Any], alignment_weights: Mapping[str, float]) -> None:
         super().__init__()
         self.network = DualEncoder(hyper)
         self.losses = nn.ModuleDict(
-            {name: ContrastiveLoss(closeness=closeness.get(name, 0.0)) for name in hyper["spaces"]}
+            {
+                name: ContrastiveLoss(alignment_weight=alignment_weights.get(name, 0.0))
+                for name in hyper["spaces"]
+            }
         )
 
     def contrast(self, name: str) -> ContrastiveLoss:
@@ -60,122 +144,221 @@ class Aligner(nn.Module):
         return vectors, peaks
 
 
-class Stream:
-    """A source of molecules: `n` of every batch, `isomers` of one formula side by side where there are.
-
-    `companions` molecules of the same formula, from anywhere in the corpus, follow each one: they have no
-    record, but are what its record must be told from.
-    """
-
-    def __init__(
-        self, corpus: Corpus, rows: np.ndarray, n: int, isomers: int = 1, companions: int = 0
-    ) -> None:
-        self.rows, self.n, self.isomers, self.companions = rows, n, isomers, companions
-        self.formulas = corpus.formulas
-        self.all = corpus.learned[np.argsort(corpus.formulas[corpus.learned], kind="stable")]
-        self.size = n * (1 + companions)
-
-    def draw(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Batches without end, each (size,) int64."""
-        sorted_formulas = self.formulas[self.all]
-        for rows in endless_batches(self.rows, self.formulas, self.n, self.isomers, rng):
-            if not self.companions:
-                yield rows
-                continue
-            mine = np.repeat(self.formulas[rows], self.companions)
-            low = np.searchsorted(sorted_formulas, mine)
-            high = np.searchsorted(sorted_formulas, mine, side="right")
-            yield np.concatenate(
-                [rows, self.all[low + (rng.random(len(mine)) * (high - low)).astype(np.int64)]]
-            )
-
-
 class AlignTask(Task[Aligner]):
-    """`feeds`: where each space's records come from; `weights`: of each space's loss, 1 unless named.
-
-    `labels`: peak lists as listed and assigned shifts, by modality, for the node heads. `dropout`: share of a
-    space's frozen features that is left out at random.
+    """`sources`: where each space's records come from; `weights`: of each space's loss, 1 unless named;
+    `dropout`: share of a space's frozen features that is left out at random.
     """
 
     def __init__(
         self,
         corpus: Corpus,
         model: Aligner,
-        feeds: dict[str, Feed],
-        streams: list[Stream],
-        labels: tuple[dict[str, Observations], dict[str, Assigned]],
+        sources: dict[str, RecordSource],
+        samplers: list[MoleculeSampler],
+        labels: Labels,
         weights: dict[str, float],
-        unfrozen: frozenset[str] = frozenset(),
-        dropout: dict[str, float] | None = None,
+        trained_encoders: frozenset[str] = frozenset(),
+        dropout: Mapping[str, float] | None = None,
     ) -> None:
         self.corpus, self.model = corpus, model
-        self.dropout = dropout or {}
-        self.feeds, self.streams, self.weights = feeds, streams, weights
-        self.observed, self.assigned = labels
-        self.unfrozen = unfrozen
-        self.rows = np.unique(np.concatenate([stream.rows for stream in streams]))
+        self.sources, self.samplers, self.weights = sources, samplers, weights
+        self.lists, self.assigned = labels
+        self.trained_encoders, self.dropout = trained_encoders, dropout or {}
+        self.batch_size = sum(sampler.size for sampler in samplers)
+        self.rows = np.unique(np.concatenate([sampler.rows for sampler in samplers]))
         self.formulas = corpus.formulas
-        # The inner part: every molecule that has a real record in some space first.
-        kept = corpus.kept
-        known = np.logical_or.reduce([feed.real(kept) for feed in feeds.values()])
-        self.inner = np.concatenate([kept[known], kept[~known]])
+        # The dev split: every molecule that has a real record in some space first.
+        dev = corpus.dev_rows
+        known = np.logical_or.reduce([source.measured(dev) for source in sources.values()])
+        self.pool = np.concatenate([dev[known], dev[~known]])[:POOL]
 
-    def to_training(self) -> None:
+    def set_train_mode(self) -> None:
         self.model.train()
-        for name in self.feeds:
-            if name not in self.unfrozen:  # frozen means its normalisation statistics, too
+        for name in self.sources:
+            if name not in self.trained_encoders:  # frozen means its normalisation statistics, too
                 self.model.network.tower(name).encoder.eval()
 
-    def batches(self, settings: dict[str, Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
-        drawn = [stream.draw(rng) for stream in self.streams]
+    def batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        drawn = [sampler.draw(rng) for sampler in self.samplers]
         while True:
-            yield np.concatenate([next(stream) for stream in drawn])
+            yield np.concatenate([next(rows) for rows in drawn])
 
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
-        vectors, peaks = self.model.graphs(graph_batch(self.corpus, rows))
-        same = torch.from_numpy(self.corpus.blocks[rows])
+        vectors, peaks = self.model.graphs(self.corpus.graph_batch(rows, self.device))
+        same = self.tensor(self.corpus.inchikey_hashes[rows])
         terms = {}
-        for name, feed in self.feeds.items():
-            at = np.flatnonzero(feed.has(rows))
-            encoded = F.dropout(feed.encoded(rows[at], rng), self.dropout.get(name, 0.0))
-            records = self.model.network.tower(name).projection(encoded)
-            term = self.model.contrast(name)(vectors[name], records, same, torch.from_numpy(at))
+        for name, source in self.sources.items():
+            at = np.flatnonzero(source.has(rows))
+            features = F.dropout(source.sample(rows[at], rng), self.dropout.get(name, 0.0))
+            records = self.model.network.tower(name).projection(features)
+            term = self.model.contrast(name)(vectors[name], records, same, self.tensor(at))
             terms[name] = self.weights.get(name, 1.0) * term
         for name, found in peaks.items():
-            if name in self.observed:
-                shifts = shift_loss(found, rows, self.observed[name], self.assigned.get(name), rng)
+            if name in self.lists:
+                shifts = shift_loss(found, rows, self.lists[name], self.assigned.get(name), rng)
                 terms[f"{name}_shifts"] = self.weights.get("shifts", 1.0) * shifts
         return terms
 
     @torch.inference_mode()
     def evaluate(self, model: Aligner) -> dict[str, float]:
-        """Recall at 1 of inner records among the inner molecules (10,000), and the node heads' errors."""
-        pool = self.inner[:POOL]
-        vectors: dict[str, list[Tensor]] = {name: [] for name in self.feeds}
-        errors: dict[str, list[np.ndarray]] = {name: [] for name in self.observed}
+        """Recall at 1 of the dev split's records among its molecules (10,000), and the node heads' errors."""
+        pool = self.pool
+        vectors: dict[str, list[Tensor]] = {name: [] for name in self.sources}
+        errors: dict[str, list[np.ndarray]] = {name: [] for name in self.lists}
         rng = np.random.default_rng(0)
         for start in range(0, len(pool), 256):
             rows = pool[start : start + 256]
-            found, peaks = model.graphs(graph_batch(self.corpus, rows))
-            for name in self.feeds:
+            found, peaks = model.graphs(self.corpus.graph_batch(rows, self.device))
+            for name in self.sources:
                 vectors[name].append(found[name])
             for name in errors.keys() & peaks.keys():
-                errors[name].append(set_errors(peaks[name], rows, self.observed[name], rng))
-        out: dict[str, float] = {"inner_pool": float(len(pool))}
-        for name, feed in self.feeds.items():
-            known = np.flatnonzero(feed.real(pool))
+                errors[name].append(set_errors(peaks[name], rows, self.lists[name], rng))
+        out: dict[str, float] = {"dev_pool": float(len(pool))}
+        for name, source in self.sources.items():
+            known = np.flatnonzero(source.measured(pool))
             order = np.concatenate([known, np.setdiff1d(np.arange(len(pool)), known)])
-            graphs = torch.cat(vectors[name])[torch.from_numpy(order)]
-            same = torch.from_numpy(self.corpus.blocks[pool[order]])
-            records = torch.cat(
-                [
-                    model.network.tower(name).projection(feed.plain(pool[known[i : i + 256]]))
-                    for i in range(0, len(known), 256)
-                ]
-            )
-            out[f"{name}_inner_at_1"] = pair_recall(records, graphs, same)
+            graphs = torch.cat(vectors[name])[self.tensor(order)]
+            same = self.tensor(self.corpus.inchikey_hashes[pool[order]])
+            parts = [pool[known[i : i + 256]] for i in range(0, len(known), 256)]
+            records = torch.cat([model.network.tower(name).projection(source.fixed(part)) for part in parts])
+            out[f"{name}_dev_at_1"] = pair_recall(records, graphs, same)
             out[f"{name}_scale"] = model.contrast(name).scale.item()
         for name, values in errors.items():
             if values:
                 out[f"{name}_set_error"] = float(np.concatenate(values).mean())
         return out
+
+
+def _is_nmr(name: str) -> bool:
+    return isinstance(modalities.get(name), ShiftModality)
+
+
+def _hyper(plan: AlignPlan, spaces: Mapping[str, SpaceTable]) -> dict[str, Any]:
+    """Hyper-parameters of the network, those of the encoders as their pretraining left them."""
+    hyper: dict[str, Any] = {"trunk": plan.trunk, "spaces": {}, "reads_stereo": plan.reads_stereo}
+    for name, space in spaces.items():
+        file = plan.below(space.pretrained) / "config.json"
+        if not file.exists():
+            raise ConfigError(
+                f"{file} does not exist; pretrain this encoder first (`acml-search train pretrain`)"
+            )
+        pretrained = json.loads(file.read_text())
+        of = plan.space.get(space.copy_of or name)
+        if of is None or of.head is None:
+            raise ConfigError(f"{plan.path}: space.{space.copy_of or name} has no head")
+        hyper["spaces"][name] = {
+            "head": of.head,
+            "encoder": pretrained["tower"],
+            "projection": pretrained["head"],
+        }
+    return hyper
+
+
+def encoder_file(folder: Path) -> Path:
+    """The weights that a pretraining left in its folder."""
+    return folder / "encoder.safetensors"
+
+
+def _initialise(plan: AlignPlan, model: Aligner, trained: Mapping[str, SpaceTable]) -> None:
+    """Frozen encoders in their places; trunk, heads and projections from the shift predictor or the model
+    that `start` names, and with a model its scales.
+    """
+    for name, space in trained.items():
+        tower = model.network.tower(name)
+        tower.load_state_dict(load_file(encoder_file(plan.below(space.pretrained))))
+        if not space.train_encoder:
+            tower.encoder.requires_grad_(False).eval()
+        if space.frozen_projection:
+            tower.projection.requires_grad_(False)
+    if plan.start is None:
+        return
+    known = model.network.state_dict()
+    fixed = {name for name, parameter in model.network.named_parameters() if not parameter.requires_grad}
+    used = {
+        k: v
+        for k, v in current_names(load_file(plan.below(plan.start))).items()
+        if (k.startswith(("trunk.", "heads.")) or (".projection." in k and k not in fixed))
+        and k in known
+        and known[k].shape == v.shape
+    }
+    if not any(k.startswith("trunk.") for k in used):
+        raise ConfigError(f"{plan.start} holds no trunk of these dimensions to start from")
+    model.network.load_state_dict(used, strict=False)
+    card = plan.below(plan.start).with_name("card.json")
+    for name, space in json.loads(card.read_text())["spaces"].items() if card.exists() else ():
+        if name in trained:
+            model.contrast(name).log_scale.data.fill_(math.log(space["scale"]))
+
+
+def _source(
+    plan: AlignPlan, corpus: Corpus, model: Aligner, name: str, measured: MeasuredRecords | None
+) -> RecordSource:
+    space, tower = plan.space[name], model.network.tower(name)
+    if measured is not None:
+        simulated = open_simulated(plan.below(space.simulated), name) if space.simulated else None
+        return MeasuredSource(tower, measured, simulated)
+    rows = structure_rows(plan.seed, corpus, space)
+    path = plan.below(space.features) if space.features else plan.out_folder / f"features-{name}.npy"
+    encoder = encoder_file(plan.below(space.pretrained))
+    frozen = frozen_features(path, encoder, plan.seed, corpus, rows, tower, space.views)
+    return FeatureSource(corpus, rows, frozen, next(tower.parameters()).device)
+
+
+def _sampler(table: SamplerTable, corpus: Corpus, measured: Mapping[str, MeasuredRecords]) -> MoleculeSampler:
+    """Molecules with a record of modality `records`, or those of the named `sources`."""
+    if table.records is not None:
+        if table.records not in measured:
+            raise ConfigError(f"sampler.records names {table.records!r}, a space without records")
+        rows = measured[table.records].molecules
+    else:
+        rows = np.flatnonzero(np.isin(corpus.sources, table.sources))
+    rows = np.intersect1d(rows, corpus.train_rows)
+    return MoleculeSampler(corpus, rows, table.n, table.group_size, table.isomer_negatives)
+
+
+def _with_copies(plan: AlignPlan, hyper: dict[str, Any], averaged: Aligner) -> tuple[Any, dict[str, float]]:
+    """The network with the spaces that were not trained but copied: the same head and projection over another
+    encoder of the same width.
+    """
+    network = DualEncoder(hyper)
+    state = dict(averaged.network.state_dict())
+    scales = {name: averaged.contrast(name).scale.item() for name in averaged.losses}
+    for name, space in plan.space.items():
+        of = space.copy_of
+        if of is None:
+            continue
+        for key, value in list(state.items()):
+            if key.startswith((f"heads.{of}.", f"towers.{of}.projection.")):
+                state[key.replace(f".{of}.", f".{name}.", 1)] = value
+        for key, value in load_file(encoder_file(plan.below(space.pretrained))).items():
+            if key.startswith("encoder."):
+                state[f"towers.{name}.{key}"] = value
+        scales[name] = scales[of]
+    network.load_state_dict(state)
+    return network, scales
+
+
+def training_molecules(
+    corpus: Corpus, measured: Mapping[str, MeasuredRecords], assigned: Mapping[str, AssignedShifts]
+) -> TrainingMolecules:
+    """All molecules that a training step may see, and by modality those whose records it may.
+
+    Shifts assigned to atoms count as records of the modality they teach. The dev split is in no step. What a
+    model starts from has learned from the same corpus and the same rows, or fewer.
+    """
+    table = pq.read_table(corpus.directory / "molecules.parquet", columns=["inchikey14"])
+    blocks = np.array(table["inchikey14"].to_pylist(), np.str_)
+    rows = {name: records.molecules for name, records in measured.items()}
+    for name, shifts in assigned.items():
+        more = np.fromiter(shifts.by_row, np.int64, len(shifts.by_row))
+        rows[name] = np.union1d(rows.get(name, np.zeros(0, np.int64)), more)
+    records = {name: blocks[np.intersect1d(of, corpus.train_rows)].tolist() for name, of in rows.items()}
+    return TrainingMolecules.of(blocks[corpus.train_rows].tolist(), records)
+
+
+def commit_of(root: Path) -> str:
+    """The commit that is checked out, for a card."""
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "not in a git checkout"

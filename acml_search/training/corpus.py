@@ -2,25 +2,23 @@
 
 A corpus is a directory:
 
-    molecules.parquet     smiles, inchikey14, formula, source, inner (kept for choices), views (random SMILES)
+    molecules.parquet     smiles, inchikey14, formula, source, inner (of the dev split), views (random SMILES)
     graphs/*.npy          all graph arrays end to end, with offsets
     fingerprints.npy      (n, bits / 8) uint8, Morgan bits of radius 2, packed
     corpus.json           sources with counts, what was left out and why, versions
 
 Molecules whose InChIKey block stands in an `exclude` file never enter, so that no evaluation set is trained
-on. The inner part, about 2 %, is fixed by a hash of the InChIKey block: no training step sees it, choices
-use it.
+on. The dev split, about 2 %, is fixed by a hash of the InChIKey block: no training step sees it, choices are
+made on it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import get_context
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,16 +27,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
-from acml_search.chem.graph import MolGraph, featurise, flatten
+from acml_search.chem.graph import MolGraph, collate, featurise, flatten
 from acml_search.chem.molecule import STANDARDISATION, describe, parse
-from acml_search.chem.splits import block_hash, is_inner
+from acml_search.chem.splits import inchikey14_hash, is_dev
 from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.io import atomic
 from acml_search.core.progress import progress
+from acml_search.core.workers import Workers, chunks, cpu_count
+from acml_search.networks import TensorBatch
+from acml_search.training.config import CorpusFile, CorpusRecipe, Plan, Source, check_table, read_toml
 
 BITS = 1024
+MAX_ATOMS = 200
 _CHUNK = 2_000
 
 
@@ -51,45 +55,55 @@ class Corpus:
     views: pa.Array
     """n_views random SMILES per molecule, flat: view v of molecule i is entry i * n_views + v"""
     n_views: int
-    blocks: np.ndarray
+    inchikey_hashes: np.ndarray
     """(n,) int64, a hash of the InChIKey's first block: equal for stereoisomers"""
     formulas: np.ndarray
     """(n,) int32, equal for equal formulas"""
-    inner: np.ndarray
+    is_dev: np.ndarray
     """(n,) bool"""
-    sources: list[str]
-    """the source each molecule came from: its name in the configuration, else its file's"""
+    sources: np.ndarray
+    """(n,) str, the source each molecule came from: its name in the plan, else its file's"""
     fingerprints: np.ndarray
     atoms: np.ndarray
     edges: np.ndarray
     bonds: np.ndarray
     atom_offsets: np.ndarray
     edge_offsets: np.ndarray
-    skipped: frozenset[str] = frozenset()
+    skip: tuple[str, ...] = ()
     """sources that are not to be learned from"""
-    flat: bool = False
-    """give graphs without configuration"""
+    stereo: bool = True
+    """is configuration part of the graphs?"""
 
-    @property
-    def learned(self) -> np.ndarray:
-        """(n,) int64, the molecules that a training step may see: neither inner nor of a skipped source."""
-        skipped = np.array([source in self.skipped for source in self.sources])
-        return np.flatnonzero(~self.inner & ~skipped)
+    @cached_property
+    def train_rows(self) -> np.ndarray:
+        """(n,) int64, the molecules that a training step may see."""
+        return np.flatnonzero(~self.is_dev & ~np.isin(self.sources, self.skip))
 
-    @property
-    def kept(self) -> np.ndarray:
-        """(k,) int64, the inner part without skipped sources: what choices are made on."""
-        skipped = np.array([source in self.skipped for source in self.sources])
-        return np.flatnonzero(self.inner & ~skipped)
+    @cached_property
+    def dev_rows(self) -> np.ndarray:
+        """(k,) int64, the dev split without skipped sources."""
+        return np.flatnonzero(self.is_dev & ~np.isin(self.sources, self.skip))
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row of each canonical SMILES."""
+        return {str(smiles): row for row, smiles in enumerate(self.smiles.to_pylist())}
 
     def __len__(self) -> int:
-        return len(self.blocks)
+        return len(self.inchikey_hashes)
 
     def graph(self, i: int) -> MolGraph:
         a, b = self.atom_offsets[i], self.atom_offsets[i + 1]
         c, d = self.edge_offsets[i], self.edge_offsets[i + 1]
         graph = MolGraph(self.atoms[a:b], self.edges[:, c:d], self.bonds[c:d])
-        return flatten(graph) if self.flat else graph
+        return graph if self.stereo else flatten(graph)
+
+    def graph_batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> TensorBatch:
+        """Graphs of `rows` (b,) int64 as one batch on `device`."""
+        return TensorBatch.of(collate([self.graph(int(i)) for i in rows]), device)
+
+    def smiles_of(self, i: int) -> str:
+        return str(self.smiles[int(i)].as_py())
 
     def view(self, i: int, v: int) -> str:
         return str(self.views[i * self.n_views + v].as_py())
@@ -99,23 +113,37 @@ class Corpus:
         return np.unpackbits(self.fingerprints[rows], axis=1).astype(np.float32)
 
 
+def corpus_of(plan: Plan) -> Corpus:
+    """The corpus that a plan names, prepared on first use. Raises `ConfigError`."""
+    table = plan.corpus
+    recipe: CorpusRecipe
+    if isinstance(table, CorpusFile):
+        path = plan.path.parent / table.file
+        recipe = check_table(read_toml(path), CorpusRecipe, path)
+    else:
+        recipe = table
+    corpus = prepare_corpus(recipe, plan.root_folder)
+    return replace(corpus, skip=tuple(table.skip), stereo=plan.reads_stereo)
+
+
 def open_corpus(directory: Path) -> Corpus:
     """Open a prepared corpus. Raises `ConfigError` when there is none."""
     if not (directory / "corpus.json").exists():
         raise ConfigError(f"there is no corpus in {directory}")
     table = pq.read_table(directory / "molecules.parquet").combine_chunks()
     graphs = {f.stem: np.load(f, mmap_mode="r") for f in sorted((directory / "graphs").glob("*.npy"))}
-    blocks = np.array([block_hash(str(b)) for b in table["inchikey14"].to_pylist()], np.int64)
     views = pc.list_flatten(table["views"].combine_chunks())
     return Corpus(
         directory=directory,
         smiles=table["smiles"].combine_chunks(),
         views=views,
         n_views=len(views) // len(table),
-        blocks=blocks,
+        inchikey_hashes=np.array(
+            [inchikey14_hash(str(b)) for b in table["inchikey14"].to_pylist()], np.int64
+        ),
         formulas=table["formula"].combine_chunks().dictionary_encode().indices.to_numpy(),
-        inner=table["inner"].to_numpy(),
-        sources=[str(source) for source in table["source"].to_pylist()],
+        is_dev=table["inner"].to_numpy(),
+        sources=np.array(table["source"].to_pylist(), np.str_),
         fingerprints=np.load(directory / "fingerprints.npy", mmap_mode="r"),
         atoms=graphs["atoms"],
         edges=graphs["edges"],
@@ -125,43 +153,50 @@ def open_corpus(directory: Path) -> Corpus:
     )
 
 
-def read_table(path: Path, where: str) -> pa.Table:
-    """Rows of a Parquet file that satisfy an SQL expression."""
-    found = duckdb.sql(f"SELECT * FROM read_parquet(?) WHERE {where}", params=[str(path)])
-    return cast("duckdb.DuckDBPyRelation", found).to_arrow_table()
+def read_rows(root: Path, source: Source) -> pa.Table:
+    """The rows of a source. Raises `ConfigError` where the file is missing or `where` is no such SQL."""
+    path = root / source.path
+    return _select(path, f"SELECT * FROM read_parquet(?) WHERE {source.where}").to_arrow_table()
 
 
-def prepare_corpus(config: dict[str, Any], base: Path, directory: Path, workers: int) -> Corpus:
-    """Prepare the corpus a configuration names, or open it when it is there already.
+def _select(path: Path, query: str) -> duckdb.DuckDBPyRelation:
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist; the plan names it")
+    try:
+        return cast("duckdb.DuckDBPyRelation", duckdb.sql(query, params=[str(path)]))
+    except duckdb.Error as error:
+        raise ConfigError(f"{path}: `where` cannot be used: {str(error).splitlines()[0]}") from error
 
-    `config` is the `[corpus]` table: `source` (list of path, optional name, where and limit), `exclude`
-    (list of path, optional where), `views`, `seed`. Paths are relative to `base`. Raises `ConfigError`.
+
+def prepare_corpus(recipe: CorpusRecipe, root: Path) -> Corpus:
+    """Prepare a corpus, or open it when it is there already; its paths are relative to `root`.
+
+    Raises `ConfigError`, also where another recipe was prepared in that folder.
     """
-    recipe = {"config": config, "standardisation": STANDARDISATION, "bits": BITS}
-    done = directory / "corpus.json"
-    if done.exists():
-        if json.loads(done.read_text())["recipe"] != json.loads(json.dumps(recipe)):
+    directory = root / recipe.directory
+    told = {
+        "config": recipe.model_dump(exclude_unset=True, exclude={"directory", "skip"}, mode="json"),
+        "standardisation": STANDARDISATION,
+        "bits": BITS,
+    }
+    if (directory / "corpus.json").exists():
+        if json.loads((directory / "corpus.json").read_text())["recipe"] != told:
             raise ConfigError(f"{directory} holds another corpus; name another folder or remove it")
         return open_corpus(directory)
-    for entry in [*config["source"], *config.get("exclude", [])]:
-        if not (base / entry["path"]).exists():
-            raise ConfigError(f"{base / entry['path']} does not exist; the [corpus] table names it")
-    building = directory.with_name(directory.name + ".building")
-    shutil.rmtree(building, ignore_errors=True)
-    (building / "graphs").mkdir(parents=True)
-    excluded = _excluded(config.get("exclude", []), base)
-    report = _write(config, base, building, excluded, workers)
-    (building / "corpus.json").write_text(json.dumps({"recipe": recipe, "report": report}, indent=1))
-    os.replace(building, directory)
+    excluded = _excluded(recipe.exclude, root)
+    with atomic(directory) as folder:
+        (folder / "graphs").mkdir(parents=True)
+        report = _write(recipe, root, folder, excluded)
+        (folder / "corpus.json").write_text(json.dumps({"recipe": told, "report": report}, indent=1))
     return open_corpus(directory)
 
 
-def _excluded(entries: list[dict[str, Any]], base: Path) -> set[str]:
+def _excluded(sources: Iterable[Source], root: Path) -> set[str]:
     """InChIKey blocks to leave out: as the file gives them, and of its structures as standardised here."""
     blocks: set[str] = set()
-    for entry in entries:
-        query = f"SELECT DISTINCT inchikey14, smiles FROM read_parquet(?) WHERE {entry.get('where', 'true')}"
-        for block, smiles in duckdb.execute(query, [str(base / entry["path"])]).fetchall():
+    for source in sources:
+        query = f"SELECT DISTINCT inchikey14, smiles FROM read_parquet(?) WHERE {source.where}"
+        for block, smiles in _select(root / source.path, query).fetchall():
             blocks.add(block)
             try:
                 blocks.add(describe(*parse(smiles)).inchikey[:14])
@@ -170,98 +205,76 @@ def _excluded(entries: list[dict[str, Any]], base: Path) -> set[str]:
     return blocks
 
 
-def _source_smiles(entry: dict[str, Any], base: Path, seed: int) -> list[str]:
-    """Distinct SMILES of one source, in an order that depends on the text alone."""
-    where, limit = entry.get("where", "true"), entry.get("limit")
-    distinct = f"SELECT DISTINCT smiles FROM read_parquet(?) WHERE smiles IS NOT NULL AND {where}"
-    query = f"SELECT smiles FROM ({distinct}) ORDER BY md5(smiles || '{seed}')"
-    if limit:
-        query += f" LIMIT {int(limit)}"
-    return [row[0] for row in duckdb.execute(query, [str(base / entry["path"])]).fetchall()]
-
-
-def _write(
-    config: dict[str, Any], base: Path, out: Path, excluded: set[str], workers: int
-) -> list[dict[str, Any]]:
+def _write(recipe: CorpusRecipe, root: Path, out: Path, excluded: set[str]) -> list[dict[str, Any]]:
     seen: set[str] = set()
     columns: dict[str, list[Any]] = {k: [] for k in ("smiles", "inchikey14", "formula", "source", "views")}
     arrays: dict[str, list[np.ndarray]] = {k: [] for k in ("atoms", "edges", "bonds", "counts", "bits")}
     report = []
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    with pool:
-        for entry in config["source"]:
-            smiles = _source_smiles(entry, base, config["seed"])
-            tasks = list(_chunks(smiles, config["views"], config["seed"], excluded))
-            name = entry.get("name", Path(entry["path"]).name)
-            tally: dict[str, Any] = {
-                "source": name,
-                "file": Path(entry["path"]).name,
-                "rows": len(smiles),
-                "used": 0,
-            }
-            for part in progress(pool.map(_digest, tasks), total=len(tasks), desc=name, unit="chunk"):
-                fresh = [i for i, key in enumerate(part["inchikey"]) if key not in seen]
-                seen.update(part["inchikey"][i] for i in fresh)
-                tally["used"] += len(fresh)
-                for reason, count in part["left_out"].items():
-                    tally[reason] = tally.get(reason, 0) + count
-                for i in fresh:
-                    columns["smiles"].append(part["smiles"][i])
-                    columns["inchikey14"].append(part["inchikey"][i][:14])
-                    columns["formula"].append(part["formula"][i])
+    for source in recipe.source:
+        # Distinct SMILES, in an order that depends on the text alone.
+        distinct = f"SELECT DISTINCT smiles FROM read_parquet(?) WHERE smiles IS NOT NULL AND {source.where}"
+        limit = f" LIMIT {source.limit}" if source.limit else ""
+        query = f"SELECT smiles FROM ({distinct}) ORDER BY md5(smiles || '{recipe.seed}'){limit}"
+        smiles = [row[0] for row in _select(root / source.path, query).fetchall()]
+        tasks = [
+            (chunk, recipe.views, recipe.seed + i * _CHUNK, excluded)
+            for i, chunk in enumerate(chunks(smiles, _CHUNK))
+        ]
+        name = source.name or Path(source.path).name
+        counts: Counter[str] = Counter(used=0)
+        with Workers(max(1, min(cpu_count(), len(tasks)))) as workers:
+            for part in progress(workers.map(_prepared, tasks), total=len(tasks), desc=name, unit="chunk"):
+                counts.update(part["left_out"])
+                for molecule, views, graph, bits in part["molecules"]:
+                    if molecule.inchikey in seen:
+                        continue
+                    seen.add(molecule.inchikey)
+                    counts["used"] += 1
+                    columns["smiles"].append(molecule.smiles)
+                    columns["inchikey14"].append(molecule.inchikey[:14])
+                    columns["formula"].append(molecule.formula)
                     columns["source"].append(name)
-                    columns["views"].append(part["views"][i])
-                    graph: MolGraph = part["graphs"][i]
-                    arrays["atoms"].append(graph.atoms)
-                    arrays["edges"].append(graph.edges.astype(np.int16))
-                    arrays["bonds"].append(graph.bonds)
-                    arrays["counts"].append(np.array([len(graph.atoms), len(graph.bonds)]))
-                    arrays["bits"].append(part["bits"][i])
-            report.append(tally)
-    columns["inner"] = [is_inner(b) for b in columns["inchikey14"]]
+                    columns["views"].append(views)
+                    atoms, edges, bonds = graph
+                    arrays["atoms"].append(atoms)
+                    arrays["edges"].append(edges.astype(np.int16))
+                    arrays["bonds"].append(bonds)
+                    arrays["counts"].append(np.array([len(atoms), len(bonds)]))
+                    arrays["bits"].append(bits)
+        report.append({"source": name, "file": Path(source.path).name, "rows": len(smiles), **counts})
+    columns["inner"] = [is_dev(block) for block in columns["inchikey14"]]
     if not any(columns["inner"]) or all(columns["inner"]):
-        raise ConfigError(f"{len(seen)} molecules are too few to train on and keep some for choices")
+        raise ConfigError(f"{len(seen)} molecules are too few to train on and keep a dev split")
     pq.write_table(pa.table(columns), out / "molecules.parquet", compression="zstd")
-    counts = np.stack(arrays["counts"])
+    ends = np.concatenate([[[0, 0]], np.stack(arrays["counts"]).cumsum(axis=0)])
     np.save(out / "graphs" / "atoms.npy", np.concatenate(arrays["atoms"]))
     np.save(out / "graphs" / "edges.npy", np.concatenate(arrays["edges"], axis=1))
     np.save(out / "graphs" / "bonds.npy", np.concatenate(arrays["bonds"]))
-    np.save(out / "graphs" / "atom_offsets.npy", np.concatenate([[0], counts[:, 0].cumsum()]))
-    np.save(out / "graphs" / "edge_offsets.npy", np.concatenate([[0], counts[:, 1].cumsum()]))
+    np.save(out / "graphs" / "atom_offsets.npy", ends[:, 0])
+    np.save(out / "graphs" / "edge_offsets.npy", ends[:, 1])
     np.save(out / "fingerprints.npy", np.stack(arrays["bits"]))
     return report
 
 
-def _chunks(
-    smiles: list[str], views: int, seed: int, excluded: set[str]
-) -> Iterator[tuple[list[str], int, int, set[str]]]:
-    for start in range(0, len(smiles), _CHUNK):
-        yield smiles[start : start + _CHUNK], views, seed + start, excluded
-
-
-def _digest(task: tuple[list[str], int, int, set[str]]) -> dict[str, Any]:
+def _prepared(task: tuple[list[str], int, int, set[str]]) -> dict[str, Any]:
     """One chunk in a worker: pure, so the corpus does not depend on the number of workers."""
     smiles, n_views, seed, excluded = task
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=BITS)
-    part: dict[str, Any] = {k: [] for k in ("smiles", "inchikey", "formula", "views", "graphs", "bits")}
-    left_out: dict[str, int] = {}
+    molecules = []
+    left_out: Counter[str] = Counter()
     for number, text in enumerate(smiles):
         try:
             mol, removed = parse(text)
             molecule = describe(mol, removed)
         except InvalidMolecule:
-            left_out["invalid"] = left_out.get("invalid", 0) + 1
+            left_out["invalid"] += 1
             continue
         if molecule.inchikey[:14] in excluded:
-            left_out["excluded"] = left_out.get("excluded", 0) + 1
-            continue
-        if mol.GetNumAtoms() > 200:
-            left_out["over 200 atoms"] = left_out.get("over 200 atoms", 0) + 1
-            continue
-        part["smiles"].append(molecule.smiles)
-        part["inchikey"].append(molecule.inchikey)
-        part["formula"].append(molecule.formula)
-        part["views"].append(list(Chem.MolToRandomSmilesVect(mol, n_views, randomSeed=seed + number + 1)))
-        part["graphs"].append(featurise(mol))
-        part["bits"].append(np.packbits(generator.GetFingerprintAsNumPy(mol)))
-    return {**part, "left_out": left_out}
+            left_out["excluded"] += 1
+        elif mol.GetNumAtoms() > MAX_ATOMS:
+            left_out[f"over {MAX_ATOMS} atoms"] += 1
+        else:
+            views = list(Chem.MolToRandomSmilesVect(mol, n_views, randomSeed=seed + number + 1))
+            bits = np.packbits(generator.GetFingerprintAsNumPy(mol))
+            molecules.append((molecule, views, featurise(mol), bits))
+    return {"molecules": molecules, "left_out": left_out}

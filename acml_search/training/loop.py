@@ -1,46 +1,61 @@
-"""The training loop every task shares: schedule, averaged weights, JSON log, resume.
+"""The training loop that every step shares: schedule, averaged weights, JSON log, resume.
 
 A task says what one batch costs (`loss`) and how good the averaged model is (`evaluate`). The loop is a
-function of its configuration and seed: batches of epoch e are drawn from `(seed, e)`, so a run that was
-stopped goes on as if it had not been.
+function of its plan and seed: batches of epoch e are drawn from `(seed, e)`, so a run that was stopped goes
+on as if it had not been.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-import math
-import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from acml_search.core.errors import ConfigError
+from acml_search.core.io import atomic
 from acml_search.core.progress import progress
-from acml_search.training.batches import isomer_batches
+from acml_search.networks import placement
+from acml_search.training.config import BatchSchedule, Schedule
+from acml_search.training.sampling import isomer_batches
 
+WARM_UP = 0.05
+"""share of the steps in which the learning rate rises"""
+MAX_GRADIENT_NORM = 1.0
 M = TypeVar("M", bound=nn.Module)
 
 
 class Task(ABC, Generic[M]):
-    """What is trained. `model` holds every parameter; `rows` and `formulas` say what there is to visit."""
+    """What is trained. `model` holds every parameter, on the device where it is to be trained; `rows` (n,)
+    int64 and `formulas` say which molecules there are to visit.
+    """
 
     model: M
     rows: np.ndarray
     formulas: np.ndarray
+    batch_size: int
+    group_size: int = 1
 
-    def to_training(self) -> None:
+    def take_batches_of(self, schedule: BatchSchedule) -> None:
+        """Batches of the plan's size."""
+        self.batch_size, self.group_size = schedule.batch_size, schedule.group_size
+
+    def set_train_mode(self) -> None:
         """Put the model into training mode; what is frozen stays as it is."""
         self.model.train()
 
-    def batches(self, settings: dict[str, Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Batches of rows, until every row has been seen once; isomers side by side."""
-        return isomer_batches(self.rows, self.formulas, settings["batch"], settings["isomers"], rng)
+    def batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Batches of rows, until every row was visited once; isomers side by side."""
+        return isomer_batches(self.rows, self.formulas, self.batch_size, self.group_size, rng)
 
     @abstractmethod
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -48,115 +63,139 @@ class Task(ABC, Generic[M]):
 
     @abstractmethod
     def evaluate(self, model: M) -> dict[str, float]:
-        """Measures of `model` on the inner part."""
+        """Measures of `model` on the dev split."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return placement(self.model)[0]
+
+    def tensor(self, array: np.ndarray | Sequence[int]) -> Tensor:
+        """An array on the model's device."""
+        return torch.as_tensor(array, device=self.device)
 
 
-def train(task: Task[M], settings: dict[str, Any], seed: int, out: Path) -> M:
+def train(task: Task[M], schedule: Schedule, seed: int, out: Path) -> M:
     """Train, or go on training, and return the averaged model.
 
-    `settings`: epochs, epoch_size (molecules), batch, isomers, lr, weight_decay, optional average (0.999).
-    Writes `out/log.jsonl` (a line per epoch) and `out/state.pt`.
+    Writes `out/log.jsonl` (a line per epoch) and `out/state.pt`. Raises `ConfigError` for a state that
+    another version or another plan wrote.
     """
-    torch.set_num_threads(1)  # two threads in each of two processes are slower than one
+    if task.device.type == "cpu":
+        torch.set_num_threads(1)  # two threads in each of two processes are slower than one
     out.mkdir(parents=True, exist_ok=True)
-    averaged = copy.deepcopy(task.model)
-    decay = [p for p in task.model.parameters() if p.ndim > 1]
-    rest = [p for p in task.model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decay, "weight_decay": settings["weight_decay"]},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=settings["lr"])
-    state = out / "state.pt"
-    first, step = 0, 0
+    averaged = AveragedModel(task.model, multi_avg_fn=_moving_average(schedule.ema_decay))
+    optimiser = torch.optim.AdamW(parameter_groups(task.model, schedule.weight_decay), lr=schedule.lr)
+    steps = schedule.epoch_size // task.batch_size
+    if not steps:
+        raise ConfigError(f"epoch_size {schedule.epoch_size} is less than one batch of {task.batch_size}")
+    scheduler = one_cycle(optimiser, schedule.lr, schedule.epochs * steps)
+    parts: dict[str, Any] = {
+        "model": task.model, "averaged": averaged, "optimiser": optimiser, "scheduler": scheduler
+    }  # fmt: skip
+    state, first = out / "state.pt", 0
     if state.exists():
-        saved = torch.load(state, weights_only=True)
-        task.model.load_state_dict(saved["model"])
-        averaged.load_state_dict(saved["averaged"])
-        optimiser.load_state_dict(saved["optimiser"])
-        first, step = saved["epoch"], saved["step"]
+        saved = torch.load(state, map_location=task.device, weights_only=True)
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(saved[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"{state}: it was written by another version or for another plan; remove it to start anew"
+            ) from error
+        first = saved["epoch"]
     else:
         (out / "log.jsonl").unlink(missing_ok=True)
-    steps = settings["epochs"] * (settings["epoch_size"] // settings["batch"])
-    for epoch in range(first, settings["epochs"]):
-        step = _epoch(task, averaged, optimiser, settings, [seed, epoch], step, steps, out)
-        saved = {
-            "model": task.model.state_dict(),
-            "averaged": averaged.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "epoch": epoch + 1,
-            "step": step,
-        }
-        torch.save(saved, state.with_suffix(".writing"))
-        os.replace(state.with_suffix(".writing"), state)
-    return averaged.eval()
+    for epoch in range(first, schedule.epochs):
+        line = _epoch(task, averaged, optimiser, scheduler, steps, seed, epoch, schedule.epochs)
+        with (out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        with atomic(state) as file:
+            torch.save({**{k: part.state_dict() for k, part in parts.items()}, "epoch": epoch + 1}, file)
+    return cast("M", averaged.module.eval())
 
 
 def _epoch(
     task: Task[M],
-    averaged: M,
+    averaged: AveragedModel,
     optimiser: torch.optim.Optimizer,
-    settings: dict[str, Any],
-    seed: list[int],
-    step: int,
+    scheduler: OneCycleLR,
     steps: int,
-    out: Path,
-) -> int:
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed[0] * 1_000_003 + seed[1])
+    seed: int,
+    epoch: int,
+    epochs: int,
+) -> dict[str, float]:
+    """One epoch; the line of the log."""
+    rng = np.random.default_rng([seed, epoch])
+    torch.manual_seed(seed * 1_000_003 + epoch)
     started = time.perf_counter()
-    sums: dict[str, float] = {}
-    task.to_training()
-    size, batch = settings["epoch_size"], settings["batch"]
-    n = size // batch
-    bar = progress(total=n, desc=f"epoch {seed[1] + 1}/{settings['epochs']}", unit="batch")
-    done = 0
-    while done < n:
-        for rows in task.batches(settings, rng):
-            if done == n:
-                break
-            rate = _one_cycle(step, steps) * settings["lr"]
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            terms = task.loss(rows, rng)
-            optimiser.zero_grad(set_to_none=True)
-            torch.stack(list(terms.values())).sum().backward()
-            nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
-            optimiser.step()
-            # The average follows closely at first, so that a short run is not weighed down by its start.
-            _average(averaged, task.model, min(settings.get("average", 0.999), (1 + step) / (10 + step)))
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(term.detach())
-            step += 1
-            done += 1
-            bar.update()
-    bar.close()
+    sums: dict[str, float] = defaultdict(float)
+    task.set_train_mode()
+    batches = _endless(task, rng)
+    for _ in progress(range(steps), desc=f"epoch {epoch + 1}/{epochs}", unit="batch"):
+        terms = task.loss(next(batches), rng)
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        nn.utils.clip_grad_norm_(task.model.parameters(), MAX_GRADIENT_NORM)
+        optimiser.step()
+        rate = float(scheduler.get_last_lr()[0])
+        scheduler.step()
+        averaged.update_parameters(task.model)
+        for name, term in terms.items():
+            sums[name] += float(term.detach())
     spent = time.perf_counter() - started
-    line = {
-        "epoch": seed[1] + 1,
-        "step": step,
+    return {
+        "epoch": epoch + 1,
+        "step": (epoch + 1) * steps,
         "lr": round(rate, 6),
-        **{k: round(v / n, 5) for k, v in sums.items()},
-        **{k: round(v, 5) for k, v in task.evaluate(averaged.eval()).items()},
-        "molecules_per_second": round(n * batch / spent, 1),
+        **{name: round(value / steps, 5) for name, value in sums.items()},
+        **{name: round(value, 5) for name, value in task.evaluate(cast("M", averaged.module.eval())).items()},
+        "molecules_per_second": round(steps * task.batch_size / spent, 1),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    with (out / "log.jsonl").open("a") as log:
-        log.write(json.dumps(line) + "\n")
-    return step
 
 
-def _one_cycle(step: int, steps: int, warm: float = 0.05) -> float:
-    """Share of the full learning rate: a linear start, then half a cosine down to 1 %."""
-    at = step / max(steps, 1)
-    if at < warm:
-        return max(at / warm, 0.01)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (at - warm) / (1 - warm)))
+def _endless(task: Task[M], rng: np.random.Generator) -> Iterator[np.ndarray]:
+    while True:
+        empty = True
+        for rows in task.batches(rng):
+            empty = False
+            yield rows
+        if empty:
+            raise ConfigError(f"{len(task.rows)} molecules do not fill a batch of {task.batch_size}")
 
 
-@torch.no_grad()
-def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
-    for mean, value in zip(averaged.parameters(), model.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
-    for kept, current in zip(averaged.buffers(), model.buffers(), strict=True):
-        kept.copy_(current)
+def one_cycle(optimiser: torch.optim.Optimizer, lr: float, steps: int) -> OneCycleLR:
+    """From 1 % of `lr` up to `lr` in the first steps, then down to 1 % again, both along a cosine."""
+    # Its first phase ends at share * steps - 1, which must be neither the first step nor the last.
+    warm_up = max(WARM_UP, 2 / steps) if steps > 2 else 0.75
+    return OneCycleLR(
+        optimiser, lr, steps, pct_start=warm_up, div_factor=100, final_div_factor=1, cycle_momentum=False
+    )
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters with weight decay, and those without: biases, scales and the like."""
+    with_decay = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return [
+        {"params": with_decay, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
+def _moving_average(decay: float) -> Any:
+    """An exponential moving average that follows closely at first, so that a short run is not weighed down
+    by its start.
+    """
+
+    def update(averaged: Any, current: Any, n_averaged: Any) -> None:
+        n = int(n_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, n_averaged)
+
+    return update
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """The log of a run."""
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]

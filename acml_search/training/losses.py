@@ -17,13 +17,13 @@ class ContrastiveLoss(nn.Module):
     `same` (n,) int64 is equal where two rows of `a` are the same molecule: those are no negatives. The scale
     is kept below 100.
 
-    `closeness` weighs a further term, the mean of 1 - cosine of the pairs (alignment, Wang and Isola 2020):
-    once a batch's negatives are told apart, InfoNCE has nothing left to teach, and this goes on.
+    alignment_weight: of a further term, the mean of 1 - cosine of the pairs (alignment, Wang and Isola 2020).
+    Once a batch's negatives are told apart, InfoNCE has nothing left to teach, and this goes on.
     """
 
-    def __init__(self, scale: float = 14.0, closeness: float = 0.0) -> None:
+    def __init__(self, scale: float = 14.0, alignment_weight: float = 0.0) -> None:
         super().__init__()
-        self.closeness = closeness
+        self.alignment_weight = alignment_weight
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     @property
@@ -31,15 +31,16 @@ class ContrastiveLoss(nn.Module):
         return self.log_scale.exp().clamp(max=100.0)
 
     def forward(self, a: Tensor, b: Tensor, same: Tensor, at: Tensor | None = None) -> Tensor:
+        rows = torch.arange(len(b), device=b.device)
         if at is None:
-            at = torch.arange(len(b))
+            at = rows
         logits = self.scale * b @ a.T
-        alike = same[at][:, None] == same[None, :]
-        alike[torch.arange(len(b)), at] = False
-        logits = logits.masked_fill(alike, -torch.inf)
+        duplicate = same[at][:, None] == same[None, :]
+        duplicate[rows, at] = False
+        logits = logits.masked_fill(duplicate, -torch.inf)
         to_a = F.cross_entropy(logits, at)
-        to_b = F.cross_entropy(logits[:, at].T, torch.arange(len(b)))
-        return (to_a + to_b) / 2 + self.closeness * (1 - (a[at] * b).sum(dim=1)).mean()
+        to_b = F.cross_entropy(logits[:, at].T, rows)
+        return (to_a + to_b) / 2 + self.alignment_weight * (1 - (a[at] * b).sum(dim=1)).mean()
 
 
 def pair_recall(a: Tensor, b: Tensor, same: Tensor, block: int = 1024, k: int = 1) -> float:
@@ -52,7 +53,7 @@ def pair_recall(a: Tensor, b: Tensor, same: Tensor, block: int = 1024, k: int = 
     hits = 0
     for start in range(0, len(a), block):
         scores = a[start : start + block] @ b.T
-        rows = torch.arange(len(scores))
+        rows = torch.arange(len(scores), device=scores.device)
         truth = scores[rows, rows + start]
         scores = scores.masked_fill(same[start : start + len(scores), None] == same[None, :], -torch.inf)
         hits += int(((scores >= truth[:, None]).sum(dim=1) < k).sum())

@@ -6,60 +6,61 @@ atoms are moved towards their peaks (sorted matching, as in Kwon et al., J. Chem
 Schuett et al. for sets). Errors are taken as Laplace distributed with a spread of each atom's own, so the
 predictor also says how sure it is. Where a set of assigned shifts exists it is used as such.
 
-The trunk and heads are a start for alignment, and the predictor simulates spectra (`simulate`).
+The trunk and heads are a start for alignment, and the predictor simulates spectra (`training.simulated`).
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from rdkit import Chem
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acml_search import modalities
-from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, collate, featurise, flatten
+from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, featurise, flatten
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import InvalidMolecule
-from acml_search.networks import GraphNet, TensorBatch, width_of
+from acml_search.core.typing import Floats, Ints
+from acml_search.networks import GraphNet, TensorBatch
 from acml_search.networks.nmr import Peaks, ShiftHead
-from acml_search.training.config import TrainingConfig, read_config
-from acml_search.training.corpus import Corpus, read_table
+from acml_search.training.config import Hyper, ShiftPlan, Source
+from acml_search.training.corpus import Corpus, corpus_of, read_rows
 from acml_search.training.loop import Task, train
-from acml_search.training.matching import match_peaks
-from acml_search.training.observations import Observations, read_observations
+from acml_search.training.pretrain import save_result
+from acml_search.training.records import MeasuredRecords, read_records
 
 COMPUTED_WEIGHT = 0.3
 """weight of a computed (DFT) shift against a measured one"""
+PRESENCE_WEIGHT = 0.1
+"""of the loss that teaches which atoms spectra leave out"""
+EQUIVALENT_PPM = 1e-4
+"""equivalent atoms are predicted within this of one another"""
 
 
 @dataclass
-class Assigned:
+class AssignedShifts:
     """Shifts assigned to atoms, for one nucleus: corpus row -> places (k,) among the graph's atoms of that
     nucleus, ppm (k,), measured (k,) bool.
     """
 
-    of: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    by_row: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
     left_out: int
 
 
 class ShiftNet(nn.Module):
     """Trunk and a shift head per nucleus."""
 
-    def __init__(self, trunk: dict[str, Any], heads: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, trunk: Hyper, heads: dict[str, Hyper]) -> None:
         super().__init__()
         self.trunk = GraphNet(list(ATOM_COLUMNS.values()), N_BOND_CODES, **trunk)
         self.heads = nn.ModuleDict()
         for name, hyper in heads.items():
-            kind = modalities.get(name)
-            self.heads[name] = kind.head(self.trunk, nn.Identity(), **hyper)
-        self.width = width_of(self.trunk)
+            self.heads[name] = modalities.get(name).head(self.trunk, nn.Identity(), **hyper)
 
     def peaks(self, batch: TensorBatch) -> dict[str, Peaks]:
         """Predicted peaks by modality."""
@@ -77,25 +78,22 @@ class ShiftTask(Task[ShiftNet]):
         self,
         corpus: Corpus,
         model: ShiftNet,
-        observed: dict[str, Observations],
-        assigned: dict[str, Assigned],
+        measured: dict[str, MeasuredRecords],
+        assigned: dict[str, AssignedShifts],
     ) -> None:
         self.corpus, self.model = corpus, model
-        self.observed, self.assigned = observed, assigned
-        rows = np.unique(
-            np.concatenate(
-                [o.molecules for o in observed.values()]
-                + [np.fromiter(a.of, np.int64, len(a.of)) for a in assigned.values()]
-            )
-        )
-        self.rows = np.intersect1d(rows, corpus.learned)
-        self.inner = np.intersect1d(rows, corpus.kept)
+        self.measured, self.assigned = measured, assigned
+        known = [records.molecules for records in measured.values()]
+        known += [np.fromiter(a.by_row, np.int64, len(a.by_row)) for a in assigned.values()]
+        rows = np.unique(np.concatenate(known))
+        self.rows = np.intersect1d(rows, corpus.train_rows)
+        self.dev = np.intersect1d(rows, corpus.dev_rows)
         self.formulas = corpus.formulas
 
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
-        predicted = self.model.peaks(graph_batch(self.corpus, rows))
+        predicted = self.model.peaks(self.corpus.graph_batch(rows, self.device))
         return {
-            name: shift_loss(peaks, rows, self.observed[name], self.assigned.get(name), rng)
+            name: shift_loss(peaks, rows, self.measured[name], self.assigned.get(name), rng)
             for name, peaks in predicted.items()
         }
 
@@ -104,184 +102,216 @@ class ShiftTask(Task[ShiftNet]):
         out = {}
         rng = np.random.default_rng(0)
         predicted = [
-            (rows, model.peaks(graph_batch(self.corpus, rows)))
-            for rows in (self.inner[i : i + 256] for i in range(0, len(self.inner), 256))
+            (rows, model.peaks(self.corpus.graph_batch(rows, self.device)))
+            for rows in (self.dev[i : i + 256] for i in range(0, len(self.dev), 256))
         ]
-        for name, observations in self.observed.items():
-            errors = [set_errors(peaks[name], rows, observations, rng) for rows, peaks in predicted]
+        for name, records in self.measured.items():
+            errors = [set_errors(peaks[name], rows, records, rng) for rows, peaks in predicted]
             if sum(map(len, errors)):
                 out[f"{name}_set_error"] = float(np.mean(np.concatenate(errors)))
-            if name in self.assigned and any(m.any() for _, _, m in self.assigned[name].of.values()):
+            if name in self.assigned and any(m.any() for _, _, m in self.assigned[name].by_row.values()):
                 atoms = [assigned_errors(peaks[name], rows, self.assigned[name]) for rows, peaks in predicted]
                 out[f"{name}_atom_error"] = float(np.concatenate(atoms).mean())
         return out
 
 
-def graph_batch(corpus: Corpus, rows: np.ndarray) -> TensorBatch:
-    """Graphs of corpus rows."""
-    return TensorBatch.of(collate([corpus.graph(int(i)) for i in rows]))
+def run(plan: ShiftPlan, device: torch.device) -> Path:
+    """Train the shift predictor of a plan; returns its folder with `shifts.safetensors`."""
+    corpus = corpus_of(plan)
+    torch.manual_seed(plan.seed)
+    model = ShiftNet(plan.trunk, plan.head).to(device)
+    measured = {
+        name: read_records(name, sources, corpus, plan.root_folder, keep_rows=True)
+        for name, sources in plan.records.items()
+    }
+    task = ShiftTask(corpus, model, measured, read_assigned(plan.root_folder, plan.assigned, corpus))
+    task.take_batches_of(plan.training)
+    averaged = train(task, plan.training, plan.seed, plan.out_folder)
+    return save_result(plan, averaged.state_dict(), "shifts.safetensors")
+
+
+def match_sorted(few: Floats, many: Floats) -> Ints:
+    """Least total distance on a line: `few` (m,) and `many` (n,), both ascending, m <= n -> (m,) int64, the
+    index in `many` of each one's partner, ascending.
+
+    Optimal partners on a line never cross, so a dynamic programme over the two sorted lists finds them; for
+    m = n they are simply the sorted order.
+    """
+    m, n = len(few), len(many)
+    if m == n:
+        return np.arange(n)
+    cost = np.abs(few[:, None] - many[None, :])
+    best = np.empty((m, n))
+    best[0] = cost[0]
+    for i in range(1, m):
+        best[i, 0] = np.inf
+        best[i, 1:] = cost[i, 1:] + np.minimum.accumulate(best[i - 1])[:-1]
+    partners = np.empty(m, np.int64)
+    end = n
+    for i in range(m - 1, -1, -1):
+        partners[i] = int(best[i, :end].argmin())
+        end = partners[i]
+    return partners
+
+
+def match_peaks(predicted: Floats, observed: Floats) -> tuple[Ints, Floats, int]:
+    """Partners of one spectrum's peaks.
+
+    `predicted` (a,) ppm, a value per atom in any order; `observed` (p,) ppm, as listed. Matched are all atoms
+    when the list has one value per atom, else distinct predictions with distinct values. Returns the atoms
+    (k,) int64, the value each should have (k,), and the number of classes of equivalent atoms.
+    """
+    order = predicted.argsort(kind="stable")
+    first = _first_of_class(predicted[order])
+    classes = int(first.sum())
+    distinct = np.unique(observed.round(2))
+    # The same number of values as of atoms means repeated values, unless every atom is a class of its own.
+    if len(observed) == len(predicted):
+        return order, np.sort(observed), classes
+    atoms, values = order[first], distinct
+    if len(values) <= len(atoms):
+        atoms = atoms[match_sorted(values, predicted[atoms])]
+    else:
+        values = values[match_sorted(predicted[atoms], values)]
+    return atoms, values, classes
+
+
+def _first_of_class(ascending: Floats) -> np.ndarray:
+    """(a,) bool: the first atom of each class of equivalent ones."""
+    return np.concatenate([[True], np.diff(ascending) > EQUIVALENT_PPM])
+
+
+def _by_molecule(peaks: Peaks, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted positions (A,) float64 in ppm, and where each molecule's begin (n + 1,)."""
+    ends = np.searchsorted(peaks.graph_of.cpu().numpy(), np.arange(n + 1))
+    return peaks.position.detach().cpu().double().numpy(), ends
 
 
 def shift_loss(
     peaks: Peaks,
     rows: np.ndarray,
-    observed: Observations,
-    assigned: Assigned | None,
+    measured: MeasuredRecords,
+    assigned: AssignedShifts | None,
     rng: np.random.Generator,
 ) -> Tensor:
     """Mean Laplace negative log-likelihood of the matched peaks, by molecule, and a small term that teaches
     which atoms spectra leave out. `rows` (b,) are the corpus rows of the graphs.
     """
-    position = peaks.position.detach().double().numpy()
-    ends = np.searchsorted(peaks.graph_of.numpy(), np.arange(len(rows) + 1))
+    position, ends = _by_molecule(peaks, len(rows))
     chosen: list[np.ndarray] = []
     values: list[np.ndarray] = []
     weights: list[np.ndarray] = []
     unseen: list[np.ndarray] = []
-    drawn = _drawn(observed, rows, rng)
+    drawn = _drawn(measured, rows, rng)
     for graph, row in enumerate(rows.tolist()):
         first, last = ends[graph], ends[graph + 1]
         if first == last:
             continue
         if drawn[graph] >= 0:
-            atoms, ppm, classes = match_peaks(position[first:last], _listed(observed, drawn[graph]))
+            atoms, ppm, classes = match_peaks(position[first:last], _listed(measured, drawn[graph]))
             chosen.append(first + atoms)
             values.append(ppm)
             weights.append(np.full(len(atoms), 1 / len(atoms)))
             if len(atoms) < classes:
                 unseen.append(np.setdiff1d(np.arange(first, last), first + atoms))
-        if assigned is not None and row in assigned.of:
-            atoms, ppm, measured = assigned.of[row]
+        if assigned is not None and row in assigned.by_row:
+            atoms, ppm, sure = assigned.by_row[row]
             chosen.append(first + atoms)
             values.append(ppm)
-            weights.append(np.where(measured, 1.0, COMPUTED_WEIGHT) / len(atoms))
+            weights.append(np.where(sure, 1.0, COMPUTED_WEIGHT) / len(atoms))
     if not chosen:
         return peaks.position.sum() * 0
-    at, weight = torch.from_numpy(np.concatenate(chosen)), torch.from_numpy(np.concatenate(weights)).float()
-    error = (peaks.position[at] - torch.from_numpy(np.concatenate(values)).float()).abs()
+    device = peaks.position.device
+    at = torch.from_numpy(np.concatenate(chosen)).to(device)
+    target, weight = (torch.from_numpy(np.concatenate(x)).float().to(device) for x in (values, weights))
     spread = peaks.spread[at]
+    error = (peaks.position[at] - target).abs()
     likelihood = (weight * (error / spread + spread.log())).sum() / weight.sum()
     present = F.softplus(-peaks.present[at]).mean()
     if unseen:
-        present = present + F.softplus(peaks.present[torch.from_numpy(np.concatenate(unseen))]).sum() / len(
-            at
-        )
-    return likelihood + 0.1 * present
+        absent = torch.from_numpy(np.concatenate(unseen)).to(device)
+        present = present + F.softplus(peaks.present[absent]).sum() / len(at)
+    return likelihood + PRESENCE_WEIGHT * present
 
 
 def set_errors(
-    peaks: Peaks, rows: np.ndarray, observed: Observations, rng: np.random.Generator
+    peaks: Peaks, rows: np.ndarray, measured: MeasuredRecords, rng: np.random.Generator
 ) -> np.ndarray:
     """Mean absolute distance (ppm) after sorted matching, of each molecule whose spectrum shows as many
     distinct peaks as it has classes of equivalent atoms.
     """
-    position = peaks.position.double().numpy()
-    ends = np.searchsorted(peaks.graph_of.numpy(), np.arange(len(rows) + 1))
+    position, ends = _by_molecule(peaks, len(rows))
     out = []
-    for graph, at in enumerate(_drawn(observed, rows, rng)):
-        mine = position[ends[graph] : ends[graph + 1]]
-        if at < 0 or not len(mine):
+    for graph, at in enumerate(_drawn(measured, rows, rng)):
+        predicted = np.sort(position[ends[graph] : ends[graph + 1]])
+        if at < 0 or not len(predicted):
             continue
-        distinct = np.unique(_listed(observed, at).round(2))
-        classes = np.sort(mine)[np.concatenate([[True], np.diff(np.sort(mine)) > 1e-4])]
+        distinct = np.unique(_listed(measured, at).round(2))
+        classes = predicted[_first_of_class(predicted)]
         if len(distinct) == len(classes):
             out.append(np.abs(distinct - classes).mean())
     return np.array(out)
 
 
-def assigned_errors(peaks: Peaks, rows: np.ndarray, assigned: Assigned) -> np.ndarray:
+def assigned_errors(peaks: Peaks, rows: np.ndarray, assigned: AssignedShifts) -> np.ndarray:
     """Absolute errors (ppm) of all measured assigned atoms."""
     out = [np.zeros(0)]
-    ends = np.searchsorted(peaks.graph_of.numpy(), np.arange(len(rows) + 1))
+    position, ends = _by_molecule(peaks, len(rows))
     for graph, row in enumerate(rows.tolist()):
-        if row not in assigned.of or ends[graph] == ends[graph + 1]:
+        if row not in assigned.by_row or ends[graph] == ends[graph + 1]:
             continue
-        first, last = ends[graph], ends[graph + 1]
-        atoms, ppm, measured = assigned.of[row]
-        out.append(np.abs(peaks.position[first:last].numpy()[atoms] - ppm)[measured])
+        atoms, ppm, measured = assigned.by_row[row]
+        out.append(np.abs(position[ends[graph] : ends[graph + 1]][atoms] - ppm)[measured])
     return np.concatenate(out)
 
 
-def read_assigned(path: Path, where: str, corpus: Corpus) -> dict[str, Assigned]:
+def read_assigned(root: Path, source: Source | None, corpus: Corpus) -> dict[str, AssignedShifts]:
     """Assigned shifts by modality from a Parquet file with `smiles`, `c13_exp`, `c13_dft`, `h1_dft`: lists
     parallel to the atoms of `smiles`. A molecule whose graph does not come out the same is left out.
 
     Computed shifts of hydrogen are used on carbon only: on oxygen and nitrogen they mean little.
     """
-    table = read_table(path, where)
-    at = {str(smiles): i for i, smiles in enumerate(corpus.smiles.to_pylist())}
-    found: dict[str, Assigned] = {"c_nmr": Assigned({}, 0), "h_nmr": Assigned({}, 0)}
-    for row in table.to_pylist():
+    if source is None:
+        return {}
+    found = {"c_nmr": AssignedShifts({}, 0), "h_nmr": AssignedShifts({}, 0)}
+    for record in read_rows(root, source).to_pylist():
         try:
-            mol, _ = parse(row["smiles"])
+            mol, _ = parse(record["smiles"])
         except InvalidMolecule:
             continue
-        place = at.get(Chem.MolToSmiles(mol), -1)
-        graph = flatten(featurise(mol))
-        kept = flatten(corpus.graph(place)) if place >= 0 else None
-        if kept is None or not (
-            np.array_equal(graph.atoms, kept.atoms) and np.array_equal(graph.edges, kept.edges)
-        ):
+        row = corpus.row_of.get(Chem.MolToSmiles(mol), -1)
+        atoms, edges, _ = flatten(featurise(mol))
+        kept = flatten(corpus.graph(row)) if row >= 0 else None
+        if kept is None or not (np.array_equal(atoms, kept[0]) and np.array_equal(edges, kept[1])):
             for assigned in found.values():
                 assigned.left_out += 1
             continue
-        element, hydrogens = graph.atoms[:, 0], graph.atoms[:, 3]
-        measured = _column(row["c13_exp"], len(element))
-        carbon = np.where(np.isnan(measured), _column(row["c13_dft"], len(element)), measured)
-        proton = np.where(element == 6, _column(row["h1_dft"], len(element)), np.nan)
-        for name, of, values, sure in (
+        element, hydrogens = atoms[:, 0], atoms[:, 3]
+        measured = _column(record["c13_exp"], len(element))
+        carbon = np.where(np.isnan(measured), _column(record["c13_dft"], len(element)), measured)
+        proton = np.where(element == 6, _column(record["h1_dft"], len(element)), np.nan)
+        for name, chosen, values, sure in (
             ("c_nmr", element == 6, carbon, ~np.isnan(measured)),
             ("h_nmr", hydrogens > 0, proton, np.zeros(len(element), bool)),
         ):
-            mine, trusted = values[of], sure[of]
-            known = np.flatnonzero(~np.isnan(mine))
+            ppm, trusted = values[chosen], sure[chosen]
+            known = np.flatnonzero(~np.isnan(ppm))
             if len(known):
-                found[name].of[place] = (known, mine[known], trusted[known])
+                found[name].by_row[row] = (known, ppm[known], trusted[known])
     return found
 
 
-def run(path: Path | str) -> Path:
-    """Train the shift predictor a configuration describes; returns its directory with `shifts.safetensors`.
-
-    Raises `ConfigError` for a configuration that cannot be followed.
-    """
-    config = read_config(path, ("corpus", "trunk", "head", "records", "training"))
-    corpus = config.corpus()
-    torch.manual_seed(config.seed)
-    model = ShiftNet(config.data["trunk"], config.data["head"])
-    task = ShiftTask(corpus, model, *shift_labels(config, corpus))
-    averaged = train(task, config.data["training"], config.seed, config.out)
-    save_file(
-        {k: v.contiguous() for k, v in averaged.state_dict().items()}, config.out / "shifts.safetensors"
-    )
-    (config.out / "config.json").write_text(json.dumps(config.data, indent=1))
-    return config.out
-
-
-def shift_labels(
-    config: TrainingConfig, corpus: Corpus
-) -> tuple[dict[str, Observations], dict[str, Assigned]]:
-    """Spectra of the table `records` (modality -> entries) and, where it is named, the `assigned` file."""
-    observed = {
-        name: read_observations(name, entries, corpus, config.root, keep=True)
-        for name, entries in config.data["records"].items()
-    }
-    entry = config.data.get("assigned")
-    assigned = read_assigned(config.root / entry["path"], entry["where"], corpus) if entry else {}
-    return observed, assigned
-
-
-def _drawn(observed: Observations, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _drawn(measured: MeasuredRecords, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A record of each corpus row, -1 where there is none: indices (len(rows),) int64."""
     out = np.full(len(rows), -1)
-    has = observed.has(rows)
-    out[has] = observed.draw(rows[has], rng)
+    has = measured.has(rows)
+    out[has] = measured.draw(rows[has], rng)
     return out
 
 
-def _listed(observed: Observations, at: int) -> np.ndarray:
+def _listed(measured: MeasuredRecords, at: int) -> np.ndarray:
     """The shifts of a record as its source lists them, repeated values included: (p,) float64."""
-    return np.asarray(observed.records[at]["shifts"], np.float64)
+    return np.asarray(measured.table[at]["shifts"], np.float64)
 
 
 def _column(values: list[float | None] | None, n: int) -> np.ndarray:

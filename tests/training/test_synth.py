@@ -134,7 +134,9 @@ def test_misread_structures_differ_and_stay_similar() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_every_kind_of_error_can_happen(error: Callable[[Chem.RWMol, np.random.Generator], None]) -> None:
+def test_every_misreading_can_happen(
+    error: Callable[[Chem.RWMol, np.random.Generator], None],
+) -> None:
     mol = Chem.MolFromSmiles("CC(=O)Nc1ccc(O)cc1.[NH3+]CC")
     found = set()
     for seed in range(30):

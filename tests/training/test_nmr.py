@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,14 @@ from rdkit import Chem
 from safetensors.torch import load_file, save_file
 
 from acml_search.core.errors import ConfigError
-from acml_search.encoders.model import load_model
+from acml_search.encoders.card import ModelCard
+from acml_search.encoders.checkpoint import load_model
 from acml_search.library.read import default_library, open_library
-from acml_search.training import denoise, further, spaces
-from acml_search.training.config import read_config
-from acml_search.training.methods import pretrain
-from acml_search.training.simulate import open_simulated
+from acml_search.training import align, finetune
+from acml_search.training.config import MemoryPlan, plan_of
+from acml_search.training.loop import read_log
+from acml_search.training.pretrain import pretrain
+from acml_search.training.simulated import open_simulated
 
 CORPUS = """
 [corpus]
@@ -30,93 +31,68 @@ views = 1
 seed = 7
 source = [{ name = "toy", path = "spectra.parquet" }]
 """
-SHIFTS = (
-    """
+ASSIGNED = """
+[assigned]
+path = "spectra.parquet"
+where = "has_atoms"
+"""
+SHIFTS = f"""
 method = "shifts"
 root = "."
 out = "shifts"
 seed = 7
-[records]
-c_nmr = [{ path = "spectra.parquet" }]
-[assigned]
-path = "spectra.parquet"
-where = "has_atoms"
-[trunk]
-width = 32
-hidden = 32
-layers = 3
-[head.c_nmr]
-hidden = 32
-d = 16
+records = {{ c_nmr = [{{ path = "spectra.parquet" }}] }}
+trunk = {{ width = 32, hidden = 32, layers = 3 }}
+head = {{ c_nmr = {{ hidden = 32, d = 16 }} }}
 [training]
 epochs = 6
 epoch_size = 800
-batch = 32
-isomers = 1
+batch_size = 32
 lr = 5e-3
 weight_decay = 1e-4
-"""
-    + CORPUS
-)
-TOWER = (
-    """
+{ASSIGNED}{CORPUS}"""
+ENCODER = f"""
 method = "simulated"
 root = "."
-out = "tower"
+out = "encoder"
 modality = "c_nmr"
 simulator = "shifts.toml"
 seed = 7
-records = [{ path = "spectra.parquet" }]
-[tower]
-curve = 32
-hidden = 32
-width = 32
-[head]
-hidden = 32
-d = 16
+records = [{{ path = "spectra.parquet" }}]
+tower = {{ curve = 32, hidden = 32, width = 32 }}
+head = {{ hidden = 32, d = 16 }}
 [training]
 epochs = 3
 epoch_size = 1024
-batch = 128
+batch_size = 128
 measured_share = 0.25
-isomers = 2
+group_size = 2
 lr = 5e-3
 weight_decay = 1e-4
 fingerprint_weight = 0.5
-"""
-    + CORPUS
-)
-ALIGN = (
-    """
+{CORPUS}"""
+ALIGN = f"""
 root = "."
 out = "aligned"
 name = "toy"
 seed = 7
 start = "shifts/shifts.safetensors"
-[trunk]
-width = 32
-hidden = 32
-layers = 3
+trunk = {{ width = 32, hidden = 32, layers = 3 }}
 [space.c_nmr]
-pretrained = "tower"
+pretrained = "encoder"
 simulated = "shifts/simulated"
-records = [{ path = "spectra.parquet" }]
-head = { hidden = 32, d = 16 }
-[assigned]
-path = "spectra.parquet"
-where = "has_atoms"
-[[stream]]
+records = [{{ path = "spectra.parquet" }}]
+head = {{ hidden = 32, d = 16 }}
+[[sampler]]
 records = "c_nmr"
 n = 64
-isomers = 2
+group_size = 2
 [training]
 epochs = 2
 epoch_size = 640
 lr = 2e-3
 weight_decay = 1e-4
-"""
-    + CORPUS
-)
+{ASSIGNED}{CORPUS}"""
 
 
 def shift(atom: Chem.Atom) -> float:
@@ -146,25 +122,22 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shown = [x for x in atoms if x is not None]
             if rng.random() < 0.5:  # half of the sources list equivalent atoms once
                 shown = sorted(set(shown))
+            has_atoms = bool(rng.random() < 0.2)
             rows.append(
-                {
-                    "smiles": smiles,
-                    "shifts": [float(x) for x in shown],
-                    "has_atoms": bool(rng.random() < 0.2),
-                    "c13_exp": atoms,
-                    "c13_dft": None,
-                    "h1_dft": None,
-                }
+                {"smiles": smiles, "shifts": [float(x) for x in shown], "has_atoms": has_atoms}
+                | {"c13_exp": atoms, "c13_dft": None, "h1_dft": None}
             )
     pq.write_table(pa.Table.from_pylist(rows), room / "spectra.parquet")
-    for name, text in (("shifts", SHIFTS), ("tower", TOWER), ("align", ALIGN)):
+    for name, text in (("shifts", SHIFTS), ("encoder", ENCODER), ("align", ALIGN)):
         (room / f"{name}.toml").write_text(text)
-    pretrain(room / "shifts.toml")
+    for name in ("shifts", "encoder"):
+        pretrain(room / f"{name}.toml", device="cpu")
     return room
 
 
-def read_log(directory: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+@pytest.fixture(scope="module")
+def aligned(room: Path) -> ModelCard:
+    return align.run(room / "align.toml", device="cpu")
 
 
 def test_atoms_learn_their_shifts_from_unassigned_lists(room: Path) -> None:
@@ -173,8 +146,7 @@ def test_atoms_learn_their_shifts_from_unassigned_lists(room: Path) -> None:
     assert log[-1]["c_nmr_atom_error"] < log[0]["c_nmr_atom_error"] / 2
 
 
-def test_simulated_spectra_scatter_around_the_prediction(room: Path) -> None:
-    denoise.run(room / "tower.toml")
+def test_simulated_spectra_scatter_around_the_prediction_and_teach(room: Path) -> None:
     simulated = open_simulated(room / "shifts" / "simulated", "c_nmr")
     rows = np.repeat(np.arange(5), 400)
     drawn = simulated.draw(rows, np.random.default_rng(7))
@@ -186,52 +158,51 @@ def test_simulated_spectra_scatter_around_the_prediction(room: Path) -> None:
         near = np.abs(seen[:, None] - predicted[None, :]).min(axis=1)
         assert np.median(near) < 5
         assert near.std() > 0
-    assert read_log(room / "tower")[-1]["contrastive"] < read_log(room / "tower")[0]["contrastive"]
+    log = read_log(room / "encoder")
+    assert log[-1]["contrastive"] < log[0]["contrastive"]
 
 
-def test_alignment_through_predicted_peaks_finds_spectra_better_than_chance(room: Path) -> None:
-    denoise.run(room / "tower.toml")
-    card = spaces.run(room / "align.toml")
+def test_alignment_through_predicted_peaks_finds_spectra_better_than_chance(
+    room: Path, aligned: ModelCard
+) -> None:
     last = read_log(room / "aligned")[-1]
-    assert last["c_nmr_inner_at_1"] > 3 / last["inner_pool"]
-    assert card.data["records"]["c_nmr"]["records"] > 300
-    assert 100 < card.data["training_list"]["records"]["c_nmr"] <= card.data["records"]["c_nmr"]["molecules"]
-    model = load_model(card.directory)
-    record, graph = (
-        model.encode_records("c_nmr", [{"shifts": [15.0, 45.0]}]),
-        model.encode_molecules([Chem.MolFromSmiles("CCO")]),
-    )
+    assert last["c_nmr_dev_at_1"] > 3 / last["dev_pool"]
+    model = load_model(aligned.directory)
+    record = model.encode_records("c_nmr", [{"shifts": [15.0, 45.0]}])
+    graph = model.encode_molecules([Chem.MolFromSmiles("CCO")])
     assert record.shape == graph["c_nmr"].shape == (1, 16)
 
 
-def test_a_newer_encoder_brings_its_projection_where_that_was_pretrained_with_it(room: Path) -> None:
-    if not (room / "aligned" / "model" / "card.json").exists():
-        denoise.run(room / "tower.toml")
-        spaces.run(room / "align.toml")
-    (room / "newer.toml").write_text('root = "."\nout = "newer"\nseed = 7\n[encoders]\nc_nmr = "newer"\n')
-    config = read_config(room / "newer.toml", ())
-    shutil.copytree(room / "tower", room / "newer")
-    given = {k: v + 1 for k, v in load_file(room / "tower" / "encoder.safetensors").items()}
+def test_a_newer_encoder_brings_its_projection_where_that_was_pretrained_with_it(
+    room: Path, aligned: ModelCard
+) -> None:
+    shutil.copytree(room / "encoder", room / "newer")
+    given = {k: v + 1 for k, v in load_file(room / "encoder" / "encoder.safetensors").items()}
     save_file(given, room / "newer" / "encoder.safetensors")
-    card = load_model(room / "aligned" / "model").card
+
+    def start(**encoders: str) -> dict[str, torch.Tensor]:
+        data = {
+            "root": ".", "out": "x", "seed": 7, "name": "x", "start": "aligned/model", "encoders": encoders,
+            "corpus": {"file": "corpus.toml"}, "space": {"name": "c_nmr", "records": []},
+            "memory": {"key": 1, "d": 1, "nearest": 1, "guess": 1, "hidden": 1},
+            "training": {"epochs": 1, "epoch_size": 1, "lr": 1, "weight_decay": 0, "batch_size": 1,
+                         "unmeasured": 0, "isomer_negatives": 0, "negatives": 0, "similarity_weight": 0},
+        }  # fmt: skip
+        plan = plan_of(data, MemoryPlan, room / "newer.toml")
+        return finetune.finetune_from(plan, "c_nmr")[2].tower("c_nmr").state_dict()
+
+    card_file = aligned.directory / "card.json"
+    card = json.loads(card_file.read_text())
     for frozen in (False, True):
-        card.data["training"]["space"]["c_nmr"]["frozen_projection"] = frozen
-        _, network = further.started(config, card)
-        before = further.started(replace(config, data={}), card)[1].tower("c_nmr").state_dict()
-        after = network.tower("c_nmr").state_dict()
-        taken = {k for k in before if k in given and torch.equal(after[k], given[k])}
-        assert {k.split(".")[0] for k in taken} == ({"encoder", "projection"} if frozen else {"encoder"})
-    lacking = replace(config, data={"encoders": {"c_nmr": "nowhere"}})
+        card["training"]["space"]["c_nmr"]["frozen_projection"] = frozen
+        card_file.write_text(json.dumps(card))
+        before, after = start(), start(c_nmr="newer")
+        taken = {k.split(".")[0] for k in before if k in given and torch.equal(after[k], given[k])}
+        assert taken == ({"encoder", "projection"} if frozen else {"encoder"})
     with pytest.raises(ConfigError, match=r"no encoder\.safetensors"):
-        further.started(lacking, card)
+        start(c_nmr="nowhere")
     other = json.loads((room / "newer" / "config.json").read_text())
     other["tower"]["width"] *= 2
     (room / "newer" / "config.json").write_text(json.dumps(other))
     with pytest.raises(ConfigError, match="another width"):
-        further.started(config, card)
-
-
-def test_an_unknown_method_is_named(room: Path) -> None:
-    (room / "odd.toml").write_text(SHIFTS.replace('"shifts"', '"dreams"', 1))
-    with pytest.raises(ConfigError, match="'dreams'"):
-        pretrain(room / "odd.toml")
+        start(c_nmr="newer")

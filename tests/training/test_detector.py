@@ -1,4 +1,4 @@
-"""Training of the picture reader at toy size: truth that stays with its picture, learning, what is kept."""
+"""Training of the OCSR detector at toy size: truth that stays with its picture, learning, what is written."""
 
 from __future__ import annotations
 
@@ -15,48 +15,53 @@ from torch.nn import functional as F
 
 from acml_search import modalities
 from acml_search.core.errors import ConfigError
-from acml_search.encoders.model import Tower
+from acml_search.encoders.checkpoint import Tower
 from acml_search.networks import Projection, tensors
 from acml_search.ocsr.assemble import SYMBOLS
 from acml_search.ocsr.depict import draw
-from acml_search.ocsr.detector import BOND, SHARP, STRIDE, Recogniser, Ruler
+from acml_search.ocsr.detector import BOND, SHARP, STRIDE, BondLengthEstimator, Detector
 from acml_search.ocsr.styles import Style
-from acml_search.training.pages import CANVAS, Sample, at_scale, mutated, packed, sample_of
-from acml_search.training.prior import environments, settle, shares
-from acml_search.training.recognise import recogniser_loss, ruler_loss, run, same_molecule
+from acml_search.training.detector import (
+    CANVAS,
+    DetectorModel,
+    Sample,
+    at_full_resolution,
+    at_scale,
+    detector_loss,
+    environments,
+    mutated,
+    packed,
+    ruler_loss,
+    same_molecule,
+    sample_of,
+    shift_prior,
+    start_from,
+    symbol_shares,
+)
+from acml_search.training.pretrain import pretrain
 from acml_search.training.synth.styles import training_style
 
 TOWER = {"width": 8, "hidden": 8, "layers": 2, "fine": 8, "coarse": 8, "blocks": 1, "ruler": 8}
-CONFIG = """
+PLAN = """
 root = "."
 out = "pictures"
-method = "pictures"
+method = "detector"
 modality = "image"
-smiles = "smiles"
+smiles_encoder = "smiles"
 seed = 7
-[tower]
-width = 8
-hidden = 8
-layers = 2
-fine = 8
-coarse = 8
-blocks = 1
-ruler = 8
-[head]
-hidden = 8
-d = 8
+head = { hidden = 8, d = 8 }
+tower = { width = 8, hidden = 8, layers = 2, fine = 8, coarse = 8, blocks = 1, ruler = 8 }
 [training]
 epochs = 2
 epoch_size = 8
-batch = 4
+batch_size = 4
 pages = 1
-isomers = 1
 lr = 1e-3
 weight_decay = 1e-4
-spectral = ["library.parquet"]
+spectral_sources = ["library.parquet"]
 repeat_spectral = 1
 repeat_rare = 1
-inner = 2
+dev_molecules = 2
 [corpus]
 directory = "corpus"
 views = 1
@@ -133,11 +138,11 @@ def test_both_networks_learn() -> None:
     style = training_style(rng)
     some = samples("CC(=O)Nc1ccc(O)cc1", "OCCCl", style=Style(bond=18.0, line=style.line))
     pages = packed([at_scale(s, rng) for s in some], 1, rng)
-    reader, ruler = Recogniser(8, 8, 1), Ruler(8)
+    reader, ruler = Detector(8, 8, 1), BondLengthEstimator(8)
     optimiser = torch.optim.AdamW([*reader.parameters(), *ruler.parameters()], lr=5e-3)
     losses = []
     for _ in range(25):
-        terms = recogniser_loss(reader, pages) | {"ruler": ruler_loss(ruler, some, rng)}
+        terms = detector_loss(reader, pages) | {"ruler": ruler_loss(ruler, some, rng)}
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad()
         loss.backward()
@@ -162,16 +167,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for end in ("O", "N", "c1ccccc1", "C(=O)O", "Cl", "[N+](C)(C)C")
     ]
     pq.write_table(pa.table({"smiles": smiles}), root / "library.parquet")
-    (root / "image.toml").write_text(CONFIG)
+    (root / "image.toml").write_text(PLAN)
     with pytest.raises(ConfigError, match="pretrain the SMILES encoder first"):
-        run(root / "image.toml")
+        pretrain(root / "image.toml")
     torch.manual_seed(7)
     behind = modalities.get("smiles").tower(width=8, hidden=8, layers=2)
     weights = {f"encoder.{k}": v for k, v in behind.state_dict().items()}
     weights |= {f"projection.{k}": v for k, v in Projection(16, 8, 8).state_dict().items()}
     (root / "smiles").mkdir()
     save_file(weights, root / "smiles" / "encoder.safetensors")
-    return run(root / "image.toml")
+    return pretrain(root / "image.toml", device="cpu")
 
 
 def test_what_is_kept_is_a_tower_with_the_smiles_encoder_in_it(trained: Path) -> None:
@@ -190,32 +195,19 @@ def test_what_is_kept_is_a_tower_with_the_smiles_encoder_in_it(trained: Path) ->
 
 
 def test_a_run_begins_with_what_an_earlier_one_left(trained: Path) -> None:
-    from acml_search.training.recognise import Reader, _start
-
-    reader = Reader(TOWER)
-    _start(reader, trained)
+    reader = DetectorModel(TOWER)
+    start_from(reader, trained)
     weights = load_file(trained / "encoder.safetensors")
     for name, value in reader.state_dict().items():
         assert torch.equal(value, weights[f"encoder.{name}"]), name
     with pytest.raises(ConfigError, match="earlier result"):
-        _start(reader, trained / "nowhere")
-
-
-@pytest.fixture
-def tower(trained: Path) -> Tower:
-    """Whatever a network after four steps recognises: an oxygen at least."""
-    tower = Tower("image", TOWER, {"hidden": 8, "d": 8}).eval()
-    tower.load_state_dict(load_file(trained / "encoder.safetensors"))
-    with torch.no_grad():
-        tower.encoder.recogniser.points.bias[0] = 3.0
-        tower.encoder.recogniser.symbol[-1].bias[SYMBOLS.index("O")] = 50.0
-    return tower
+        start_from(reader, trained / "nowhere")
 
 
 @torch.inference_mode()
 def test_a_larger_reader_begins_as_the_smaller_one() -> None:
     torch.manual_seed(0)
-    small, large = Recogniser(8, 8, 1, refine=0).eval(), Recogniser(8, 8, 3, refine=2).eval()
+    small, large = Detector(8, 8, 1, refine=0).eval(), Detector(8, 8, 3, refine=2).eval()
     left = large.load_state_dict(small.state_dict(), strict=False)
     assert left.missing_keys
     picture = torch.rand(1, 1, 64, 96)
@@ -225,68 +217,26 @@ def test_a_larger_reader_begins_as_the_smaller_one() -> None:
 
 @torch.inference_mode()
 def test_a_convolution_over_averaged_pixels_becomes_one_over_all() -> None:
-    from acml_search.training.recognise import sharpened
-
     torch.manual_seed(0)
     kernel, picture = torch.randn(5, STRIDE**2, 3, 3), torch.rand(2, 1, 64, 96)
     before = F.conv2d(F.pixel_unshuffle(F.avg_pool2d(picture, SHARP), STRIDE), kernel, padding=1)
-    after = F.conv2d(F.pixel_unshuffle(picture, SHARP * STRIDE), sharpened(kernel), padding=1)
+    after = F.conv2d(F.pixel_unshuffle(picture, SHARP * STRIDE), at_full_resolution(kernel), padding=1)
     assert torch.allclose(before, after, atol=1e-4)
 
 
 def test_a_reader_of_other_dimensions_is_no_start(trained: Path) -> None:
-    from acml_search.training.recognise import Reader, _start
-
     with pytest.raises(ConfigError, match="other dimensions"):
-        _start(Reader({**TOWER, "fine": 16}), trained)
-
-
-def test_a_picture_is_embedded_as_the_structures_that_it_may_show(tower: Tower) -> None:
-    image, smiles = modalities.get("image"), modalities.get("smiles")
-    ink = image.read(image.derive("CCO"))
-    with torch.inference_mode():
-        vector = tower.encoder(tensors(image.collate([ink])))
-        shares = tower.encoder.read(ink).alternatives
-        assert tower.encoder.recognise([ink]) == [shares[0][0]]
-        assert shares[0][0]
-        each = tower.encoder.smiles(tensors(smiles.collate([smiles.read(one) for one, _ in shares])))
-    expected = sum(share * row for (_, share), row in zip(shares, each, strict=True))
-    assert torch.allclose(vector[0], expected, atol=1e-5)
-
-
-def test_a_picture_is_read_once_until_the_weights_may_change(
-    tower: Tower, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from acml_search.ocsr import reader
-
-    looks = []
-    detect = reader.detect
-    monkeypatch.setattr(reader, "detect", lambda *given: looks.append(given) or detect(*given))
-    image = modalities.get("image")
-    ink, other = (image.read(image.derive(smiles)) for smiles in ("CCO", "CCN"))
-    with torch.inference_mode():
-        tower.encoder.recogniser.points.bias[0] = -20.0  # no atoms: quick
-        tower.encoder(tensors(image.collate([ink])))
-        once = len(looks)
-        assert once
-        tower.encoder.read(ink.copy())
-        assert len(looks) == once
-        tower.encoder.read(other)
-        assert len(looks) > once
-        again = len(looks)
-        tower.train().eval()
-        tower.encoder.read(ink)
-    assert len(looks) > again
+        start_from(DetectorModel({**TOWER, "fine": 16}), trained)
 
 
 def test_symbols_that_training_made_frequent_lose_what_they_gained() -> None:
-    network = Recogniser(8, 8, 1)
+    network = Detector(8, 8, 1)
     points = torch.zeros(3, 24)
     before = network.symbol(points).softmax(dim=1).detach().numpy()
     trained, met = np.full(len(SYMBOLS), 1.0), np.full(len(SYMBOLS), 1.0)
     trained[SYMBOLS.index("Se")] = 20.0
     trained, met = trained / trained.sum(), met / met.sum()
-    settle(network, trained, met)
+    shift_prior(network, trained, met)
     after = network.symbol(points).softmax(dim=1).detach().numpy()
     expected = before * (met / trained)
     assert after == pytest.approx(expected / expected.sum(axis=1, keepdims=True), rel=1e-4)
@@ -294,7 +244,7 @@ def test_symbols_that_training_made_frequent_lose_what_they_gained() -> None:
 
 def test_shares_count_what_is_drawn() -> None:
     drawings = [draw(Chem.MolFromSmiles(s), Style(bond=20.0)) for s in ("CCO", "CCN")]
-    found = shares(drawings)
+    found = symbol_shares(drawings)
     assert found.sum() == pytest.approx(1.0)
     assert found[SYMBOLS.index("")] == pytest.approx(5 / (len(SYMBOLS) + 6))  # four corners and one
     assert found[SYMBOLS.index("O")] == found[SYMBOLS.index("N")] == pytest.approx(2 / (len(SYMBOLS) + 6))
@@ -302,12 +252,5 @@ def test_shares_count_what_is_drawn() -> None:
 
 def test_environments_are_counted_in_a_million_atoms() -> None:
     # Eight atoms: two methyls, two CH2, two OH, and a C and an F that are met once.
-    words = environments(Chem.MolFromSmiles(s) for s in ("CCO", "CCO", "CF")).split()
-    assert words == ["C-C", "250000", "C-C-O", "250000", "O-C", "250000"]
-
-
-def test_a_single_point_has_no_bonds() -> None:
-    network = Recogniser(8, 8, 1).eval()
-    none = torch.zeros(0, dtype=torch.long)
-    features, _ = network(torch.zeros(1, 1, 64, 64))
-    assert network.bonds(features, none, torch.zeros(0, 2), torch.zeros(0, 2)).shape == (0, 6)
+    found = environments(Chem.MolFromSmiles(s) for s in ("CCO", "CCO", "CF"))
+    assert list(found.items()) == [("C-C", 250_000), ("C-C-O", 250_000), ("O-C", 250_000)]
