@@ -32,3 +32,13 @@ def say_and_sleep(folder: str) -> None:
     """Leave a file named after this process, then be busy for long."""
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(600)
+
+
+def lives(pid: int) -> bool:
+    """Whether the process runs; one that ended and waits for its parent to notice does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z")

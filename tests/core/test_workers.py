@@ -87,7 +87,7 @@ def test_no_worker_outlives_the_main_process(number: signal.Signals, tmp_path: P
     finally:
         main.kill()
     workers = [int(path.name) for path in tmp_path.iterdir()]
-    assert _within(20, lambda: not any(_lives(pid) for pid in workers))
+    assert _within(20, lambda: not any(worker_tasks.lives(pid) for pid in workers))
 
 
 def _within(seconds: float, condition: Callable[[], bool]) -> bool:
@@ -97,13 +97,3 @@ def _within(seconds: float, condition: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.1)
     return True
-
-
-def _lives(pid: int) -> bool:
-    """Whether the process runs; one that ended and waits for its parent to notice does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z")
