@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -165,6 +166,10 @@ class Workers:
 
 def _start(parent: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
     """Set up a worker of the process `parent`, which alone handles Ctrl-C."""
+    from joblib.externals.loky import process_executor
+
+    # A model loaded in a task is no leak; loky would replace the worker and warn.
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if initializer is not None:
