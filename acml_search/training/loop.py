@@ -95,7 +95,7 @@ def train(task: Task[M], schedule: Schedule, seed: int, out: Path) -> M:
     }  # fmt: skip
     state, first = out / "state.pt", 0
     if state.exists():
-        saved = torch.load(state, map_location=task.device, weights_only=True)
+        saved = torch.load(state, map_location="cpu", weights_only=True)
         try:
             for name, part in parts.items():
                 part.load_state_dict(saved[name])

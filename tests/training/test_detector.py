@@ -254,3 +254,9 @@ def test_environments_are_counted_in_a_million_atoms() -> None:
     # Eight atoms: two methyls, two CH2, two OH, and a C and an F that are met once.
     found = environments(Chem.MolFromSmiles(s) for s in ("CCO", "CCO", "CF"))
     assert list(found.items()) == [("C-C", 250_000), ("C-C-O", 250_000), ("O-C", 250_000)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_run_on_cuda(trained: Path) -> None:
+    (trained.parent / "cuda.toml").write_text(PLAN.replace('out = "pictures"', 'out = "cuda"'))
+    assert (pretrain(trained.parent / "cuda.toml", device="cuda") / "encoder.safetensors").exists()

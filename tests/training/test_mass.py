@@ -372,3 +372,14 @@ def test_a_space_that_is_not_there_or_bins_nothing_is_refused(room: Path) -> Non
         (room / "odd.toml").write_text(MEMORY.replace('name = "gc_ms"', f'name = "{name}"'))
         with pytest.raises(ConfigError, match=message):
             memory.run(room / "odd.toml")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_every_step_runs_on_cuda(room: Path) -> None:
+    texts = {"pretrained": SPECTRA, "fragmentation": FRAGMENTATION, "with-memory": MEMORY}
+    for name, text in texts.items():
+        (room / f"cuda-{name}.toml").write_text(text.replace(f'out = "{name}"', f'out = "cuda-{name}"'))
+    for name in ("pretrained", "fragmentation"):
+        pretrain(room / f"cuda-{name}.toml", device="cuda")
+    card = memory.run(room / "cuda-with-memory.toml", device="cuda")
+    assert load_model(card.directory).spaces["gc_ms"].d == 8 + 16

@@ -206,3 +206,17 @@ def test_a_newer_encoder_brings_its_projection_where_that_was_pretrained_with_it
     (room / "newer" / "config.json").write_text(json.dumps(other))
     with pytest.raises(ConfigError, match="another width"):
         start(c_nmr="newer")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_every_step_runs_on_cuda(room: Path) -> None:
+    for name, text in (("shifts", SHIFTS), ("encoder", ENCODER), ("align", ALIGN)):
+        for folder in ("shifts", "encoder", "aligned"):
+            text = text.replace(f'= "{folder}', f'= "cuda-{folder}')
+        text = text.replace('method = "cuda-shifts"', 'method = "shifts"')
+        (room / f"cuda-{name}.toml").write_text(text)
+    for name in ("shifts", "encoder"):
+        pretrain(room / f"cuda-{name}.toml", device="cuda")
+    align.run(room / "cuda-align.toml", device="cuda")
+    last = read_log(room / "cuda-aligned")[-1]
+    assert last["c_nmr_dev_at_1"] > 3 / last["dev_pool"]

@@ -247,3 +247,17 @@ def test_hard_negatives_skip_sources_and_misread_a_share(share: float) -> None:
     views = task.draw_views(20_000, np.random.default_rng(0))
     assert set(views.tolist()) <= set(range(5))
     assert (views >= 2).mean() == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_every_step_runs_on_cuda(room: Path) -> None:
+    for name, text in (("pretrain", PRETRAIN), ("align", ALIGN), ("hard", HARD_NEGATIVES)):
+        for folder in ("pretrained", "aligned", "hard", "features-noise"):
+            text = text.replace(f'"{folder}', f'"cuda-{folder}')
+        (room / f"cuda-{name}.toml").write_text(text)
+    pretrain(room / "cuda-pretrain.toml", device="cuda")
+    align.run(room / "cuda-align.toml", device="cuda")
+    card = hard_negatives.run(room / "cuda-hard.toml", device="cuda")
+    assert load_model(card.directory).encode_records("smiles", ["CCO"]).shape == (1, 16)
+    on_cpu, on_cuda = read_log(room / "pretrained"), read_log(room / "cuda-pretrained")
+    assert on_cuda[-1]["contrastive"] == pytest.approx(on_cpu[-1]["contrastive"], rel=0.1)
