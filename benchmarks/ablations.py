@@ -1,6 +1,6 @@
 """What each decision of the alignment is worth: the same short training with one thing changed.
 
-    python benchmarks/ablations.py --out benchmarks/results/ablations.json [--only full pooled ...]
+    python -m benchmarks.ablations --out benchmarks/results/ablations.json [--only full pooled ...]
 
 Every variant starts from the shift predictor (runs/shifts) and sees the same number of molecules; what is
 reported is recall at 1 of the `valid` molecules among all molecules of their file (28,885 of 13C, 14,730 of

@@ -1,6 +1,6 @@
 """Do attributions name the atoms that a score depends on? The deletion test (Samek 2017; DeYoung 2020).
 
-    python benchmarks/attributions.py --out benchmarks/results/attributions.json
+    python -m benchmarks.attributions --out benchmarks/results/attributions.json
 
 Of each molecule with n heavy atoms, k = round(n / 5) atoms, at least two, are removed at once, and |score -
 score without them| is how far the score moves. Removed are the k with the largest |attribution| ("named"),
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attributions.json"))
     options = parser.parse_args()
     command = (
-        f"python benchmarks/attributions.py --n {options.n} --fit-on {options.fit_on} --seed {options.seed}"
+        f"python -m benchmarks.attributions --n {options.n} --fit-on {options.fit_on} --seed {options.seed}"
     )
     result = measure_deletion(options.where, options.model, options.n, options.fit_on, options.seed, command)
     write_json(result, options.out)

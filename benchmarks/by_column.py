@@ -1,7 +1,7 @@
 """Recall of one result by what a column of the queries' file says: where does a question fail?
 
-    python benchmarks/by_column.py benchmarks/results/acml-base/h_nmr.json complete
-    python benchmarks/by_column.py benchmarks/results/acml-research/gc_ms.json exact_mass --edges 150 250 400
+    python -m benchmarks.by_column benchmarks/results/acml-base/h_nmr.json complete
+    python -m benchmarks.by_column benchmarks/results/acml-research/gc_ms.json exact_mass --edges 150 250 400
 
 `RESULT` is a JSON file of `bench recall` or `bench suite` with its Parquet of queries beside it. The column
 is one of that Parquet (`exact_mass`, `nearest_training`, ...) or of the file the queries came from. `--edges`

@@ -1,7 +1,7 @@
 """What generates candidates best at the same bytes per molecule: predicted peaks put through the spectrum
 tower, ACML's pooled vector, or both end to end?
 
-    python benchmarks/candidates.py --predicted runs/ablations/full-3x40000/model \\
+    python -m benchmarks.candidates --predicted runs/ablations/full-3x40000/model \\
         --pooled runs/ablations/pooled-3x40000/model --out benchmarks/results/candidates.json
 
 The two models come of benchmarks/ablations.py: the same short training, one thing changed. Both vectors of a

@@ -1,181 +1,216 @@
-"""Measurements into a model's card: metrics with their commands, calibrated scales, what is missed.
+"""Put benchmark results into a model's card, each with the command that made it, and calibrate its scales.
 
-The card's digest does not change: it covers what vectors depend on, and a scale only multiplies scores.
+    python -m benchmarks.cards acml_search/encoders/weights/acml-base benchmarks/results/acml-base
+
+Takes folders of `python -m benchmarks suite` and JSON files of `bench recall` and `bench isomers`; refuses a
+result of another model. The card's digest does not change: it covers what vectors depend on, and a scale only
+multiplies scores. With `--before FOLDER`, an earlier version of the model, entries about spaces whose weights
+are the same stay, each with the digest it was measured with, unless they were measured again.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import pyarrow.parquet as pq
+import typer
+from safetensors.numpy import load_file
 
-from acml_search.core.errors import ConfigError
+from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.io import atomic
-from acml_search.encoders.card import MEASUREMENTS, ModelCard, read_card
-from acml_search.evaluation.measures.classes import by_class, failures
-from benchmarks.carried import BY_SPACE, LISTS, carried
-from benchmarks.suite.run import SUMMARY
+from acml_search.encoders.card import ModelCard, read_card
+from benchmarks.suite.classes import by_class, failures
 
-_WHAT = (
-    "question",
-    "asks",
-    "modality",
-    "direction",
-    "filter",
-    "n_queries",
-    "n_molecules",
-    "n_failed",
-    "n_pool",
-    "rerank",
-    "rerank_weights",
-    "by_cosine",
-)
-KEPT: dict[str, tuple[str, ...]] = {
+_RANKING = (
+    "question", "asks", "modality", "direction", "filter", "n_queries", "n_molecules", "n_failed", "n_pool",
+    "rerank", "rerank_weights", "by_cosine",
+)  # fmt: skip
+_ISOMERS = (
+    *_RANKING, "n_groups", "group_size", "accuracy", "ci95", "chance", "mrr", "mrr_ci95", "mrr_chance",
+)  # fmt: skip
+KEYS: dict[str, tuple[str, ...]] = {
     "recall": (
-        *_WHAT, "candidates_per_query", "recall", "mrr", "ci95", "chance", "tie_rule", "by_pool", "leakage",
+        *_RANKING, "candidates_per_query", "recall", "mrr", "ci95", "chance", "tie_rule", "by_pool",
+        "leakage",
     ),
-    "isomers": (
-        *_WHAT, "n_groups", "group_size", "accuracy", "ci95", "chance", "mrr", "mrr_ci95", "mrr_chance",
+    "isomers": _ISOMERS,
+    "stereoisomers": (*_ISOMERS, "reads_stereo"),
+    "peaks": (
+        "question", "modality", "set_error", "ci95", "median", "p90", "n_asked", "n_spectra", "n_molecules",
+        "unit", "assigned",
     ),
-    "stereoisomers": (
-        *_WHAT, "n_groups", "group_size", "accuracy", "ci95", "chance", "mrr", "mrr_ci95", "mrr_chance",
-        "reads_stereo",
+    "batches": (
+        "question", "modality", "batch", "shuffles", "n_molecules", "note", "chance", "to-molecule",
+        "to-record",
     ),
-    "batches": ("question", "modality", "batch", "shuffles", "n_molecules", "note", "chance", "to-molecule",
-                "to-record"),
-    "peaks": ("question", "modality", "set_error", "ci95", "median", "p90", "n_asked", "n_spectra",
-              "n_molecules", "unit", "assigned"),
-    "calibration": ("question", "modality", "scale_before", "factor", "scale", "temperature", "shortlist",
-                    "n_pool", "inner", "valid"),
+    "calibration": (
+        "question", "modality", "scale_before", "factor", "scale", "temperature", "shortlist", "n_pool",
+        "inner", "valid",
+    ),
     "rerank": ("question", "modality", "cosine", "evidence", "shortlist", "n_pool", "inner"),
     "together": ("question", "modality", "plain", "rerank", "shortlist", "n_pool", "inner"),
 }  # fmt: skip
-"""What a card keeps of each kind of result."""
+"""the keys of each kind of result that a card holds"""
+LISTS, BY_SPACE = ("metrics", "within_batches", "recall_by_class"), ("calibration", "together")
 
 
 def fill_card(
-    directory: Path,
-    sources: Sequence[Path],
-    *,
-    command: str | None = None,
-    before: Path | None = None,
-    measurements: Path | None = None,
+    directory: Path, sources: Sequence[Path], *, command: str | None = None, before: Path | None = None
 ) -> ModelCard:
     """Put the results of suites (their folders) and of single benchmarks (JSON files) into a card.
 
-    `before`, the folder of an earlier version of the model: what its card says of spaces that have the same
-    weights stays, unless it was measured again (`carried`). `measurements`: see `write_card`.
-
     Replaces `metrics`, `within_batches`, `calibration`, `together`, `recall_by_class` and
-    `known_failures_by_class`, and sets the scale of every calibrated space and the weights of every one whose
-    re-ranking was fitted. Raises ConfigError for a result of another model, for two fits of one space, and
-    for a folder without results.
+    `known_failures_by_class`, and sets the scale of every calibrated space and the fitted weights of
+    re-ranking. Raises ConfigError for a result of another model, for two fits of one space,
+    and for a folder without results.
     """
     card = read_card(directory)
-    found = [(path, one) for path in sources for one in _results(path) if "baseline" not in one]
-    for path, result in found:
-        if result.get("model_digest") != card.digest:
+    results = [(path, one) for path in sources for one in _results(path) if "baseline" not in one]
+    entries: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KEYS}
+    for path, one in results:
+        if one.get("model_digest") != card.digest:
             raise ConfigError(f"{path}: it was measured with another model than {directory}; measure again")
-    by_kind: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KEPT}
-    for _, result in found:
-        kind = result.get("kind") or ("isomers" if "accuracy" in result else "recall")
-        kept = {key: result[key] for key in KEPT[kind] if key in result}
-        by_kind[kind].append({"kind": kind, **kept, "seed": result.get("seed"), "command": result["command"]})
-    asked = {result["question"] for _, result in found if "question" in result}
-    earlier = carried(read_card(before), card, asked) if before else None
-    data = card.data | card.measurements
-    data["metrics"] = [
-        one for kind in ("recall", "isomers", "stereoisomers", "peaks") for one in by_kind[kind]
-    ]
-    data["within_batches"] = by_kind["batches"]
-    data["calibration"] = calibration = _by_space(by_kind["calibration"])
-    reranking = _by_space(by_kind["rerank"])
-    data["together"] = _by_space(by_kind["together"])
-    data["spaces"] = {
-        name: {
-            **space,
-            **(earlier["spaces"].get(name, {}) if earlier else {}),
-            **({"scale": calibration[name]["scale"]} if name in calibration else {}),
-            **({"rerank": _weights(reranking[name])} if name in reranking else {}),
-        }
-        for name, space in card.data["spaces"].items()
+        kind = one.get("kind") or ("isomers" if "accuracy" in one else "recall")
+        values = {key: one[key] for key in KEYS[kind] if key in one}
+        entries[kind].append({"kind": kind, **values, "seed": one.get("seed"), "command": one["command"]})
+    new: dict[str, Any] = {
+        "metrics": [one for kind in ("recall", "isomers", "stereoisomers", "peaks") for one in entries[kind]],
+        "within_batches": entries["batches"],
+        "calibration": _by_space(entries["calibration"]),
+        "together": _by_space(entries["together"]),
     }
-    classes, told = _classes(found)
-    data["recall_by_class"], data["known_failures_by_class"] = classes, told
-    if earlier:
-        for key in (*LISTS, "known_failures_by_class"):
-            data[key] = [*earlier[key], *data[key]]
-        for key in BY_SPACE:
-            data[key] = {**earlier[key], **data[key]}
-    data["metrics_command"] = command
-    write_card(directory, data, measurements)
-    return read_card(directory)
-
-
-def write_card(directory: Path, data: Mapping[str, Any], measurements: Path | None = None) -> None:
-    """Write `card.json`; with `measurements`, a file for what was measured (`MEASUREMENTS`), a short one."""
-    if measurements is not None:
-        found = {key: data[key] for key in ("name", "digest", *MEASUREMENTS) if key in data}
-        data = {key: value for key, value in data.items() if key not in MEASUREMENTS}
-        with atomic(measurements) as temporary:
-            temporary.write_text(_text(found), encoding="utf-8")
+    new["recall_by_class"], new["known_failures_by_class"] = _classes(results)
+    spaces: dict[str, dict[str, Any]] = {name: {} for name in card.data["spaces"]}
+    if before is not None:
+        earlier = unchanged_entries(read_card(before), card, {str(one.get("question")) for _, one in results})
+        new |= {key: [*earlier[key], *new[key]] for key in (*LISTS, "known_failures_by_class")}
+        new |= {key: {**earlier[key], **new[key]} for key in BY_SPACE}
+        spaces |= earlier["spaces"]
+    for one in entries["calibration"]:
+        spaces[one["modality"]] |= {"scale": one["scale"]}
+    for name, one in _by_space(entries["rerank"]).items():
+        weights = ("cosine", "evidence", "shortlist", "n_pool", "inner", "command")
+        spaces[name] |= {"rerank": {key: one[key] for key in weights}}
+    new["spaces"] = {name: {**space, **spaces[name]} for name, space in card.data["spaces"].items()}
     with atomic(directory / "card.json") as temporary:
-        temporary.write_text(_text(data), encoding="utf-8")
-
-
-def _text(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        document = {**card.data, **new, "metrics_command": command}
+        temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return read_card(directory)
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
     """The results in a folder, of however many runs of suites, or of one file, each with its `folder`."""
     folder = path if path.is_dir() else path.parent
-    files = sorted(one for one in path.glob("*.json") if one.name != SUMMARY) if path.is_dir() else [path]
+    files = (
+        [one for one in sorted(path.glob("*.json")) if one.name != "suite.json"] if path.is_dir() else [path]
+    )
     try:
-        if not files:
+        found = [{**json.loads(file.read_text(encoding="utf-8")), "folder": folder} for file in files]
+        if not found:
             raise FileNotFoundError("no JSON file")
-        found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
-            f"{path}: there are no results to read here ({error}); give the --out of `bench suite`, or the "
-            "JSON file of another benchmark"
+            f"{path}: there are no results to read here ({error}); give the --out of `python -m benchmarks "
+            "suite`, or the JSON file of another benchmark"
         ) from error
-    return [{**one, "folder": folder} for one in found]
-
-
-def _weights(fitted: Mapping[str, Any]) -> dict[str, Any]:
-    """What a space's entry keeps of a fit of re-ranking."""
-    return {key: fitted[key] for key in ("cosine", "evidence", "shortlist", "n_pool", "inner", "command")}
-
-
-def _by_space(results: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for result in results:
-        name = result["modality"]
-        if name in found:
-            raise ConfigError(
-                f"the space {name} was calibrated by {found[name]['question']} and by {result['question']}; "
-                "take one of them out of the suite"
-            )
-        found[name] = result
     return found
 
 
-def _classes(found: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Recall by class for every ranking that must reach something, or the unfiltered one of its question."""
-    recalls = [one for _, one in found if one.get("kind") == "recall" and "question" in one]
+def _by_space(fits: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for one in fits:
+        other = found.setdefault(one["modality"], one)
+        if other is not one:
+            raise ConfigError(
+                f"the space {one['modality']} was calibrated by {other['question']} and by {one['question']}"
+                "; take one of them out of the suite"
+            )
+    return found
+
+
+def _classes(results: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Recall by class for every ranking with a target, or the unfiltered one of its question, and sentences
+    on the classes that are missed more often than the rest.
+    """
+    recalls = [one for _, one in results if one.get("kind") == "recall" and "question" in one]
     measured: list[dict[str, Any]] = []
-    told: list[str] = []
-    for question in dict.fromkeys(result["question"] for result in recalls):
-        of_it = [one for one in recalls if one["question"] == question]
-        chosen = [one for one in of_it if one["must"]] or [one for one in of_it if one["asks"] == "none"]
-        for result in chosen:
-            rows = pq.read_table(result["folder"] / result["per_query"]).to_pylist()
-            classes = by_class(rows, seed=int(result["seed"]))
-            asks = "all molecules of the pool" if result["asks"] == "none" else result["asks"]
-            measured += [{"question": question, "asks": result["asks"], **one} for one in classes]
-            told += failures(classes, result["recall"]["1"], f"{question}, {asks}")
-    return measured, told
+    sentences: list[str] = []
+    for question in dict.fromkeys(one["question"] for one in recalls):
+        mine = [one for one in recalls if one["question"] == question]
+        for one in [one for one in mine if one["must"]] or [one for one in mine if one["asks"] == "none"]:
+            rows = pq.read_table(one["folder"] / one["per_query"]).to_pylist()
+            classes = by_class(rows, seed=int(one["seed"]))
+            measured += [{"question": question, "asks": one["asks"], **each} for each in classes]
+            candidates = "all molecules of the pool" if one["asks"] == "none" else one["asks"]
+            sentences += failures(classes, one["recall"]["1"], f"{question}, {candidates}")
+    return measured, sentences
+
+
+def unchanged_spaces(before: ModelCard, now: ModelCard) -> frozenset[str]:
+    """Spaces of both models whose trunk, head and tower have the same tensors and hyper-parameters."""
+    old, new = load_file(before.weights), load_file(now.weights)
+    old_hyper, new_hyper = dict(before.data["hyper"]), dict(now.data["hyper"])
+    old_spaces, new_spaces = old_hyper.pop("spaces"), new_hyper.pop("spaces")
+
+    def same(parts: tuple[str, ...]) -> bool:
+        names = {name for name in old.keys() | new.keys() if name.startswith(parts)}
+        return all(name in old and name in new and np.array_equal(old[name], new[name]) for name in names)
+
+    return frozenset(
+        name
+        for name in before.spaces.keys() & now.spaces.keys()
+        if old_hyper == new_hyper
+        and old_spaces[name] == new_spaces[name]
+        and same(("trunk.", f"heads.{name}.", f"towers.{name}."))
+    )
+
+
+def unchanged_entries(before: ModelCard, now: ModelCard, measured: set[str]) -> dict[str, Any]:
+    """Entries of the earlier card about unchanged spaces, by the card's keys, without the questions that were
+    `measured` again; `spaces`: scale and re-ranking weights.
+    """
+    spaces, data = unchanged_spaces(before, now), before.data
+    modality_of = {one["question"]: one["modality"] for one in data.get("metrics", ())}
+
+    def stays(question: str) -> bool:
+        return question not in measured and set(modality_of.get(question, "?").split("+")) <= spaces
+
+    def marked(entry: Mapping[str, Any]) -> dict[str, Any]:
+        return {"measured_with": before.digest, **entry}
+
+    found: dict[str, Any] = {
+        key: [marked(one) for one in data.get(key, ()) if stays(one["question"])] for key in LISTS
+    }
+    for key in BY_SPACE:
+        found[key] = {k: marked(one) for k, one in data.get(key, {}).items() if stays(one["question"])}
+    sentences = data.get("known_failures_by_class", ())
+    found["known_failures_by_class"] = [text for text in sentences if stays(text.split(",")[0])]
+    fitted = {*found["calibration"], *(one["modality"] for one in found["metrics"] if one.get("rerank"))}
+    return found | {"spaces": {name: data["spaces"][name] for name in fitted & spaces}}
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="The model's folder.")],
+    results: Annotated[list[Path], typer.Argument(help="Folders of suites, JSON files of benchmarks.")],
+    before: Annotated[Path | None, typer.Option(help="Folder of an earlier version of the model.")] = None,
+) -> None:
+    """Put benchmark results into a model's card."""
+    command = shlex.join(["python", "-m", "benchmarks.cards", *sys.argv[1:]])
+    try:
+        card = fill_card(model, results, command=command, before=before)
+    except AcmlSearchError as error:
+        raise SystemExit(str(error)) from error
+    for name, space in card.spaces.items():
+        print(f"{name}: scale {space.scale:.3f}")
+    print(f"{len(card.data['metrics'])} measurements")
+    print("\n".join(card.data["known_failures_by_class"]))
+
+
+if __name__ == "__main__":
+    typer.run(main)

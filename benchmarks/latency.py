@@ -1,7 +1,7 @@
 """How long one observation takes in a running process, with and without re-ranking.
 
     acml-search build-index ../shared/data/library_chembl_500k.parquet --out indexes/chembl
-    python benchmarks/latency.py indexes/chembl --modality c_nmr --queries ../shared/data/nmr_c13.parquet
+    python -m benchmarks.latency indexes/chembl --modality c_nmr --queries ../shared/data/nmr_c13.parquet
 
 Queries are records of a Parquet file (`valid` rows), each asked once in each way, the ways in turns, after
 ten that do not count. Prints JSON: p50 and p95 in milliseconds, and where the time goes.

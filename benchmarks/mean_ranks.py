@@ -1,6 +1,6 @@
 """Mean ranks of systems over the sets of several property benchmarks together.
 
-    python benchmarks/mean_ranks.py benchmarks/results/moleculenet/moleculenet.json \\
+    python -m benchmarks.mean_ranks benchmarks/results/moleculenet/moleculenet.json \\
         benchmarks/results/tdc/tdc.json --systems full-each single-c_nmr single-h_nmr untrained
 
 Sets that all of the systems answered count. The first system is compared with each of the others: on how many

@@ -1,6 +1,6 @@
 """How well NMR is read as papers print it: the lines of `nmr_text.parquet` against what people marked.
 
-    python benchmarks/nmr_text.py [FILE] [--show KIND] [--json]
+    python -m benchmarks.nmr_text [FILE] [--show KIND] [--json]
 
 Each row has a 1H and a 13C line and, annotated by people, the part of it with the shifts. From that part the
 shifts are taken in another way than ours: brackets are cut out by counting them, and every number that is

@@ -1,6 +1,6 @@
 """How many pictures are read exactly, and which are not?
 
-    python benchmarks/pictures.py --out benchmarks/results/pictures.json
+    python -m benchmarks.pictures --out benchmarks/results/pictures.json
 
 Molecules of the inner part of `train`, which no training saw, are drawn in styles of the held-out family
 (`ocsr.styles`; `--styles training`: of the other one), one picture each, and read. A reading is exact when

@@ -1,6 +1,6 @@
 """What is a part of the embedding worth for properties? Scored inside training parts, where choices are made.
 
-    python benchmarks/property_folds.py benchmarks/moleculenet.toml --only lipophilicity esol \\
+    python -m benchmarks.property_folds benchmarks/moleculenet.toml --only lipophilicity esol \\
         --out benchmarks/results/folds.json
 
 Molecules of the test part of any run of a set are left out, so that what is chosen here has not seen them.

@@ -1,4 +1,4 @@
-"""Small results as the benchmarks write them, made of given ranks: for `bench report`."""
+"""Small results as the benchmarks write them, made of given ranks: for the report."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acml_search.evaluation.measures.groups import by_size, sizes_of
-from acml_search.evaluation.measures.metrics import summarise
+from acml_search.evaluation.metrics import by_group_size, group_size_summary, summarise
 
 SMILES = ["CCO", "CCCO", "CCCCO", "CCCCCO", "c1ccccc1O", "CC(=O)O", "CCN", "CCCN", "CCCCCCCCCCCC", "CCOCC"]
 DIGEST = "0123456789abcdef" * 4
@@ -65,9 +64,9 @@ def write_recall(
 
 
 def write_isomers(
-    folder: Path, name: str, ranks: list[int | None], sizes: list[int], *, told: bool = True, **more: Any
+    folder: Path, name: str, ranks: list[int | None], sizes: list[int], **more: Any
 ) -> dict[str, Any]:
-    """A result of the kind isomers; with `told=False` as older ones were, without sizes of groups."""
+    """A result of the kind isomers."""
     rows = _rows(ranks, sizes, None)
     molecules = [row["molecule"] for row in rows]
     labels = np.unique(molecules, return_inverse=True)[1].tolist()
@@ -75,17 +74,17 @@ def write_isomers(
     found: Any = summarise(as_numbers, molecules, sizes, ks=(1,))
     result = {
         "question": "c_nmr", "kind": "isomers", "asks": "isomers", "modality": "c_nmr",
-        "accuracy": found["recall"]["1"], "ci95": found["ci95"]["1"], "chance": found["chance"]["1"],
-        "mrr": found["mrr"], "mrr_ci95": found["ci95"]["mrr"], "mrr_chance": found["chance"]["mrr"],
+        "recall": found["recall"], "accuracy": found["recall"]["1"], "ci95": found["ci95"]["1"],
+        "chance": found["chance"]["1"], "mrr": found["mrr"],
+        "mrr_ci95": found["ci95"]["mrr"], "mrr_chance": found["chance"]["mrr"],
         "n_queries": len(ranks), "n_molecules": len(set(molecules)), "n_groups": len(set(sizes)),
         "n_failed": sum(rank is None for rank in ranks), "n_pool": 5_000,
-        "group_size": sizes_of(np.array(sizes)), "tie_rule": TIE_RULE, "rerank": False, "seed": 0,
+        "group_size": group_size_summary(np.array(sizes)), "tie_rule": TIE_RULE, "rerank": False, "seed": 0,
         "model": "toy", "model_digest": DIGEST, "must": {"isomers": 0.99},
         "command": "python -m benchmarks suite benchmarks/c_nmr.toml --out results",
         "result": f"{name}.json", "per_query": f"{name}.queries.parquet",
     }  # fmt: skip
-    if told:
-        result["by_group_size"] = by_size(as_numbers, labels, sizes)
+    result["by_group_size"] = by_group_size(as_numbers, labels, sizes)
     return _write(folder, name, {**result, **more}, rows)
 
 
@@ -104,7 +103,7 @@ def write_calibration(folder: Path, name: str = "c_nmr.calibration", **more: Any
     inner = {"n_queries": 90, "truth_in_shortlist": 0.9, "before": part(x**2), "after": part(x)}
     result = {
         "question": "c_nmr", "kind": "calibration", "modality": "c_nmr", "scale_before": 30.0, "scale": 20.0,
-        "shortlist": 100, "inner": inner, "model": "toy", "model_digest": DIGEST,
+        "shortlist": 100, "temperature": 0.1, "inner": inner, "model": "toy", "model_digest": DIGEST,
     }  # fmt: skip
     return _write(folder, name, {**result, **more})
 

@@ -134,11 +134,12 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
 
 def command_line() -> str:
     """This very command as a shell would take it, so that a result says how it was made: the program, or a
-    script of `benchmarks` (named from there, for no result is to tell a machine's paths).
+    module of `benchmarks` (without its path, for no result is to tell a machine's).
     """
     script = Path(sys.argv[0])
-    called = ["python", f"{script.parent.name}/{script.name}"] if script.suffix == ".py" else ["acml-search"]
-    return shlex.join([*called, *sys.argv[1:]])
+    module = f"{script.parent.name}.{script.stem}".removesuffix(".__main__")
+    program = ["python", "-m", module] if script.suffix == ".py" else ["acml-search"]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def wanted_records(text: str | None) -> tuple[str, ...] | None:

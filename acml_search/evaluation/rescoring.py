@@ -36,7 +36,7 @@ def weights_of(card: ModelCard, modality: str) -> Weights:
     if stored is None:
         raise ConfigError(
             f"the card of the model {card.name} has no weights to re-rank {modality} with; fit them with a "
-            "suite (`rerank = true` and `calibrate`) and benchmarks/card_metrics.py"
+            "suite (`rerank = true` and `calibrate`) and `python -m benchmarks.cards`"
         )
     return Weights(float(stored["cosine"]), float(stored["evidence"]))
 

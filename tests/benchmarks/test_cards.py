@@ -14,8 +14,7 @@ from safetensors.numpy import load_file, save_file
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import digest_of, read_card
 from acml_search.encoders.checkpoint import load_model
-from benchmarks.cards import fill_card
-from benchmarks.carried import carried, unchanged
+from benchmarks.cards import fill_card, unchanged_entries, unchanged_spaces
 from benchmarks.suite import classes
 from benchmarks.suite.run import measure_suite
 
@@ -134,18 +133,18 @@ def test_what_was_measured_of_unchanged_spaces_stays_and_says_so(done, model, tm
     data["digest"] = digest_of(after / "model.safetensors", data["hyper"])
     data["spaces"]["c_nmr"] = {"d": data["spaces"]["c_nmr"]["d"], "scale": 1.0}
     (after / "card.json").write_text(json.dumps(data))
-    assert unchanged(before, read_card(after)) == {"c_nmr"}
-    kept = carried(before, read_card(after), asked=())
+    assert unchanged_spaces(before, read_card(after)) == {"c_nmr"}
+    kept = unchanged_entries(before, read_card(after), set())
     assert {one["modality"] for one in kept["metrics"]} == {"c_nmr"}
     assert {one["measured_with"] for one in kept["metrics"]} == {before.digest}
     assert kept["spaces"]["c_nmr"] == before.data["spaces"]["c_nmr"]
     assert "smiles" not in kept["spaces"]
-    fewer = carried(before, read_card(after), asked=["carbon"])["metrics"]
+    fewer = unchanged_entries(before, read_card(after), {"carbon"})["metrics"]
     assert {one["question"] for one in fewer} == {one["question"] for one in kept["metrics"]} - {"carbon"}
     # another trunk changes every space
     weights["trunk.embed.weight"] += 1
     save_file(weights, after / "model.safetensors")
-    assert unchanged(before, read_card(after)) == frozenset()
+    assert unchanged_spaces(before, read_card(after)) == frozenset()
 
 
 def test_a_card_is_filled_with_new_measurements_beside_those_that_stay(done, model, tmp_path) -> None:

@@ -15,8 +15,9 @@ from acml_search.cli.output import command_line
         ("/opt/venv/bin/acml-search", "acml-search --name 'two words'"),
         (
             "/home/somebody/acml-search/benchmarks/pictures.py",
-            "python benchmarks/pictures.py --name 'two words'",
+            "python -m benchmarks.pictures --name 'two words'",
         ),
+        ("/home/somebody/acml-search/benchmarks/__main__.py", "python -m benchmarks --name 'two words'"),
     ],
 )
 def test_programs_and_scripts_are_told_apart_and_no_machine_is_named(

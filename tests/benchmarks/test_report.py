@@ -20,20 +20,15 @@ from typer.testing import CliRunner
 
 from acml_search.core.errors import ConfigError
 from benchmarks.__main__ import app
-from benchmarks.report import suite_page
-from benchmarks.report.found import read_results
-from benchmarks.report.fronts import front
-from benchmarks.report.page import ReportOptions, make_report
-from benchmarks.report.points import by_group_size, classed
-from benchmarks.report.properties import best_of
-from benchmarks.report.readme import results_table
+from benchmarks.plots import front
+from benchmarks.report import best_of, make_report, read_results, suite_page
 
 # 40 molecules: the model has 30 first, one fails
 OURS = [1] * 30 + [3] * 9 + [None]
 WORSE = [1] * 5 + [50] * 35
 BETTER = [1] * 40
 NEAREST = [0.25] * 20 + [0.9] * 20
-README = "# Title\r\n\r\n<!-- results: begin -->\r\nold\r\n<!-- results: end -->\r\nlast line, no newline"
+README = "# Title\n\n<!-- results: begin -->\nold\n<!-- results: end -->\nlast line, no newline"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +46,10 @@ def folder(tmp_path_factory) -> Path:
     write_properties(place)
     write_throughput(place)
     (place / "c_nmr.baseline-acml.json").write_text(
-        json.dumps({"kind": "baseline", "question": "c_nmr", "baseline": "acml", "why_not": "no spectra"})
+        json.dumps(
+            {"kind": "baseline", "question": "c_nmr", "baseline": "acml", "why_not": "no spectra"}
+            | {"modality": "c_nmr", "model": "toy", "model_digest": DIGEST}
+        )
     )
     (place / "notes.json").write_text("[1, 2]")
     (place / "broken.json").write_text("{")
@@ -61,8 +59,8 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def made(folder, tmp_path_factory) -> tuple[str, dict, Path]:
     out = tmp_path_factory.mktemp("page")
-    told = make_report(ReportOptions((folder,), out, command="python -m benchmarks report r --out page"))
-    return (out / "report.md").read_text(), told, out
+    written = make_report([folder], out, command="python -m benchmarks report r --out page")
+    return (out / "report.md").read_text(), written, out
 
 
 def row(page: str, *parts: str) -> list[str]:
@@ -79,15 +77,14 @@ def test_figures_are_those_of_the_results(made, folder) -> None:
     cells = row(page, "| c_nmr | all | **toy** |")
     assert cells[3] == f"0.750 ({low:.3f} to {high:.3f})"  # 30 of 40
     assert cells[4].startswith("0.975 (")  # 39 of 40 within five
-    assert cells[8:11] == ["0.0002", "5,000", "40"]
-    assert cells[11] == "1"
+    assert cells[8:12] == ["0.0002", "5,000", "40", "1"]
     assert row(page, "| c_nmr | formula (median 4) |")[8] == "0.25"
     assert "Seed 0." in page
     assert "A tie is a miss" in page
 
 
 def test_rows_say_whether_the_model_is_ahead(made) -> None:
-    page, told, _ = made
+    page, written, _ = made
     # the same molecules: 30 against 5 first, and 30 against 40
     assert row(page, "| c_nmr | all | **toy** |")[-1].startswith(
         "ahead; nearest is fingerprint regression, +0.625 (+0."
@@ -97,8 +94,8 @@ def test_rows_say_whether_the_model_is_ahead(made) -> None:
     )
     assert row(page, "| c_nmr | formula (median 4) | **toy** |")[-1] == ""
     assert "**not ahead** of every baseline in 1 of 2 rows" in page
-    assert [line.split(":")[0] for line in told["not_ahead"]] == ["c_nmr, 5 Da, toy"]
-    assert "No baseline was asked the same in: c_nmr (formula and isomers)." in page
+    assert [line.split(":")[0] for line in written["not_ahead"]] == ["c_nmr, 5 Da, toy"]
+    assert "No baseline answered the same in: c_nmr (formula and isomers)." in page
     assert "- c_nmr: ACML's recipe: no spectra" in page
 
 
@@ -112,16 +109,16 @@ def test_rows_say_whether_the_model_is_ahead(made) -> None:
 def test_no_clear_difference_is_not_ahead(tmp_path, theirs, words) -> None:
     write_recall(tmp_path, "c_nmr", OURS)
     write_recall(tmp_path, "c_nmr.baseline-shifts", theirs, baseline="shifts")
-    told = make_report(ReportOptions((tmp_path,), tmp_path / "out"))
-    assert words in told["not_ahead"][0]
+    written = make_report([tmp_path], tmp_path / "out")
+    assert words in written["not_ahead"][0]
 
 
 def test_re_ranked_queries_are_compared_with_the_same_ones(tmp_path) -> None:
     # ten of the queries were re-ranked; the baseline has these first, and none of the other thirty
     write_recall(tmp_path, "c_nmr.rerank", [1] * 10, asks="rerank none")
     write_recall(tmp_path, "c_nmr.baseline-shifts", [1] * 10 + [9] * 30, baseline="shifts")
-    told = make_report(ReportOptions((tmp_path,), tmp_path / "out"))
-    assert told["not_ahead"] == [
+    written = make_report([tmp_path], tmp_path / "out")
+    assert written["not_ahead"] == [
         "c_nmr, all, toy, re-ranked: **not ahead of shift matching**, +0.000 (+0.000 to +0.000)."
     ]
 
@@ -130,7 +127,7 @@ def test_without_the_queries_the_figures_alone_are_compared(tmp_path) -> None:
     write_recall(tmp_path, "c_nmr", OURS)
     write_recall(tmp_path, "c_nmr.baseline-shifts", WORSE, baseline="shifts")
     (tmp_path / "c_nmr.baseline-shifts.queries.parquet").unlink()
-    make_report(ReportOptions((tmp_path,), tmp_path / "out"))
+    make_report([tmp_path], tmp_path / "out")
     assert "ahead; nearest is shift matching, +0.625, not paired" in (tmp_path / "out/report.md").read_text()
 
 
@@ -144,19 +141,19 @@ def test_other_kinds_have_their_tables(made) -> None:
         "0.730 (1 of 2 runs)",
     ]
     assert row(page, "| esol | rmse ↓ | 12 |")[3:] == ["**0.950**", "1.250", ""]
-    assert row(page, "| mean rank |")[3:5] == ["**1.50**", "1.75"]
+    assert row(page, "| acml | 1.50 |")
     assert row(page, "| fingerprints | acml against morgan |")[2:] == ["1", "0", "1", "bbbp"]
     assert row(page, "| pyg | from_smiles |")[2:] == ["1,006", "990 to 1,020", "2.42"]
     assert "- no time: chemprop (esol)" in page
     assert row(page, "| c_nmr isomers | at least 0.99 |")[2:] == ["0.625", "**no**"]
-    assert row(page, "| c_nmr | toy | 40 | 0 | 3 | yes |")
+    assert row(page, "| c_nmr | 40 | 0 | 3 | yes |")
     assert "- python 3.11, rdkit 2026.09.1 (`throughput.json`)" in page
     assert "python -m benchmarks index --out index.json" in page
 
 
 def test_plots_are_written_and_shown(made) -> None:
-    page, told, out = made
-    names = {Path(path).stem for path in told["plots"]}
+    page, written, out = made
+    names = {Path(path).stem for path in written["plots"]}
     assert names == {
         "pools-recall1", "pools-recall10", "isomers", "classes-similarity", "classes-size", "calibration",
         "index",
@@ -169,78 +166,72 @@ def test_plots_are_written_and_shown(made) -> None:
 
 def test_the_same_results_give_the_same_bytes(made, folder, tmp_path) -> None:
     _, _, out = made
-    make_report(ReportOptions((folder / "index.json",), tmp_path))
+    make_report([folder / "index.json"], tmp_path)
     for kind in ("png", "svg"):
         assert (tmp_path / f"plots/index.{kind}").read_bytes() == (out / f"plots/index.{kind}").read_bytes()
 
 
-def test_what_is_no_result_is_named(made, folder) -> None:
-    _, told, _ = made
-    assert told["left_out"] == [
-        f"{folder / 'broken.json'} is left out: it is no result of `acml-search bench`.",
-        f"{folder / 'notes.json'} is left out: it is no result of `acml-search bench`.",
+def test_what_is_no_result_is_named(made, folder, tmp_path) -> None:
+    _, written, _ = made
+    assert [line.split(": ", 1) for line in written["left_out"]] == [
+        [str(folder / name), "not a result of a benchmark"] for name in ("broken.json", "notes.json")
     ]
-
-
-def test_a_result_that_lacks_something_is_named(tmp_path) -> None:
     write_throughput(tmp_path)
     (tmp_path / "odd.json").write_text(json.dumps({"kind": "index"}))
     (tmp_path / "other.json").write_text(json.dumps({"kind": "ablation"}))
-    odd, other = read_results([tmp_path]).left_out
-    assert "needs 'engines', which it lacks" in odd
-    assert "the kind 'ablation' are not shown" in other
+    odd, other = read_results([tmp_path])[1]
+    assert "needs 'engines'; run its benchmark again" in odd
+    assert "not a result of a benchmark" in other
 
 
 def test_two_answers_to_one_question_are_not_mixed(tmp_path) -> None:
     write_recall(tmp_path / "a", "c_nmr", OURS)
     write_recall(tmp_path / "b", "c_nmr", BETTER)
-    results = read_results([tmp_path / "a", tmp_path / "b"])
-    assert len(results.every) == 1
-    assert "named before it, answers the same" in results.left_out[0]
-    with_itself = read_results([tmp_path / "a", tmp_path / "a" / "c_nmr.json"])
-    assert (len(with_itself.every), with_itself.left_out) == (1, [])
+    entries, left_out = read_results([tmp_path / "a", tmp_path / "b"])
+    assert len(entries) == 1
+    assert "named before it, answers the same" in left_out[0]
+    entries, left_out = read_results([tmp_path / "a", tmp_path / "a" / "c_nmr.json"])
+    assert (len(entries), left_out) == (1, [])
 
 
 def test_models_stand_apart(tmp_path) -> None:
     write_recall(tmp_path / "a", "c_nmr", OURS, nearest=NEAREST)
     write_recall(tmp_path / "b", "c_nmr", WORSE, nearest=NEAREST, model_digest="f" * 64)
-    told = make_report(ReportOptions((tmp_path / "a", tmp_path / "b"), tmp_path / "out"))
+    written = make_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
     page = (tmp_path / "out/report.md").read_text()
     assert "results of 2 models or states of a model" in page
-    assert f"### `c_nmr`, toy ({DIGEST[:12]})" in page
-    assert "### `c_nmr`, toy (ffffffffffff)" in page
-    assert "classes-size-toy-ffffffff.png" in {Path(path).name for path in told["plots"]}
-    table = results_table(read_results([tmp_path / "a", tmp_path / "b"]).every, None)
-    assert "toy, digest `ffffffffffff`:" in table
+    assert f"## Retrieval: toy ({DIGEST[:12]})" in page
+    assert "## Retrieval: toy (ffffffffffff)" in page
+    assert "classes-size-toy-ffffffff.png" in {Path(path).name for path in written["plots"]}
+    docs = tmp_path / "docs.md"
+    docs.write_text(README)
+    make_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out", into=docs)
+    assert "toy, digest `ffffffffffff`:" in docs.read_text()
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_nothing_to_report_is_an_error(tmp_path, name) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=name):
-        make_report(ReportOptions((tmp_path / name,), tmp_path / "out"))
+        make_report([tmp_path / name], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_readme_keeps_every_other_byte(folder, tmp_path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_bytes(README.encode())
-    readme.chmod(0o640)
-    make_report(ReportOptions((folder,), tmp_path / "out", readme, "python -m benchmarks report X"))
-    text = readme.read_bytes()
-    assert text.startswith(b"# Title\r\n\r\n<!-- results: begin -->\r\n")
-    assert text.endswith(b"\r\n<!-- results: end -->\r\nlast line, no newline")
-    assert b"old" not in text
-    assert b"\n" not in text.replace(b"\r\n", b"")
-    assert readme.stat().st_mode & 0o777 == 0o640
-    middle = text.decode()
-    cells = row(middle, "| `c_nmr` |")
+def test_a_page_of_docs_keeps_every_other_byte(folder, tmp_path) -> None:
+    docs = tmp_path / "benchmarks.md"
+    docs.write_text(README)
+    make_report([folder], tmp_path / "out", into=docs, command="python -m benchmarks report X")
+    text = docs.read_text()
+    assert text.startswith("# Title\n\n<!-- results: begin -->\n")
+    assert text.endswith("\n<!-- results: end -->\nlast line, no newline")
+    assert "old" not in text
+    cells = row(text, "| `c_nmr` |")
     assert cells[1:3] == ["5,000", "40"]
     assert cells[3].startswith("0.750 (")
-    assert cells[4:8] == ["0.975", "0.750", "0.750", "0.625"]
-    assert cells[8] == "fingerprint regression 0.125; **not ahead**: 5 Da: shift matching 1.000"
-    assert "python -m benchmarks suite benchmarks/c_nmr.toml" in middle
-    assert "`python -m benchmarks report X`" in middle
+    assert cells[4:9] == ["0.975", "0.750", "", "0.750", "0.625"]
+    assert cells[9] == "fingerprint regression 0.125; **not ahead**: 5 Da: shift matching 1.000"
+    assert "python -m benchmarks suite benchmarks/c_nmr.toml" in text
+    assert "`python -m benchmarks report X`" in text
 
 
 @pytest.mark.parametrize(
@@ -256,7 +247,7 @@ def test_a_readme_without_a_place_is_left_as_it_is(folder, tmp_path, text) -> No
     readme = tmp_path / "README.md"
     readme.write_bytes(text.encode())
     with pytest.raises(ConfigError, match="put the line `<!-- results: begin -->` once where"):
-        make_report(ReportOptions((folder,), tmp_path / "out", readme))
+        make_report([folder], tmp_path / "out", into=readme)
     assert readme.read_bytes() == text.encode()
     assert not (tmp_path / "out").exists()
 
@@ -271,7 +262,7 @@ def test_the_readme_takes_the_tables_it_has_room_for(folder, tmp_path) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
     write_properties(alone)
-    make_report(ReportOptions((alone,), tmp_path / "out", readme))
+    make_report([alone], tmp_path / "out", into=readme)
     text = readme.read_text()
     assert text.startswith("<!-- results: begin -->\nkept\n<!-- results: end -->\n")
     assert "old" not in text
@@ -280,21 +271,10 @@ def test_the_readme_takes_the_tables_it_has_room_for(folder, tmp_path) -> None:
     assert "### toynet" not in text
 
 
-def test_sizes_of_groups_come_from_the_queries_where_not_told(tmp_path) -> None:
-    ranks, sizes = [1] * 25 + [2] * 14 + [None], [2] * 20 + [7] * 20
-    write_isomers(tmp_path, "told", ranks, sizes)
-    write_isomers(tmp_path, "old", ranks, sizes, told=False, question="old")
-    old, told = read_results([tmp_path]).every
-    assert by_group_size(old) == by_group_size(told)
-    assert [(x.name, x.value, x.n) for x in by_group_size(old)] == [("2", 1.0, 20), ("6–10", 0.25, 20)]
-    assert by_group_size(old)[0].chance == pytest.approx(0.5)
-
-
 def test_classes_come_from_the_queries_where_not_told(folder) -> None:
-    one = next(one for one in read_results([folder / "c_nmr.json"]).every)
-    near, far = classed(one, "similarity")[::-1]
-    assert (far.name, far.value, far.n) == ("0–0.3", 1.0, 20)
-    assert (near.name, near.value, near.n) == ("0.8–1", 0.5, 20)
+    (one,), _ = read_results([folder / "c_nmr.json"])
+    found = {name: (x["recall_at_1"], x["n_molecules"]) for name, x in one.classed("similarity").items()}
+    assert found == {"0–0.3": (1.0, 20), "0.8–1": (0.5, 20)}
 
 
 def test_a_pareto_front() -> None:
@@ -303,10 +283,29 @@ def test_a_pareto_front() -> None:
 
 
 def test_the_best_of_a_metric() -> None:
-    assert best_of({"a": 1.0, "b": 0.5, "c": None}, "rmse") == {"b"}
-    assert best_of({"a": 0.7, "b": 0.7}, "roc-auc") == {"a", "b"}
-    assert best_of({"a": 0.7, "b": 0.6}, "a metric of one's own") == set()
-    assert best_of({"a": 0.7, "b": None}, "roc-auc") == set()
+    def best(metric: str, **means: float | None) -> set[str]:
+        systems = {name: {"mean": mean} for name, mean in means.items()}
+        return best_of({"metric": metric, "systems": systems}, list(means))
+
+    assert best("rmse", a=1.0, b=0.5, c=None) == {"b"}
+    assert best("roc-auc", a=0.7, b=0.7) == {"a", "b"}
+    assert best("roc-auc", a=0.7, b=None) == set()
+
+
+def test_docs_show_no_scores_of_an_ablation_and_tell_benchmarks_apart(tmp_path) -> None:
+    one = write_properties(tmp_path)
+    systems = {name: {"mean": x, "sd": 0.0, "values": [x]} for name, x in (("acml", 0.9), ("full", 0.8))}
+    groups = {"modalities, each": {"ranks": {"full": 1.0, "untrained": 2.0}, "sets": ["one"]}}
+    sets = [{"set": "one", "metric": "roc-auc", "n": 10, "systems": systems}]
+    other = {**one, "benchmark": "othernet", "sets": sets, "groups": groups, "wins": {}}
+    (tmp_path / "othernet.json").write_text(json.dumps(other))
+    docs = tmp_path / "properties.md"
+    docs.write_text("<!-- properties: begin -->\n<!-- properties: end -->\n")
+    make_report([tmp_path / "toynet.json", tmp_path / "othernet.json"], tmp_path / "out", into=docs)
+    text = docs.read_text()
+    assert text.index("### toynet\n\n| set |") < text.index("### othernet\n\n| set |")
+    assert "| set | metric | molecules | acml |\n" in text
+    assert "| full | 1.00 |" in text
 
 
 def test_the_suites_page(folder) -> None:
@@ -335,6 +334,6 @@ def test_the_command(folder, tmp_path) -> None:
 
 def test_intervals_of_failures_are_misses(tmp_path) -> None:
     write_recall(tmp_path, "all", [None] * 5)
-    (one,) = read_results([tmp_path]).every
-    assert one.data["recall"]["1"] == 0
-    assert np.isfinite(one.data["mrr"])
+    (one,), _ = read_results([tmp_path])
+    assert one.recall["1"] == 0
+    assert np.isfinite(one.mrr)
