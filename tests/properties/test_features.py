@@ -78,6 +78,14 @@ def test_environments_are_the_same_again_and_have_gradients(
     assert environment_layers(1) == [0]
 
 
+def test_embeddings_follow_the_network_to_another_precision(
+    model: Model, tiny_model: Path, mols: list[Chem.Mol]
+) -> None:
+    double = load_model(tiny_model)
+    double.network.double()
+    np.testing.assert_allclose(embeddings(double, mols[:5]), embeddings(model, mols[:5]), atol=1e-3)
+
+
 def test_descriptors_are_rdkits_own_and_all_finite() -> None:
     mols = [Chem.MolFromSmiles(smiles) for smiles in ("CCO", "[Na+].[Cl-]", "c1ccccc1")]
     found, names = descriptors(mols), descriptor_names()
