@@ -62,23 +62,21 @@ def attribute(
     if target is not None and property_ is None:
         raise typer.BadParameter("a target belongs to --property", param_hint="'--target'")
 
-    from acml_search.interpret.attribute import AttributeOptions, explain
+    from acml_search.interpret.attribute import explain
 
     made = explain(
-        AttributeOptions(
-            smiles=smiles,
-            out=out,
-            to=to,
-            probe=probe,
-            property_model=property_,
-            target=target,
-            space=space,
-            method=method,
-            fit_on=fit_on,
-            model=model,
-            seed=seed,
-            command=command_line(),
-        )
+        smiles=smiles,
+        out=out,
+        to=to,
+        probe=probe,
+        property_model=property_,
+        target=target,
+        space=space,
+        method=method,
+        fit_on=fit_on,
+        model=model,
+        seed=seed,
+        command=command_line(),
     )
     if json:
         print_json(made)

@@ -46,21 +46,19 @@ def map_(
     """
     check_out(out)
 
-    from acml_search.interpret.map import MapOptions, draw_map
+    from acml_search.interpret.map import draw_map
 
     made = draw_map(
-        MapOptions(
-            out=out,
-            where=where,
-            space=space,
-            colour=colour,
-            method=method,
-            n=n,
-            seed=seed,
-            model=model,
-            smiles_column=smiles_column,
-            command=command_line(),
-        )
+        out=out,
+        where=where,
+        space=space,
+        colour=colour,
+        method=method,
+        n=n,
+        seed=seed,
+        model=model,
+        smiles_column=smiles_column,
+        command=command_line(),
     )
     if json:
         print_json(made)

@@ -56,9 +56,7 @@ def probe(
     from acml_search.interpret import probe as probes
 
     result = probes.probe(
-        probes.ProbeOptions(
-            where=where, model=model, n=n, seed=seed, smiles_column=smiles_column, command=command_line()
-        )
+        where=where, model=model, n=n, seed=seed, smiles_column=smiles_column, command=command_line()
     )
     if out is not None:
         probes.write_probe(result, out)

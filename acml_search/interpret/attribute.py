@@ -261,27 +261,6 @@ def changed_atoms(model: Model, change: Any) -> Iterator[None]:
         handle.remove()
 
 
-@dataclass(frozen=True)
-class AttributeOptions:
-    """One of to (a SMILES), probe (a concept) and property_model (a folder of `properties fit`) is required.
-
-    space: of the similarity or of the probe; fit_on: index or library that a probe is fitted on.
-    """
-
-    smiles: str
-    out: Path
-    to: str | None = None
-    probe: str | None = None
-    property_model: Path | None = None
-    target: str | None = None
-    space: str = TRUNK
-    method: str = "occlusion"
-    fit_on: Path | None = None
-    model: str | None = None
-    seed: int = 0
-    command: str = ""
-
-
 class Panel(NamedTuple):
     """A molecule and the attributions of its atoms."""
 
@@ -290,35 +269,68 @@ class Panel(NamedTuple):
     caption: str = ""
 
 
-def explain(options: AttributeOptions) -> dict[str, Any]:
+def explain(
+    smiles: str,
+    out: Path,
+    *,
+    to: str | None = None,
+    probe: str | None = None,
+    property_model: Path | None = None,
+    target: str | None = None,
+    space: str = TRUNK,
+    method: str = "occlusion",
+    fit_on: Path | None = None,
+    model: str | None = None,
+    seed: int = 0,
+    command: str = "",
+) -> dict[str, Any]:
     """Work the attributions out and write them; the JSON document.
+
+    One of to (a SMILES), probe (a concept) and property_model (a folder of `properties fit`) is required.
+    space: of the similarity or of the probe; fit_on: index or library that a probe is fitted on.
 
     `molecules`: [{smiles, score, atoms: [{index, symbol, attribution}]}], two of them for a similarity.
     Raises InvalidMolecule, and ConfigError for options that do not fit together or a missing package.
     """
     from rdkit import Chem
 
-    ending = options.out.suffix.lower()
+    from acml_search.encoders.card import DEFAULT_MODEL
+    from acml_search.encoders.checkpoint import load_model
+
+    ending = out.suffix.lower()
     if ending not in ENDINGS:
-        raise ConfigError(
-            f"{options.out}: attributions are written as {', '.join(ENDINGS)}; choose one of these"
-        )
-    if options.method not in METHODS:
-        raise ConfigError(f"there is no method {options.method!r}; there are {', '.join(METHODS)}")
-    if sum(one is not None for one in (options.to, options.probe, options.property_model)) != 1:
+        raise ConfigError(f"{out}: attributions are written as {', '.join(ENDINGS)}; choose one of these")
+    if method not in METHODS:
+        raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
+    if sum(one is not None for one in (to, probe, property_model)) != 1:
         raise ConfigError("say what to explain: one of --to SMILES, --probe CONCEPT and --property MODEL")
     if ending != ".json":
         require("matplotlib")
-    model, scored = _scores(options)
+    mol = _molecule(smiles)
+    if to is not None:
+        other = _molecule(to)
+        loaded = load_model(model or DEFAULT_MODEL)
+        scored = [
+            (mol, similarity(loaded, loaded.featurise(other), space, to)),
+            (other, similarity(loaded, loaded.featurise(mol), space, smiles)),
+        ]
+    elif probe is not None:
+        require("sklearn", extra="maps")
+        sample = read_sample(fit_on, n=PROBE_MOLECULES, seed=seed, model=model)
+        loaded, scored = sample.model, [(mol, probe_score(sample, probe, space, seed=seed))]
+    else:
+        assert property_model is not None
+        loaded, score = property_score(property_model, target, model)
+        scored = [(mol, score)]
     molecules, panels = [], []
     for mol, score in scored:
-        graph = model.featurise(mol)
-        shares = attribute(model, score, [graph], options.method)[0]
+        graph = loaded.featurise(mol)
+        shares = attribute(loaded, score, [graph], method)[0]
         atoms = [
             {"index": atom.GetIdx(), "symbol": atom.GetSymbol(), "attribution": float(share)}
             for atom, share in zip(mol.GetAtoms(), shares, strict=True)
         ]
-        value = float(evaluate(model, score, [graph])[0])
+        value = float(evaluate(loaded, score, [graph])[0])
         molecules.append({"smiles": Chem.MolToSmiles(mol), "score": value, "atoms": atoms})
         panels.append(Panel(mol, shares))
     score = scored[0][1]
@@ -326,41 +338,19 @@ def explain(options: AttributeOptions) -> dict[str, Any]:
         "kind": "attribution",
         "score": score.name,
         "unit": score.unit,
-        "method": options.method,
-        "model": {"name": model.card.name, "digest": model.card.digest},
+        "method": method,
+        "model": {"name": loaded.card.name, "digest": loaded.card.digest},
         "molecules": molecules,
-        "command": options.command,
+        "command": command,
     }
     if ending == ".json":
-        write_json(document, options.out)
+        write_json(document, out)
     else:
         if len(panels) == 2:
             panels = [panels[0]._replace(caption="the molecule"), panels[1]._replace(caption="the other")]
         title = f"{score.name[0].upper()}{score.name[1:]}: {molecules[0]['score']:.3g} {score.unit}".rstrip()
-        write_picture(panels, title, f"{_METHOD_WORDS[options.method]}; {model.card.name}", options.out)
+        write_picture(panels, title, f"{_METHOD_WORDS[method]}; {loaded.card.name}", out)
     return document
-
-
-def _scores(options: AttributeOptions) -> tuple[Model, list[tuple[Chem.Mol, Score]]]:
-    """The model, and each molecule that is drawn with its score."""
-    from acml_search.encoders.card import DEFAULT_MODEL
-    from acml_search.encoders.checkpoint import load_model
-
-    mol = _molecule(options.smiles)
-    if options.to is not None:
-        other = _molecule(options.to)
-        model = load_model(options.model or DEFAULT_MODEL)
-        return model, [
-            (mol, similarity(model, model.featurise(other), options.space, options.to)),
-            (other, similarity(model, model.featurise(mol), options.space, options.smiles)),
-        ]
-    require("sklearn", extra="maps")
-    if options.probe is not None:
-        sample = read_sample(options.fit_on, n=PROBE_MOLECULES, seed=options.seed, model=options.model)
-        return sample.model, [(mol, probe_score(sample, options.probe, options.space, seed=options.seed))]
-    assert options.property_model is not None
-    model, score = property_score(options.property_model, options.target, options.model)
-    return model, [(mol, score)]
 
 
 def _molecule(smiles: str) -> Chem.Mol:

@@ -51,24 +51,6 @@ _FIRST_AXES = 50
 """principal axes that t-SNE and UMAP start from"""
 
 
-@dataclass(frozen=True)
-class MapOptions:
-    """where, model: as `read_sample` takes them; space: of the model, `trunk` or `Morgan`; colour: a column
-    or a concept; n: molecules.
-    """
-
-    out: Path
-    where: Path | None = None
-    space: str = TRUNK
-    colour: str = "molecular weight"
-    method: str = "pca"
-    n: int = 5_000
-    seed: int = 0
-    model: str | None = None
-    smiles_column: str | None = None
-    command: str = ""
-
-
 class Layout(NamedTuple):
     """Places of n molecules in the plane."""
 
@@ -121,45 +103,52 @@ class Map:
         return f"{len(self.sample):,} molecules, {card.name}, {self.layout.about}, by {self.colour.name}"
 
 
-def draw_map(options: MapOptions) -> dict[str, Any]:
-    """Make the map and write it; a summary.
+def draw_map(
+    out: Path,
+    where: Path | None = None,
+    space: str = TRUNK,
+    colour: str = "molecular weight",
+    *,
+    method: str = "pca",
+    n: int = 5_000,
+    seed: int = 0,
+    model: str | None = None,
+    smiles_column: str | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Make the map of `n` molecules and write it; a summary.
+
+    where, model: as `read_sample` takes them; space: of the model, `trunk` or `Morgan`; colour: a column or a
+    concept.
 
     Raises ConfigError for an ending, a space, a column or a method that is not there, or a missing package,
     and what reading raises.
     """
-    ending = options.out.suffix.lower()
+    ending = out.suffix.lower()
     if ending not in ENDINGS:
-        raise ConfigError(
-            f"{options.out}: a map is written as {', '.join(ENDINGS)}; choose one of these endings"
-        )
-    if options.method not in METHODS:
-        raise ConfigError(f"there is no method {options.method!r}; there are {', '.join(METHODS)}")
+        raise ConfigError(f"{out}: a map is written as {', '.join(ENDINGS)}; choose one of these endings")
+    if method not in METHODS:
+        raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
     if ending != ".html":
         require("matplotlib")
-    sample = read_sample(
-        options.where,
-        n=options.n,
-        seed=options.seed,
-        model=options.model,
-        smiles_column=options.smiles_column,
-    )
-    colour = colour_of(sample, options.colour)
-    layout = project(_vectors(sample, options.space), options.method, seed=options.seed)
-    drawn = Map(sample, options.space, layout, colour, options.command)
-    with atomic(options.out) as path:
+    sample = read_sample(where, n=n, seed=seed, model=model, smiles_column=smiles_column)
+    coloured = colour_of(sample, colour)
+    layout = project(_vectors(sample, space), method, seed=seed)
+    drawn = Map(sample, space, layout, coloured, command)
+    with atomic(out) as path:
         if ending == ".html":
             path.write_text(page(drawn), encoding="utf-8")
         else:
             picture(drawn).savefig(path, format=ending[1:], dpi=120)
     return {
-        "map": str(options.out),
+        "map": str(out),
         "molecules": len(sample),
-        "space": options.space,
-        "colour": colour.name,
-        "method": options.method,
+        "space": space,
+        "colour": coloured.name,
+        "method": method,
         "about": layout.about,
         "axes": list(layout.axes),
-        "bytes": options.out.stat().st_size,
+        "bytes": out.stat().st_size,
     }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,20 +47,18 @@ RESAMPLES = 1_000
 _BATCH = 64
 
 
-@dataclass(frozen=True)
-class ProbeOptions:
-    """where, model: as `read_sample` takes them; n: molecules; command: for the result."""
+def probe(
+    where: Path | None = None,
+    *,
+    model: str | None = None,
+    n: int = 4_000,
+    seed: int = 0,
+    smiles_column: str | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Probe all representations of `n` molecules for all concepts; the JSON document.
 
-    where: Path | None = None
-    model: str | None = None
-    n: int = 4_000
-    seed: int = 0
-    smiles_column: str | None = None
-    command: str = ""
-
-
-def probe(options: ProbeOptions) -> dict[str, Any]:
-    """Probe all representations for all concepts; the JSON document.
+    where, model: as `read_sample` takes them; command: for the result.
 
     `concepts`: [{name, kind, metric, about, n_with, values: {view: {value, ci95, strength}}, best_space,
     best}]. Intervals are 95 % bootstraps over the test molecules, the same draws for all representations.
@@ -69,28 +66,22 @@ def probe(options: ProbeOptions) -> dict[str, Any]:
     """
     require("sklearn", extra="maps")
     started = time.perf_counter()
-    sample = read_sample(
-        options.where,
-        n=options.n,
-        seed=options.seed,
-        model=options.model,
-        smiles_column=options.smiles_column,
-    )
+    sample = read_sample(where, n=n, seed=seed, model=model, smiles_column=smiles_column)
     if len(sample) < MIN_MOLECULES:
         raise ConfigError(
             f"{sample.source} gave {len(sample)} molecules; probes need at least {MIN_MOLECULES} to learn "
             "and be tested on"
         )
-    represented = representations(sample, seed=options.seed)
+    represented = representations(sample, seed=seed)
     groups = scaffold_groups(sample.mols)
-    test = split_groups(groups, [1 - TEST_SHARE, TEST_SHARE], options.seed) == 1
+    test = split_groups(groups, [1 - TEST_SHARE, TEST_SHARE], seed) == 1
     labels = _in_both_parts(label(sample.mols), test)
     is_group = np.array([concept.kind == "group" for concept in labels.concepts], bool)
-    counts = resample_counts(int(test.sum()), seed=options.seed)
+    counts = resample_counts(int(test.sum()), seed=seed)
     resampled: dict[str, list[Floats]] = {}
     penalties: dict[str, list[float]] = {}
     for name, x in progress(represented.items(), desc="probing", unit="space"):
-        probes = fit_probes(x[~test], labels.values[~test], is_group, groups[~test], seed=options.seed)
+        probes = fit_probes(x[~test], labels.values[~test], is_group, groups[~test], seed=seed)
         predicted = probes(x[test])
         penalties[name] = probes.penalties
         resampled[name] = [
@@ -131,8 +122,8 @@ def probe(options: ProbeOptions) -> dict[str, Any]:
         ],
         "left_out": labels.left_out,
         "reading": comparisons(labels.concepts, resampled, TRUNK, (MORGAN, UNTRAINED)),
-        "seed": options.seed,
-        "command": options.command,
+        "seed": seed,
+        "command": command,
         "version": __version__,
         "seconds": round(time.perf_counter() - started, 1),
     }

@@ -13,7 +13,6 @@ from acml_search.cli import main
 from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.encoders.checkpoint import Model
 from acml_search.interpret.attribute import (
-    AttributeOptions,
     Panel,
     Score,
     attribute,
@@ -128,9 +127,7 @@ def test_a_probe_says_what_the_concept_is(library: Path, nmr_directory: Path) ->
 @pytest.mark.parametrize("ending", ["png", "svg", "json"])
 def test_written(ending: str, nmr_directory: Path, tmp_path: Path) -> None:
     out = tmp_path / f"why.{ending}"
-    made = explain(
-        AttributeOptions(SMILES[0], out, to=SMILES[1], space="c_nmr", model=str(nmr_directory), command="x")
-    )
+    made = explain(SMILES[0], out, to=SMILES[1], space="c_nmr", model=str(nmr_directory), command="x")
     assert [len(one["atoms"]) for one in made["molecules"]] == [11, 11]
     assert made["molecules"][0]["score"] == pytest.approx(made["molecules"][1]["score"], abs=1e-5)
     if ending == "json":
@@ -162,15 +159,15 @@ def test_a_picture_escapes_what_it_is_told(tmp_path: Path) -> None:
 def test_options_that_do_not_fit_are_refused(nmr_directory: Path, tmp_path: Path) -> None:
     out, model = tmp_path / "a.png", str(nmr_directory)
     with pytest.raises(ConfigError, match="one of --to SMILES, --probe CONCEPT and --property MODEL"):
-        explain(AttributeOptions("CCO", out, model=model))
+        explain("CCO", out, model=model)
     with pytest.raises(ConfigError, match="one of --to"):
-        explain(AttributeOptions("CCO", out, to="CCC", probe="logP", model=model))
+        explain("CCO", out, to="CCC", probe="logP", model=model)
     with pytest.raises(ConfigError, match=r"written as .*\.png"):
-        explain(AttributeOptions("CCO", tmp_path / "a.gif", to="CCC", model=model))
+        explain("CCO", tmp_path / "a.gif", to="CCC", model=model)
     with pytest.raises(InvalidMolecule):
-        explain(AttributeOptions("C1CC", out, to="CCC", model=model))
+        explain("C1CC", out, to="CCC", model=model)
     with pytest.raises(InvalidMolecule, match="one atom"):
-        explain(AttributeOptions("C", out, to="CCC", model=model))
+        explain("C", out, to="CCC", model=model)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from acml_search.cli import main
 from acml_search.core.errors import ConfigError
-from acml_search.interpret.map import MapOptions, colour_of, draw_map, principal_axes, project
+from acml_search.interpret.map import colour_of, draw_map, principal_axes, project
 from acml_search.interpret.sample import MoleculeSample, read_sample
 
 NASTY = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&amp;<!--'
@@ -64,7 +64,7 @@ def test_a_page_holds_everything_and_runs_one_script(
     nasty: Path, nmr_directory: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "map.html"
-    made = draw_map(MapOptions(out, nasty, "c_nmr", "maker", model=str(nmr_directory), command=f"x {NASTY}"))
+    made = draw_map(out, nasty, "c_nmr", "maker", model=str(nmr_directory), command=f"x {NASTY}")
     assert made["molecules"] == 30
     text = out.read_text(encoding="utf-8")
     seen = Blocks()
@@ -86,7 +86,7 @@ def test_a_page_holds_everything_and_runs_one_script(
 
 def test_structures_unpack_to_drawings(library: Path, nmr_directory: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.html"
-    draw_map(MapOptions(out, library, "trunk", "price", n=250, model=str(nmr_directory)))
+    draw_map(out, library, "trunk", "price", n=250, model=str(nmr_directory))
     seen = Blocks()
     seen.feed(out.read_text(encoding="utf-8"))
     data = json.loads(seen.scripts[0])
@@ -106,7 +106,7 @@ def test_structures_unpack_to_drawings(library: Path, nmr_directory: Path, tmp_p
 @pytest.mark.parametrize("colour", ["logp", "maker", "ketone"])
 def test_pictures(ending: str, colour: str, nasty: Path, nmr_directory: Path, tmp_path: Path) -> None:
     out = tmp_path / f"map.{ending}"
-    draw_map(MapOptions(out, nasty, "smiles", colour, model=str(nmr_directory)))
+    draw_map(out, nasty, "smiles", colour, model=str(nmr_directory))
     begins = {"png": b"\x89PNG", "svg": b"<?xml"}[ending]
     assert out.read_bytes().startswith(begins)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
@@ -150,9 +150,8 @@ def test_a_missing_package_is_named(
     monkeypatch.setattr("acml_search.core.extras.find_spec", find)
     monkeypatch.setattr("acml_search.interpret.map.find_spec", find)
     method = {"matplotlib": "pca", "sklearn": "tsne", "umap": "umap"}[module]
-    options = MapOptions(tmp_path / "map.png", library, method=method, n=20, model=str(nmr_directory))
     with pytest.raises(ConfigError, match=rf'is not installed: pip install "acml-search\[{extra}\]"'):
-        draw_map(options)
+        draw_map(tmp_path / "map.png", library, method=method, n=20, model=str(nmr_directory))
 
 
 def test_colours_of_columns_and_concepts(sample: MoleculeSample) -> None:
@@ -186,7 +185,7 @@ def test_unknown_options_are_named(
     options = {"out": "map.png", "colour": "logp", "n": 20, "model": str(nmr_directory), **change}
     options["out"] = tmp_path / options["out"]
     with pytest.raises(ConfigError, match=re.escape(words)):
-        draw_map(MapOptions(where=library, **options))
+        draw_map(where=library, **options)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,7 +18,6 @@ from acml_search.interpret.probe import (
     MORGAN,
     TRUNK,
     UNTRAINED,
-    ProbeOptions,
     aurocs,
     comparisons,
     fit_probes,
@@ -37,7 +36,7 @@ from acml_search.interpret.sample import read_sample
 
 @pytest.fixture(scope="module")
 def result(library: Path, nmr_directory: Path) -> dict:
-    return probe(ProbeOptions(library, str(nmr_directory), n=260, command="acml-search probe"))
+    return probe(library, model=str(nmr_directory), n=260, command="acml-search probe")
 
 
 def test_the_document_has_every_view_and_honest_intervals(result: dict) -> None:
@@ -61,7 +60,7 @@ def test_the_document_has_every_view_and_honest_intervals(result: dict) -> None:
 
 
 def test_the_same_seed_gives_the_same(result: dict, library: Path, nmr_directory: Path) -> None:
-    again = probe(ProbeOptions(library, str(nmr_directory), n=260, command="acml-search probe"))
+    again = probe(library, model=str(nmr_directory), n=260, command="acml-search probe")
     assert again["concepts"] == result["concepts"]
 
 
@@ -110,7 +109,7 @@ def test_too_few_molecules_are_refused(tmp_path: Path, nmr_directory: Path) -> N
     path = tmp_path / "few.smi"
     path.write_text("CCO\nCCN\nCCC\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="gave 3 molecules; probes need at least 200"):
-        probe(ProbeOptions(path, str(nmr_directory)))
+        probe(path, model=str(nmr_directory))
 
 
 def test_concepts_by_hand() -> None:
