@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from acml_search import modalities
-from acml_search.encoders.model import Tower
+from acml_search.encoders.checkpoint import Tower
 from acml_search.networks import tensors
 from acml_search.ocsr import reader as module
 from acml_search.ocsr.assemble import assemble
