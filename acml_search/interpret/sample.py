@@ -65,7 +65,7 @@ class MoleculeSample:
 
     def n_seen(self) -> int | None:
         """How many molecules were in the contrastive training; None where the model has no such list."""
-        from acml_search.encoders.seen import training_list
+        from acml_search.encoders.training_molecules import training_list
 
         seen = training_list(self.model.card)
         return None if seen is None else int(seen.any([one.inchikey14 for one in self.molecules]).sum())

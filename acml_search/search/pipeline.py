@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rdkit import Chem
 
-    from acml_search.encoders.model import Model
+    from acml_search.encoders.checkpoint import Model
     from acml_search.index.opened import IndexDirectory
     from acml_search.library.catalog import Catalog
     from acml_search.modalities import Observation
@@ -126,7 +126,7 @@ class Pipeline:
         if self._model is None:
             card = read_card(self._model_name)  # a wrong one is refused before torch is imported
             self._directory.check_spaces({name: space.digest for name, space in card.spaces.items()})
-            from acml_search.encoders.model import load_model
+            from acml_search.encoders.checkpoint import load_model
 
             self._model = load_model(self._model_name)
         return self._model
@@ -366,7 +366,7 @@ class Pipeline:
         self, vectors: Mapping[str, Float32s], request: SearchRequest, passing: Ints | None, keys: Ints | None
     ) -> Shortlist:
         """The candidates that each space finds, and `keys`, scored in all spaces."""
-        weights = self.loaded().card.trust(vectors, "plain")
+        weights = self.loaded().card.fusion_weights(vectors, "plain")
         found = {
             name: self._retrieve(Side(name, "graph"), xq, max(int(request.k), CANDIDATES), passing)
             for name, xq in vectors.items()
@@ -433,7 +433,7 @@ class Pipeline:
     ) -> Shortlist:
         """The candidates in the order of their logits, those in `mols` re-scored by their peaks."""
         model = self.loaded()
-        weights = model.card.trust(found.cosines, "rerank")
+        weights = model.card.fusion_weights(found.cosines, "rerank")
         places = np.flatnonzero(np.isin(found.keys, list(mols)))
         keys = found.keys[places].tolist()
         logits = dict(found.logits)

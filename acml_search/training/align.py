@@ -13,7 +13,7 @@ import math
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -28,7 +28,7 @@ from acml_search.encoders.card import ModelCard
 from acml_search.encoders.checkpoint import DualEncoder, device_of, save_model
 from acml_search.encoders.training_molecules import TrainingMolecules, write_training_list
 from acml_search.modalities.nmr import ShiftModality
-from acml_search.networks import TensorBatch, current_names
+from acml_search.networks import current_names
 from acml_search.networks.nmr import Peaks, ShiftHead
 from acml_search.training.config import AlignPlan, SamplerTable, SpaceTable, read_plan
 from acml_search.training.corpus import Corpus, corpus_of
@@ -46,6 +46,9 @@ from acml_search.training.records import (
 from acml_search.training.sampling import MoleculeSampler
 from acml_search.training.shifts import AssignedShifts, read_assigned, set_errors, shift_loss
 from acml_search.training.simulated import open_simulated
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 POOL = 10_000
 """molecules of the dev split among which records are searched after each epoch"""
@@ -129,7 +132,7 @@ class Aligner(nn.Module):
         """The loss of one space."""
         return cast("ContrastiveLoss", self.losses[name])
 
-    def graphs(self, batch: TensorBatch) -> tuple[dict[str, Tensor], dict[str, Peaks]]:
+    def graphs(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Peaks]]:
         """Graph side of every space, and the peaks that the NMR heads predict on the way."""
         network = self.network
         states = network.trunk.node_states(batch)

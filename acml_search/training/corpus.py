@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import numpy as np
@@ -31,15 +31,18 @@ import torch
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
-from acml_search.chem.graph import MolGraph, collate, featurise, flatten
+from acml_search.chem.graph import MolGraph, featurise, flatten
 from acml_search.chem.molecule import STANDARDISATION, describe, parse
 from acml_search.chem.splits import inchikey14_hash, is_dev
 from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.core.io import atomic
 from acml_search.core.progress import progress
 from acml_search.core.workers import Workers, chunks, cpu_count
-from acml_search.networks import TensorBatch
+from acml_search.networks.pyg import to_batch
 from acml_search.training.config import CorpusFile, CorpusRecipe, Plan, Source, check_table, read_toml
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 BITS = 1024
 MAX_ATOMS = 200
@@ -98,9 +101,9 @@ class Corpus:
         graph = MolGraph(self.atoms[a:b], self.edges[:, c:d], self.bonds[c:d])
         return graph if self.stereo else flatten(graph)
 
-    def graph_batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> TensorBatch:
-        """Graphs of `rows` (b,) int64 as one batch on `device`."""
-        return TensorBatch.of(collate([self.graph(int(i)) for i in rows]), device)
+    def graph_batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Batch:
+        """Graphs of `rows` (b,) int64 as one torch_geometric `Batch` on `device`."""
+        return to_batch([self.graph(int(i)) for i in rows]).to(device)
 
     def smiles_of(self, i: int) -> str:
         return str(self.smiles[int(i)].as_py())

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -26,13 +26,16 @@ from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, featurise, flatte
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import InvalidMolecule
 from acml_search.core.typing import Floats, Ints
-from acml_search.networks import GraphNet, TensorBatch
+from acml_search.networks import GraphNet
 from acml_search.networks.nmr import Peaks, ShiftHead
 from acml_search.training.config import Hyper, ShiftPlan, Source
 from acml_search.training.corpus import Corpus, corpus_of, read_rows
 from acml_search.training.loop import Task, train
 from acml_search.training.pretrain import save_result
 from acml_search.training.records import MeasuredRecords, read_records
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 COMPUTED_WEIGHT = 0.3
 """weight of a computed (DFT) shift against a measured one"""
@@ -62,7 +65,7 @@ class ShiftNet(nn.Module):
         for name, hyper in heads.items():
             self.heads[name] = modalities.get(name).head(self.trunk, nn.Identity(), **hyper)
 
-    def peaks(self, batch: TensorBatch) -> dict[str, Peaks]:
+    def peaks(self, batch: Batch) -> dict[str, Peaks]:
         """Predicted peaks by modality."""
         states = self.trunk.node_states(batch)
         pooled = self.trunk.pool(states, batch)

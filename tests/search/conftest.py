@@ -86,7 +86,7 @@ def spectral_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained checkpoint with the spaces `c_nmr`, `h_nmr` and `lc_ms`, d = 32."""
     import torch
 
-    from acml_search.encoders.model import DualEncoder, save_model
+    from acml_search.encoders.checkpoint import DualEncoder, save_model
 
     torch.manual_seed(7)
     part = {"width": 16, "hidden": 16, "layers": 2}

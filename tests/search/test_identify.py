@@ -13,7 +13,7 @@ import pytest
 import acml_search
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError, FilterError, InvalidRecord
-from acml_search.encoders.model import Model, load_model
+from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.modalities import Observation, get
 from acml_search.modalities.base import reranker
 from acml_search.search.query import Index

@@ -9,7 +9,7 @@ import torch
 from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import CheckpointError, ConfigError
-from acml_search.encoders.model import DualEncoder, Model, load_model, save_model
+from acml_search.encoders.checkpoint import DualEncoder, Model, load_model, save_model
 from acml_search.modalities.base import reranked
 from acml_search.modalities.ms import MassReranker
 from acml_search.ms.fragmentation import Fragmentation, write_fragmentation

@@ -220,7 +220,7 @@ def test_a_batch_file_may_be_parquet(index: Index, small_index: Path, tmp_path: 
 def test_another_model_is_refused(small_index: Path, tiny_model: Path, tmp_path: Path) -> None:
     import torch
 
-    from acml_search.encoders.model import load_model, save_model
+    from acml_search.encoders.checkpoint import load_model, save_model
 
     other = load_model(tiny_model)
     with torch.no_grad():

@@ -10,7 +10,7 @@ import pytest
 from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError
-from acml_search.encoders.model import load_model
+from acml_search.encoders.checkpoint import load_model
 from acml_search.modalities.base import reranked, reranker
 
 BENZOATE = {"shifts": [166.9, 132.9, 130.2, 129.6, 128.3, 52.0]}
