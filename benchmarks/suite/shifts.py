@@ -124,12 +124,9 @@ def has_node_head(space: str) -> bool:
 
 def predict(task: tuple[str, list[str]]) -> list[AtomShifts | None]:
     """Task: (space, SMILES) -> what their atoms show; None for a SMILES that is refused."""
-    import torch
     from rdkit import Chem
 
     from acml_search.chem import molecule
-    from acml_search.chem.graph import collate
-    from acml_search.networks import TensorBatch
 
     space, smiles = task
     model = processes.model()
@@ -139,30 +136,19 @@ def predict(task: tuple[str, list[str]]) -> list[AtomShifts | None]:
             mols.append(molecule.parse(text)[0])
         except InvalidMolecule:
             mols.append(None)
-    read = [mol for mol in mols if mol is not None]
-    if not read:
-        return [None] * len(smiles)
-    graphs = collate([model.featurise(mol) for mol in read])
-    with torch.inference_mode():
-        batch = TensorBatch.of(graphs)
-        states = model.network.trunk.node_states(batch)
-        pooled = model.network.trunk.pool(states, batch)
-        peaks = model.network.heads[space].peaks(states, pooled, batch)
-    atoms, of, ppm = (x.numpy() for x in (peaks.atoms, peaks.graph_of, peaks.position))
+    graphs = [model.featurise(mol) for mol in mols if mol is not None]
+    predicted = iter(model.predicted_peaks(space, graphs))
     found: list[AtomShifts | None] = []
-    number = 0
     for mol in mols:
         if mol is None:
             found.append(None)
             continue
-        mine = of == number
-        own = atoms[mine] - graphs.ptr[number]
+        peaks = next(predicted)
         ranks = np.array(
             Chem.CanonicalRankAtoms(mol, breakTies=False, includeChirality=False), dtype=np.int64
         )
         elements = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)
-        found.append(AtomShifts(own, elements, ranks[own], ppm[mine].astype(np.float64)))
-        number += 1
+        found.append(AtomShifts(peaks.atoms, elements, ranks[peaks.atoms], peaks.position))
     return found
 
 
