@@ -135,8 +135,7 @@ class Aligner(nn.Module):
     def graphs(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Peaks]]:
         """Graph side of every space, and the peaks that the NMR heads predict on the way."""
         network = self.network
-        states = network.trunk.node_states(batch)
-        pooled = network.trunk.pool(states, batch)
+        states, pooled = network.trunk.states_and_pooled(batch)
         vectors, peaks = {}, {}
         for name, head in network.heads.items():
             if isinstance(head, ShiftHead):

@@ -112,8 +112,7 @@ def pooled_vectors(
     device, _ = placement(network)
     for start in progress(range(0, len(rows), 64), desc="trunk", unit="batch"):
         batch = corpus.graph_batch(rows[start : start + 64], device)
-        states = network.trunk.node_states(batch)
-        whole = network.trunk.pool(states, batch)
+        states, whole = network.trunk.states_and_pooled(batch)
         pooled.append(whole.half().cpu().numpy())
         if space is not None:
             head = network.heads[space](states, whole, batch, network.tower(space))

@@ -67,8 +67,7 @@ class ShiftNet(nn.Module):
 
     def peaks(self, batch: Batch) -> dict[str, Peaks]:
         """Predicted peaks by modality."""
-        states = self.trunk.node_states(batch)
-        pooled = self.trunk.pool(states, batch)
+        states, pooled = self.trunk.states_and_pooled(batch)
         return {
             name: cast("ShiftHead", head).peaks(states, pooled, batch) for name, head in self.heads.items()
         }
