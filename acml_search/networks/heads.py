@@ -15,14 +15,16 @@ from acml_search.networks.trunk import TensorBatch
 
 
 def tensors(batch: Any, like: nn.Module | None = None) -> Any:
-    """What a modality's `collate` returned as tensors: a graph batch as `TensorBatch`, any other named tuple
-    of arrays as the same tuple of tensors.
+    """What a modality's `collate` returned as tensors: a graph batch as `TensorBatch`, one array as a
+    tensor, a named tuple of arrays as the same tuple of tensors.
 
     like: the module that will read them; its device, and floats of its precision. Default: CPU, as they are.
     """
     device, dtype = placement(like) if like is not None else (torch.device("cpu"), None)
     if isinstance(batch, GraphBatch):
         return TensorBatch.of(batch, device)
+    if isinstance(batch, np.ndarray):
+        return _tensor(batch, device, dtype)
     return type(batch)(*(_tensor(x, device, dtype) if isinstance(x, np.ndarray) else x for x in batch))
 
 
