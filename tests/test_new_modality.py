@@ -1,9 +1,10 @@
-"""A seventh modality is one file: infrared, in a package of its own, works in every command without another."""
+"""A new modality is one file: infrared, in a package of its own, works in every command."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,8 @@ torch.manual_seed(7)
 sides = {"head": {"hidden": 16, "d": 16}, "projection": {"hidden": 16, "d": 16}}
 spaces = {name: {**sides, "encoder": modalities.get(name).tiny_config} for name in ("ir", "smiles")}
 hyper = {"trunk": {"width": 16, "hidden": 16, "layers": 2}, "spaces": spaces}
-save_model(Path(sys.argv[1]), "tiny", DualEncoder(hyper), hyper, {"ir": 14.0, "smiles": 14.0}, {"data": "none"})
+scales = {"ir": 14.0, "smiles": 14.0}
+save_model(Path(sys.argv[1]), "tiny", DualEncoder(hyper), hyper, scales, {"data": "none"})
 """
 COMMANDS = """
 import json, sys
@@ -90,7 +92,8 @@ from acml_search.cli import app
 results = []
 for arguments in json.load(sys.stdin):
     done = CliRunner().invoke(app, arguments)
-    results.append([done.exit_code, done.stdout, done.stderr + (repr(done.exception) if done.exit_code else "")])
+    problem = repr(done.exception) if done.exit_code else ""
+    results.append([done.exit_code, done.stdout, done.stderr + problem])
 print(json.dumps(results))
 """
 PYTHON = """
@@ -149,21 +152,23 @@ def python(folder: Path, script: str, *arguments: str, given: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def results(folder: Path) -> dict[str, tuple[int, str, str]]:
-    commands: dict[str, list[str]] = {
-        "build": "build-index ir.parquet --records ir --model model --out index --workers 1 --json".split(),
-        "help": ["query", "--help"],
-        "query": "query index --ir spectrum.txt -k 3 --json".split(),
-        "table": "query index --ir spectrum.txt -k 3".split(),
-        "page": "query index --ir spectrum.txt -k 3 --format html".split(),
-        "smiles": "query index --smiles CCO --modality ir -k 3 --json".split(),
-        "parse": "parse --ir spectrum.txt".split(),
-        "explain": "explain index 0 3 --ir spectrum.txt".split(),
-        "verify": "verify index".split(),
-        "batch": "query index --batch ir.parquet --modality ir -k 2".split(),
-        "bench": "bench recall --modality ir --queries ir.parquet --model model --workers 1 --out out.json".split(),
-        "missing": "query index --ir none.txt".split(),
+    query = "query index --ir spectrum.txt -k 3"
+    commands = {
+        "build": "build-index ir.parquet --records ir --model model --out index --workers 1 --json",
+        "help": "query --help",
+        "query": f"{query} --json",
+        "table": query,
+        "page": f"{query} --format html",
+        "smiles": "query index --smiles CCO --modality ir -k 3 --json",
+        "parse": "parse --ir spectrum.txt",
+        "explain": "explain index 0 3 --ir spectrum.txt",
+        "verify": "verify index",
+        "batch": "query index --batch ir.parquet --modality ir -k 2",
+        "bench": "bench recall --modality ir --queries ir.parquet --model model --workers 1 --out out.json",
+        "missing": "query index --ir none.txt",
     }
-    found = json.loads(python(folder, COMMANDS, given=json.dumps(list(commands.values()))))
+    arguments = [shlex.split(command) for command in commands.values()]
+    found = json.loads(python(folder, COMMANDS, given=json.dumps(arguments)))
     return dict(zip(commands, found, strict=True))
 
 
@@ -193,7 +198,7 @@ def test_a_spectrum_finds_molecules_and_a_molecule_spectra(results: dict[str, An
     assert (one["modality"], one["unit"], len(one["peaks"])) == ("ir", "cm-1", 350)
     assert [len(hits["hits"]) for hits in document["lists"]] == [3]
     lists = json.loads(ok(results, "smiles"))["lists"]
-    assert [(hits["modality"], hits["side"]) for hits in lists][0] == ("ir", "records")
+    assert (lists[0]["modality"], lists[0]["side"]) == ("ir", "records")
     assert len(lists[0]["hits"][0]["record_positions"]) == 350
     assert len(ok(results, "batch").splitlines()) == len(LIBRARY)
 

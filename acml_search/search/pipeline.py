@@ -10,7 +10,7 @@ scored once, candidates are fetched, parsed and predicted once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -121,14 +121,18 @@ class Pipeline:
         self._model: Model | None = None
         self._first = True
 
-    def loaded(self) -> Model:
-        """The model that encodes queries, loaded once. Raises CheckpointError or SpaceMismatch."""
-        if self._model is None:
+    def loaded(self, spaces: Collection[str] = ()) -> Model:
+        """The model that encodes queries, with at least these spaces; all, if none is named first.
+
+        Raises CheckpointError or SpaceMismatch.
+        """
+        there = set(self._model.spaces) if self._model is not None else set()
+        if self._model is None or not there.issuperset(spaces):
             card = read_card(self._model_name)  # a wrong one is refused before torch is imported
             self._directory.check_spaces({name: space.digest for name, space in card.spaces.items()})
             from acml_search.encoders.checkpoint import load_model
 
-            self._model = load_model(self._model_name)
+            self._model = load_model(self._model_name, spaces={*there, *spaces} or None)
         return self._model
 
     # molecules
@@ -265,7 +269,7 @@ class Pipeline:
             key = self._key_of(read[0].molecule)
             if len(key):
                 return {name: self._stored(name, key) for name in spaces}
-        encoded = self.loaded().encode_molecules([item.mol for item in read])
+        encoded = self.loaded(spaces).encode_molecules([item.mol for item in read])
         return {name: encoded[name].astype(np.float16).astype(np.float32) for name in spaces}
 
     def _key_of(self, molecule: Molecule) -> Ints:
@@ -357,8 +361,9 @@ class Pipeline:
         for one in observations:
             items.setdefault(one.modality, []).append(one.item)
         vectors = {}
+        model = self.loaded(items)
         for name, several in items.items():
-            mean = self.loaded().encode_items(name, several).mean(axis=0, keepdims=True)
+            mean = model.encode_items(name, several).mean(axis=0, keepdims=True)
             vectors[name] = mean / max(float(np.linalg.norm(mean)), 1e-12)
         return vectors
 

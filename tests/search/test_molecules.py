@@ -101,7 +101,7 @@ class FakeDirectory:
 
 
 class FakePipeline(Pipeline):
-    def loaded(self) -> Any:
+    def loaded(self, spaces: Any = ()) -> Any:
         self._model = self._model or FakeModel()  # type: ignore[assignment]
         return self._model
 
