@@ -18,7 +18,7 @@ import duckdb
 import numpy as np
 
 from acml_search import modalities, open_index
-from acml_search.search.observation import of_record
+from acml_search.modalities import get
 
 WARM = 10
 
@@ -44,7 +44,7 @@ def main() -> None:
     with open_index(arguments.index) as index:
         for number, row in enumerate(chosen):
             record = {name: row[name] for name in (*kind.columns, *kind.optional) if name in row}
-            observation = of_record(arguments.modality, record, f"row {number}")
+            observation = get(arguments.modality).observe(record, f"row {number}")
             for rerank in (False, True):
                 started = time.perf_counter()
                 answer = index.identify([observation], k=10, rerank=rerank, by_precursor=False)

@@ -77,7 +77,7 @@ MODEL = """
 import sys, torch
 from pathlib import Path
 from acml_search import modalities
-from acml_search.encoders.model import DualEncoder, save_model
+from acml_search.encoders.checkpoint import DualEncoder, save_model
 torch.manual_seed(7)
 sides = {"head": {"hidden": 16, "d": 16}, "projection": {"hidden": 16, "d": 16}}
 spaces = {name: {**sides, "encoder": modalities.get(name).tiny_config} for name in ("ir", "smiles")}

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from acml_search.cli.output import command_line, print_json
+from acml_search.cli.output import check_out, command_line, print_json
 from acml_search.cli.probe import OwnModel, Seed
-from acml_search.cli.written import check_out
 
 
 def attribute(

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import command_line, print_json
+from acml_search.cli.output import check_out, command_line, print_json
 from acml_search.cli.probe import OwnModel, Seed, Where
-from acml_search.cli.written import check_out
 
 
 def map_(

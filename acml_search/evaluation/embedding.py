@@ -355,8 +355,8 @@ def _predicting_spaces(card: ModelCard) -> set[str]:
 
 
 def _shift_reranker(modality: str) -> Any:
-    from acml_search.search.rerank import reranker
-    from acml_search.search.rerank.shifts import ShiftReranker
+    from acml_search.modalities.base import reranker
+    from acml_search.modalities.nmr import ShiftReranker
 
     found = reranker(modality)
     if not isinstance(found, ShiftReranker):

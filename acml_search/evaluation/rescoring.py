@@ -43,7 +43,7 @@ def weights_of(card: ModelCard, modality: str) -> Weights:
 
 def check_rerank(card: ModelCard, modality: str) -> None:
     """Raises ConfigError for a modality without re-ranker, or a model without weights for it."""
-    from acml_search.search.rerank import reranker
+    from acml_search.modalities.base import reranker
 
     reranker(modality)
     weights_of(card, modality)
@@ -163,7 +163,7 @@ class _Task(NamedTuple):
 
 def score(task: _Task) -> list[Floats]:
     """Worker task: the scores of each query's candidates."""
-    from acml_search.search.rerank import reranker
+    from acml_search.modalities.base import reranker
 
     model, chosen, reader = processes.model(), reranker(task.modality), get(task.modality)
     found = []
@@ -181,9 +181,9 @@ def score(task: _Task) -> list[Floats]:
 
 def can_rerank(modality: str) -> bool:
     """Worker task: has this model what the modality's re-ranker needs?"""
-    from acml_search.search.rerank import RERANKED, reranker
+    from acml_search.modalities.base import reranked, reranker
 
-    return modality in RERANKED and reranker(modality).available(processes.model())
+    return modality in reranked() and reranker(modality).available(processes.model())
 
 
 def _prepare(model: Any, chosen: Any, modality: str, smiles: Sequence[str]) -> Iterator[Any]:

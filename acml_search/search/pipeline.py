@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.encoders.checkpoint import Model
-    from acml_search.index.opened import IndexDirectory
+    from acml_search.index.directory import IndexDirectory
     from acml_search.library.catalog import Catalog
     from acml_search.modalities import Observation
     from acml_search.modalities.evidence import Evidence, Reranker

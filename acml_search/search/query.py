@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overlo
 
 from acml_search.core.errors import ConfigError, IndexReplaced, InvalidMolecule
 from acml_search.encoders.card import read_card
-from acml_search.index.opened import IndexDirectory
+from acml_search.index.directory import IndexDirectory
 from acml_search.search.filters import Conditions, Filters
 from acml_search.search.pipeline import Pipeline, Side
 from acml_search.search.request import (

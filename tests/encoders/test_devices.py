@@ -13,7 +13,7 @@ from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.checkpoint import Model, device_of, load_model
 from acml_search.encoders.predict import encode_and_predict
-from acml_search.search.rerank import reranker
+from acml_search.modalities.base import reranker
 
 SMILES = ["CC(=O)Nc1ccc(O)cc1", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "O", "CCO"]
 RECORDS: dict[str, Any] = {

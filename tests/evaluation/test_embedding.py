@@ -16,7 +16,7 @@ from acml_search.evaluation import embedding
 from acml_search.evaluation.embedding import MoleculeVectors, PeakLists, graph_vectors, predicting
 from acml_search.evaluation.pool import Structure
 from acml_search.evaluation.workers import model_workers
-from acml_search.search.rerank import reranker
+from acml_search.modalities.base import reranker
 
 SMILES = ["CCO", "O", "CC(=O)Nc1ccc(O)cc1", "c1ccccc1", "OCC(O)CO"]
 

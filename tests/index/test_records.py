@@ -23,7 +23,7 @@ from acml_search.index.manifest import BUILD, file_entry, read_manifest, write_m
 from acml_search.index.merge import Merge
 from acml_search.index.vectors import VectorIndex
 from acml_search.index.verify import verify
-from acml_search.search.write import write_csv
+from acml_search.search.render.files import write_csv
 
 GOOD = [0, 1, 2, 6, 7]
 """Places in `SPECTRA` of those that can be used."""

@@ -20,7 +20,7 @@ from acml_search.core.errors import (
     InvalidMolecule,
     SpaceMismatch,
 )
-from acml_search.index.opened import IndexDirectory
+from acml_search.index.directory import IndexDirectory
 from acml_search.index.vectors import VectorIndex
 from acml_search.search.batch import run_molecules
 from acml_search.search.query import Index

@@ -1,1 +1,0 @@
-from acml_search.cli.output import check_out  # noqa: F401  # shim

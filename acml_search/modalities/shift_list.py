@@ -1,1 +1,0 @@
-from acml_search.modalities.nmr import ShiftArrays, ShiftModality  # noqa: F401  # shim

@@ -1,1 +1,0 @@
-from acml_search.search.results import Hits  # noqa: F401  # shim

@@ -1,1 +1,0 @@
-from acml_search.search.render.formatting import clean  # noqa: F401  # shim

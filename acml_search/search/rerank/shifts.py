@@ -1,1 +1,0 @@
-from acml_search.modalities.nmr import ShiftReranker  # noqa: F401  # shim
