@@ -11,7 +11,7 @@ first time a code is met, the atom itself is asked for its properties, so nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rdkit import Chem
@@ -59,18 +59,6 @@ class MolGraph(NamedTuple):
     edge_attr: np.ndarray
     """(m,) uint8, bond code of each edge"""
 
-    @property  # shim
-    def atoms(self) -> Any:  # shim
-        return self.x  # shim
-
-    @property  # shim
-    def edges(self) -> Any:  # shim
-        return self.edge_index  # shim
-
-    @property  # shim
-    def bonds(self) -> Any:  # shim
-        return self.edge_attr  # shim
-
 
 class GraphBatch(NamedTuple):
     """Several molecules as one disconnected graph: b molecules, N atoms, M edges."""
@@ -83,22 +71,6 @@ class GraphBatch(NamedTuple):
     """(M,) int64"""
     ptr: np.ndarray
     """(b + 1,) int64, first atom of each molecule, then N"""
-
-    @property  # shim
-    def atoms(self) -> Any:  # shim
-        return self.x  # shim
-
-    @property  # shim
-    def edges(self) -> Any:  # shim
-        return self.edge_index  # shim
-
-    @property  # shim
-    def bonds(self) -> Any:  # shim
-        return self.edge_attr  # shim
-
-    @property  # shim
-    def atom_offsets(self) -> Any:  # shim
-        return self.ptr  # shim
 
 
 def featurise(mol: Chem.Mol, *, stereo: bool = True) -> MolGraph:

@@ -95,8 +95,6 @@ class ModelCard:
         fitted = self.data.get("together", {}).get("+".join(sorted(names)), {}).get(kind, {})
         return {name: float(fitted.get(name, 1.0)) for name in names}
 
-    trust = fusion_weights  # shim
-
     @property
     def weights(self) -> Path:
         return self.directory / "model.safetensors"

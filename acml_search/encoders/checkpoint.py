@@ -145,9 +145,6 @@ class DualEncoder(nn.Module):
             vectors[name] = self.head(name).graph_stage(nodes, pooled, self.tower(name))
         return vectors
 
-    taken = node_stage  # shim
-    made = graph_stage  # shim
-
 
 class Model:
     """A loaded checkpoint, for inference. Inputs go to the device and the precision of `network`, wherever

@@ -61,8 +61,6 @@ class TrainingMolecules:
         """(n,): is the molecule of this InChIKey block in the list?"""
         return self._places(blocks) >= 0
 
-    any = contains  # shim
-
     def with_records(self, blocks: Sequence[str], modality: str | None = None) -> Bools:
         """(n,): were measured records of the molecule trained on, of `modality` or of any?"""
         at = self._places(blocks)

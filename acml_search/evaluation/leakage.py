@@ -51,7 +51,7 @@ def leakage_of(card: ModelCard, queries: Sequence[Query]) -> Leakage:
     keys = [one.structure.inchikey14 if one.structure else "" for one in queries]
     readable = np.array([one.structure is not None for one in queries], bool)
     records = training.with_records(keys) & readable
-    return Leakage(records, training.any(keys) & readable & ~records, True)
+    return Leakage(records, training.contains(keys) & readable & ~records, True)
 
 
 def unseen(card: ModelCard, queries: Sequence[Query], what: str) -> list[Query]:

@@ -68,7 +68,7 @@ class MoleculeSample:
         from acml_search.encoders.training_molecules import training_list
 
         seen = training_list(self.model.card)
-        return None if seen is None else int(seen.any([one.inchikey14 for one in self.molecules]).sum())
+        return None if seen is None else int(seen.contains([one.inchikey14 for one in self.molecules]).sum())
 
 
 def read_sample(

@@ -57,8 +57,6 @@ class EISpectrumEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.width, self.n_bins = width, masses
 
-    n_lines = property(lambda self: self.n_bins)  # shim
-
     def forward(self, batch: Any) -> Tensor:
         return self.embed(self.binned(batch))
 
@@ -68,8 +66,6 @@ class EISpectrumEncoder(nn.Module):
         inside = (places > 0) & (places < self.masses)
         bins = batch.intensities.new_zeros(len(places), self.masses)
         return bins.scatter_add_(1, places.where(inside, 0), batch.intensities * inside)
-
-    lines = binned  # shim
 
     def embed(self, binned: Tensor) -> Tensor:
         """Vectors of binned spectra: (n, masses) -> (n, width)."""
@@ -124,8 +120,6 @@ class SpectrumPredictor(Head):
         """Predicted root intensities of a batch's molecules by nominal mass: (b, masses)."""
         return self.spectrum(pooled, nominal_masses(batch))
 
-    lines = binned  # shim
-
     def spectrum(self, pooled: Tensor, masses: Tensor) -> Tensor:
         """As `binned`, of molecules of nominal masses (b,). Nothing above the molecule's isotopes."""
         hidden = self.layers(pooled)
@@ -143,7 +137,3 @@ def nominal_masses(batch: Any) -> Tensor:
         batch.batch.cpu().numpy(), atom_masses(elements, hydrogens), minlength=len(batch.ptr) - 1
     )
     return torch.from_numpy(nominal(totals)).to(batch.x.device)
-
-
-LineTower = EISpectrumEncoder  # shim
-LineHead = SpectrumPredictor  # shim

@@ -89,11 +89,6 @@ class KNNMemory(nn.Module):
         """Unit vectors (n, own + d): the space's own, (n, own), and the memory's."""
         return F.normalize(torch.cat([self.balance * vectors, self(binned)], dim=1), dim=1)
 
-    asked = query_key  # shim
-    counted = neighbour_weights  # shim
-    answer = retrieve  # shim
-    beside = concat  # shim
-
 
 class SimilarityHead(nn.Module):
     """Unit vectors of molecules whose inner products are structural similarities: (n, width) -> (n, d)."""

@@ -116,8 +116,6 @@ class PeakTower(nn.Module):
         self.width = 2 * width + 2 * kernel
         self.n_bins = 2 * BINS
 
-    n_lines = property(lambda self: self.n_bins)  # shim
-
     def binned(self, batch: Any) -> Tensor:
         """Root intensities by m/z and by neutral loss, each peak shared by the two bins it lies between:
         (n, 2 * BINS)."""
@@ -131,8 +129,6 @@ class PeakTower(nn.Module):
             for bins, share in ((left, 1 - (place - left)), (left + 1, place - left)):
                 binned.scatter_add_(1, first + bins.long() % BINS, batch.intensities * share * counted)
         return binned
-
-    lines = binned  # shim
 
     def forward(self, batch: Any) -> Tensor:
         mask = batch.mzs > 0
@@ -172,6 +168,3 @@ class PeakTower(nn.Module):
 def _sum_by_set(x: Tensor, of: Tensor, n: int) -> Tensor:
     """Sum of the rows of `x` that belong to each of `n` sets."""
     return x.new_zeros(n, *x.shape[1:]).index_add(0, of, x)
-
-
-Kernel = MassKernel  # shim

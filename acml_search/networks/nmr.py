@@ -243,6 +243,3 @@ def coincident_peaks(peaks: Peaks, width: float, reach: int = 5) -> Tensor:
         apart = (beside[: len(key)] - key.unsqueeze(1)).to(peaks.position.dtype) / width
         count = torch.exp(-apart.square()).sum(dim=1)
         return torch.empty_like(count).index_copy_(0, order, count).to(device)
-
-
-alike = coincident_peaks  # shim

@@ -34,30 +34,6 @@ class TensorBatch(NamedTuple):
     ptr: Tensor
     """(b + 1,) int64, first node of each graph, then N"""
 
-    @property  # shim
-    def nodes(self) -> Any:  # shim
-        return self.x  # shim
-
-    @property  # shim
-    def source(self) -> Any:  # shim
-        return self.edge_index[0]  # shim
-
-    @property  # shim
-    def target(self) -> Any:  # shim
-        return self.edge_index[1]  # shim
-
-    @property  # shim
-    def links(self) -> Any:  # shim
-        return self.edge_attr  # shim
-
-    @property  # shim
-    def graph_of(self) -> Any:  # shim
-        return self.batch  # shim
-
-    @property  # shim
-    def sizes(self) -> Any:  # shim
-        return self.ptr.diff()  # shim
-
     @classmethod
     def of(cls, batch: GraphBatch, device: torch.device | str = "cpu") -> TensorBatch:
         """The arrays as tensors on `device`."""

@@ -115,8 +115,6 @@ class Detector(nn.Module):
             logits: Tensor = self.letters(near)
         return logits.to(pictures.dtype)
 
-    spell = letter_logits  # shim
-
     def atoms(
         self, features: Tensor, picture: Tensor, xy: Tensor, letters: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -253,9 +251,3 @@ def padded(ink: np.ndarray, margin: int = 8, multiple: int = 8) -> Tensor:
     h, w = ink.shape
     out[0, 0, margin : margin + h, margin : margin + w] = ink
     return torch.from_numpy(out / 255)
-
-
-RULER_SIDE = ESTIMATOR_SIDE  # shim
-Recogniser = Detector  # shim
-Ruler = BondLengthEstimator  # shim
-measure = log_bond_length  # shim

@@ -243,6 +243,3 @@ def _quantile(values: np.ndarray, share: float) -> float:
 
 def _refuse(reason: str) -> InvalidRecord:
     return InvalidRecord(reason, modality="image")
-
-
-ink_of = foreground  # shim

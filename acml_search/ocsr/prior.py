@@ -58,6 +58,3 @@ def _counts() -> dict[str, int]:
     text = resources.files(__package__).joinpath("environments.json").read_text(encoding="utf-8")
     found: dict[str, int] = json.loads(text)
     return found
-
-
-doubt = prior_cost  # shim
