@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from acml_search import modalities
 from acml_search.core.errors import InvalidRecord
 from acml_search.networks import tensors
-from acml_search.networks.msms import Kernel, PeakTower
+from acml_search.networks.msms import MassKernel, PeakTower
 
 LC = modalities.get("lc_ms")
 
@@ -89,7 +89,7 @@ def test_padding_and_scale_change_nothing_but_energy_and_precursor_do() -> None:
 
 
 def test_the_kernel_tells_masses_apart_at_a_few_millidalton() -> None:
-    kernel = Kernel(2048)
+    kernel = MassKernel(2048)
 
     def alike(a: float, b: float) -> float:
         first, second = (torch.cat(kernel(torch.tensor(m))) for m in (a, b))

@@ -12,7 +12,7 @@ from acml_search.chem.graph import collate, featurise
 from acml_search.core.errors import InvalidRecord
 from acml_search.encoders.checkpoint import DualEncoder
 from acml_search.networks import TensorBatch, tensors
-from acml_search.networks.nmr import Peaks, ShiftHead, ShiftTower, alike
+from acml_search.networks.nmr import Peaks, ShiftHead, ShiftTower, coincident_peaks
 
 
 @pytest.mark.parametrize("name", ["c_nmr", "h_nmr"])
@@ -71,7 +71,7 @@ def test_the_tower_follows_its_weights() -> None:
 def test_equivalent_atoms_count_as_one_peak() -> None:
     position = torch.tensor([128.0, 20.0, 128.0, 128.0])
     peaks = Peaks(torch.arange(4), torch.tensor([0, 0, 0, 1]), position, position * 0 + 1, position * 0)
-    assert alike(peaks, 0.1).tolist() == pytest.approx([2.0, 1.0, 2.0, 1.0])
+    assert coincident_peaks(peaks, 0.1).tolist() == pytest.approx([2.0, 1.0, 2.0, 1.0])
 
 
 def test_what_counts_as_one_peak_follows_a_gaussian_and_ends_at_five_on_either_side() -> None:
@@ -82,7 +82,7 @@ def test_what_counts_as_one_peak_follows_a_gaussian_and_ends_at_five_on_either_s
     position, graph_of = position[order], graph_of[order]
     apart = (position[:, None] - position[None, :]) / 0.5
     expected = (torch.exp(-apart.square()) * (graph_of[:, None] == graph_of[None, :])).sum(dim=1)
-    found = alike(Peaks(torch.arange(49), graph_of, position, position, position), 0.5)
+    found = coincident_peaks(Peaks(torch.arange(49), graph_of, position, position, position), 0.5)
     assert torch.allclose(found[graph_of < 20], expected[graph_of < 20], atol=1e-4)
     assert sorted(found[graph_of == 20].tolist()) == pytest.approx([6, 6, 7, 7, 8, 8, 9, 9, 9])
 

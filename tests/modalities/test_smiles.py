@@ -26,8 +26,8 @@ def test_branches_and_closures_by_hand() -> None:
 def test_bracket_atoms_are_read_as_written() -> None:
     #                          element, aromatic, bracket, hydrogens, charge + 4, isotope, chirality
     assert SMILES.read("[NH4+]").x.tolist() == [[7, 0, 1, 4, 5, 0, 0]]
-    assert SMILES.read("[13C@@H](F)(Cl)Br").atoms[0].tolist() == [6, 0, 1, 1, 4, 1, 0]
-    assert SMILES.read("[C@@H](F)(Cl)Br").atoms[0].tolist() == [6, 0, 0, 0, 4, 0, 0]
+    assert SMILES.read("[13C@@H](F)(Cl)Br").x[0].tolist() == [6, 0, 1, 1, 4, 1, 0]
+    assert SMILES.read("[C@@H](F)(Cl)Br").x[0].tolist() == [6, 0, 0, 0, 4, 0, 0]
     assert SMILES.read("c1cc[nH]c1").x[3].tolist() == [7, 1, 1, 1, 4, 0, 0]
     assert SMILES.read("[O-2:3]").x[0].tolist() == [8, 0, 1, 0, 2, 0, 0]
 
