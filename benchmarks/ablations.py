@@ -26,11 +26,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from acml_search.cli.output import command_line
+from acml_search.core.io import write_json
 from acml_search.encoders.card import read_card
 from acml_search.encoders.checkpoint import Tower
-from acml_search.evaluation.measures import metrics
-from acml_search.evaluation.recall import RecallOptions, measure_recall
-from acml_search.evaluation.results import write_json
+from acml_search.evaluation import metrics
+from acml_search.evaluation.retrieval import Question, measure_files
 from acml_search.networks import current_names
 from acml_search.training.align import align
 from acml_search.training.config import AlignPlan, ShiftPlan, plan_of, read_plan
@@ -166,24 +166,20 @@ def measure(out: Path, results: Path, cache: Path, workers: int) -> dict[str, An
     found = {}
     for space in read_card(out / "model").spaces:
         queries, where = VALID[space]
-        result = measure_recall(
-            RecallOptions(
-                modality=space,
-                queries=queries,
-                out=results / out.name / f"{space}.json",
-                where=where,
-                model=str(out / "model"),
-                workers=workers,
-                cache=cache,
-                command=command_line(),
-            )
+        result = measure_files(
+            Question(name=space, modality=space, queries=queries, where=where, leakage="report"),
+            results / out.name / f"{space}.json",
+            model=str(out / "model"),
+            workers=workers,
+            cache=cache,
+            command=command_line(),
         )
         found[space] = {
-            "recall_at_1": result["recall"]["1"],
-            "ci95": result["ci95"]["1"],
-            "n_pool": result["n_pool"],
-            "n_molecules": result["n_molecules"],
-            "per_query": str(results / out.name / result["per_query"]),
+            "recall_at_1": result.recall["1"],
+            "ci95": list(result.ci95["1"]),
+            "n_pool": result.n_pool,
+            "n_molecules": result.n_molecules,
+            "per_query": str(results / out.name / result.per_query),
         }
     return found
 

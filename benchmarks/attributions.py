@@ -31,7 +31,7 @@ from acml_search.core.errors import ConfigError
 from acml_search.core.io import write_json
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Floats, Ints
-from acml_search.evaluation.measures.metrics import bootstrap_interval
+from acml_search.evaluation.metrics import bootstrap_interval
 from acml_search.interpret.attribute import METHODS, Score, attribute, evaluate, probe_score, similarity
 from acml_search.interpret.probe import TRUNK, embed
 from acml_search.interpret.sample import MoleculeSample, read_sample

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import ConfigError
-from acml_search.evaluation.measures import metrics
+from acml_search.evaluation import metrics
 
 Told = dict[str, Any]
 

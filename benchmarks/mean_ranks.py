@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from acml_search.evaluation.measures.metrics import bootstrap_interval
+from acml_search.evaluation.metrics import bootstrap_interval
 from benchmarks.properties import mean_ranks
 
 

@@ -26,11 +26,12 @@ from scipy.stats import binomtest
 from acml_search.chem.splits import is_inner
 from acml_search.cli.output import command_line
 from acml_search.core.errors import InvalidMolecule, InvalidRecord
+from acml_search.core.io import write_json
 from acml_search.core.progress import progress
 from acml_search.encoders.checkpoint import load_model
-from acml_search.evaluation.data.queries import read_queries
-from acml_search.evaluation.results import check_out, write_json
-from acml_search.evaluation.workers import Workers
+from acml_search.evaluation.pool import read_queries
+from acml_search.evaluation.results import check_out
+from acml_search.evaluation.workers import model_workers
 from acml_search.ocsr.depict import draw
 from acml_search.ocsr.image import foreground
 from acml_search.ocsr.styles import Style, held_out_style
@@ -61,9 +62,9 @@ def main() -> None:
         if path is not None:
             check_out(path)
     torch.set_num_threads(1)
-    with Workers(1, model=arguments.model) as workers:
+    with model_workers(1, model=arguments.model) as workers:
         rows = read_queries(arguments.queries, workers).select(where="split = 'train'")
-    known = {one.structure.block: one.structure.smiles for one in rows if one.structure is not None}
+    known = {one.structure.inchikey14: one.structure.smiles for one in rows if one.structure is not None}
     molecules = [smiles for block, smiles in sorted(known.items()) if is_inner(block)]
     model = load_model(arguments.model)
     reader: Any = model.network.tower("image").encoder

@@ -163,16 +163,11 @@ def throughput(
     \b
     acml-search bench throughput --out throughput.json
     """
+    options = {**locals(), "library": tuple(library or ()), "command": command_line()}
     from acml_search.cli.bench_tables import throughput_table
     from acml_search.evaluation.throughput import measure_throughput
 
-    options = {**locals(), "library": tuple(library or ())}
-    wanted = {
-        name: value
-        for name, value in options.items()
-        if name not in ("throughput_table", "measure_throughput")
-    }
-    typer.echo(throughput_table(measure_throughput(**wanted, command=command_line()).document()))
+    typer.echo(throughput_table(measure_throughput(**options).document()))
 
 
 QUESTION = ("modality", "queries", "rerank", "limit", "split", "where", "leakage")

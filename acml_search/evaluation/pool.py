@@ -37,10 +37,6 @@ class Structure(NamedTuple):
     formula: str
     mass: float
 
-    @property
-    def block(self) -> str:  # shim
-        return self.inchikey14  # shim
-
 
 Described = Structure | str
 """a row's structure, or the reason why it has none"""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from acml_search.core import workers as core
-from acml_search.core.workers import chunks  # noqa: F401  # shim
 
 _model: Any = None
 
@@ -32,6 +31,3 @@ def _load(name: str | None) -> None:
 
         torch.set_num_threads(1)
         _model = load_model(name)
-
-
-Workers = model_workers  # shim

@@ -34,36 +34,36 @@ MAX_QUERIES, RECORDS_PER_MOLECULE = 1_000, 2
 _RANKS = ("error", "rank", "score", "n_candidates", "best_other", "best_other_score")
 
 
-def measure_baselines(asked: QuestionRun) -> Iterator[Result]:
+def measure_baselines(runner: QuestionRun) -> Iterator[Result]:
     """Every baseline that the question names, with each of its filters and among isomers; where one is
     pointless for the modality, a result that says why.
     """
-    outcomes = _some_queries(asked)
-    keys = {one.query.structure.inchikey14 for one in asked.prepared.outcomes if one.query.structure}
+    outcomes = _some_queries(runner)
+    keys = {one.query.structure.inchikey14 for one in runner.prepared.outcomes if one.query.structure}
     training = [
         row
-        for row in asked.run.training_rows(asked.question)
+        for row in runner.run.training_rows(runner.question)
         if row.structure is not None and row.structure.inchikey14 not in keys
     ]
-    for name in asked.question.baselines:
+    for name in runner.question.baselines:
         one = baseline(name)
-        why = one.why_not(asked.question.modality)
+        why = one.why_not(runner.question.modality)
         if why is not None:
             note = BaselineNote(baseline=name, about=one.about, why_not=why)
-            yield asked.write(f".baseline-{name}", note, asks="baseline")
+            yield runner.write(f".baseline-{name}", note, asks="baseline")
         else:
-            answers, about = _cached_answers(asked, one, outcomes, training)
+            answers, about = _cached_answers(runner, one, outcomes, training)
             for wanted, answered in answers.items():
-                yield from _write(asked, one, wanted, answered, about)
-        asked.prepared.watch.lap(f"baseline {name}")
+                yield from _write(runner, one, wanted, answered, about)
+        runner.prepared.watch.lap(f"baseline {name}")
 
 
-def _some_queries(asked: QuestionRun) -> list[QueryOutcome]:
-    """The queries that baselines are asked, in their order."""
-    every = asked.prepared.outcomes
+def _some_queries(runner: QuestionRun) -> list[QueryOutcome]:
+    """The queries that baselines get, in their order."""
+    every = runner.prepared.outcomes
     counts: dict[int, int] = {}
     chosen: list[int] = []
-    for i in np.random.default_rng(asked.seed).permutation(len(every)).tolist():
+    for i in np.random.default_rng(runner.seed).permutation(len(every)).tolist():
         truth = every[i].truth
         counts[truth] = counts.get(truth, 0) + 1
         if truth < 0 or counts[truth] <= RECORDS_PER_MOLECULE:
@@ -72,30 +72,30 @@ def _some_queries(asked: QuestionRun) -> list[QueryOutcome]:
 
 
 def _cached_answers(
-    asked: QuestionRun, one: Baseline, outcomes: list[QueryOutcome], training: list[Query]
+    runner: QuestionRun, one: Baseline, outcomes: list[QueryOutcome], training: list[Query]
 ) -> tuple[dict[Filter, list[QueryOutcome]], dict[str, Any]]:
     """The ranked queries by filter, and what the baseline reports of itself."""
-    question, card = asked.question, asked.run.card
+    question, card = runner.question, runner.run.card
     key = {
         "baseline": one.name,
-        "pool": digest_of(asked.pool.structures),
+        "pool": digest_of(runner.pool.structures),
         "queries": digest_of(_plain([(each.truth, each.query) for each in outcomes])),
         "training": digest_of(_plain(training)),
         "modality": question.modality,
         "filters": [each.text for each in question.filters],
-        "seed": asked.seed,
+        "seed": runner.seed,
         "model": card.digest if one.matches_peaks else None,
     }
 
     def compute() -> dict[str, Any]:
-        answers, about = _answers(asked, one, outcomes, training)
+        answers, about = _answers(runner, one, outcomes, training)
         of_filters = [
             [[getattr(o, name) for name in _RANKS] for o in answered] for answered in answers.values()
         ]
         return {"answers": of_filters, "about": about}
 
-    assert asked.store.cache is not None
-    found = asked.store.cache.document("baselines", key, compute)
+    assert runner.store.cache is not None
+    found = runner.store.cache.document("baselines", key, compute)
     answers = {
         wanted: [
             replace(one, **dict(zip(_RANKS, values, strict=True)))
@@ -107,10 +107,10 @@ def _cached_answers(
 
 
 def _answers(
-    asked: QuestionRun, one: Baseline, outcomes: list[QueryOutcome], training: list[Query]
+    runner: QuestionRun, one: Baseline, outcomes: list[QueryOutcome], training: list[Query]
 ) -> tuple[dict[Filter, list[QueryOutcome]], dict[str, Any]]:
     readable = [each for each in outcomes if each.truth >= 0]
-    material = _material(asked, readable, training)
+    material = _material(runner, readable, training)
     if one.matches_peaks:
         material.about["shortlist"] = SHORTLIST
     score = one.prepare(material)
@@ -119,21 +119,21 @@ def _answers(
     for low in range(0, len(truths), BLOCK):
         here = np.flatnonzero((at >= low) & (at < low + BLOCK))
         truth_scores[here] = score(truths[low : low + BLOCK])[here, at[here] - low]
-    order = np.argsort(asked.pool.masses(), kind="stable")
+    order = np.argsort(runner.pool.masses(), kind="stable")
     empty = np.zeros((len(readable), 0), np.float32)
     kind = TopKRanker if one.matches_peaks else Ranker
     rankers = {
-        wanted: kind(empty, truth_scores, material.truths, wanted.over(asked.pool))
-        for wanted in asked.question.filters
+        wanted: kind(empty, truth_scores, material.truths, wanted.over(runner.pool))
+        for wanted in runner.question.filters
     }
-    with progress(total=len(order), desc=f"{asked.question.name}: {one.name}", unit="mol") as bar:
-        for positions, block in scored_blocks(score, order, asked.store.workers.n):
+    with progress(total=len(order), desc=f"{runner.question.name}: {one.name}", unit="mol") as bar:
+        for positions, block in scored_blocks(score, order, runner.store.workers.n):
             for ranker in rankers.values():
                 ranker.add_scores(block, positions)
             bar.update(len(positions))
     answers = {wanted: with_ranks(outcomes, ranker) for wanted, ranker in rankers.items()}
     if one.matches_peaks:  # the shortlists are ranked by the matching of peaks alone
-        lists_of = asked.prepared.comparison().compare(
+        lists_of = runner.prepared.comparison().compare(
             [replace(each) for each in next(iter(answers.values())) if each.truth >= 0],
             [ranker for ranker in rankers.values() if isinstance(ranker, TopKRanker)],
         )
@@ -160,22 +160,22 @@ def scored_blocks(score: Score, order: Ints, threads: int) -> Iterator[tuple[Int
 
 
 def _write(
-    asked: QuestionRun, one: Baseline, wanted: Filter, outcomes: list[QueryOutcome], about: dict[str, Any]
+    runner: QuestionRun, one: Baseline, wanted: Filter, outcomes: list[QueryOutcome], about: dict[str, Any]
 ) -> Iterator[Result]:
     """Write recall with a filter and, where it is by formula, among isomers."""
     fields = {"rerank": False, "baseline": one.name, "about": one.about, **about}
     suffix = f".baseline-{one.name}"
-    result = asked.recall(outcomes, "to-molecule", wanted.name).model_copy(update=fields)
+    result = runner.recall(outcomes, "to-molecule", wanted.name).model_copy(update=fields)
     slug = "" if wanted == Filter() else f".{wanted.slug}"
-    yield asked.write(suffix + slug, result, asks=wanted.text, outcomes=outcomes)
-    counted = with_isomers(outcomes, asked.pool)
-    if wanted.formula and asked.question.isomers and counted:
-        isomers = isomers_result(counted, asked.pool, seed=asked.seed).model_copy(update=fields)
-        yield asked.write(f"{suffix}.isomers", isomers, asks="isomers", outcomes=counted)
+    yield runner.write(suffix + slug, result, asks=wanted.text, outcomes=outcomes)
+    counted = with_isomers(outcomes, runner.pool)
+    if wanted.formula and runner.question.isomers and counted:
+        isomers = isomers_result(counted, runner.pool, seed=runner.seed).model_copy(update=fields)
+        yield runner.write(f"{suffix}.isomers", isomers, asks="isomers", outcomes=counted)
 
 
-def _material(asked: QuestionRun, readable: Sequence[QueryOutcome], training: list[Query]) -> Material:
-    question, store = asked.question, asked.store
+def _material(runner: QuestionRun, readable: Sequence[QueryOutcome], training: list[Query]) -> Material:
+    question, store = runner.question, runner.store
     reader = get(question.modality)
     items: list[Any] = []
     for one in readable:
@@ -187,8 +187,8 @@ def _material(asked: QuestionRun, readable: Sequence[QueryOutcome], training: li
     assert store.cache is not None
     assert store.vectors is not None
     return Material(
-        question.modality, asked.pool, items, truths, training, store.workers, store.cache,
-        store.vectors, asked.seed,
+        question.modality, runner.pool, items, truths, training, store.workers, store.cache,
+        store.vectors, runner.seed,
     )  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def test_calibration_is_fitted_on_the_dev_split(done) -> None:
     # the valid part: four molecules, two spectra each, and none of the two rows that failed
     assert (found["valid"]["n_queries"], found["valid"]["n_molecules"]) == (8, 4)
     train = [smiles for i, smiles in enumerate(SHIFTS) if i % 3]
-    blocks = [one.block for one in describe([(smiles, "smiles", None) for smiles in train])]
+    blocks = [one.inchikey14 for one in describe([(smiles, "smiles", None) for smiles in train])]
     inner = sum(ord(block[0]) % 2 == 0 for block in blocks)
     assert 0 < inner < len(train)
     assert (found["inner"]["n_queries"], found["inner"]["n_molecules"]) == (2 * inner, inner)
