@@ -20,8 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -29,12 +27,12 @@ from acml_search.cli.output import command_line
 from acml_search.core.io import write_json
 from acml_search.encoders.card import read_card
 from acml_search.encoders.checkpoint import Tower
-from acml_search.evaluation import metrics
 from acml_search.evaluation.retrieval import Question, measure_files
 from acml_search.networks import current_names
 from acml_search.training.align import align
 from acml_search.training.config import AlignPlan, ShiftPlan, plan_of, read_plan
 from acml_search.training.simulated import simulate
+from benchmarks.report import Entry, compare, share, signed
 
 CONFIG = Path("acml_search/training/configs/acml-base.toml")
 DATA = Path("../shared/data")
@@ -161,52 +159,37 @@ def take_encoders(plan: AlignPlan, recipe: dict[str, Any], model: str) -> None:
             space["features"] = f"{space['pretrained']}/features.npy"
 
 
-def measure(out: Path, results: Path, cache: Path, workers: int) -> dict[str, Any]:
-    """Recall at 1 on `valid`, by space; the ranks stay in Parquet files."""
-    found = {}
+def measure(out: Path, results: Path, cache: Path, workers: int) -> dict[str, Entry]:
+    """Recall on `valid`, by space; the queries stay in Parquet files."""
+    entries = {}
     for space in read_card(out / "model").spaces:
         queries, where = VALID[space]
-        result = measure_files(
-            Question(name=space, modality=space, queries=queries, where=where, leakage="report"),
-            results / out.name / f"{space}.json",
-            model=str(out / "model"),
-            workers=workers,
-            cache=cache,
-            command=command_line(),
-        )
-        found[space] = {
-            "recall_at_1": result.recall["1"],
-            "ci95": list(result.ci95["1"]),
-            "n_pool": result.n_pool,
-            "n_molecules": result.n_molecules,
-            "per_query": str(results / out.name / result.per_query),
-        }
-    return found
+        question = Question(name=space, modality=space, queries=queries, where=where, leakage="report")
+        path = results / out.name / f"{space}.json"
+        options = {"model": str(out / "model"), "workers": workers, "cache": cache, "command": command_line()}
+        entries[space] = Entry(measure_files(question, path, **options), path)
+    return entries
 
 
-def compare(valid: dict[str, Any], full: dict[str, Any], seed: int = 0) -> None:
-    """Add the paired difference to the full recipe, molecule by molecule, with its interval."""
-    for space, one in valid.items():
-        if space not in full:
-            continue
-        difference = _hits(one) - _hits(full[space])
-        one["difference"] = float(difference.mean())
-        one["difference_ci95"] = list(metrics.bootstrap_interval(difference, seed=seed))
-
-
-def _hits(found: dict[str, Any]) -> np.ndarray:
-    """(n_molecules,) share of each molecule's records that found it first."""
-    table = pq.read_table(found["per_query"], columns=["molecule", "rank"])
-    first = (table["rank"].to_numpy(zero_copy_only=False) == 1).astype(np.float64)
-    _, group = np.unique(table["molecule"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-    return np.bincount(group, first) / np.bincount(group)
+def figures(one: Entry, full: Entry | None) -> dict[str, Any]:
+    """Recall at 1 with its interval, and the difference to the full recipe, paired by query."""
+    found = {
+        "recall_at_1": one.first,
+        "ci95": one.ci95["1"],
+        "n_pool": one.n_pool,
+        "n_molecules": one.n_molecules,
+    }
+    if full is None or full is one:
+        return found
+    difference = compare(one, full)
+    return found | {"difference": difference.difference, "difference_ci95": difference.interval}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ablations.json"))
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--epoch-size", type=int, default=40_000)
@@ -224,38 +207,28 @@ def main() -> None:
             variant(plan, recipe, name, arguments.epochs, arguments.epoch_size)
         return
     results = arguments.out.with_suffix("")
-    lines: list[dict[str, Any]] = []
+    variants: list[dict[str, Any]] = []
+    full: dict[str, Entry] = {}
+    print("| variant | " + " | ".join(VALID) + " | 13C set error, ppm |\n" + "|---" * (len(VALID) + 2) + "|")
     for name in arguments.only:
         out = variant(plan, recipe, name, arguments.epochs, arguments.epoch_size)
         log = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
-        valid = measure(out, results, arguments.cache, arguments.workers)
-        lines.append(
-            {"variant": name, "what": (VARIANTS[name].__doc__ or "").strip(), "valid": valid, "log": log}
-        )
-        full = next((line["valid"] for line in lines if line["variant"] == "full"), {})
-        compare(valid, full)
-        write_json(
-            {"kind": "ablations", "config": str(CONFIG), "command": command_line(), "variants": lines},
-            arguments.out,
-        )
-    print("| variant | " + " | ".join(VALID) + " | 13C set error, ppm |")
-    print("|---" * (len(VALID) + 2) + "|")
-    for line in lines:
-        cells = [_cell(line["valid"].get(space)) for space in VALID]
-        error = line["log"].get("c_nmr_set_error")
-        print(
-            f"| {line['variant']} | " + " | ".join(cells) + f" | {'' if error is None else f'{error:.3f}'} |"
-        )
+        entries = measure(out, results, arguments.cache, arguments.workers)
+        if name == "full":
+            full = entries
+        valid = {space: figures(one, full.get(space)) for space, one in entries.items()}
+        what = (VARIANTS[name].__doc__ or "").strip()
+        variants.append({"variant": name, "what": what, "valid": valid, "log": log})
+        document = {"kind": "ablations", "config": str(CONFIG), "command": command_line()}
+        write_json({**document, "variants": variants}, arguments.out)
+        cells = [_cell(valid[space]) if space in valid else "" for space in VALID]
+        print(f"| {name} | {' | '.join(cells)} | {share(log.get('c_nmr_set_error'))} |")
 
 
-def _cell(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return ""
-    text = f"{found['recall_at_1']:.3f}"
-    if "difference" in found and found["difference"] != 0:
-        low, high = found["difference_ci95"]
-        text += f" ({found['difference']:+.3f}, {low:+.3f} to {high:+.3f})"
-    return text
+def _cell(found: dict[str, Any]) -> str:
+    difference = found.get("difference")
+    text = share(found["recall_at_1"])
+    return text if difference is None else f"{text}, {signed(difference, found['difference_ci95'])}"
 
 
 if __name__ == "__main__":

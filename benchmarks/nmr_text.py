@@ -10,13 +10,14 @@ The annotation has misprints and drops parts; `--show` prints the lines of one k
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
 import pyarrow.parquet as pq
+import typer
 
 from acml_search.core.errors import InvalidRecord
 from acml_search.nmr.shifts import shift_values
@@ -69,25 +70,25 @@ def judge(text: str, annotation: str | None, modality: str) -> tuple[str, str]:
     return "read", ""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", nargs="?", type=Path, default=FILE)
-    parser.add_argument("--show", choices=list(KINDS), action="append", default=[])
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+def main(
+    file: Annotated[Path, typer.Argument(help="Parquet of printed lines and annotations.")] = FILE,
+    show: Annotated[list[str] | None, typer.Option(help="Print the lines of this kind; repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """How well is NMR read as papers print it?"""
     counts: dict[str, Counter[str]] = {"h_nmr": Counter(), "c_nmr": Counter()}
-    for row, cells in enumerate(pq.read_table(arguments.file).to_pylist()):
+    for row, cells in enumerate(pq.read_table(file).to_pylist()):
         for modality, side in (("h_nmr", "h"), ("c_nmr", "c")):
             text = cells[f"{side}_text"]
             if not (text or "").strip():
                 continue
             kind, differs = judge(text, cells[f"{side}_shifts"], modality)
             counts[modality][kind] += 1
-            if kind in arguments.show:
+            if kind in (show or ()):
                 print(f"[{row} {modality} {kind}] {differs}\n    {text}\n    -> {cells[f'{side}_shifts']}")
     both = counts["h_nmr"] + counts["c_nmr"]
     lists = sum(both[kind] for kind in ("read", "left out", "missed", "wrong", "refused"))
-    if arguments.json:
+    if as_json:
         print(json.dumps({"lists": lists, "read": both["read"] / lists, "kinds": counts}, indent=2))
         return
     print(f"{'':16} {'1H':>5} {'13C':>5}  what it means")
@@ -97,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

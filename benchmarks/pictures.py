@@ -1,29 +1,30 @@
 """How many pictures are read exactly, and which are not?
 
-    python -m benchmarks.pictures --out benchmarks/results/pictures.json
+    python -m benchmarks.pictures
 
-Molecules of the inner part of `train`, which no training saw, are drawn in styles of the held-out family
+Molecules of the dev split of `train`, which no training saw, are drawn in styles of the held-out family
 (`ocsr.styles`; `--styles training`: of the other one), one picture each, and read. A reading is exact when
 its InChIKey has the molecule's first block; one that cannot be read, or a molecule that cannot be drawn, is
 not exact. Each part of a style stands by itself: its share of exact readings, with 95 % intervals (Wilson
-1927). `--sheet` draws the first that were not read exactly, for whoever wants to judge what can be read at
-all.
+1927). `--sheet` draws the first that were not read exactly, to judge what can be read at all.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+import typer
 from PIL import Image, ImageDraw
 from rdkit import Chem, rdBase
 from scipy.stats import binomtest
 
-from acml_search.chem.splits import is_inner
+from acml_search.chem.splits import is_dev
 from acml_search.cli.output import command_line
 from acml_search.core.errors import InvalidMolecule, InvalidRecord
 from acml_search.core.io import write_json
@@ -38,6 +39,7 @@ from acml_search.ocsr.styles import Style, held_out_style
 from acml_search.training.detector import same_molecule
 from acml_search.training.synth.styles import training_style
 
+QUERIES, OUT = Path("../shared/data/nmr_c13.parquet"), Path("benchmarks/results/pictures.json")
 STYLES = {"held-out": held_out_style, "training": training_style}
 
 SHEET = (5, 6)
@@ -46,58 +48,57 @@ CELL = (300, 250)
 """pixels"""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="acml-base")
-    parser.add_argument("--queries", type=Path, default=Path("../shared/data/nmr_c13.parquet"))
-    parser.add_argument("--styles", choices=list(STYLES), default="held-out")
-    parser.add_argument("--n", type=int, default=600, help="pictures")
-    parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sheet", type=Path, help="PNG file of pictures that were not read exactly")
-    arguments = parser.parse_args()
-    for path in (arguments.out, arguments.sheet):
+def main(
+    model: Annotated[str, typer.Option(help="Model whose picture reader is measured.")] = "acml-base",
+    queries: Annotated[Path, typer.Option(help="File with the molecules.")] = QUERIES,
+    styles: Annotated[Literal["held-out", "training"], typer.Option(help="Family of styles.")] = "held-out",
+    n: Annotated[int, typer.Option(help="Number of pictures.")] = 600,
+    seed: int = 5,
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = OUT,
+    sheet: Annotated[Path | None, typer.Option(help="PNG of pictures that were not read exactly.")] = None,
+) -> None:
+    """How many pictures are read exactly, by style?"""
+    for path in (out, sheet):
         if path is not None:
             check_out(path)
     torch.set_num_threads(1)
-    with model_workers(1, model=arguments.model) as workers:
-        rows = read_queries(arguments.queries, workers).select(where="split = 'train'")
+    with model_workers(1, model=model) as workers:
+        rows = read_queries(queries, workers).select(where="split = 'train'")
     known = {one.structure.inchikey14: one.structure.smiles for one in rows if one.structure is not None}
-    molecules = [smiles for block, smiles in sorted(known.items()) if is_inner(block)]
-    model = load_model(arguments.model)
-    reader: Any = model.network.tower("image").encoder
-    told = []
-    for i in progress(range(arguments.n), desc="reading", unit="picture"):
+    molecules = [smiles for block, smiles in sorted(known.items()) if is_dev(block)]
+    loaded = load_model(model)
+    reader: Any = loaded.network.tower("image").encoder
+    readings = []
+    for i in progress(range(n), desc="reading", unit="picture"):
         smiles = molecules[i % len(molecules)]
-        style = STYLES[arguments.styles](np.random.default_rng([arguments.seed, i]))
-        told.append({"smiles": smiles, **_read(reader, smiles, style), "style": _parts(style)})
+        style = STYLES[styles](np.random.default_rng([seed, i]))
+        readings.append({"smiles": smiles, **_read(reader, smiles, style), "style": _parts(style)})
     by_part: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for one in told:
+    for one in readings:
         for part, values in one["style"].items():
             for value in values:
                 by_part[part][value].append(one["exact"])
     result = {
         "kind": "pictures",
-        "model": arguments.model,
-        "model_digest": model.card.digest,
-        "styles": arguments.styles,
+        "model": model,
+        "model_digest": loaded.card.digest,
+        "styles": styles,
         "n_molecules": len(molecules),
-        "n": len(told),
-        "exact": _share([one["exact"] for one in told]),
+        "n": len(readings),
+        "exact": _share([one["exact"] for one in readings]),
         "by_style": {
             part: {value: _share(hits) for value, hits in sorted(values.items())}
             for part, values in by_part.items()
         },
-        "seed": arguments.seed,
+        "seed": seed,
         "command": command_line(),
-        "pictures": told,
+        "per_query": f"{out.stem}.queries.parquet",
     }
-    write_json(result, arguments.out)
-    if arguments.sheet is not None:
-        sheet(told, STYLES[arguments.styles], arguments.seed).save(arguments.sheet)
-    print(f"{len(told)} pictures, exact: {_text(result['exact'])}")
+    write_json(result, out)
+    pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
+    if sheet is not None:
+        draw_sheet(readings, STYLES[styles], seed).save(sheet)
+    print(f"{len(readings)} pictures, exact: {_text(result['exact'])}")
     for part, values in result["by_style"].items():
         print(f"{part}: " + "; ".join(f"{value} {_text(share)}" for value, share in values.items()))
 
@@ -113,21 +114,21 @@ def _read(reader: Any, smiles: str, style: Style) -> dict[str, Any]:
         return {"read": None, "exact": False, "error": error.reason}
 
 
-def sheet(told: list[dict[str, Any]], family: Any, seed: int) -> Image.Image:
+def draw_sheet(readings: list[dict[str, Any]], family: Any, seed: int) -> Image.Image:
     """The first pictures that were not read exactly, as the reader got them, with what they show and what was
     read."""
     page = Image.new("L", (SHEET[0] * CELL[0], SHEET[1] * CELL[1]), 255)
     pen = ImageDraw.Draw(page)
-    missed = [i for i, one in enumerate(told) if one["read"] is not None and not one["exact"]]
+    missed = [i for i, one in enumerate(readings) if one["read"] is not None and not one["exact"]]
     for place, i in enumerate(missed[: SHEET[0] * SHEET[1]]):
         style = family(np.random.default_rng([seed, i]))
-        ink, _ = foreground(draw(Chem.MolFromSmiles(told[i]["smiles"]), style).image)
+        ink, _ = foreground(draw(Chem.MolFromSmiles(readings[i]["smiles"]), style).image)
         shown = Image.fromarray(255 - ink)
         factor = min((CELL[0] - 10) / shown.width, (CELL[1] - 40) / shown.height, 3.0)
         shown = shown.resize([max(1, int(side * factor)) for side in shown.size])
         x, y = place % SHEET[0] * CELL[0], place // SHEET[0] * CELL[1]
         page.paste(shown, (x + 5, y + 5))
-        for line, text in enumerate((told[i]["smiles"], told[i]["read"])):
+        for line, text in enumerate((readings[i]["smiles"], readings[i]["read"])):
             pen.text((x + 5, y + CELL[1] - 30 + 14 * line), text[:45], fill=0)
     return page
 
@@ -154,4 +155,4 @@ def _text(one: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
