@@ -142,7 +142,10 @@ def read_results(paths: Sequence[Path]) -> tuple[list[Entry], list[str]]:
         if not path.exists():
             raise ConfigError(f"{path}: there is no such file or folder of results")
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    for file in dict.fromkeys(file.resolve() for file in files):
+    unique: dict[Path, Path] = {}
+    for file in files:
+        unique.setdefault(file.resolve(), file)
+    for file in unique.values():
         try:
             result = _read(file)
         except ConfigError as error:
@@ -263,35 +266,10 @@ def template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        one.__name__: one
-        for one in (
-            share,
-            with_interval,
-            signed,
-            count,
-            listed,
-            distinct,
-            commands,
-            notes,
-            targets,
-            score,
-            unanswered,
-        )
-    }
-    environment.globals |= {
-        one.__name__: one
-        for one in (
-            by,
-            nearest_baseline,
-            plain,
-            class_names,
-            by_maker,
-            result_rows,
-            best_baseline,
-            property_view,
-        )
-    } | {"KS": KS, "CLASSES": CLASSES}
+    filters = "share with_interval signed count listed distinct commands notes targets score unanswered"
+    functions = "by by_maker nearest_baseline plain class_names result_rows best_baseline property_view"
+    environment.filters |= {one: globals()[one] for one in filters.split()}
+    environment.globals |= {one: globals()[one] for one in (*functions.split(), "KS", "CLASSES")}
     return environment.get_template(name)
 
 

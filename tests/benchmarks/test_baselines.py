@@ -85,11 +85,6 @@ def test_nearest_spectrum_finds_the_molecules_like_those_of_the_nearest_one(
     assert told["power"] in NearestSpectrum.powers
 
 
-def test_tanimoto_by_hand() -> None:
-    a, b = np.array([[1.0, 1, 0, 0]]), np.array([[1.0, 0, 1, 0], [0, 0, 0, 1]])
-    np.testing.assert_allclose(baselines.tanimoto(a, b), [[1 / 3, 0.0]])
-
-
 def test_neighbours_that_queries_share_count_for_each(material: Material, monkeypatch: Any) -> None:
     """Against the sum over each query's own neighbours, written out."""
     monkeypatch.setattr(NearestSpectrum, "neighbours", (3,))
@@ -161,11 +156,6 @@ def test_the_share_of_usual_odds_is_the_one_that_finds_the_inner_molecules() -> 
     assert found == {0.0: 0.5, 0.5: 0.5, 0.75: 1.0, 0.9: 1.0, 1.0: 1.0}
 
 
-def test_usual_odds_are_those_of_the_training_rows() -> None:
-    bits = np.array([[1, 0], [1, 0], [1, 1]], np.float32)
-    np.testing.assert_allclose(baselines.log_odds(bits), np.log([3.5 / 0.5, 1.5 / 2.5]), rtol=1e-6)
-
-
 def test_predicted_peaks_in_a_histogram_by_hand() -> None:
     def peaks(*position: float) -> Groups:
         n = len(position)
@@ -179,13 +169,6 @@ def test_predicted_peaks_in_a_histogram_by_hand() -> None:
     asked = baselines.shift_histograms("c_nmr", [[50.0]], width)
     apart = np.exp(-((40 / width) ** 2) / 4)
     np.testing.assert_allclose(asked @ table.T, [[1.0, 0.0, 0.0, apart]], atol=2e-3)
-
-
-def test_shift_matching_needs_predicted_peaks(material: Material) -> None:
-    with pytest.raises(
-        ConfigError, match="predicts no peaks in the space c_nmr; leave the baseline 'shifts'"
-    ):
-        baseline("shifts").prepare(material)
 
 
 @pytest.mark.parametrize("name", ["fingerprint", "acml"])
@@ -211,64 +194,56 @@ def test_records_of_a_molecule_are_limited_and_unreadable_ones_left_out() -> Non
     assert len(Rows.of(rows, "c_nmr")) == 5
 
 
-def test_training_rows_that_are_missing_are_named(material: Material) -> None:
+def test_what_cannot_be_answered_says_why(material: Material) -> None:
+    with pytest.raises(ConfigError, match="there is no baseline 'oracle'; there are acml, fingerprint"):
+        baseline("oracle")
+    with pytest.raises(ConfigError, match="no peaks in the space c_nmr; leave the baseline 'shifts'"):
+        baseline("shifts").prepare(material)
+    assert "no shifts in lc_ms" in str(baseline("shifts").why_not("lc_ms"))
+    assert "straw man" in str(baseline("acml").why_not("image"))
     material.training = []
     with pytest.raises(ConfigError, match="name such rows with `training`"):
         baseline("nearest_spectrum").prepare(material)
 
 
-def test_an_unknown_baseline_and_one_that_makes_no_sense_are_named() -> None:
-    with pytest.raises(ConfigError, match="there is no baseline 'oracle'; there are acml, fingerprint"):
-        baseline("oracle")
-    assert "no shifts in lc_ms" in str(baseline("shifts").why_not("lc_ms"))
-    assert "straw man" in str(baseline("acml").why_not("image"))
+QUESTION = """library = ["library.smi"]
+[[question]]
+name = "one"
+modality = "c_nmr"
+queries = "spectra.parquet"
+where = "split = 'valid'"
+filters = ["none", "formula"]
+isomers = true
+batch = 0
+training = "split = 'train'"
+baselines = ["random", "formula", "shifts"]
+"""
 
 
-def test_a_suite_asks_baselines_as_it_asks_the_model(two_spaces: Path, tmp_path: Path) -> None:
+def test_a_suite_measures_baselines_as_it_measures_the_model(two_spaces: Path, tmp_path: Path) -> None:
     write_measured(tmp_path)
-    (tmp_path / "one.toml").write_text(
-        'library = ["library.smi"]\n[[question]]\nname = "one"\nmodality = "c_nmr"\n'
-        'queries = "spectra.parquet"\nwhere = "split = \'valid\'"\nfilters = ["none", "formula"]\n'
-        "isomers = true\nbatch = 0\ntraining = \"split = 'train'\"\n"
-        'baselines = ["random", "formula", "shifts"]\n'
-    )
+    (tmp_path / "one.toml").write_text(QUESTION)
     out = tmp_path / "out"
-    measure_suite(SuiteOptions(files=(tmp_path / "one.toml",), out=out, model=str(two_spaces), workers=1))
+    measure_suite(SuiteOptions((tmp_path / "one.toml",), out, str(two_spaces), workers=1))
     ours = json.loads((out / "one.json").read_text())
     for name in ("random", "formula", "shifts"):
-        told = json.loads((out / f"one.baseline-{name}.json").read_text())
-        assert told["baseline"] == name
-        assert (told["n_queries"], told["n_pool"], told["n_failed"]) == (
-            ours["n_queries"],
-            ours["n_pool"],
-            ours["n_failed"],
-        )
+        theirs = json.loads((out / f"one.baseline-{name}.json").read_text())
+        assert theirs["baseline"] == name
+        assert all(theirs[key] == ours[key] for key in ("n_queries", "n_pool", "n_failed"))
         assert (out / f"one.baseline-{name}.isomers.json").exists()
     ranks = pq.read_table(out / "one.baseline-formula.queries.parquet").to_pylist()
     assert {row["rank"] for row in ranks if row["smiles"] == "CCO"} == {2}  # dimethyl ether ties
-
-
-def test_a_suite_can_be_asked_without_its_baselines(two_spaces: Path, tmp_path: Path) -> None:
-    write_measured(tmp_path)
-    (tmp_path / "one.toml").write_text(
-        'library = ["library.smi"]\n[[question]]\nname = "one"\nmodality = "c_nmr"\n'
-        'queries = "spectra.parquet"\nwhere = "split = \'valid\'"\nfilters = ["none"]\nbatch = 0\n'
-        'baselines = ["random"]\n'
+    without = SuiteOptions(
+        (tmp_path / "one.toml",), tmp_path / "without", str(two_spaces), baselines=False, workers=1
     )
-    out = tmp_path / "out"
-    options = SuiteOptions((tmp_path / "one.toml",), out, str(two_spaces), baselines=False, workers=1)
-    assert measure_suite(options)["results"] == ["one.json"]
+    assert not [name for name in measure_suite(without)["results"] if "baseline" in name]
 
 
-def test_what_a_baseline_answered_is_kept_until_something_it_is_asked_changes(
+def test_answers_of_a_baseline_are_cached_until_their_question_changes(
     two_spaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_measured(tmp_path)
-    question = (
-        'library = ["library.smi"]\n[[question]]\nname = "one"\nmodality = "c_nmr"\n'
-        'queries = "spectra.parquet"\nwhere = "split = \'valid\'"\nfilters = ["none", "formula"]\n'
-        'isomers = true\nbatch = 0\ntraining = "split = \'train\'"\nbaselines = ["random"]\n'
-    )
+    question = QUESTION.replace('["random", "formula", "shifts"]', '["random"]')
     (tmp_path / "one.toml").write_text(question)
     (tmp_path / "two.toml").write_text(question.replace('"one"', '"two"'))
     (tmp_path / "less.toml").write_text(question.replace('["none", "formula"]', '["formula"]'))
@@ -278,21 +253,21 @@ def test_what_a_baseline_answered_is_kept_until_something_it_is_asked_changes(
     monkeypatch.setattr(kind, "prepare", lambda self, material: prepared.append(1) or prepare(self, material))
     cache = tmp_path / "cache"
 
-    def ask(name: str, out: str) -> dict[str, bytes]:
+    def measure(name: str, out: str) -> dict[str, bytes]:
         files = (tmp_path / f"{name}.toml",)
         measure_suite(SuiteOptions(files, tmp_path / out, str(two_spaces), cache=cache, workers=1))
         return {path.name: path.read_bytes() for path in (tmp_path / out).glob("*.baseline-*")}
 
-    first = ask("one", "first")
+    first = measure("one", "first")
     assert (len(first), len(prepared)) == (6, 1)
-    assert ask("one", "again") == first
-    renamed = ask("two", "two")  # the same asked under another name
+    assert measure("one", "again") == first
+    renamed = measure("two", "two")  # the same question under another name
     assert {name.replace("two.", "one.", 1) for name in renamed} == set(first)
-    told = json.loads(renamed["two.baseline-random.json"])
-    assert (told["question"], told["per_query"]) == ("two", "two.baseline-random.queries.parquet")
+    found = json.loads(renamed["two.baseline-random.json"])
+    assert (found["question"], found["per_query"]) == ("two", "two.baseline-random.queries.parquet")
     assert len(prepared) == 1
-    ask("less", "less")
+    measure("less", "less")
     assert len(prepared) == 2
     (tmp_path / "library.smi").write_text((tmp_path / "library.smi").read_text() + "CCCCCCCCCCCCN more\n")
-    ask("one", "larger")
+    measure("one", "larger")
     assert len(prepared) == 3

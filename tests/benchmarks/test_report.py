@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from acml_search.core.errors import ConfigError
 from benchmarks.__main__ import app
 from benchmarks.plots import front
-from benchmarks.report import best_of, make_report, read_results, suite_page
+from benchmarks.report import best_of, make_report, nearest_baseline, not_ahead, read_results, suite_page
 
 # 40 molecules: the model has 30 first, one fails
 OURS = [1] * 30 + [3] * 9 + [None]
@@ -99,36 +99,28 @@ def test_rows_say_whether_the_model_is_ahead(made) -> None:
     assert "- c_nmr: ACML's recipe: no spectra" in page
 
 
-@pytest.mark.parametrize(
-    ("theirs", "words"),
-    [
-        ([1] * 29 + [3] * 11, "**not ahead of shift matching**, +0.025 ("),  # one molecule is no difference
-        ([1] * 30 + [3] * 10, "**not ahead of shift matching**, +0.000 (+0.000 to +0.000)"),
-    ],
-)
-def test_no_clear_difference_is_not_ahead(tmp_path, theirs, words) -> None:
-    write_recall(tmp_path, "c_nmr", OURS)
-    write_recall(tmp_path, "c_nmr.baseline-shifts", theirs, baseline="shifts")
-    written = make_report([tmp_path], tmp_path / "out")
-    assert words in written["not_ahead"][0]
+def test_no_clear_difference_is_not_ahead(tmp_path) -> None:
+    for name, theirs, words in (
+        ("a", [1] * 29 + [3] * 11, "+0.025 ("),  # one molecule is no difference
+        ("b", [1] * 30 + [3] * 10, "+0.000 (+0.000 to +0.000)"),
+    ):
+        write_recall(tmp_path / name, "c_nmr", OURS)
+        write_recall(tmp_path / name, "c_nmr.baseline-shifts", theirs, baseline="shifts")
+        (sentence,) = not_ahead(read_results([tmp_path / name])[0])
+        assert f"**not ahead of shift matching**, {words}" in sentence
 
 
-def test_re_ranked_queries_are_compared_with_the_same_ones(tmp_path) -> None:
+def test_queries_are_paired_where_both_files_are_there(tmp_path) -> None:
     # ten of the queries were re-ranked; the baseline has these first, and none of the other thirty
     write_recall(tmp_path, "c_nmr.rerank", [1] * 10, asks="rerank none")
     write_recall(tmp_path, "c_nmr.baseline-shifts", [1] * 10 + [9] * 30, baseline="shifts")
-    written = make_report([tmp_path], tmp_path / "out")
-    assert written["not_ahead"] == [
+    assert not_ahead(read_results([tmp_path])[0]) == [
         "c_nmr, all, toy, re-ranked: **not ahead of shift matching**, +0.000 (+0.000 to +0.000)."
     ]
-
-
-def test_without_the_queries_the_figures_alone_are_compared(tmp_path) -> None:
-    write_recall(tmp_path, "c_nmr", OURS)
-    write_recall(tmp_path, "c_nmr.baseline-shifts", WORSE, baseline="shifts")
     (tmp_path / "c_nmr.baseline-shifts.queries.parquet").unlink()
-    make_report([tmp_path], tmp_path / "out")
-    assert "ahead; nearest is shift matching, +0.625, not paired" in (tmp_path / "out/report.md").read_text()
+    ours = next(one for one in read_results([tmp_path])[0] if one.baseline is None)
+    words = nearest_baseline(ours, read_results([tmp_path])[0]).words
+    assert words == "ahead; nearest is shift matching, +0.750, not paired"
 
 
 def test_other_kinds_have_their_tables(made) -> None:
