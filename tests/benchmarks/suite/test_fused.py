@@ -49,7 +49,7 @@ def test_together_is_the_sum_of_the_logits(done, two_spaces):
     gain, best = result["gain"], max(carbon["recall"]["1"], spelled["recall"]["1"])
     assert gain["recall_at_1"] == pytest.approx(result["recall"]["1"] - best)
     assert gain["ci95"][0] <= gain["recall_at_1"] <= gain["ci95"][1]
-    assert "Several observations of one compound" in (folder / "results" / "suite.md").read_text()
+    assert "### Observations of one compound" in (folder / "results" / "suite.md").read_text()
 
 
 @pytest.mark.parametrize(
