@@ -1,7 +1,7 @@
 """Is this checkout slower than another? `python -m benchmarks.compare OLD NEW [--out FILE.json]`.
 
 Both checkouts run in turns, in processes of their own with one torch thread, by the same interpreter. The
-table has the medians over rounds and their ratio, new / old: below 1 the new one is faster. All molecules come
+table has the medians over rounds and their ratio, new / old: below 1 the new one is faster. Molecules come
 from RDKit's own data.
 """
 
