@@ -26,7 +26,6 @@ from acml_search.evaluation.fusion import (
 from acml_search.evaluation.pool import Query, Structure
 from acml_search.evaluation.rescoring import set_reranked, weights_of
 from acml_search.evaluation.results import QueryOutcome
-from benchmarks import cards
 
 
 def lists_of(cosines, scores, listed=None):
@@ -145,7 +144,7 @@ def test_single_benchmarks_rerank_by_the_card(done, two_spaces, tmp_path) -> Non
         (model / name).write_bytes((two_spaces / name).read_bytes())
     data = dict(read_card(model).data)
     data["spaces"]["c_nmr"]["rerank"] = {key: fitted[key] for key in ("cosine", "evidence")}
-    cards.write_card(model, data)
+    (model / "card.json").write_text(json.dumps(data))
     assert weights_of(read_card(model), "c_nmr") == Weights(fitted["cosine"], fitted["evidence"])
     result = recall(folder, model, **asked)
     assert result.recall == {k: again["recall"][k] for k in result.recall}
