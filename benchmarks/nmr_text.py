@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 import typer
 
 from acml_search.core.errors import InvalidRecord
-from acml_search.nmr.shifts import shift_values
-from acml_search.nmr.text import read_nmr_text
+from acml_search.nmr.parser import printed_shifts, read_nmr_text
 
 FILE = Path("../shared/data/nmr_text.parquet")
 KINDS = {
@@ -55,7 +54,7 @@ def judge(text: str, annotation: str | None, modality: str) -> tuple[str, str]:
         peaks = read_nmr_text(text, modality)
     except InvalidRecord as error:
         return ("refused" if expected else "rightly refused"), error.reason
-    got = Counter(shift_values(peaks.peaks))
+    got = Counter(printed_shifts(peaks.peaks))
     if not expected:
         return "list where none", str(sorted(got))
     extra, missing = got - expected, expected - got

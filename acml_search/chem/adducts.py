@@ -183,7 +183,3 @@ def _unknown(adduct: str, why: str) -> ConfigError:
     return ConfigError(
         f"the adduct {shorten(str(adduct), 40)!r} is not understood: {why}; write one like {some}"
     )
-
-
-parse = parse_adduct  # shim
-usual = usual_adducts  # shim

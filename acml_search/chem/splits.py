@@ -38,8 +38,3 @@ def scaffold(mol: Chem.Mol) -> str:
     flat = Chem.Mol(mol)
     Chem.RemoveStereochemistry(flat)
     return str(Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(flat)))
-
-
-INNER_ONE_IN = DEV_ONE_IN  # shim
-block_hash = inchikey14_hash  # shim
-is_inner = is_dev  # shim

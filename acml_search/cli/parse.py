@@ -81,7 +81,7 @@ def _lines(path: Path, modality: str, keep_solvent: bool) -> None:
 
 def _documents(path: Path, modality: str, keep_solvent: bool) -> Iterator[dict[str, Any]]:
     from acml_search.core.errors import InvalidRecord
-    from acml_search.nmr.text import MAX_CHARACTERS
+    from acml_search.nmr.parser import MAX_CHARACTERS
 
     kind: Any = modalities.get(modality)
     longest = MAX_LINE * MAX_CHARACTERS

@@ -24,7 +24,7 @@ from acml_search.encoders.card import ModelCard
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.pool import Structure, record_of
-from acml_search.nmr.groups import Groups
+from acml_search.nmr.assign import Groups
 
 BLOCK = 1_024
 PART = 65_536

@@ -107,7 +107,7 @@ def describe_rows(rows: Iterable[Text], workers: Workers, name: str) -> Iterator
 
 def library_texts(paths: Sequence[Path], smiles_column: str | None = None) -> Iterator[Text]:
     """The rows of library files, streamed."""
-    from acml_search.library.read import open_library
+    from acml_search.library.stream import open_library
 
     if paths:
         for batch in open_library(list(paths), smiles_column=smiles_column).batches(CHUNK):
@@ -124,7 +124,7 @@ def described_file(
     of RDKit and InChI. Raises LibraryError for a file that cannot be read, ConfigError for a damaged cache.
     """
     from acml_search.chem.molecule import STANDARDISATION
-    from acml_search.library.read import open_library
+    from acml_search.library.stream import open_library
 
     def compute() -> pa.Table:
         found = list(describe_rows(library_texts([path], smiles_column), workers, path.name))
@@ -194,7 +194,7 @@ class LibraryStructures:
 
 def count_rows(paths: Sequence[Path], smiles_column: str | None = None) -> int:
     """Number of rows of library files together."""
-    from acml_search.library.read import open_library
+    from acml_search.library.stream import open_library
 
     if not paths:
         return 0
@@ -336,7 +336,7 @@ def read_queries(
 
     Raises LibraryError for a file that cannot be read and ConfigError where it has no row.
     """
-    from acml_search.library.read import open_library
+    from acml_search.library.stream import open_library
 
     library = open_library([path], smiles_column=smiles_column)
     rows = [row for batch in library.batches(CHUNK) for row in batch]
@@ -371,7 +371,7 @@ def record_of(
     InvalidRecord where there is none.
     """
     kind = get(modality)
-    if not kind.derived:
+    if not kind.from_structure:
         return metadata
     digest = hashlib.sha256(inchikey14.encode()).digest()
     rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])

@@ -85,7 +85,7 @@ class PeakComparison:
         lists = [shortlists(outcomes, ranker, usable) for ranker in rankers]
         wanted = [np.unique(np.concatenate([one.places[row] for one in lists])) for row in range(len(usable))]
         wanted = [places[places >= 0] for places in wanted]
-        derived = get(self.modality).derived
+        derived = get(self.modality).from_structure
         sources = [source_of(outcomes[i].query, "record", derived) for i in usable]
         tasks = (
             _Task(self.modality, self.seed, self.dept, [source for source, _ in part], [c for _, c in part])

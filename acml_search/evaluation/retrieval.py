@@ -168,9 +168,9 @@ class Question(BaseModel):
         return value
 
     @property
-    def derived(self) -> bool:
+    def from_structure(self) -> bool:
         """Are records made from structures?"""
-        return get(self.modality).derived
+        return get(self.modality).from_structure
 
     def check(self, card: ModelCard) -> None:
         """Raises UnknownModality or ConfigError where this model cannot answer the question."""
@@ -374,7 +374,7 @@ def choose_queries(question: Question, store: Store) -> list[Query]:
         chosen = leakage.unseen(card, chosen, question.name)
     chosen = choose(chosen, question.limit, store.seed)
     if question.leakage == "fail":
-        leakage.check_unseen(card, chosen, question.name, question.derived)
+        leakage.check_unseen(card, chosen, question.name, question.from_structure)
     if all(query.structure is None for query in chosen):
         raise ConfigError(
             f"{question.queries}: none of the {len(chosen):,} queries can be read; row {chosen[0].row}: "
@@ -436,10 +436,12 @@ def embed_queries(readable: Sequence[QueryOutcome], question: Question, store: S
     """(n, d) the queries' vectors; one that failed is zeros, and its `error` is set."""
     space = question.modality
     if question.direction == "to-record":
-        known = [source_of(one.query, "graph", question.derived).structure for one in readable]
+        known = [source_of(one.query, "graph", question.from_structure).structure for one in readable]
         block = store.molecules(space, known)
     else:
-        block = store.records(space, [source_of(one.query, "record", question.derived) for one in readable])
+        block = store.records(
+            space, [source_of(one.query, "record", question.from_structure) for one in readable]
+        )
     for one, error in zip(readable, block.errors, strict=True):
         one.error = error
     return np.nan_to_num(block.vectors)
@@ -458,7 +460,7 @@ def molecule_candidates(
 
 def record_candidates(question: Question, store: Store, pool: Pool, only: Bools | None = None) -> Candidates:
     """The records of the pool: derived ones, or all rows of the queries' file."""
-    if question.derived:
+    if question.from_structure:
         places = np.arange(len(pool))
         if store.cache is not None:
             vectors = record_vectors(

@@ -190,7 +190,7 @@ def readable_texts(
     """A seeded choice of at most n SMILES that can be read, as the library (default: RDKit's own molecules)
     writes them. Raises ConfigError where there is none.
     """
-    from acml_search.library.read import default_library
+    from acml_search.library.stream import default_library
 
     paths = list(library) or default_library()
     order = np.random.default_rng(seed).permutation(count_rows(paths, smiles_column))

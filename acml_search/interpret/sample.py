@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.encoders.checkpoint import Model
-    from acml_search.library.read import Row
+    from acml_search.library.source import Row
 
 DEFAULT_INDEX = Path("indexes/default")
 _CHUNK = 5_000
@@ -98,7 +98,7 @@ def read_sample(
 def _from_index(where: Path, n: int, seed: int, model: str | None) -> MoleculeSample:
     from acml_search.chem.molecule import parse
     from acml_search.encoders.checkpoint import load_model
-    from acml_search.index.opened import IndexDirectory
+    from acml_search.index.directory import IndexDirectory
 
     with IndexDirectory(where) as index:
         loaded = load_model(model or index.model)
@@ -127,8 +127,8 @@ def _from_library(
 ) -> MoleculeSample:
     from acml_search.encoders.card import DEFAULT_MODEL
     from acml_search.encoders.checkpoint import load_model
-    from acml_search.library.prepare import prepare
-    from acml_search.library.read import default_library, open_library
+    from acml_search.library.standardise import prepare
+    from acml_search.library.stream import default_library, open_library
 
     library = open_library(default_library() if where is None else where, smiles_column=smiles_column)
     rows = (row for batch in library.batches(_CHUNK) for row in batch)

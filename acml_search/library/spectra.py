@@ -110,6 +110,6 @@ class Spectra(Source):
 
 def _has_column(name: str) -> bool:
     """Is this the source's name of what has a column already: of the SMILES, or of what is known?"""
-    from acml_search.ms.io.fields import plain
+    from acml_search.ms.io.base import plain_name
 
-    return plain(name) in {plain(taken) for taken in (*USUAL_NAMES, *_KNOWN)}
+    return plain_name(name) in {plain_name(taken) for taken in (*USUAL_NAMES, *_KNOWN)}

@@ -220,10 +220,6 @@ class Modality(ABC):
         """The record of a structure given as canonical SMILES; with `rng`, a randomly varied one."""
         raise ConfigError(f"records of {self.name} are measured; they cannot be made from a structure")
 
-    derived = property(lambda self: self.from_structure)  # shim
-    toy = property(lambda self: self.tiny_config)  # shim
-    tower = property(lambda self: self.encoder)  # shim
-
 
 def register(name: str) -> Callable[[type[Modality]], type[Modality]]:
     """Class decorator that registers a modality. Raises ConfigError when the name is taken."""

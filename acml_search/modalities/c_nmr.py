@@ -29,9 +29,9 @@ class CarbonNMR(ShiftModality):
     head_defaults: ClassVar[dict[str, float]] = {"centre": 90.0, "scale": 50.0}
 
     def record_notes(self, record: Any) -> list[str]:
-        from acml_search.nmr.dept import is_told
+        from acml_search.nmr.assign import has_dept
 
-        if not is_told(record):
+        if not has_dept(record):
             return []
         return ["c_nmr: how many hydrogens each carbon carries, as it is stated, is compared as well"]
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from acml_search.chem.peaks import PeakList
     from acml_search.core.typing import Floats
-    from acml_search.ms.annotation import Explained
-    from acml_search.ms.fragmentation import Fragmentation
+    from acml_search.ms.fragmenter import AnnotatedSpectrum, FragmentationModel
     from acml_search.ms.peaks import PeakBatch, Spectrum
 
 
@@ -76,13 +75,13 @@ class MassModality(Modality):
         """The neutral mass in Da by precursor and adduct, where they are stated; and doubts about it."""
         if peaks.precursor_mz is None or peaks.adduct is None:
             return None, []
-        from acml_search.chem.adducts import neutral_mass, parse
+        from acml_search.chem.adducts import neutral_mass, parse_adduct
 
         try:
             neutral = neutral_mass(peaks.precursor_mz, peaks.adduct)
         except ConfigError as error:
             return None, [f"{self.name}: {error}"]
-        sign = "+" if parse(peaks.adduct).charge > 0 else "-"
+        sign = "+" if parse_adduct(peaks.adduct).charge > 0 else "-"
         if peaks.ion_mode in ("+", "-") and peaks.ion_mode != sign:
             mode = "positive" if peaks.ion_mode == "+" else "negative"
             doubt = f"the adduct {peaks.adduct} and the stated {mode} mode contradict each other; check both"
@@ -91,10 +90,10 @@ class MassModality(Modality):
 
     def _check_adduct(self, adduct: str) -> None:
         """An adduct that the user names has to be one; of a file's, a wrong one is a note."""
-        from acml_search.chem.adducts import parse
+        from acml_search.chem.adducts import parse_adduct
 
         try:
-            parse(adduct)
+            parse_adduct(adduct)
         except ConfigError as error:
             raise InvalidRecord(str(error), modality=self.name) from error
 
@@ -140,32 +139,32 @@ class MassReranker(Reranker):
         """Whether weights have been learned for this model."""
         return self._path(model).is_file()
 
-    def scores(self, model: Any, observed: Spectrum, prepared: Sequence[Chem.Mol]) -> Floats:
+    def score_candidates(self, model: Any, observed: Spectrum, prepared: Sequence[Chem.Mol]) -> Floats:
         """Without naming the fragments: faster. Raises `CheckpointError` as `explain` does."""
         import numpy as np
 
-        from acml_search.ms.annotation import scores
+        from acml_search.ms.fragmenter import score_candidates
 
-        return np.asarray(scores(prepared, observed, self._weights(model)).sum(axis=1))
+        return np.asarray(score_candidates(prepared, observed, self._weights(model)).sum(axis=1))
 
     def explain(self, model: Any, observed: Spectrum, prepared: Sequence[Chem.Mol]) -> list[Evidence]:
         """Raises `CheckpointError` where the weights are missing or damaged."""
-        from acml_search.ms.annotation import explain_peaks
+        from acml_search.ms.fragmenter import annotate_peaks
 
         weights = self._weights(model)
-        return [_evidence(explain_peaks(mol, observed, weights)) for mol in prepared]
+        return [_evidence(annotate_peaks(mol, observed, weights)) for mol in prepared]
 
-    def _weights(self, model: Any) -> Fragmentation:
-        from acml_search.ms.fragmentation import read_fragmentation
+    def _weights(self, model: Any) -> FragmentationModel:
+        from acml_search.ms.fragmenter import read_model
 
-        return read_fragmentation(self._path(model))
+        return read_model(self._path(model))
 
     def _path(self, model: Any) -> Path:
         path: Path = model.card.directory / f"{self.modality}_rerank.json"
         return path
 
 
-def _evidence(explained: Explained) -> Evidence:
+def _evidence(explained: AnnotatedSpectrum) -> Evidence:
     matched = [
         Match(
             round(one.mz, 4),

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
     from acml_search.chem.peaks import PeakList
     from acml_search.core.typing import Float32s, Floats, Ints
-    from acml_search.nmr.assign import Assignment, Costs
-    from acml_search.nmr.dept import Observed
-    from acml_search.nmr.groups import Groups
+    from acml_search.nmr.assign import Assignment, Costs, DeptPeaks, Groups
 
 MAX_PEAKS = 1_000
 
@@ -92,8 +90,8 @@ class ShiftModality(Modality):
 
     def read_line(self, text: str, keep_solvent: bool = False) -> PeakList:
         """A line as papers print it, or bare shifts. Raises `InvalidRecord`."""
+        from acml_search.nmr.parser import read_nmr_text
         from acml_search.nmr.solvents import without_solvent
-        from acml_search.nmr.text import read_nmr_text
 
         peaks = read_nmr_text(text, self.name)
         return peaks if keep_solvent else without_solvent(peaks)
@@ -176,11 +174,11 @@ class ShiftReranker(Reranker):
         """Whether the model's space predicts peaks."""
         return bool(model.predicts_peaks(self.modality))
 
-    def observed(self, item: Any, record: Any) -> Observed:
+    def dept_peaks(self, item: Any, record: Any) -> DeptPeaks:
         """The peaks, of 13C with the hydrogens that their carbons carry where the record tells."""
-        from acml_search.nmr.dept import observed
+        from acml_search.nmr.assign import dept_peaks
 
-        return observed(item, record if self.dept else None)
+        return dept_peaks(item, record if self.dept else None)
 
     def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> list[Groups]:
         """The predicted peaks of each candidate."""
@@ -189,28 +187,28 @@ class ShiftReranker(Reranker):
 
     def grouped(self, mols: Sequence[Chem.Mol], predicted: Sequence[Any]) -> list[Groups]:
         """As `prepare`, of `encoders.predict.Predicted` peaks."""
-        from acml_search.nmr.groups import group_atoms
+        from acml_search.nmr.assign import group_atoms
 
         return [
             group_atoms(one, self.costs.alike, _hydrogens(mol, one.atoms))
             for mol, one in zip(mols, predicted, strict=True)
         ]
 
-    def scores(self, model: Any, observed: Observed, prepared: Sequence[Groups]) -> Floats:
+    def scores(self, model: Any, dept_peaks: DeptPeaks, prepared: Sequence[Groups]) -> Floats:
         from acml_search.nmr.assign import log_likelihoods
 
-        return log_likelihoods(observed, prepared, self.costs)
+        return log_likelihoods(dept_peaks, prepared, self.costs)
 
-    def explain(self, model: Any, observed: Observed, prepared: Sequence[Groups]) -> list[Evidence]:
+    def explain(self, model: Any, dept_peaks: DeptPeaks, prepared: Sequence[Groups]) -> list[Evidence]:
         from acml_search.nmr.assign import assign_all
 
-        return [_evidence(observed, one) for one in assign_all(observed, prepared, self.costs)]
+        return [_evidence(dept_peaks, one) for one in assign_all(dept_peaks, prepared, self.costs)]
 
     def evidence(self, model: Any, item: Any, mols: Sequence[Chem.Mol]) -> list[Evidence]:
-        from acml_search.nmr.dept import Observed
+        from acml_search.nmr.assign import DeptPeaks
 
-        observed = item if isinstance(item, Observed) else self.observed(item, None)
-        return super().evidence(model, observed, mols)
+        dept_peaks = item if isinstance(item, DeptPeaks) else self.observed(item, None)
+        return super().evidence(model, dept_peaks, mols)
 
 
 def _hydrogens(mol: Chem.Mol, atoms: Ints) -> Any:
@@ -221,8 +219,8 @@ def _hydrogens(mol: Chem.Mol, atoms: Ints) -> Any:
     return np.array([1 << n for n in counts], np.uint8)
 
 
-def _evidence(observed: Observed, one: Assignment) -> Evidence:
-    groups, positions = one.groups, observed.positions.round(3).tolist()
+def _evidence(dept_peaks: DeptPeaks, one: Assignment) -> Evidence:
+    groups, positions = one.groups, dept_peaks.positions.round(3).tolist()
     predicted, present = groups.position.round(3).tolist(), groups.present.round(3).tolist()
     return Evidence(
         one.log_likelihood,
@@ -232,7 +230,7 @@ def _evidence(observed: Observed, one: Assignment) -> Evidence:
                 predicted[j],
                 groups.atoms[j],
                 round(positions[i] - predicted[j], 3),
-                _contradiction(int(observed.attached[i]), int(groups.attached[j])),
+                _contradiction(int(dept_peaks.attached[i]), int(groups.attached[j])),
             )
             for i, j in one.pairs
         ],
@@ -242,6 +240,5 @@ def _evidence(observed: Observed, one: Assignment) -> Evidence:
 
 
 def _contradiction(stated: int, here: int) -> str | None:
-    from acml_search.nmr.dept import word
 
-    return None if stated & here else f"{word(stated)} observed, {word(here)} here"
+    return None if stated & here else f"{carbon_classes(stated)} observed, {carbon_classes(here)} here"

@@ -58,9 +58,3 @@ class Smiles(Modality):
         if mol is None:
             raise InvalidRecord(f"RDKit cannot read {smiles!r}", modality=self.name)
         return str(Chem.MolToRandomSmilesVect(mol, 1, randomSeed=int(rng.integers(1, 2**31 - 1)))[0])
-
-
-def __getattr__(name: str) -> Any:  # shim
-    from acml_search.chem import smiles  # shim
-
-    return getattr(smiles, name)  # shim

@@ -241,10 +241,6 @@ class DescribedFragments:
         """Da, of the molecule."""
         return self.fragments.mass
 
-    @property  # shim
-    def pieces(self) -> Fragments:  # shim
-        return self.fragments  # shim
-
 
 def describe(mol: Chem.Mol) -> DescribedFragments:
     """The fragments of a molecule (as `chem.molecule.parse` returns it), described."""
@@ -451,10 +447,6 @@ class NeutralPeaks(NamedTuple):
     """(p,) root intensities"""
     unit: bool
     """unit resolution: fragments are compared by nominal mass"""
-
-    @property  # shim
-    def whole(self) -> bool:  # shim
-        return self.unit  # shim
 
 
 def neutral_peaks(item: Spectrum, modality: str, mass: float, ppm: float, da: float) -> NeutralPeaks:

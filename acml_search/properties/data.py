@@ -15,8 +15,8 @@ from acml_search.chem.splits import scaffold
 from acml_search.core.errors import ConfigError, LibraryError
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Floats
-from acml_search.library.prepare import MAX_INPUT, Accepted, Rejected, prepare
-from acml_search.library.read import open_library
+from acml_search.library.standardise import MAX_INPUT, Accepted, Rejected, prepare
+from acml_search.library.stream import open_library
 
 MIN_MOLECULES = 20
 """labelled molecules below which nothing can be fitted and judged"""

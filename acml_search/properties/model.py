@@ -26,8 +26,8 @@ from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.core.extras import require
 from acml_search.core.io import atomic, versions
 from acml_search.core.typing import Bools, Float32s, Floats
-from acml_search.library.prepare import Rejected
-from acml_search.library.store import rejects_table, write_parquet
+from acml_search.library.standardise import Rejected
+from acml_search.library.tables import rejects_table, write_parquet
 from acml_search.properties import metrics
 from acml_search.properties.data import LabelledMolecules, inner_split, read_labelled
 from acml_search.properties.features import (

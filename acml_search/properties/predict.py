@@ -16,9 +16,10 @@ from acml_search.core.errors import ConfigError
 from acml_search.core.extras import require
 from acml_search.core.io import atomic
 from acml_search.core.progress import progress
-from acml_search.library.prepare import Rejected, prepare
-from acml_search.library.read import Row, open_library
-from acml_search.library.store import rejects_table
+from acml_search.library.source import Row
+from acml_search.library.standardise import Rejected, prepare
+from acml_search.library.stream import open_library
+from acml_search.library.tables import rejects_table
 from acml_search.properties.model import PropertyModel, load, read_property_card
 
 _CHUNK = 512

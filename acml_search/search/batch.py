@@ -77,7 +77,7 @@ def run_records(
 
 def _molecules(path: Path | str, smiles_column: str | None) -> Iterator[MoleculeQuery]:
     """The molecules of a file, streamed; a row that is itself broken becomes a query with an error."""
-    from acml_search.library.read import open_library
+    from acml_search.library.stream import open_library
 
     library = open_library([path], smiles_column=smiles_column)
     return (

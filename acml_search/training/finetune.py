@@ -65,7 +65,7 @@ def _with_encoder(
         raise ConfigError(f"{folder}: there is no encoder.safetensors; pretrain this encoder first")
     tower = json.loads((folder / "config.json").read_text())["tower"]
     modality = modalities.get(name)
-    if width_of(modality.tower(**tower)) != width_of(modality.tower(**space["encoder"])):
+    if width_of(modality.encoder(**tower)) != width_of(modality.encoder(**space["encoder"])):
         raise ConfigError(f"{folder}: this encoder has another width than that of {name}")
     parts = ["encoder."]
     if card.data["training"]["space"].get(name, {}).get("frozen_projection"):

@@ -76,7 +76,7 @@ class Pretrainer(nn.Module):
 
     def __init__(self, plan: PretrainPlan) -> None:
         super().__init__()
-        self.encoder = modalities.get(plan.modality).tower(**plan.tower)
+        self.encoder = modalities.get(plan.modality).encoder(**plan.tower)
         width = width_of(self.encoder)
         self.projection = Projection(width, **plan.head)
         self.bits = nn.Linear(width, BITS)

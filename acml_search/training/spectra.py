@@ -58,7 +58,7 @@ class SpectrumPretrainer(nn.Module):
     def __init__(self, plan: SpectraPlan) -> None:
         super().__init__()
         modality = modalities.get(plan.modality)
-        self.encoder = modality.tower(**plan.tower)
+        self.encoder = modality.encoder(**plan.tower)
         width = width_of(self.encoder)
         self.dropout = nn.Dropout(plan.training.dropout)
         self.projection = Projection(width, **plan.head)

@@ -180,7 +180,7 @@ def _material(runner: QuestionRun, readable: Sequence[QueryOutcome], training: l
     items: list[Any] = []
     for one in readable:
         try:
-            items.append(None if one.error or question.derived else reader.read(one.query.metadata))
+            items.append(None if one.error or question.from_structure else reader.read(one.query.metadata))
         except InvalidRecord:
             items.append(None)
     truths = np.array([one.truth for one in readable], np.int64)

@@ -238,7 +238,7 @@ def _question(path: Path, root: Path, table: dict[str, Any], number: int) -> Sui
     if "assigned" in table:
         table["assigned"] = {**table["assigned"], "file": root / table["assigned"]["file"]}
     if "modality" in table:
-        table.setdefault("once_per_molecule", get(table["modality"]).derived)
+        table.setdefault("once_per_molecule", get(table["modality"]).from_structure)
     what = f"{path}: question {table.get('name', number)!r}"
     question = _validated(SuiteQuestion, table, what)
     contradiction = question.contradiction()

@@ -22,7 +22,7 @@ from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.embedding import MoleculeVectors, PeakLists
 from acml_search.evaluation.pool import Pool, Query, Structure
 from acml_search.ms.peaks import Spectrum
-from acml_search.nmr.groups import Groups, group_atoms
+from acml_search.nmr.assign import Groups, group_atoms
 from benchmarks import baselines
 from benchmarks.baselines import FingerprintRegression, Material, NearestSpectrum, Rows, baseline, unpacked
 from benchmarks.suite import baselines as suite_baselines

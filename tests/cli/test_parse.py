@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from acml_search.cli import app
-from acml_search.nmr.text import MAX_CHARACTERS
+from acml_search.nmr.parser import MAX_CHARACTERS
 
 CARBON = "13C NMR (151 MHz, CDCl3) δ 176.0, 85.8 (CH), 128.5 (d, J = 245.1 Hz), 126.4 (2C), 77.16, 1300"
 

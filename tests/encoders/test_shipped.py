@@ -12,7 +12,7 @@ from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.encoders.card import MEASUREMENTS, list_models, read_card
 from acml_search.encoders.checkpoint import Model, load_model
-from acml_search.library.read import default_library, open_library
+from acml_search.library.stream import default_library, open_library
 
 RESEARCH = Path(__file__).parents[2] / "weights" / "acml-research" / "acml_research"
 

@@ -12,8 +12,7 @@ from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.encoders.checkpoint import DualEncoder, Model, load_model, save_model
 from acml_search.modalities.base import reranked
 from acml_search.modalities.ms import MassReranker
-from acml_search.ms.fragmentation import Fragmentation, write_fragmentation
-from acml_search.ms.fragments import N_CODES, SHIFTS
+from acml_search.ms.fragmenter import N_CODES, SHIFTS, FragmentationModel, write_model
 from acml_search.search.pipeline import MAX_OCCLUDED, occlusions
 
 SMILES = ["CCNC(=O)c1ccccc1", "CC(=O)Nc1ccccc1C", "O=CNCCc1ccccc1"]
@@ -28,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     hyper = {"trunk": {**part, "layers": 5}, "spaces": {"lc_ms": space}}
     directory = tmp_path_factory.mktemp("models") / "masses"
     save_model(directory, "masses", DualEncoder(hyper), hyper, {"lc_ms": 10.0}, {"data": "none: untrained"})
-    learned = Fragmentation(
+    learned = FragmentationModel(
         "lc_ms",
         {},
         np.zeros((2, 0)),
@@ -42,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
         np.random.default_rng(0).normal(size=64),
         {},
     )
-    write_fragmentation(directory / "lc_ms_rerank.json", learned)
+    write_model(directory / "lc_ms_rerank.json", learned)
     return load_model(directory)
 
 

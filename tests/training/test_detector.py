@@ -171,7 +171,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.raises(ConfigError, match="pretrain the SMILES encoder first"):
         pretrain(root / "image.toml")
     torch.manual_seed(7)
-    behind = modalities.get("smiles").tower(width=8, hidden=8, layers=2)
+    behind = modalities.get("smiles").encoder(width=8, hidden=8, layers=2)
     weights = {f"encoder.{k}": v for k, v in behind.state_dict().items()}
     weights |= {f"projection.{k}": v for k, v in Projection(16, 8, 8).state_dict().items()}
     (root / "smiles").mkdir()

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard
 from acml_search.encoders.checkpoint import load_model
-from acml_search.library.read import default_library, open_library
+from acml_search.library.stream import default_library, open_library
 from acml_search.training import align, finetune
 from acml_search.training.config import MemoryPlan, plan_of
 from acml_search.training.loop import read_log

@@ -20,7 +20,7 @@ from acml_search.core.errors import ConfigError, InvalidRecord
 from acml_search.encoders.card import ModelCard
 from acml_search.encoders.checkpoint import load_model
 from acml_search.encoders.training_molecules import training_list
-from acml_search.library.read import default_library, open_library
+from acml_search.library.stream import default_library, open_library
 from acml_search.training import align, hard_negatives
 from acml_search.training.corpus import open_corpus
 from acml_search.training.loop import read_log

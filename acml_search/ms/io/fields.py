@@ -1,1 +1,0 @@
-from acml_search.ms.io.base import plain_name as plain  # noqa: F401  # shim
