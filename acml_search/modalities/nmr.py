@@ -240,5 +240,6 @@ def _evidence(dept_peaks: DeptPeaks, one: Assignment) -> Evidence:
 
 
 def _contradiction(stated: int, here: int) -> str | None:
+    from acml_search.nmr.assign import carbon_classes
 
     return None if stated & here else f"{carbon_classes(stated)} observed, {carbon_classes(here)} here"
