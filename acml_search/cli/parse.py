@@ -113,12 +113,15 @@ def _decoded(line: bytes, modality: str) -> str:
 
 
 def _document(number: int, peaks: PeakList | None, error: str | None) -> dict[str, Any]:
+    if peaks is None:
+        empty = {"peaks": [], "solvent": None, "field_mhz": None, "left_out": []}
+        return {"line": number, **empty, "error": error}
     return {
         "line": number,
-        "peaks": [{key: getattr(peak, key) for key in PEAK_KEYS} for peak in peaks or ()],
-        "solvent": peaks.solvent if peaks else None,
-        "field_mhz": peaks.field_mhz if peaks else None,
-        "left_out": [left._asdict() for left in peaks.left_out] if peaks else [],
+        "peaks": [{key: getattr(peak, key) for key in PEAK_KEYS} for peak in peaks],
+        "solvent": peaks.solvent,
+        "field_mhz": peaks.field_mhz,
+        "left_out": [left._asdict() for left in peaks.left_out],
         "error": error,
     }
 

@@ -139,7 +139,7 @@ class MassReranker(Reranker):
         """Whether weights have been learned for this model."""
         return self._path(model).is_file()
 
-    def score_candidates(self, model: Any, observed: Spectrum, prepared: Sequence[Chem.Mol]) -> Floats:
+    def scores(self, model: Any, observed: Spectrum, prepared: Sequence[Chem.Mol]) -> Floats:
         """Without naming the fragments: faster. Raises `CheckpointError` as `explain` does."""
         import numpy as np
 

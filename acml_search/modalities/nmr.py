@@ -174,7 +174,7 @@ class ShiftReranker(Reranker):
         """Whether the model's space predicts peaks."""
         return bool(model.predicts_peaks(self.modality))
 
-    def dept_peaks(self, item: Any, record: Any) -> DeptPeaks:
+    def observed(self, item: Any, record: Any) -> DeptPeaks:
         """The peaks, of 13C with the hydrogens that their carbons carry where the record tells."""
         from acml_search.nmr.assign import dept_peaks
 
@@ -194,21 +194,21 @@ class ShiftReranker(Reranker):
             for mol, one in zip(mols, predicted, strict=True)
         ]
 
-    def scores(self, model: Any, dept_peaks: DeptPeaks, prepared: Sequence[Groups]) -> Floats:
+    def scores(self, model: Any, observed: DeptPeaks, prepared: Sequence[Groups]) -> Floats:
         from acml_search.nmr.assign import log_likelihoods
 
-        return log_likelihoods(dept_peaks, prepared, self.costs)
+        return log_likelihoods(observed, prepared, self.costs)
 
-    def explain(self, model: Any, dept_peaks: DeptPeaks, prepared: Sequence[Groups]) -> list[Evidence]:
+    def explain(self, model: Any, observed: DeptPeaks, prepared: Sequence[Groups]) -> list[Evidence]:
         from acml_search.nmr.assign import assign_all
 
-        return [_evidence(dept_peaks, one) for one in assign_all(dept_peaks, prepared, self.costs)]
+        return [_evidence(observed, one) for one in assign_all(observed, prepared, self.costs)]
 
     def evidence(self, model: Any, item: Any, mols: Sequence[Chem.Mol]) -> list[Evidence]:
         from acml_search.nmr.assign import DeptPeaks
 
-        dept_peaks = item if isinstance(item, DeptPeaks) else self.observed(item, None)
-        return super().evidence(model, dept_peaks, mols)
+        observed = item if isinstance(item, DeptPeaks) else self.observed(item, None)
+        return super().evidence(model, observed, mols)
 
 
 def _hydrogens(mol: Chem.Mol, atoms: Ints) -> Any:
@@ -219,8 +219,8 @@ def _hydrogens(mol: Chem.Mol, atoms: Ints) -> Any:
     return np.array([1 << n for n in counts], np.uint8)
 
 
-def _evidence(dept_peaks: DeptPeaks, one: Assignment) -> Evidence:
-    groups, positions = one.groups, dept_peaks.positions.round(3).tolist()
+def _evidence(observed: DeptPeaks, one: Assignment) -> Evidence:
+    groups, positions = one.groups, observed.positions.round(3).tolist()
     predicted, present = groups.position.round(3).tolist(), groups.present.round(3).tolist()
     return Evidence(
         one.log_likelihood,
@@ -230,7 +230,7 @@ def _evidence(dept_peaks: DeptPeaks, one: Assignment) -> Evidence:
                 predicted[j],
                 groups.atoms[j],
                 round(positions[i] - predicted[j], 3),
-                _contradiction(int(dept_peaks.attached[i]), int(groups.attached[j])),
+                _contradiction(int(observed.attached[i]), int(groups.attached[j])),
             )
             for i, j in one.pairs
         ],

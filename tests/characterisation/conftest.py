@@ -22,6 +22,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="package", autouse=True)
+def wide_terminal() -> Iterator[None]:
+    """Tables are as wide as they were when the snapshots were made, whatever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "100")
+        yield
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, Any]]]:
     """The folder, and the results of the commands that made its indexes."""

@@ -18,7 +18,7 @@ COMMANDS += ["probe", "map", "attribute"]
 GROUPS = {
     "bench": ["recall", "isomers", "throughput"],
     "properties": ["fit", "predict"],
-    "train": ["pretrain", "align", "sharpen", "remember", "seen"],
+    "train": ["pretrain", "align", "hard-negatives", "memory"],
 }
 PATHS = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUPS.items() for name in names]
 
