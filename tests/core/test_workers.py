@@ -76,7 +76,8 @@ def test_cores_are_counted_without_an_affinity_mask(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_no_worker_outlives_the_main_process(number: signal.Signals, tmp_path: Path) -> None:
     program = (
-        "import worker_tasks; from acml_search.core.workers import Workers\n"
+        "import signal, worker_tasks; from acml_search.core.workers import Workers\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a shell's background jobs
         f"with Workers(2) as workers: list(workers.map(worker_tasks.say_and_sleep, [{str(tmp_path)!r}] * 8))"
     )
     main = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)

@@ -74,7 +74,7 @@ def test_how_many_go_together_does_not_show(tmp_path: Path, monkeypatch: pytest.
     torch.manual_seed(5)
     sides = {"head": {"hidden": 16, "d": 16}, "projection": {"hidden": 16, "d": 16}}
     names = ("smiles", "c_nmr", "h_nmr", "gc_ms", "lc_ms")
-    spaces = {name: {**sides, "encoder": modalities.get(name).toy} for name in names}
+    spaces = {name: {**sides, "encoder": modalities.get(name).tiny_config} for name in names}
     memory = {"records": 8, "molecules": 4, "key": 4, "d": 16, "nearest": 2, "guess": 8, "hidden": 16}
     spaces["lc_ms"]["memory"] = memory
     hyper = {"trunk": {"width": 16, "hidden": 16, "layers": 2}, "spaces": spaces}

@@ -26,7 +26,7 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hyper = {
         "trunk": part,
         "spaces": {
-            name: {"head": projection, "encoder": modalities.get(name).toy, "projection": projection}
+            name: {"head": projection, "encoder": modalities.get(name).tiny_config, "projection": projection}
             for name in names
         },
     }

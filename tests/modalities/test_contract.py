@@ -22,7 +22,7 @@ class TestContract:
         rng = np.random.default_rng(7)
         items = [modality.read(modality.example(rng)) for _ in range(3)]
         torch.manual_seed(7)
-        tower = modality.tower(**modality.toy).eval()
+        tower = modality.encoder(**modality.tiny_config).eval()
         with torch.inference_mode():
             vectors = tower(tensors(modality.collate(items)))
             alone = tower(tensors(modality.collate(items[:1])))
@@ -46,7 +46,7 @@ class TestContract:
         modality = modalities.get(name)
         torch.manual_seed(7)
         head = {"hidden": 16, "d": 16}
-        space = {"head": head, "encoder": modality.toy, "projection": {"hidden": 16, "d": 16}}
+        space = {"head": head, "encoder": modality.tiny_config, "projection": {"hidden": 16, "d": 16}}
         network = DualEncoder(
             {"trunk": {"width": 16, "hidden": 16, "layers": 2}, "spaces": {name: space}}
         ).eval()

@@ -59,7 +59,7 @@ def test_a_variation_is_a_spectrum(seed: int) -> None:
 def test_the_tower_sees_losses_and_distances() -> None:
     """Shifting every peak by the same amount leaves distances as they are; the tower is told of both."""
     torch.manual_seed(3)
-    tower = GC.tower(**GC.toy).eval()
+    tower = GC.encoder(**GC.tiny_config).eval()
     assert isinstance(tower, EISpectrumEncoder)
     first = GC.read({"mzs": [50, 93, 120], "intensities": [1, 4, 2]})
     batch = tensors(GC.collate([first]))
@@ -83,7 +83,7 @@ def test_what_is_predicted_ends_at_the_molecule_and_can_be_learned() -> None:
     graphs = [featurise(Chem.MolFromSmiles(s)) for s in ("CCO", "C" * 30, "ClC(Cl)(Cl)Cl")]
     batch = TensorBatch.of(collate(graphs))
     assert nominal_masses(batch).tolist() == [46, 422, 152]
-    tower = Tower("gc_ms", GC.toy, {"hidden": 16, "d": 8})
+    tower = Tower("gc_ms", GC.tiny_config, {"hidden": 16, "d": 8})
     head = SpectrumPredictor(6, tower, hidden=16)
     pooled = torch.randn(3, 6)
     lines = head.binned(pooled, batch)

@@ -76,7 +76,7 @@ def vectors(items: list[Any], tower: torch.nn.Module) -> torch.Tensor:
 
 def test_padding_and_scale_change_nothing_but_energy_and_precursor_do() -> None:
     torch.manual_seed(3)
-    tower = LC.tower(**LC.toy, kernel=8).eval()
+    tower = LC.encoder(**LC.tiny_config, kernel=8).eval()
     assert isinstance(tower, PeakTower)
     item = LC.read(record(precursor_mz=170.0, ce_value=20.0, ce_unit="eV"))
     long = LC.read({"mzs": np.linspace(60, 300, 60), "intensities": np.ones(60)})

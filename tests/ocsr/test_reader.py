@@ -19,7 +19,7 @@ IMAGE, SMILES = modalities.get("image"), modalities.get("smiles")
 def tower() -> Tower:
     """Whatever an untrained network recognises: an oxygen at least."""
     torch.manual_seed(7)
-    tower = Tower("image", IMAGE.toy, {"hidden": 8, "d": 8}).eval()
+    tower = Tower("image", IMAGE.tiny_config, {"hidden": 8, "d": 8}).eval()
     with torch.no_grad():
         tower.encoder.recogniser.points.bias[0] = 3.0
         tower.encoder.recogniser.symbol[-1].bias[SYMBOLS.index("O")] = 50.0

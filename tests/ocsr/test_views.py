@@ -49,7 +49,7 @@ def test_tone_keeps_white_and_black_and_the_order() -> None:
 
 def test_only_an_unsure_picture_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
-    reader = PictureReader(**PICTURES.toy).eval()
+    reader = PictureReader(**PICTURES.tiny_config).eval()
     ink = PICTURES.read(PICTURES.derive("CC(=O)Oc1ccccc1C(=O)O"))
     calls: list[float] = []
     at = reader._at
@@ -82,7 +82,7 @@ def test_a_space_averages_the_vectors_of_the_readings_not_their_features(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.manual_seed(5)
-    tower = Tower("image", PICTURES.toy, {"hidden": 8, "d": 4}).eval()
+    tower = Tower("image", PICTURES.tiny_config, {"hidden": 8, "d": 4}).eval()
     shares = {
         "a": (("CCO", 0.75), ("CCN", 0.25)),
         "b": (("CCO", 1.0),),

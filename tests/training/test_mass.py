@@ -301,7 +301,7 @@ def test_balance_weighs_the_space_against_the_memory() -> None:
 
 def test_peaks_and_losses_are_binned_where_they_belong() -> None:
     reader = modalities.get("lc_ms")
-    tower = reader.tower(width=8, hidden=8, layers=1, kernel=0)
+    tower = reader.encoder(width=8, hidden=8, layers=1, kernel=0)
     bare = {"mzs": [100.0, 150.01], "intensities": [1.0, 4.0]}
     binned = tower.binned(
         tensors(reader.collate([reader.read(bare | {"precursor_mz": 200.0}), reader.read(bare)]))
