@@ -114,7 +114,7 @@ def _decoded(line: bytes, modality: str) -> str:
 
 def _document(number: int, peaks: PeakList | None, error: str | None) -> dict[str, Any]:
     if peaks is None:
-        empty = {"peaks": [], "solvent": None, "field_mhz": None, "left_out": []}
+        empty: dict[str, Any] = {"peaks": [], "solvent": None, "field_mhz": None, "left_out": []}
         return {"line": number, **empty, "error": error}
     return {
         "line": number,
