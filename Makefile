@@ -16,18 +16,29 @@ MOLECULE ?= CC(=O)Nc1ccc(O)cc1
 PYTEST ?=
 JOBS ?= 2
 
-.PHONY: help demo test lint clean
+.PHONY: help demo introduction test lint clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
-demo: $(VENV)/.installed
+demo: introduction $(VENV)/.installed
 	@echo "==> 2/3 index of the 15,000 molecules that come with RDKit: $(INDEX) (nothing to do if it exists)"
 	$(BIN)/acml-search build-index --out $(INDEX)
 	@echo "==> 3/3 which molecule gives this spectrum?  $(SPECTRUM)"
 	$(BIN)/acml-search query $(INDEX) --c-nmr "$(SPECTRUM)" -k 5
 	@echo "    and what is like paracetamol?  $(MOLECULE)"
 	$(BIN)/acml-search query $(INDEX) --smiles "$(MOLECULE)" -k 5
+
+introduction:
+	@echo "acml-search: which molecule gives this spectrum?"
+	@echo
+	@echo "  1. install the package into $(VENV), versions pinned by constraints.txt"
+	@echo "  2. embed the 15,000 molecules that come with RDKit and index them in $(INDEX) (about a minute)"
+	@echo "  3. search them by a printed 13C line, whose solvent peak is left out: paracetamol should be first"
+	@echo "  4. search molecules like paracetamol, and the records it would give, by its SMILES"
+	@echo
+	@echo "Then ask with a line of your own:  $(BIN)/acml-search query $(INDEX) --c-nmr \"...\""
+	@echo "A page with structures and peaks:  $(BIN)/acml-search query $(INDEX) --c-nmr \"...\" --out hits.html"
 
 test: $(VENV)/.installed-dev
 	@echo "==> 2/2 tests"
