@@ -28,7 +28,7 @@ MAX_PER_ION = 10
 MAX_COUNT = 1_000
 """of one added or lost group"""
 MAX_CHARACTERS = 80
-_USUAL = {
+USUAL_ADDUCTS = {
     "+": """
         [M+H]+ [M+Na]+ [M+NH4]+ [M+K]+ [M]+ [M-H2O+H]+ [M-2H2O+H]+ [M+Li]+ [M+ACN+H]+ [M+CH3OH+H]+
         [M+2Na-H]+ [2M+H]+ [2M+Na]+ [2M+NH4]+ [M+2H]2+ [M+H+Na]2+ [M+3H]3+
@@ -119,16 +119,6 @@ def precursor_mz(neutral_mass: float, adduct: str) -> float:
     return mz
 
 
-def adduct_names() -> list[str]:
-    """The usual adducts, positive ones first, the most frequent first."""
-    return [*_USUAL["+"], *_USUAL["-"]]
-
-
-def usual_adducts(ion_mode: str | None) -> list[str]:
-    """The usual adducts of a mode, "+" or "-"; of both when it is not known."""
-    return list(_USUAL[ion_mode]) if ion_mode in _USUAL else adduct_names()
-
-
 @cache
 def parse_adduct(adduct: str) -> Adduct:
     """Raises ConfigError, listing the usual adducts, for a text that is none."""
@@ -179,7 +169,7 @@ def _mass(name: str, adduct: str) -> float:
 
 
 def _unknown(adduct: str, why: str) -> ConfigError:
-    some = ", ".join([*_USUAL["+"][:6], *_USUAL["-"][:4], "[2M+H]+", "[M+2H]2+"])
+    some = ", ".join([*USUAL_ADDUCTS["+"][:6], *USUAL_ADDUCTS["-"][:4], "[2M+H]+", "[M+2H]2+"])
     return ConfigError(
         f"the adduct {shorten(str(adduct), 40)!r} is not understood: {why}; write one like {some}"
     )

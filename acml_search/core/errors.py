@@ -11,7 +11,7 @@
     ├── SpaceMismatch        vectors of one space offered to another
     ├── FilterError          a filter that cannot be applied
     ├── CheckpointError      a model that cannot be loaded
-    └── ConfigError          a configuration or option that makes no sense
+    └── ConfigError          an invalid configuration or option
 
 Each message is one sentence that says what is wrong, where, and what to do. The command line prints it
 and exits with status 1.
@@ -127,7 +127,7 @@ class CheckpointError(AcmlSearchError):
 
 
 class ConfigError(AcmlSearchError):
-    """A configuration or option that makes no sense."""
+    """An invalid configuration or option."""
 
 
 def _unpickled(kind: type[AcmlSearchError], args: tuple[Any, ...]) -> AcmlSearchError:

@@ -29,8 +29,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from rdkit import Chem
-from rdkit.Chem import rdFingerprintGenerator
 
+from acml_search.chem.fingerprints import morgan_generator
 from acml_search.chem.graph import MolGraph, featurise, flatten
 from acml_search.chem.molecule import STANDARDISATION, describe, parse
 from acml_search.chem.splits import inchikey14_hash, is_dev
@@ -262,7 +262,7 @@ def _write(recipe: CorpusRecipe, root: Path, out: Path, excluded: set[str]) -> l
 def _prepared(task: tuple[list[str], int, int, set[str]]) -> dict[str, Any]:
     """One chunk in a worker: pure, so the corpus does not depend on the number of workers."""
     smiles, n_views, seed, excluded = task
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=BITS)
+    generator = morgan_generator(BITS)
     molecules = []
     left_out: Counter[str] = Counter()
     for number, text in enumerate(smiles):

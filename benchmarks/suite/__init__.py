@@ -1,1 +1,1 @@
-"""`bench suite`: files of questions, asked together from one embedding pass."""
+"""`python -m benchmarks suite`: files of questions, asked together from one embedding pass."""

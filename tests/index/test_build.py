@@ -1,4 +1,4 @@
-"""Libraries to index directories: complete, repeatable, resumable, and refusing what makes no sense."""
+"""Libraries to index directories: complete, repeatable, resumable, and refusing invalid input."""
 
 from __future__ import annotations
 

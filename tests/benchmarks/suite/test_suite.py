@@ -1,4 +1,4 @@
-"""`bench suite` against `bench recall` and `bench isomers`: the same question has the same answer."""
+"""`benchmarks suite` against `bench recall` and `bench isomers`: the same question has the same answer."""
 
 from __future__ import annotations
 
