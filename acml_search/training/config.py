@@ -6,7 +6,6 @@ mistyped key is a `ConfigError` that names the file and the key.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -21,16 +20,15 @@ from pydantic import (
     PositiveInt,
     PrivateAttr,
     Tag,
-    ValidationError,
 )
 
 from acml_search.core.errors import ConfigError
+from acml_search.core.toml import check_table, read_toml
 
 Hyper = dict[str, Any]
 """keyword arguments of a torch module: the network's own hyper-parameters"""
 Share = Annotated[float, Field(ge=0, le=1)]
 _PACKAGE = Path(__file__).resolve().parents[1]
-MAX_ERRORS = 5  # that one message names
 
 
 class Table(BaseModel):
@@ -413,13 +411,12 @@ class MemoryPlan(FinetunePlan):
 
 
 P = TypeVar("P", bound=Plan)
-T = TypeVar("T", bound=Table)
 
 
 def read_plan(path: Path | str, kind: type[P], root: Path | None = None) -> P:
     """Read a plan; `root` replaces the one it names. Raises `ConfigError`."""
     path = Path(path)
-    data = read_toml(path)
+    data = read_toml(path, "plan")
     if root is not None:
         return plan_of({**data, "root": str(root.resolve())}, kind, path)
     plan = plan_of(data, kind, path)
@@ -437,33 +434,3 @@ def plan_of(data: dict[str, Any], kind: type[P], path: Path) -> P:
     plan = check_table(data, kind, path)
     plan._path = path
     return plan
-
-
-def check_table(data: dict[str, Any], kind: type[T], path: Path) -> T:
-    """`data` of the file `path` as `kind`. Raises `ConfigError` naming the file and the keys."""
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        told = "; ".join(_sentence(one) for one in found[:MAX_ERRORS])
-        more = f"; and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
-        raise ConfigError(f"{path}: {told}{more}") from error
-
-
-def _sentence(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"] if not str(part).startswith("<"))
-    if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r}"
-    if error["type"] == "missing":
-        return f"missing key {key!r}"
-    return f"{key}: {error['msg'][:1].lower()}{error['msg'][1:]}"
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Raises `ConfigError` where there is no such file or it is not TOML."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such plan")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from error

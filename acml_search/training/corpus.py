@@ -37,9 +37,10 @@ from acml_search.chem.splits import inchikey14_hash, is_dev
 from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.core.io import atomic
 from acml_search.core.progress import progress
+from acml_search.core.toml import check_table, read_toml
 from acml_search.core.workers import Workers, chunks, cpu_count
 from acml_search.networks.pyg import to_batch
-from acml_search.training.config import CorpusFile, CorpusRecipe, Plan, Source, check_table, read_toml
+from acml_search.training.config import CorpusFile, CorpusRecipe, Plan, Source
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -122,7 +123,7 @@ def corpus_of(plan: Plan) -> Corpus:
     recipe: CorpusRecipe
     if isinstance(table, CorpusFile):
         path = plan.path.parent / table.file
-        recipe = check_table(read_toml(path), CorpusRecipe, path)
+        recipe = check_table(read_toml(path, "plan"), CorpusRecipe, path)
     else:
         recipe = table
     corpus = prepare_corpus(recipe, plan.root_folder)

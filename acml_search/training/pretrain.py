@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from acml_search import modalities
 from acml_search.core.errors import ConfigError, InvalidRecord
+from acml_search.core.toml import read_toml
 from acml_search.encoders.checkpoint import device_of
 from acml_search.networks import Projection, tensors, width_of
 from acml_search.training.config import (
@@ -36,7 +37,6 @@ from acml_search.training.config import (
     SpectraPlan,
     ViewsPlan,
     read_plan,
-    read_toml,
 )
 from acml_search.training.corpus import BITS, Corpus, corpus_of
 from acml_search.training.loop import Task, train
@@ -62,7 +62,7 @@ def pretrain(path: Path | str, root: Path | None = None, device: str = "auto") -
 
     `root` replaces the plan's own; `device`: auto, cpu, cuda or mps.
     """
-    method = read_toml(Path(path)).get("method")
+    method = read_toml(Path(path), "plan").get("method")
     if method not in METHODS:
         raise ConfigError(f"{path}: unknown method {method!r}; there are {', '.join(METHODS)}")
     plan_type, module = METHODS[method]

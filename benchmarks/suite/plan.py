@@ -55,21 +55,20 @@ calibrate = "split = 'train'"                  # SQL: the dev split of these row
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from acml_search.core.errors import ConfigError
+from acml_search.core.toml import check_table, read_toml
 from acml_search.evaluation.retrieval import Filter, Question
 from acml_search.modalities import get
 from benchmarks.suite.batches import BATCH
 
 RECALL_AT = (1, 5, 10, 20, 100, 500)
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class Assigned(BaseModel):
@@ -220,7 +219,7 @@ def _read(path: Path) -> Suite:
         recall_at=tuple(int(k) for k in data.pop("recall_at", RECALL_AT)),
         trained_on=data.pop("trained_on", {}),
         questions=tuple(_question(path, root, shared | table, i) for i, table in enumerate(tables, 1)),
-        fused=tuple(_validated(FusedQuestion, table, f"{path}: a [[fused]]") for table in fused),
+        fused=tuple(check_table(table, FusedQuestion, f"{path}: a [[fused]]") for table in fused),
     )
     if data:
         raise ConfigError(f"{path}: unknown key {min(data)!r} in the suite")
@@ -240,31 +239,8 @@ def _question(path: Path, root: Path, table: dict[str, Any], number: int) -> Sui
     if "modality" in table:
         table.setdefault("once_per_molecule", get(table["modality"]).from_structure)
     what = f"{path}: question {table.get('name', number)!r}"
-    question = _validated(SuiteQuestion, table, what)
+    question = check_table(table, SuiteQuestion, what)
     contradiction = question.contradiction()
     if contradiction is not None:
         raise ConfigError(f"{what}: {contradiction}")
     return question
-
-
-def _validated(kind: type[Model], table: Mapping[str, Any], what: str) -> Model:
-    try:
-        return kind.model_validate(table)
-    except ValidationError as invalid:
-        error = invalid.errors()[0]
-        name = ".".join(str(one) for one in error["loc"])
-        if error["type"] == "missing":
-            raise ConfigError(f"{what} lacks {name!r}") from None
-        if error["type"] == "extra_forbidden":
-            raise ConfigError(f"{what}: unknown key {name!r}") from None
-        raise ConfigError(f"{what}: {name} = {error['input']!r}: {error['msg']}") from None
-
-
-def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The content of a file. Raises ConfigError, which calls it `what`, where it cannot be read."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: the {what} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from error

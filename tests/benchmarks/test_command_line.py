@@ -33,4 +33,4 @@ def test_suite(tmp_path, tiny_model) -> None:
     assert (out / "spoken.json").exists()
     again = run("suite", suite, tmp_path / "absent.toml", "--model", tiny_model, "--out", out)
     assert (again.exit_code, again.stdout) == (1, "")
-    assert "absent.toml: the suite cannot be read" in again.stderr
+    assert "absent.toml: no such suite" in again.stderr

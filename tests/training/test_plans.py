@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from acml_search.cli import train as cli
 from acml_search.core.errors import ConfigError
+from acml_search.core.toml import check_table
 from acml_search.training import config
 from acml_search.training.config import AlignPlan, HardNegativesPlan, MemoryPlan, plan_of, read_plan
 from acml_search.training.pretrain import METHODS, pretrain
@@ -21,7 +22,7 @@ SHIPPED = Path(config.__file__).parent / "configs"
 def test_a_shipped_plan_is_read_as_it_is_written(path: Path) -> None:
     data = tomllib.loads(path.read_text())
     if path.stem == "corpus":
-        config.check_table(data, config.CorpusRecipe, path)
+        check_table(data, config.CorpusRecipe, path)
         return
     kinds = [METHODS[data["method"]][0]] if "method" in data else [AlignPlan, HardNegativesPlan, MemoryPlan]
     fitting = []

@@ -57,7 +57,7 @@ def test_together_is_the_sum_of_the_logits(done, two_spaces):
     [
         ('name = "x"\nparts = ["carbon"]', "two parts"),
         ('name = "x"\nparts = ["carbon", "nitrogen"]', "'nitrogen' is no question here"),
-        ('name = "x"', "lacks 'parts'"),
+        ('name = "x"', "missing key 'parts'"),
         ('name = "both"\nparts = ["carbon", "spelled"]', "two questions are called 'both'"),
         ('name = "x"\nparts = ["carbon", "spelled"]\nweight = 2', "unknown key 'weight'"),
     ],

@@ -134,12 +134,12 @@ def test_similarity_is_to_molecules_that_training_saw(done) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (('name = "carbon"\n', ""), "question 1 lacks 'name'"),
+        (('name = "carbon"\n', ""), "question 1: missing key 'name'"),
         (("isomers = true", "isomer = true"), "question 'carbon': unknown key 'isomer'"),
         (('"20 Da"', '"20 kg"'), "the filter '20 kg' is not none, formula, or a mass"),
         (
             ('leakage = "fail"', 'leakage = "no"'),
-            "leakage = 'no': Input should be 'report'",
+            "leakage: input should be 'report'",
         ),
         (("pools = [3,", "pools = [1,"), "a pool of 1 holds nothing but the truth"),
         (("pools = [3,", "pool = 9\npools = [3,"), "it has `pool` and `pools`"),
