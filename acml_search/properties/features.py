@@ -16,16 +16,16 @@ these may have values a thousand times larger.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
-from acml_search.core.errors import CheckpointError, ConfigError
+from acml_search.core.errors import ConfigError
 from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rdkit import Chem
     from torch import Tensor
 
+    from acml_search.encoders.card import ModelCard
     from acml_search.encoders.checkpoint import Model
     from acml_search.networks import TensorBatch
 
@@ -45,7 +46,6 @@ ENVIRONMENT_WIDTH = 0.1
 """of the Gaussian kernel: what squared distances of atoms are divided by, in their mean"""
 _ENVIRONMENT_SEED = 1
 _BATCH = 64
-_DESCRIPTORS_FILE = "descriptors.safetensors"
 
 
 def part_names(model: Model, parts: Sequence[str] | None = None) -> list[str]:
@@ -57,11 +57,13 @@ def part_names(model: Model, parts: Sequence[str] | None = None) -> list[str]:
     return known if parts is None else list(parts)
 
 
-def part_width(part: str, layers: int, width: int, spaces: Mapping[str, int]) -> int:
-    """Columns of a part of a trunk of `layers` x `width`, or of a space of so many dimensions."""
-    if part == ENVIRONMENTS:
-        return len(environment_layers(layers)) * N_ENVIRONMENTS
-    return layers * width if part in POOLED else spaces[part]
+def part_of_columns(card: ModelCard, parts: Sequence[str] | None = None) -> npt.NDArray[np.str_]:
+    """(D,) the part that each column of an embedding belongs to; `parts`: by default all of the model."""
+    layers, width = (card.data["hyper"]["trunk"][name] for name in ("layers", "width"))
+    widths = {name: space.d for name, space in card.spaces.items()} | dict.fromkeys(POOLED, layers * width)
+    widths[ENVIRONMENTS] = len(environment_layers(layers)) * N_ENVIRONMENTS
+    names = [*POOLED, *card.spaces] if parts is None else list(parts)
+    return np.repeat(names, [widths[name] for name in names])
 
 
 def embeddings(model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str] | None = None) -> Float32s:
@@ -73,10 +75,7 @@ def embeddings(model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str] | No
     import torch
 
     wanted = part_names(model, parts)
-    trunk = model.card.data["hyper"]["trunk"]
-    spaces = {name: space.d for name, space in model.spaces.items()}
-    width = sum(part_width(part, trunk["layers"], trunk["width"], spaces) for part in wanted)
-    out = np.empty((len(mols), width), np.float32)
+    out = np.empty((len(mols), len(part_of_columns(model.card, wanted))), np.float32)
     with torch.inference_mode():
         for start in progress(range(0, len(mols), _BATCH), desc="embedding", unit="batch"):
             graphs = [model.featurise(mol) for mol in mols[start : start + _BATCH]]
@@ -151,11 +150,26 @@ def environments_of(model: Model) -> Environments:
     """
     import torch
 
-    if model not in _environments:
-        # a caller may be in inference mode, whose tensors take no part in a later gradient
-        with torch.inference_mode(False), torch.no_grad():
-            _environments[model] = _make_environments(model)
-    return _environments[model]
+    from acml_search.chem.molecule import parse
+
+    if model in _environments:
+        return _environments[model]
+    # a caller may be in inference mode, whose tensors take no part in a later gradient
+    with torch.inference_mode(False), torch.no_grad():
+        graphs = [model.featurise(parse(smiles)[0]) for smiles in reference_smiles()]
+        states = model.network.trunk.node_states(model.graph_batch(graphs))
+        layers = environment_layers(len(states))
+        # RandomState's numbers are fixed for good, those of a Generator may change with numpy
+        rng = np.random.RandomState(_ENVIRONMENT_SEED)
+        directions, phases = [], []
+        for layer in layers:
+            spread = states[layer].std(dim=0, correction=0).cpu()
+            spread = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
+            drawn = torch.from_numpy(rng.standard_normal((len(spread), N_ENVIRONMENTS)).astype(np.float32))
+            # the mean squared distance of columns of spread 1 is twice their number
+            directions.append(drawn / spread.unsqueeze(1) / (ENVIRONMENT_WIDTH * len(spread)) ** 0.5)
+            phases.append(torch.from_numpy(rng.uniform(0, 2 * np.pi, N_ENVIRONMENTS).astype(np.float32)))
+    return _environments.setdefault(model, Environments(layers, directions, phases))
 
 
 def reference_smiles() -> list[str]:
@@ -169,27 +183,6 @@ def reference_smiles() -> list[str]:
 def environment_layers(layers: int) -> list[int]:
     """Which of so many layers are read: the second, which sees as far as Morgan's radius 2, and the last."""
     return sorted({min(1, layers - 1), layers - 1})
-
-
-def _make_environments(model: Model) -> Environments:
-    import torch
-
-    from acml_search.chem.molecule import parse
-
-    graphs = [model.featurise(parse(smiles)[0]) for smiles in reference_smiles()]
-    states = model.network.trunk.node_states(model.graph_batch(graphs))
-    layers = environment_layers(len(states))
-    # RandomState's numbers are fixed for good, those of a Generator may change with numpy
-    rng = np.random.RandomState(_ENVIRONMENT_SEED)
-    directions, phases = [], []
-    for layer in layers:
-        spread = states[layer].std(dim=0, correction=0).cpu()
-        spread = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
-        drawn = torch.from_numpy(rng.standard_normal((len(spread), N_ENVIRONMENTS)).astype(np.float32))
-        # the mean squared distance of columns of spread 1 is twice their number
-        directions.append(drawn / spread.unsqueeze(1) / (ENVIRONMENT_WIDTH * len(spread)) ** 0.5)
-        phases.append(torch.from_numpy(rng.uniform(0, 2 * np.pi, N_ENVIRONMENTS).astype(np.float32)))
-    return Environments(layers, directions, phases)
 
 
 def descriptor_names() -> list[str]:
@@ -214,8 +207,7 @@ def descriptors(mols: Sequence[Chem.Mol]) -> Float32s:
     return np.nan_to_num(np.clip(values, -largest, largest), nan=0.0).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class DescriptorRange:
+class DescriptorRange(NamedTuple):
     """Smallest and largest descriptors of the training molecules, `low` and `high` (f,) float32."""
 
     low: Float32s
@@ -228,28 +220,3 @@ class DescriptorRange:
 
     def clip(self, values: Float32s) -> Float32s:
         return np.clip(values, self.low, self.high)
-
-    def save(self, directory: Path) -> None:
-        from safetensors.numpy import save_file
-
-        save_file({"low": self.low, "high": self.high}, directory / _DESCRIPTORS_FILE)
-
-    @classmethod
-    def load(cls, directory: Path, names: Sequence[str]) -> DescriptorRange:
-        """Read what `save` wrote. Raises CheckpointError when it is damaged, or when the descriptors `names`
-        are not those of this RDKit.
-        """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        if list(names) != descriptor_names():
-            raise CheckpointError(
-                directory,
-                "it reads descriptors of another version of RDKit; fit it again with the one installed here",
-            )
-        try:
-            return cls(**load_file(directory / _DESCRIPTORS_FILE))
-        except (OSError, TypeError, SafetensorError) as error:
-            raise CheckpointError(
-                directory / _DESCRIPTORS_FILE, f"it cannot be read ({error}); fit the model again"
-            ) from error

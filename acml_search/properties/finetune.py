@@ -16,19 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from acml_search.core.errors import ConfigError
+from acml_search.core.io import write_json
 from acml_search.core.progress import progress
 from acml_search.core.typing import Floats
 from acml_search.properties.features import max_pool
-from acml_search.properties.heads import TASKS
+from acml_search.properties.heads import TASKS, linked
 from acml_search.properties.metrics import selection_score
 
 if TYPE_CHECKING:
     from rdkit import Chem
-    from torch import Tensor
 
     from acml_search.encoders.checkpoint import Model
+    from acml_search.networks import TensorBatch
 
 BATCH = 64
 EPOCHS, PATIENCE = 50, 12
@@ -36,12 +40,37 @@ TRUNK_RATE, HEAD_RATE = 3e-4, 1e-3
 HIDDEN, DROPOUT = 256, 0.4
 
 
+class TunedNetwork(nn.Module):
+    """The model's trunk as it was trained, with its normalisation (`load_model` folds it), and a new head."""
+
+    def __init__(self, model: Model, n_targets: int) -> None:
+        from safetensors.torch import load_file
+
+        from acml_search.encoders.checkpoint import DualEncoder
+
+        super().__init__()
+        whole = DualEncoder(model.card.data["hyper"])
+        weights = load_file(model.card.weights).items()
+        trunk = {name: value.float() for name, value in weights if name.startswith("trunk.")}
+        whole.load_state_dict(trunk, strict=False)
+        self.trunk = whole.trunk
+        width = 2 * self.trunk.width
+        layers = [nn.BatchNorm1d(width), nn.Dropout(DROPOUT), nn.Linear(width, HIDDEN), nn.ReLU()]
+        self.head = nn.Sequential(*layers, nn.Dropout(DROPOUT), nn.Linear(HIDDEN, n_targets))
+        self.to(model.device)
+
+    def forward(self, batch: TensorBatch) -> Tensor:
+        """(b, t): standardised values, or logits."""
+        states, pooled = self.trunk.states_and_pooled(batch)
+        found: Tensor = self.head(torch.cat([pooled, max_pool(states, batch)], dim=1))
+        return found
+
+
 @dataclass
 class FineTuned:
     """A fine-tuned trunk with its head. `mean`, `spread` (t,): of the training labels; 0, 1 for classes."""
 
-    network: Any
-    """torch module: TensorBatch -> (b, t)"""
+    network: TunedNetwork
     task: str
     mean: Floats
     spread: Floats
@@ -56,17 +85,13 @@ class FineTuned:
 
     def predict_graphs(self, graphs: Sequence[Any]) -> Floats:
         """The same of featurised molecules."""
-        import torch
-
         self.network.eval()
         out = np.empty((len(graphs), len(self.mean)))
         with torch.inference_mode():
             for start in range(0, len(graphs), BATCH):
                 batch = self.base.graph_batch(graphs[start : start + BATCH])
                 out[start : start + BATCH] = self.network(batch).double().cpu().numpy()
-        if self.task == "classification":
-            return 1 / (1 + np.exp(-np.clip(out, -60, 60)))
-        return out * self.spread + self.mean
+        return linked(self.task, out) * self.spread + self.mean
 
     def save(self, directory: Path) -> None:
         """Write the network to a folder: safetensors and JSON."""
@@ -74,15 +99,9 @@ class FineTuned:
 
         state = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         save_file(state, directory / "finetuned.safetensors")
-        about = {
-            "kind": "finetuned",
-            "task": self.task,
-            "mean": self.mean.tolist(),
-            "spread": self.spread.tolist(),
-            "valid_score": self.valid_score,
-            "epochs": self.epochs,
-        }
-        (directory / "head.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        about = {"kind": "finetuned", "mean": self.mean.tolist(), "spread": self.spread.tolist()}
+        about |= {name: getattr(self, name) for name in ("task", "valid_score", "epochs")}
+        write_json(about, directory / "head.json")
 
 
 def load_finetuned(directory: Path, base: Model) -> FineTuned:
@@ -94,13 +113,11 @@ def load_finetuned(directory: Path, base: Model) -> FineTuned:
 
     try:
         about = json.loads((directory / "head.json").read_text(encoding="utf-8"))
-        network = _network(base, len(about["mean"]))
+        network = TunedNetwork(base, len(about["mean"]))
         network.load_state_dict(load_file(directory / "finetuned.safetensors"))
         mean, spread = np.array(about["mean"]), np.array(about["spread"])
-        network.eval()
-        return FineTuned(
-            network, about["task"], mean, spread, base, float(about["valid_score"]), int(about["epochs"])
-        )
+        counts = float(about["valid_score"]), int(about["epochs"])
+        return FineTuned(network, about["task"], mean, spread, base, *counts)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ConfigError(
             f"{directory}: the network cannot be read ({error}); fit the model again"
@@ -124,8 +141,6 @@ def finetune(
     Training stops after `PATIENCE` epochs without progress on the valid part. Raises ConfigError for an
     unknown task or fewer than two molecules.
     """
-    import torch
-
     if task not in TASKS:
         raise ConfigError(f"the task is {' or '.join(TASKS)}, not {task!r}")
     if len(mols) < 2:
@@ -135,12 +150,10 @@ def finetune(
     graphs, valid_graphs = ([model.featurise(mol) for mol in some] for some in (mols, valid_mols))
     mean, spread = np.zeros(y.shape[1]), np.ones(y.shape[1])
     if task == "regression":
-        known = np.isfinite(y)
-        n_known = np.maximum(known.sum(axis=0), 1)
-        mean = np.where(known, y, 0).sum(axis=0) / n_known
-        spread = np.sqrt((np.where(known, y - mean, 0) ** 2).sum(axis=0) / n_known)
-        spread = np.where(spread > 0, spread, 1.0)
-    network = _network(model, y.shape[1])
+        known = np.ma.masked_invalid(y)
+        mean, spread = known.mean(axis=0).filled(0.0), known.std(axis=0).filled(1.0)
+        spread[spread == 0] = 1.0
+    network = TunedNetwork(model, y.shape[1])
     tuned = FineTuned(network, task, mean, spread, model)
     rates = {network.trunk: TRUNK_RATE, network.head: HEAD_RATE}
     optimiser = torch.optim.AdamW(
@@ -155,7 +168,10 @@ def finetune(
         final_div_factor=1,
         cycle_momentum=False,
     )
-    labels, loss = (y - mean) / spread, _loss(task, y, class_weight)
+    ones, zeros = (y == 1).sum(axis=0), (y == 0).sum(axis=0)
+    balanced = class_weight & (ones > 0) & (zeros > 0)
+    weight = torch.from_numpy(np.where(balanced, zeros / np.maximum(ones, 1), 1.0))
+    labels = torch.from_numpy((y - mean) / spread)
     best_score, best_state, stale = -math.inf, copy.deepcopy(network.state_dict()), 0
     for _ in progress(range(epochs), desc="fine-tuning", unit="epoch"):
         network.train()
@@ -164,8 +180,8 @@ def finetune(
             if len(rows) > 1:  # batch statistics need two molecules
                 found = network(model.graph_batch([graphs[i] for i in rows]))
                 optimiser.zero_grad(set_to_none=True)
-                loss(found, torch.from_numpy(labels[rows]).to(found)).backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                _loss(found, labels[rows].to(found), task, weight.to(found)).backward()
+                nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimiser.step()
                 schedule.step()
         tuned.epochs += 1
@@ -180,6 +196,16 @@ def finetune(
     return tuned
 
 
+def _loss(found: Tensor, labels: Tensor, task: str, weight: Tensor) -> Tensor:
+    """Mean cross-entropy or squared error of answers (b, t) over the known labels (b, t)."""
+    known, truth = torch.isfinite(labels), torch.nan_to_num(labels)
+    if task == "classification":
+        terms = F.binary_cross_entropy_with_logits(found, truth, pos_weight=weight, reduction="none")
+    else:
+        terms = (found - truth) ** 2
+    return (terms * known).sum() / known.sum().clamp(min=1)
+
+
 def _epoch_score(task: str, y: Floats, predicted: Floats, spread: Floats) -> float:
     """What epochs are chosen by; where AUROC or R2 is undefined, minus the mean squared error."""
     score = selection_score(task, y, predicted)
@@ -187,61 +213,3 @@ def _epoch_score(task: str, y: Floats, predicted: Floats, spread: Floats) -> flo
         return score
     error = (predicted - y) / spread
     return -float(np.nanmean(error**2)) if np.isfinite(error).any() else 0.0
-
-
-def _loss(task: str, y: Floats, class_weight: bool) -> Any:
-    """(answers (b, t), labels (b, t)) -> mean cross-entropy or squared error over the known labels."""
-    import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits
-
-    ones, zeros = (y == 1).sum(axis=0), (y == 0).sum(axis=0)
-    balanced = class_weight & (ones > 0) & (zeros > 0)
-    weight = torch.from_numpy(np.where(balanced, zeros / np.maximum(ones, 1), 1.0))
-
-    def loss(found: Tensor, labels: Tensor) -> Tensor:
-        known = torch.isfinite(labels)
-        truth = torch.nan_to_num(labels)
-        if task == "classification":
-            terms = binary_cross_entropy_with_logits(
-                found, truth, pos_weight=weight.to(found), reduction="none"
-            )
-        else:
-            terms = (found - truth) ** 2
-        return (terms * known).sum() / known.sum().clamp(min=1)
-
-    return loss
-
-
-def _network(model: Model, n_targets: int) -> Any:
-    """The trunk as it was trained, with its normalisation (`load_model` folds it), and a new head."""
-    import torch
-    from safetensors.torch import load_file
-    from torch import nn
-
-    from acml_search.encoders.checkpoint import DualEncoder
-
-    whole = DualEncoder(model.card.data["hyper"])
-    weights = load_file(model.card.weights)
-    trunk = {name: value.float() for name, value in weights.items() if name.startswith("trunk.")}
-    whole.load_state_dict(trunk, strict=False)
-
-    class TunedNetwork(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.trunk = whole.trunk
-            width = 2 * self.trunk.width
-            self.head = nn.Sequential(
-                nn.BatchNorm1d(width),
-                nn.Dropout(DROPOUT),
-                nn.Linear(width, HIDDEN),
-                nn.ReLU(),
-                nn.Dropout(DROPOUT),
-                nn.Linear(HIDDEN, n_targets),
-            )
-
-        def forward(self, batch: Any) -> Tensor:
-            states, pooled = self.trunk.states_and_pooled(batch)
-            found: Tensor = self.head(torch.cat([pooled, max_pool(states, batch)], dim=1))
-            return found
-
-    return TunedNetwork().to(model.device)

@@ -1,13 +1,12 @@
 """Heads on frozen features: `linear`, `kernel` and `boosted`, for several targets with missing labels.
 
-- linear: ridge (scikit-learn) or logistic regression on standardised features.
+- linear: ridge or logistic regression on standardised features.
 - kernel: the same on the Gaussian kernel between a molecule and up to 1,500 landmarks, training molecules
   that stand for all (Nyström; Williams and Seeger, NIPS 2000), so that its cost grows with their number.
 - boosted: gradient-boosted trees of each target (scikit-learn's HistGradientBoosting).
 
-Penalties, kernel widths and numbers of trees are chosen on the valid part. That there is a kernel head, its
-widths and penalties, the number of leaves and the trees' L2 penalty were chosen inside training parts of
-MoleculeNet and TDC, scored on their valid parts.
+Penalties, kernel widths and numbers of trees are chosen on the valid part. The grids below were chosen inside
+training parts of MoleculeNet and TDC, scored on their valid parts.
 
 A saved head is a folder of safetensors and JSON. Heads that version 0.1 saved are read too, trees of LightGBM
 among them.
@@ -16,14 +15,15 @@ among them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from acml_search.core.errors import ConfigError
+from acml_search.core.io import write_json
 from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.properties.metrics import selection_score
 
@@ -49,12 +49,7 @@ _JITTER = 1e-5
 _LBFGS_STEPS = 60
 _CHUNK = 8_192
 
-TREES: dict[str, Any] = {
-    "learning_rate": 0.05,
-    "max_leaf_nodes": 15,
-    "l2_regularization": 5.0,
-    "max_bins": 63,
-}
+TREES = {"learning_rate": 0.05, "max_leaf_nodes": 15, "l2_regularization": 5.0, "max_bins": 63}
 MAX_TREES, PATIENCE = 400, 40
 TREES_WITHOUT_VALID = 100
 """trees where the valid part cannot say when to stop"""
@@ -64,17 +59,139 @@ FORESTS, FEW_LABELS = 3, 1_000
 """forests per target with fewer labels than that, averaged since few labels leave much to chance"""
 
 
-class PropertyHead(Protocol):
-    """A fitted head. `valid_score`: mean over targets on the valid part, AUROC or R2; NaN where unknown."""
+@dataclass
+class LinearHead:
+    """A linear function of standardised features, or of their kernels with `landmarks`.
+
+    mean, scale (f,); landmarks (m, f), standardised, or None; weights (f or m, t); bias (t,). All float32.
+    """
 
     kind: str
+    task: str
+    mean: Float32s
+    scale: Float32s
+    weights: Float32s
+    bias: Float32s
     valid_score: float
+    """mean over targets on the valid part, AUROC or R2; NaN where unknown"""
+    landmarks: Float32s | None = None
+    width: float = 1.0
+    """of the kernel: what squared distances are divided by"""
 
     def predict(self, x: Float32s) -> Floats:
-        """(n, f) -> (n, t) float64: the value, or the probability of class 1."""
+        """(n, f) -> (n, t): the value, or the probability of class 1."""
+        out = np.empty((len(x), self.weights.shape[1]))
+        for start in range(0, len(x), _CHUNK):
+            rows = (x[start : start + _CHUNK] - self.mean) / self.scale
+            if self.landmarks is not None:
+                rows = np.exp(-_squared_distances(rows, self.landmarks) / self.width)
+            out[start : start + _CHUNK] = linked(self.task, rows @ self.weights + self.bias)
+        return out
 
     def save(self, directory: Path) -> None:
         """Write the head to an existing, empty folder."""
+        arrays = {name: array for name, array in vars(self).items() if isinstance(array, np.ndarray)}
+        _write(directory, self, arrays, width=self.width)
+
+    @classmethod
+    def load(cls, directory: Path, about: dict[str, Any]) -> LinearHead:
+        from safetensors.numpy import load_file
+
+        arrays: dict[str, Any] = load_file(directory / f"{about['kind']}.safetensors")
+        arrays |= {"valid_score": float(about["valid_score"]), "width": float(about.get("width", 1.0))}
+        return cls(about["kind"], about["task"], **arrays)
+
+
+@dataclass
+class Forest:
+    """Decision trees of one target as arrays: every node of every tree is a row.
+
+    feature, left, right (nodes,) int32, threshold, value (nodes,) float64; a leaf is its own child. roots
+    (trees,) int32. The answer is `base` plus the sum of the leaves' values.
+    """
+
+    feature: Any
+    threshold: Any
+    left: Any
+    right: Any
+    value: Any
+    roots: Any
+    base: Any = field(default_factory=lambda: np.zeros(1))
+
+    @classmethod
+    def of_trees(cls, trees: Sequence[dict[str, Any]], base: float = 0.0) -> Forest:
+        """From the arrays of each tree, children numbered within it."""
+        sizes = np.array([len(tree["value"]) for tree in trees], np.int64)
+        roots = np.cumsum(sizes) - sizes
+        joined = {
+            name: np.concatenate([tree[name] for tree in trees] or [np.zeros(0)])
+            for name in ("feature", "threshold", "left", "right", "value")
+        }
+        for name in ("left", "right"):
+            joined[name] = joined[name] + np.repeat(roots, sizes)
+        kinds = {"threshold": np.float64, "value": np.float64}
+        arrays = {name: array.astype(kinds.get(name, np.int32)) for name, array in joined.items()}
+        return cls(**arrays, roots=roots.astype(np.int32), base=np.array([base]))
+
+    def __call__(self, x: Float32s) -> Floats:
+        """(n, f) -> (n,): numbers, or logits."""
+        node = np.tile(self.roots, (len(x), 1))
+        rows = np.arange(len(x))[:, None]
+        while True:
+            goes_left = x[rows, self.feature[node]] <= self.threshold[node]
+            below = np.where(goes_left, self.left[node], self.right[node])
+            if np.array_equal(below, node):
+                return np.asarray(self.base[0] + self.value[node].sum(axis=1), np.float64)
+            node = below
+
+
+@dataclass
+class BoostedHead:
+    """`forests`: of each target; none where its labels are of one value, `constants` (t,) then answers."""
+
+    task: str
+    forests: list[list[Forest]]
+    constants: list[float]
+    valid_score: float = float("nan")
+    kind: str = "boosted"
+
+    def predict(self, x: Float32s) -> Floats:
+        """(n, f) -> (n, t): the value, or the probability of class 1."""
+        out = np.tile(np.array(self.constants), (len(x), 1))
+        for target, forests in enumerate(self.forests):
+            for start in range(0, len(x) if forests else 0, 512):
+                rows = x[start : start + 512]
+                answers = [linked(self.task, forest(rows)) for forest in forests]
+                out[start : start + 512, target] = np.mean(answers, axis=0)
+        return out
+
+    def save(self, directory: Path) -> None:
+        """Write the head to an existing, empty folder."""
+        arrays = {
+            f"{target}.{i}.{name}": array
+            for target, forests in enumerate(self.forests)
+            for i, forest in enumerate(forests)
+            for name, array in vars(forest).items()
+        }
+        _write(directory, self, arrays, constants=self.constants, grown=[len(f) for f in self.forests])
+
+    @classmethod
+    def load(cls, directory: Path, about: dict[str, Any]) -> BoostedHead:
+        from safetensors.numpy import load_file
+
+        path = directory / "boosted.safetensors"
+        arrays = load_file(path) if path.exists() else None
+
+        def forest(target: int, i: int) -> Forest:
+            if arrays is None:  # written by version 0.1
+                return _lightgbm_forest((directory / f"trees-{target}-{i}.txt").read_text())
+            return Forest(**{name: arrays[f"{target}.{i}.{name}"] for name in Forest.__dataclass_fields__})
+
+        forests = [[forest(target, i) for i in range(n)] for target, n in enumerate(about["grown"])]
+        return cls(about["task"], forests, list(map(float, about["constants"])), float(about["valid_score"]))
+
+
+PropertyHead = LinearHead | BoostedHead
 
 
 def fit_head(
@@ -95,9 +212,12 @@ def fit_head(
         raise ConfigError(
             f"a head is one of {', '.join(KINDS)} for {' or '.join(TASKS)}, not {kind} for {task}"
         )
-    fitters: dict[str, Callable[..., PropertyHead]]
-    fitters = {"linear": _fit_linear, "kernel": _fit_kernel, "boosted": _fit_boosted}
-    return fitters[kind](task, x, y, valid_x, valid_y, seed, class_weight and task == "classification")
+    balanced = class_weight and task == "classification"
+    if kind == "boosted":
+        return _fit_boosted(task, x, y, valid_x, valid_y, seed, balanced)
+    if kind == "kernel":
+        return _fit_kernel(task, x, y, valid_x, valid_y, seed, balanced)
+    return _fit_linear(task, x, y, valid_x, valid_y, balanced)
 
 
 def load_head(directory: Path) -> PropertyHead:
@@ -106,179 +226,37 @@ def load_head(directory: Path) -> PropertyHead:
 
     try:
         about = json.loads((directory / "head.json").read_text(encoding="utf-8"))
-        if about["kind"] == "boosted":
-            return BoostedHead.load(directory, about)
-        return LinearHead.load(directory, about)
-    except (OSError, ValueError, KeyError, IndexError, SafetensorError) as error:
+        kind = BoostedHead if about["kind"] == "boosted" else LinearHead
+        return kind.load(directory, about)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         raise ConfigError(f"{directory}: the head cannot be read ({error}); fit the model again") from error
 
 
-@dataclass
-class LinearHead:
-    """A linear function of standardised features, or of their kernels with `landmarks`.
+def _write(directory: Path, head: PropertyHead, arrays: dict[str, Any], **about: Any) -> None:
+    from safetensors.numpy import save_file
 
-    mean, scale (f,); landmarks (m, f), standardised, or None; weights (f or m, t); bias (t,). All float32.
-    """
-
-    kind: str
-    task: str
-    mean: Float32s
-    scale: Float32s
-    weights: Float32s
-    bias: Float32s
-    valid_score: float
-    landmarks: Float32s | None = None
-    width: float = 1.0
-    """of the kernel: what squared distances are divided by"""
-
-    _ARRAYS: ClassVar = ("mean", "scale", "landmarks", "weights", "bias")
-
-    def predict(self, x: Float32s) -> Floats:
-        out = np.empty((len(x), self.weights.shape[1]))
-        for start in range(0, len(x), _CHUNK):
-            rows = (x[start : start + _CHUNK] - self.mean) / self.scale
-            if self.landmarks is not None:
-                rows = np.exp(-_squared_distances(rows, self.landmarks) / self.width)
-            out[start : start + _CHUNK] = _linked(self.task, rows @ self.weights + self.bias)
-        return out
-
-    def save(self, directory: Path) -> None:
-        from safetensors.numpy import save_file
-
-        arrays = {name: array for name in self._ARRAYS if (array := getattr(self, name)) is not None}
-        save_file(
-            {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()},
-            directory / f"{self.kind}.safetensors",
-        )
-        about = {"kind": self.kind, "task": self.task, "valid_score": self.valid_score, "width": self.width}
-        _write(directory, about)
-
-    @classmethod
-    def load(cls, directory: Path, about: dict[str, Any]) -> LinearHead:
-        from safetensors.numpy import load_file
-
-        arrays = load_file(directory / f"{about['kind']}.safetensors")
-        return cls(
-            about["kind"],
-            about["task"],
-            valid_score=float(about["valid_score"]),
-            width=float(about.get("width", 1.0)),
-            **arrays,
-        )
-
-
-@dataclass
-class Forest:
-    """Decision trees of one target as arrays: every node of every tree is a row.
-
-    feature, left, right (nodes,) int32, threshold, value (nodes,) float64; a leaf is its own child. roots
-    (trees,) int32. The answer is `base` plus the sum of the leaves' values.
-    """
-
-    feature: Any
-    threshold: Any
-    left: Any
-    right: Any
-    value: Any
-    roots: Any
-    base: Any = field(default_factory=lambda: np.zeros(1))
-
-    @classmethod
-    def of_trees(cls, trees: Sequence[dict[str, Any]], base: float) -> Forest:
-        """From the arrays of each tree, children numbered within it."""
-        sizes = np.array([len(tree["value"]) for tree in trees], np.int32)
-        roots = (np.cumsum(sizes) - sizes).astype(np.int32)
-        joined = {
-            name: np.concatenate([tree[name] for tree in trees] or [np.zeros(0)])
-            for name in ("feature", "threshold", "left", "right", "value")
-        }
-        for name in ("feature", "left", "right"):
-            joined[name] = joined[name].astype(np.int32)
-        for name in ("left", "right"):
-            joined[name] += np.repeat(roots, sizes)
-        return cls(**joined, roots=roots, base=np.array([base]))
-
-    def __call__(self, x: Float32s) -> Floats:
-        """(n, f) -> (n,): numbers, or logits."""
-        node = np.tile(self.roots, (len(x), 1))
-        rows = np.arange(len(x))[:, None]
-        while True:
-            below = np.where(
-                x[rows, self.feature[node]] <= self.threshold[node], self.left[node], self.right[node]
-            )
-            if np.array_equal(below, node):
-                return np.asarray(self.base[0] + self.value[node].sum(axis=1), np.float64)
-            node = below
-
-
-@dataclass
-class BoostedHead:
-    """`forests`: of each target; none where its labels are of one value, `constants` (t,) then answers."""
-
-    task: str
-    forests: list[list[Forest]]
-    constants: list[float]
-    valid_score: float = float("nan")
-    kind: str = "boosted"
-
-    def predict(self, x: Float32s) -> Floats:
-        out = np.tile(np.array(self.constants), (len(x), 1))
-        for target, forests in enumerate(self.forests):
-            for start in range(0, len(x) if forests else 0, 512):
-                rows = x[start : start + 512]
-                answers = [_linked(self.task, forest(rows)) for forest in forests]
-                out[start : start + 512, target] = np.mean(answers, axis=0)
-        return out
-
-    def save(self, directory: Path) -> None:
-        from safetensors.numpy import save_file
-
-        arrays = {
-            f"{target}.{i}.{name}": np.ascontiguousarray(array)
-            for target, forests in enumerate(self.forests)
-            for i, forest in enumerate(forests)
-            for name, array in vars(forest).items()
-        }
-        save_file(arrays, directory / "boosted.safetensors")
-        about = {"kind": self.kind, "task": self.task, "valid_score": self.valid_score}
-        _write(directory, {**about, "constants": self.constants, "grown": [len(f) for f in self.forests]})
-
-    @classmethod
-    def load(cls, directory: Path, about: dict[str, Any]) -> BoostedHead:
-        from safetensors.numpy import load_file
-
-        path = directory / "boosted.safetensors"
-        if path.exists():
-            arrays = load_file(path)
-            names = Forest.__dataclass_fields__
-            forests = [
-                [Forest(**{name: arrays[f"{target}.{i}.{name}"] for name in names}) for i in range(n)]
-                for target, n in enumerate(about["grown"])
-            ]
-        else:  # written by version 0.1
-            forests = [
-                [_lightgbm_forest((directory / f"trees-{target}-{i}.txt").read_text()) for i in range(n)]
-                for target, n in enumerate(about["grown"])
-            ]
-        return cls(about["task"], forests, list(map(float, about["constants"])), float(about["valid_score"]))
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    save_file(contiguous, directory / f"{head.kind}.safetensors")
+    common = {"kind": head.kind, "task": head.task, "valid_score": head.valid_score}
+    write_json({**common, **about}, directory / "head.json")
 
 
 def _fit_linear(
-    task: str, x: Float32s, y: Floats, valid_x: Float32s, valid_y: Floats, seed: int, balanced: bool
+    task: str, x: Float32s, y: Floats, valid_x: Float32s, valid_y: Floats, balanced: bool
 ) -> LinearHead:
     """The penalty is chosen target by target; where the valid part cannot judge one, as the mean says."""
-    mean, scale = _standardisation(x, keep_bits=False)
+    mean, scale = standardisation(x)
     rows, valid_rows = (x - mean) / scale, (valid_x - mean) / scale
     fits = list(linear_solutions(task, rows, y, LINEAR_PENALTIES[task], balanced))
-    answers = [_linked(task, valid_rows @ weights + bias) for weights, bias in fits]
-    overall = [selection_score(task, valid_y, answer) for answer in answers]
-    default = int(np.nanargmax(overall)) if np.isfinite(overall).any() else len(fits) // 2
-    weights, bias = (part.copy() for part in fits[default])
-    for t in range(y.shape[1]):
-        scores = [selection_score(task, valid_y[:, [t]], answer[:, [t]]) for answer in answers]
-        best = int(np.nanargmax(scores)) if np.isfinite(scores).any() else default
-        weights[:, t], bias[t] = fits[best][0][:, t], fits[best][1][t]
-    score = selection_score(task, valid_y, _linked(task, valid_rows @ weights + bias))
+    answers = [linked(task, valid_rows @ weights + bias) for weights, bias in fits]
+    targets = range(y.shape[1])
+    scores = np.array(
+        [[selection_score(task, valid_y[:, [t]], answer[:, [t]]) for t in targets] for answer in answers]
+    )
+    known, scores = np.isfinite(scores).any(axis=0), np.nan_to_num(scores, nan=0.0)
+    usual = scores.sum(axis=1).argmax() if known.any() else len(fits) // 2
+    weights, bias = by_target(fits, np.where(known, scores.argmax(axis=0), usual))
+    score = selection_score(task, valid_y, linked(task, valid_rows @ weights + bias))
     return LinearHead("linear", task, mean, scale, weights, bias, score)
 
 
@@ -286,7 +264,7 @@ def _fit_kernel(
     task: str, x: Float32s, y: Floats, valid_x: Float32s, valid_y: Floats, seed: int, balanced: bool
 ) -> LinearHead:
     """Width and penalty are chosen together, for all targets alike."""
-    mean, scale = _standardisation(x, keep_bits=True)
+    mean, scale = standardisation(x, bits="keep")
     rows, valid_rows = (x - mean) / scale, (valid_x - mean) / scale
     landmarks = rows[_landmark_rows(task, y, seed)]
     between, *distances = (_squared_distances(a, landmarks) for a in (landmarks, rows, valid_rows))
@@ -299,37 +277,34 @@ def _fit_kernel(
         whiten = np.linalg.inv(np.linalg.cholesky(kernel)).T.astype(np.float32)
         known, held_out = (np.exp(-d / width) @ whiten for d in distances)
         for weights, bias in linear_solutions(task, known, y[:, targets], penalties, balanced):
-            score = selection_score(task, valid_y[:, targets], _linked(task, held_out @ weights + bias))
+            score = selection_score(task, valid_y[:, targets], linked(task, held_out @ weights + bias))
             yield LinearHead("kernel", task, mean, scale, whiten @ weights, bias, score, landmarks, width)
 
     judges = np.unique(np.linspace(0, y.shape[1] - 1, MAX_SELECTION_TARGETS).astype(int))
-    best, chosen = None, 0
-    for width in (mean_distance * w for w in KERNEL_WIDTHS):
-        for i, head in enumerate(fits(width, judges, penalties)):
-            if best is None or head.valid_score > best.valid_score or np.isnan(best.valid_score):
-                best, chosen = head, i
-    assert best is not None
-    if len(judges) < y.shape[1]:
-        best = next(fits(best.width, np.arange(y.shape[1]), penalties[chosen:]))
-    return best
+    tried = [
+        (head, penalty)
+        for width in KERNEL_WIDTHS
+        for head, penalty in zip(fits(mean_distance * width, judges, penalties), penalties, strict=True)
+    ]
+    # of heads that no valid label can judge, the last: the narrowest and most penalised
+    unknown = not any(np.isfinite(head.valid_score) for head, _ in tried)
+    best, penalty = tried[-1] if unknown else max(tried, key=lambda one: one[0].valid_score)
+    if len(judges) == y.shape[1]:
+        return best
+    weaker = penalties[penalties.index(penalty) :]  # a solution begins where the stronger ones ended
+    return next(fits(best.width, np.arange(y.shape[1]), weaker))
 
 
 def _fit_boosted(
     task: str, x: Float32s, y: Floats, valid_x: Float32s, valid_y: Floats, seed: int, balanced: bool
 ) -> BoostedHead:
-    """The number of trees is chosen by log-loss or squared error, which change with every tree: AUROC on a
-    small valid part is a staircase that can be highest after two.
-    """
     head = BoostedHead(task, [], [])
-    for target in range(y.shape[1]):
-        known, judged = np.isfinite(y[:, target]), np.isfinite(valid_y[:, target])
-        labels = y[known, target]
-        head.constants.append(float(labels.mean()) if len(labels) else 0.0)
-        if len(np.unique(labels)) < 2:
-            head.forests.append([])
-            continue
-        parts = (x[known], labels, valid_x[judged], valid_y[judged, target])
-        n = FORESTS if len(labels) < FEW_LABELS and _share_of_features(x) < 1 else 1
+    for labels, valid_labels in zip(y.T, valid_y.T, strict=True):
+        known, judged = np.isfinite(labels), np.isfinite(valid_labels)
+        head.constants.append(float(labels[known].mean()) if known.any() else 0.0)
+        few = known.sum() < FEW_LABELS and _share_of_features(x) < 1
+        n = 0 if len(np.unique(labels[known])) < 2 else FORESTS if few else 1
+        parts = (x[known], labels[known], valid_x[judged], valid_labels[judged])
         head.forests.append([_grown(task, *parts, FORESTS * seed + i, balanced) for i in range(n)])
     head.valid_score = selection_score(task, valid_y, head.predict(valid_x))
     return head
@@ -338,12 +313,15 @@ def _fit_boosted(
 def _grown(
     task: str, x: Float32s, labels: Floats, valid_x: Float32s, valid_labels: Floats, seed: int, balanced: bool
 ) -> Forest:
-    """One forest of one target."""
+    """One forest of one target. The number of trees is chosen by log-loss or squared error, which change with
+    every tree: AUROC on a small valid part is a staircase that can be highest after two.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.utils import compute_sample_weight
 
-    classes = task == "classification"
     stops = len(np.unique(valid_labels)) > 1
-    model = (HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor)(
+    kind = HistGradientBoostingClassifier if task == "classification" else HistGradientBoostingRegressor
+    model = kind(
         **TREES,
         max_iter=MAX_TREES if stops else TREES_WITHOUT_VALID,
         max_features=_share_of_features(x),
@@ -352,31 +330,17 @@ def _grown(
         n_iter_no_change=PATIENCE,
         random_state=seed,
     )
-    share = float(labels.mean())
-
-    def weights(y: Floats) -> Floats | None:
-        return np.where(y == 1, 0.5 / share, 0.5 / (1 - share)) if balanced else None
-
-    if stops:
-        valid = {"X_val": valid_x, "y_val": valid_labels, "sample_weight_val": weights(valid_labels)}
-        model.fit(x, labels, weights(labels), **valid)
-        n_trees = int(np.argmax(model.validation_score_))  # the first score is that of no tree
-    else:
-        model.fit(x, labels, weights(labels))
-        n_trees = TREES_WITHOUT_VALID
+    weights = [compute_sample_weight("balanced" if balanced else None, y) for y in (labels, valid_labels)]
+    valid = {"X_val": valid_x, "y_val": valid_labels, "sample_weight_val": weights[1]} if stops else {}
+    model.fit(x, labels, weights[0], **valid)
+    # the first score is that of no tree
+    n_trees = max(1, int(np.argmax(model.validation_score_))) if stops else TREES_WITHOUT_VALID
     trees = []
-    for (predictor,) in model._predictors[: max(1, n_trees)]:
+    for (predictor,) in model._predictors[:n_trees]:
         nodes, own = predictor.nodes, np.arange(len(predictor.nodes))
-        leaf = nodes["is_leaf"].astype(bool)
-        trees.append(
-            {
-                "feature": np.where(leaf, 0, nodes["feature_idx"]),
-                "threshold": np.where(leaf, 0.0, nodes["num_threshold"]),
-                "left": np.where(leaf, own, nodes["left"]),
-                "right": np.where(leaf, own, nodes["right"]),
-                "value": np.where(leaf, nodes["value"], 0.0),
-            }
-        )
+        children = {side: np.where(nodes["is_leaf"], own, nodes[side]) for side in ("left", "right")}
+        own_names = {"feature": "feature_idx", "threshold": "num_threshold", "value": "value"}
+        trees.append({**children, **{name: nodes[theirs] for name, theirs in own_names.items()}})
     return Forest.of_trees(trees, float(np.ravel(model._baseline_prediction)[0]))
 
 
@@ -390,28 +354,19 @@ def _lightgbm_forest(text: str) -> Forest:
     trees = []
     for block in text.split("\nTree=")[1:]:
         lines = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-
-        def numbers(name: str, lines: dict[str, str] = lines) -> Floats:
-            return np.array(lines.get(name, "").split(), np.float64)
-
-        n = len(numbers("split_feature"))
-        leaves = numbers("leaf_value")
-        own = n + np.arange(len(leaves))  # LightGBM numbers leaf i as child -(i + 1)
-        children = {
-            side: np.concatenate([np.where(of < 0, n - of - 1, of), own])
-            for side in ("left", "right")
-            for of in (numbers(f"{side}_child"),)
-        }
-        none = np.zeros(len(leaves))
-        trees.append(
-            {
-                "feature": np.concatenate([numbers("split_feature"), none]),
-                "threshold": np.concatenate([numbers("threshold"), none]),
-                "value": np.concatenate([np.zeros(n), leaves]),
-                **children,
-            }
+        names = ("split_feature", "threshold", "left_child", "right_child", "leaf_value")
+        feature, threshold, left, right, leaves = (
+            np.array(lines.get(name, "").split(), np.float64) for name in names
         )
-    return Forest.of_trees(trees, 0.0)
+        n, none = len(feature), np.zeros(len(leaves))
+        # LightGBM numbers leaf i as child -(i + 1)
+        left, right = (
+            np.concatenate([np.where(of < 0, n - of - 1, of), n + np.arange(len(leaves))])
+            for of in (left, right)
+        )
+        nodes = {"feature": np.append(feature, none), "threshold": np.append(threshold, none)}
+        trees.append({**nodes, "left": left, "right": right, "value": np.append(np.zeros(n), leaves)})
+    return Forest.of_trees(trees)
 
 
 def linear_solutions(
@@ -483,15 +438,30 @@ def _logistic(
     return [found[penalty] for penalty in penalties]
 
 
-def _standardisation(x: Float32s, *, keep_bits: bool) -> tuple[Float32s, Float32s]:
-    """Mean and standard deviation (f,), 1 for columns that do not vary; with `keep_bits`, fingerprints stay
-    as they are: a rare bit that is set would be far from everything.
+def by_target(fits: Sequence[tuple[Float32s, Float32s]], chosen: Ints) -> tuple[Float32s, Float32s]:
+    """Weights (f, t) and bias (t,): of each target those of the fit `chosen` (t,) for it."""
+    targets = np.arange(len(chosen))
+    weights = np.stack([weights for weights, _ in fits])[chosen, :, targets].T
+    return np.ascontiguousarray(weights), np.stack([bias for _, bias in fits])[chosen, targets]
+
+
+def standardisation(
+    x: Float32s, bits: Literal["keep", "together", "each"] = "each"
+) -> tuple[Float32s, Float32s]:
+    """Mean and standard deviation (f,), 1 for columns that do not vary.
+
+    bits: of fingerprints, whose values are all 0 or 1, `keep` leaves them as they are and `together` scales
+    them alike: divided each by its deviation, the rarest bits would be the loudest.
     """
-    if keep_bits and ((x == 0) | (x == 1)).all():
+    from sklearn.preprocessing import StandardScaler
+
+    fingerprints = bits != "each" and bool(((x == 0) | (x == 1)).all())
+    if fingerprints and bits == "keep":
         return np.zeros(x.shape[1], np.float32), np.ones(x.shape[1], np.float32)
-    spread = x.std(axis=0, dtype=np.float64)
-    mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean, np.where(spread > 1e-8, spread, 1.0).astype(np.float32)
+    scaler = StandardScaler().fit(x)
+    if fingerprints:
+        scaler.scale_ = np.full(x.shape[1], float(np.sqrt(scaler.var_.mean())) or 1.0)
+    return scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
 
 
 def _landmark_rows(task: str, y: Floats, seed: int) -> Ints:
@@ -514,11 +484,7 @@ def _squared_distances(a: Float32s, b: Float32s) -> Float32s:
     return np.asarray(euclidean_distances(a, b, squared=True))
 
 
-def _linked(task: str, values: Any) -> Floats:
+def linked(task: str, values: Any) -> Floats:
     """Values as they are, or logits as probabilities."""
     values = np.asarray(values, np.float64)
     return 1 / (1 + np.exp(-np.clip(values, -60, 60))) if task == "classification" else values
-
-
-def _write(directory: Path, about: dict[str, Any]) -> None:
-    (directory / "head.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

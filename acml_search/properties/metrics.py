@@ -7,12 +7,13 @@ classes those with labels of one class only, do not count; where no target count
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from acml_search.core.typing import Floats
 
-Metric = Callable[[Floats, Floats], float]
+Metric = Callable[[Floats, Floats], Any]
 
 
 def auroc(y: Floats, predicted: Floats) -> float:
@@ -31,32 +32,24 @@ def auprc(y: Floats, predicted: Floats) -> float:
 
 def rmse(y: Floats, predicted: Floats) -> float:
     """Root mean squared error, in the labels' unit."""
-    return _mean(y, predicted, lambda a, b: float(np.sqrt(np.mean((a - b) ** 2))))
+    return _mean(y, predicted, lambda a, b: np.sqrt(np.mean((a - b) ** 2)))
 
 
 def mae(y: Floats, predicted: Floats) -> float:
     """Mean absolute error, in the labels' unit."""
-    return _mean(y, predicted, lambda a, b: float(np.mean(np.abs(a - b))))
+    return _mean(y, predicted, lambda a, b: np.mean(np.abs(a - b)))
 
 
 def spearman(y: Floats, predicted: Floats) -> float:
     """Spearman's rank correlation; 0 where all labels or all predictions are the same."""
     from scipy.stats import spearmanr
 
-    def one(a: Floats, b: Floats) -> float:
-        return 0.0 if np.ptp(a) == 0 or np.ptp(b) == 0 else float(spearmanr(a, b).statistic)
-
-    return _mean(y, predicted, one)
+    return _mean(y, predicted, lambda a, b: spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else 0.0)
 
 
 def r2(y: Floats, predicted: Floats) -> float:
     """Share of the variance that is explained; negative for predictions worse than the mean."""
-
-    def one(a: Floats, b: Floats) -> float:
-        variance = float(((a - a.mean()) ** 2).sum())
-        return float("nan") if variance == 0 else 1 - float(((a - b) ** 2).sum()) / variance
-
-    return _mean(y, predicted, one)
+    return _mean(y, predicted, lambda a, b: 1 - np.mean((a - b) ** 2) / a.var() if np.ptp(a) else np.nan)
 
 
 def selection_score(task: str, y: Floats, predicted: Floats) -> float:

@@ -24,7 +24,7 @@ import numpy as np
 from acml_search import __version__
 from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.core.extras import require
-from acml_search.core.io import atomic, versions
+from acml_search.core.io import atomic, versions, write_json
 from acml_search.core.typing import Bools, Float32s, Floats
 from acml_search.library.standardise import Rejected
 from acml_search.library.tables import rejects_table, write_parquet
@@ -39,7 +39,6 @@ from acml_search.properties.features import (
     embeddings,
     part_names,
 )
-from acml_search.properties.finetune import finetune, load_finetuned
 from acml_search.properties.heads import KINDS, TASKS, PropertyHead, fit_head, load_head
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ N_HEADS, N_FINETUNED = 5, 3
 """members of a model: heads on resampled molecules, trunks that begin with other seeds"""
 RESAMPLES = 200
 _CARD_KEYS = {"format", "kind", "targets", "task", "members", "base", "model_digest"}
+_DESCRIPTORS = "descriptors.safetensors"
 
 
 @dataclass
@@ -84,10 +84,11 @@ class PropertyModel:
 
     def predict_members(self, mols: Sequence[Chem.Mol]) -> Floats:
         """(members, n, t): the prediction of each member."""
-        inputs: Any = mols if self.kind == FINETUNED else self._features(mols)
+        inputs: Any = mols if self.kind == FINETUNED else self.features(mols)
         return np.stack([member.predict(inputs) for member in self.members])
 
-    def _features(self, mols: Sequence[Chem.Mol]) -> Float32s:
+    def features(self, mols: Sequence[Chem.Mol]) -> Float32s:
+        """(n, f): what the heads read."""
         x = embeddings(self.base, mols, self.parts)
         if self.descriptor_range is None:
             return x
@@ -165,47 +166,50 @@ def fit_model(
     `use_descriptors`: heads read RDKit's descriptors too.
     """
     train, judged = np.flatnonzero(~valid), np.flatnonzero(valid)
+    mols, valid_mols = ([data.mols[i] for i in rows] for rows in (train, judged))
     y, valid_y = data.y[train], data.y[judged]
-    balanced = _is_unbalanced(y)
-    fitted = PropertyModel(
-        base, FINETUNED, [], {"format": FORMAT, "kind": FINETUNED, "parts": part_names(base)}
-    )
-    valid_mols = [data.mols[i] for i in judged]
-    members: list[Any]
+    classes = y[np.isfinite(y)] if data.task == "classification" else np.zeros(0)
+    unbalanced = len(classes) > 0 and not 0.2 <= classes.mean() <= 0.8
+    card = {"format": FORMAT, "kind": FINETUNED, "parts": part_names(base)}
+    fitted = PropertyModel(base, FINETUNED, [], card)
     if tune:
-        mols = [data.mols[i] for i in train]
-        members = [
-            finetune(base, mols, y, valid_mols, valid_y, data.task, seed + i, class_weight=balanced)
+        from acml_search.properties.finetune import finetune
+
+        fitted.members = [
+            finetune(base, mols, y, valid_mols, valid_y, data.task, seed + i, class_weight=unbalanced)
             for i in range(N_FINETUNED)
         ]
-        scores = {FINETUNED: members[0].valid_score}
+        scores = {FINETUNED: fitted.members[0].valid_score}
     else:
         if use_descriptors:
-            fitted.descriptor_range = DescriptorRange.of(descriptors([data.mols[i] for i in train]))
-        x = fitted._features(data.mols)
+            fitted.descriptor_range = DescriptorRange.of(descriptors(mols))
+        x, valid_x = fitted.features(mols), fitted.features(valid_mols)
 
         def fit(kind: str, rows: Any, seed: int) -> PropertyHead:
-            return fit_head(
-                kind, data.task, x[train[rows]], y[rows], x[judged], valid_y, seed, class_weight=balanced
-            )
+            return fit_head(kind, data.task, x[rows], y[rows], valid_x, valid_y, seed, unbalanced)
 
         first = {kind: fit(kind, slice(None), seed) for kind in (KINDS if head == "auto" else (head,))}
         scores = {kind: member.valid_score for kind, member in first.items()}
         fitted.kind = max(scores, key=lambda kind: np.nan_to_num(scores[kind], nan=-np.inf))
         rng = np.random.default_rng(seed)
         resampled = [np.sort(rng.integers(0, len(train), len(train))) for _ in range(1, N_HEADS)]
-        members = [first[fitted.kind]]
-        members += [fit(fitted.kind, rows, seed + i) for i, rows in enumerate(resampled, 1)]
-    fitted.members = members
+        others = [fit(fitted.kind, rows, seed + i) for i, rows in enumerate(resampled, 1)]
+        fitted.members = [first[fitted.kind], *others]
     each = fitted.predict_members(valid_mols)
     mean, spread = each.mean(axis=0), each.std(axis=0)
-    factor = _uncertainty_factor(data.task, valid_y, mean, spread)
+    factor = np.ones(y.shape[1])  # what makes the members' spread as large as their error
+    if data.task == "regression":
+        known = np.isfinite(valid_y)
+        error, size = (
+            np.sqrt((np.where(known, one, 0) ** 2).sum(axis=0)) for one in (mean - valid_y, spread)
+        )
+        factor = np.divide(error, size, out=factor, where=(size > 0) & (error > 0))
     fitted.card |= {
         "kind": fitted.kind,
         "descriptors": descriptor_names() if use_descriptors else None,
         "targets": data.targets,
         "task": data.task,
-        "members": len(members),
+        "members": len(fitted.members),
         "model": base.card.name,
         "model_digest": base.card.digest,
         "n_train": len(train),
@@ -221,19 +225,39 @@ def fit_model(
     return fitted
 
 
+def _inner_metrics(task: str, y: Floats, predicted: Floats, uncertainty: Floats) -> dict[str, Any]:
+    """Metrics of the inner part with 95 % bootstrap intervals over molecules; None where too few resamples
+    have both classes.
+    """
+    measured = ("auroc", "auprc") if task == "classification" else ("rmse", "mae", "r2", "spearman")
+    draws = np.random.default_rng(0).integers(0, len(y), (RESAMPLES, len(y)))
+    about: dict[str, Any] = {"ci95": {}}
+    for name in measured:
+        metric: metrics.Metric = getattr(metrics, name)
+        about[name] = metric(y, predicted)
+        resampled = np.array([metric(y[rows], predicted[rows]) for rows in draws])
+        finite = resampled[np.isfinite(resampled)]
+        enough = len(finite) >= RESAMPLES / 2
+        about["ci95"][name] = np.percentile(finite, [2.5, 97.5]).tolist() if enough else None
+    if task == "regression":
+        about["error_follows_uncertainty"] = metrics.spearman(np.abs(y - predicted), uncertainty)
+    return about
+
+
 def save(model: PropertyModel, directory: Path, rejected: Sequence[Rejected] = ()) -> None:
     """Write the model's folder, with the rows that could not be used, whole or not at all; an earlier model
     in its place is replaced.
     """
+    from safetensors.numpy import save_file
+
     with atomic(directory) as writing:
         for i, member in enumerate(model.members):
             folder = writing / "members" / str(i)
             folder.mkdir(parents=True)
             member.save(folder)
         if model.descriptor_range is not None:
-            model.descriptor_range.save(writing)
-        text = json.dumps(model.card, indent=1, ensure_ascii=False) + "\n"
-        (writing / "card.json").write_text(text, encoding="utf-8")
+            save_file(model.descriptor_range._asdict(), writing / _DESCRIPTORS)
+        write_json(model.card, writing / "card.json")
         write_parquet(rejects_table(rejected), writing / "rejects.parquet")
 
 
@@ -268,44 +292,24 @@ def load(directory: Path, base: Model) -> PropertyModel:
             "again",
         )
     folders = [directory / "members" / str(i) for i in range(card["members"])]
-    finetuned = card["kind"] == FINETUNED
-    members: Any = [load_finetuned(one, base) if finetuned else load_head(one) for one in folders]
-    names = card.get("descriptors")
-    ranges = None if names is None else DescriptorRange.load(directory, names)
-    return PropertyModel(base, card["kind"], members, card, ranges)
+    if card["kind"] == FINETUNED:
+        from acml_search.properties.finetune import load_finetuned
+
+        return PropertyModel(base, FINETUNED, [load_finetuned(one, base) for one in folders], card)
+    ranges = _read_range(directory, card["descriptors"]) if card.get("descriptors") else None
+    return PropertyModel(base, card["kind"], [load_head(one) for one in folders], card, ranges)
 
 
-def _uncertainty_factor(task: str, y: Floats, mean: Floats, spread: Floats) -> Floats:
-    """(t,) what makes the members' spread as large as their error; 1 for classes."""
-    if task == "classification":
-        return np.ones(y.shape[1])
-    known = np.isfinite(y)
-    error = np.sqrt(np.where(known, (mean - np.nan_to_num(y)) ** 2, 0).sum(axis=0))
-    size = np.sqrt(np.where(known, spread**2, 0).sum(axis=0))
-    return np.where((size > 0) & (error > 0), error / np.where(size > 0, size, 1), 1.0)
+def _read_range(directory: Path, names: Sequence[str]) -> DescriptorRange:
+    """The range of the descriptors `names`, which must be those of this RDKit."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
 
-
-def _inner_metrics(task: str, y: Floats, predicted: Floats, uncertainty: Floats) -> dict[str, Any]:
-    """Metrics of the inner part with 95 % bootstrap intervals over molecules; None where too few resamples
-    have both classes.
-    """
-    measured = ("auroc", "auprc") if task == "classification" else ("rmse", "mae", "r2", "spearman")
-    rng = np.random.default_rng(0)
-    draws = [rng.integers(0, len(y), len(y)) for _ in range(RESAMPLES)]
-    about: dict[str, Any] = {"ci95": {}}
-    for name in measured:
-        metric: metrics.Metric = getattr(metrics, name)
-        about[name] = metric(y, predicted)
-        resampled = np.array([metric(y[rows], predicted[rows]) for rows in draws])
-        finite = resampled[np.isfinite(resampled)]
-        enough = len(finite) >= RESAMPLES / 2
-        about["ci95"][name] = np.percentile(finite, [2.5, 97.5]).tolist() if enough else None
-    if task == "regression":
-        about["error_follows_uncertainty"] = metrics.spearman(np.abs(y - predicted), uncertainty)
-    return about
-
-
-def _is_unbalanced(y: Floats) -> bool:
-    """Are classes so unequal that they are to weigh the same? Never for numbers."""
-    known = y[np.isfinite(y)]
-    return bool(np.isin(known, (0.0, 1.0)).all() and not 0.2 <= known.mean() <= 0.8)
+    path = directory / _DESCRIPTORS
+    if list(names) != descriptor_names():
+        why = "it reads descriptors of another version of RDKit; fit it again with the one installed here"
+        raise CheckpointError(directory, why)
+    try:
+        return DescriptorRange(**load_file(path))
+    except (OSError, TypeError, SafetensorError) as error:
+        raise CheckpointError(path, f"it cannot be read ({error}); fit the model again") from error

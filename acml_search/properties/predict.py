@@ -17,7 +17,7 @@ from acml_search.core.extras import require
 from acml_search.core.io import atomic
 from acml_search.core.progress import progress
 from acml_search.library.source import Row
-from acml_search.library.standardise import Rejected, prepare
+from acml_search.library.standardise import Prepared, Rejected, prepare
 from acml_search.library.stream import open_library
 from acml_search.library.tables import rejects_table
 from acml_search.properties.model import PropertyModel, load, read_property_card
@@ -50,24 +50,16 @@ def predict_file(
         raise ConfigError(f"{out}: this is the library itself; name another file with --out")
     fitted = load(directory, load_model(model or read_property_card(directory)["base"], device))
     rows = open_library([library], smiles_column=smiles_column)
-    several = len(fitted.targets) > 1
-    answers = [
-        f"{target}_{what}" if several else what
-        for target in fitted.targets
-        for what in ("prediction", "uncertainty")
-    ]
-    clash = sorted(set(answers) & set(rows.metadata_columns))
-    if clash:
+    prefixes = [f"{target}_" for target in fitted.targets] if len(fitted.targets) > 1 else [""]
+    answers = [prefix + what for prefix in prefixes for what in ("prediction", "uncertainty")]
+    if clash := sorted(set(answers) & set(rows.metadata_columns)):
         raise ConfigError(
             f"{library}: it has a column {clash[0]!r} already, which the answer needs; rename it"
         )
-    smiles = smiles_column or "smiles"
-    columns = {smiles: pa.string()} | {
-        name: pa.string() if out.suffix == ".csv" and pa.types.is_nested(kind) else kind
-        for name, kind in rows.metadata_types.items()
-        if name != smiles
-    }
-    schema = pa.schema([*columns.items(), *((name, pa.float64()) for name in answers)])
+    types: dict[str, pa.DataType] = {smiles_column or "smiles": pa.string()}
+    for name, kind in rows.metadata_types.items():
+        types.setdefault(name, pa.string() if out.suffix == ".csv" and pa.types.is_nested(kind) else kind)
+    schema = pa.schema([*types.items(), *((name, pa.float64()) for name in answers)])
     rejected: list[Rejected] = []
     n = 0
     writer: Any = pacsv.CSVWriter if out.suffix == ".csv" else pq.ParquetWriter
@@ -77,7 +69,9 @@ def predict_file(
         progress(total=rows.total, desc="predicting", unit="mol") as bar,
     ):
         for batch in rows.batches(_CHUNK):
-            file.write_table(_table(fitted, batch, schema, smiles, answers, rejected))
+            prepared = prepare(batch)
+            file.write_table(_table(fitted, batch, prepared, schema, answers))
+            rejected += prepared.rejected
             n += len(batch)
             bar.update(len(batch))
     counts = {"rows": n, "predicted": n - len(rejected), "rejected": len(rejected), "out": str(out)}
@@ -90,36 +84,24 @@ def predict_file(
 
 
 def _table(
-    fitted: PropertyModel,
-    batch: list[Row],
-    schema: pa.Schema,
-    smiles: str,
-    answers: Sequence[str],
-    rejected: list[Rejected],
+    fitted: PropertyModel, batch: list[Row], prepared: Prepared, schema: pa.Schema, answers: Sequence[str]
 ) -> pa.Table:
-    """The rows of a batch with their predictions; rows that cannot be read join `rejected`."""
-    prepared = prepare(batch)
-    rejected += prepared.rejected
-    place = {row.row: i for i, row in enumerate(batch)}
-    at = [place[item.row] for item in prepared.accepted]
-    values = np.full((len(batch), len(answers)), np.nan)
-    if at:
-        mean, uncertainty = fitted.predict([item.mol for item in prepared.accepted])
-        values[at, 0::2], values[at, 1::2] = mean, uncertainty
-    texts: list[str | None] = [row.text if row.kind == "smiles" else None for row in batch]
-    for i, item in zip(at, prepared.accepted, strict=True):
-        texts[i] = texts[i] or item.molecule.smiles
-    columns: list[Any] = []
-    for field in schema:
-        if field.name == smiles:
-            columns.append(pa.array(texts, field.type))
-        elif field.name in answers:
-            answer = values[:, answers.index(field.name)]
-            columns.append(pa.array(answer, mask=~np.isfinite(answer)))
-        else:
-            column = [_as_text(field.type, row.metadata.get(field.name)) for row in batch]
-            columns.append(pa.array(column, field.type))
-    return pa.table(columns, schema=schema)
+    """The rows of a batch, with predictions where they could be read."""
+    accepted = {item.row: item for item in prepared.accepted}
+    values: dict[int, Any] = {}
+    if accepted:
+        predicted = np.stack(fitted.predict([item.mol for item in prepared.accepted]), axis=2)
+        values = dict(zip(accepted, predicted.reshape(len(accepted), -1), strict=True))
+    table = []
+    for row in batch:
+        cells = {one.name: _as_text(one.type, row.metadata.get(one.name)) for one in schema}
+        text = row.text if row.kind == "smiles" else None
+        if row.row in accepted:
+            text = text or accepted[row.row].molecule.smiles
+            pairs = zip(answers, values[row.row].tolist(), strict=True)
+            cells |= {name: value for name, value in pairs if np.isfinite(value)}
+        table.append({**cells, schema.names[0]: text})
+    return pa.Table.from_pylist(table, schema)
 
 
 def _as_text(kind: pa.DataType, value: object) -> object:
