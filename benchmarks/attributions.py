@@ -24,17 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rdkit import Chem
 
 from acml_search import __version__
 from acml_search.chem.graph import MolGraph
 from acml_search.core.errors import ConfigError
 from acml_search.core.io import write_json
 from acml_search.core.progress import progress
-from acml_search.core.typing import Bools, Floats, Ints
+from acml_search.core.typing import Bools, Float32s, Floats, Ints
 from acml_search.evaluation.metrics import bootstrap_interval
 from acml_search.interpret.attribute import METHODS, Score, attribute, evaluate, probe_score, similarity
-from acml_search.interpret.probe import TRUNK, embed
 from acml_search.interpret.sample import MoleculeSample, read_sample
+from acml_search.properties.features import TRUNK, embeddings_by_part
 
 SHARE = 0.2
 """of the heavy atoms that are removed"""
@@ -68,14 +69,15 @@ def measure_deletion(
             f"{MIN_ATOMS} heavy atoms to test are needed"
         )
     fitted = MoleculeSample(sample.source, [sample.molecules[i] for i in rest], sample.model)
-    graphs = [sample.model.featurise(sample.molecules[i].mol) for i in tested]
+    mols = [sample.molecules[i].mol for i in tested]
+    graphs = [sample.model.featurise(mol) for mol in mols]
     rng = np.random.default_rng(seed)
     random_sets = [
         [rng.choice(len(g.x), removed_size(len(g.x)), replace=False) for _ in range(RANDOM_SETS)]
         for g in graphs
     ]
     rows, gains = [], []
-    for name, scores in progress(_scores(fitted, graphs, seed), desc="attributions", unit="score"):
+    for name, scores in progress(_scores(fitted, mols, seed), desc="attributions", unit="score"):
         tests, relative = _tests(sample, scores, graphs, random_sets)
         rows.append({"score": name, "unit": scores[0].unit, "tests": tests})
         gains.append(relative)
@@ -103,23 +105,23 @@ def measure_deletion(
     }
 
 
-def _scores(fitted: MoleculeSample, graphs: Sequence[MolGraph], seed: int) -> list[tuple[str, list[Score]]]:
+def _scores(fitted: MoleculeSample, mols: Sequence[Chem.Mol], seed: int) -> list[tuple[str, list[Score]]]:
     """(name, a score per molecule): the similarity to its nearest other tested molecule, and probes."""
     model = fitted.model
-    trunk, spaces = embed(model, graphs, list(model.spaces))
-    found, known = [], []
-    for part, x in {TRUNK: trunk, **spaces}.items():
+    found: list[tuple[str, list[Score]]] = []
+    known: list[Float32s] = []
+    for part, x in embeddings_by_part(model, mols, [TRUNK, *model.spaces]).items():
         if any(x.shape == other.shape and np.abs(x - other).max() < 1e-3 for other in known):
             continue  # two modalities with one graph side would count twice
         known.append(x)
         unit = x / np.linalg.norm(x, axis=1, keepdims=True)
         cosines = unit @ unit.T
         np.fill_diagonal(cosines, -2)
-        scores = [similarity(model, graphs[i], part, "the nearest") for i in cosines.argmax(axis=1)]
+        scores = [similarity(model, mols[i], part, "the nearest") for i in cosines.argmax(axis=1)]
         found.append((f"similarity to the nearest in {part}", scores))
     for concept in PROBED:
         score = probe_score(fitted, concept, TRUNK, seed=seed)
-        found.append((f"probe of {TRUNK}: {concept}", [score] * len(graphs)))
+        found.append((f"probe of {TRUNK}: {concept}", [score] * len(mols)))
     return found
 
 

@@ -9,7 +9,6 @@ from acml_search.core.errors import ConfigError
 _EXTRAS = {
     "fontTools": "train",
     "matplotlib": "maps",
-    "openTSNE": "maps",
     "sklearn": "properties",
     "umap": "umap",
 }

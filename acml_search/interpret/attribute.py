@@ -16,7 +16,7 @@ chemistry, only about what the network looks at.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,10 @@ from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.core.extras import require
 from acml_search.core.io import atomic, write_json
 from acml_search.core.typing import Bools, Float32s, Floats
-from acml_search.interpret.concepts import CONCEPTS, concept_called, without_constants
-from acml_search.interpret.probe import TRUNK, embed, fit_probes, scaffold_groups
-from acml_search.interpret.sample import MoleculeSample, read_sample
-from acml_search.properties.features import embed_parts, environments_of
+from acml_search.interpret.concepts import CONCEPTS, concept_called, label
+from acml_search.interpret.probe import fit_probes, scaffold_groups
+from acml_search.interpret.sample import MoleculeSample, check_space, read_sample
+from acml_search.properties.features import TRUNK, embed_parts, embeddings, environments_of
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -47,16 +47,20 @@ PROBE_MOLECULES = 2_000
 _BATCH = 64
 _PANEL = (440, 330)
 """size of a molecule in the picture, pixels at 100 dpi"""
+METHODS = {
+    "gradient": "gradient x input of each atom's first-layer embedding",
+    "occlusion": "change of the score when the atom's features are left out",
+}
 LOWERS, RAISES = (0.84, 0.37, 0.0), (0.0, 0.45, 0.70)
 """red, green, blue of 0..1: vermilion and blue, which colour-blind readers tell apart (Okabe and Ito 2008)"""
 
 
 @dataclass(frozen=True)
 class Score:
-    """`bias + ((v - mean) / scale) @ weights` of the parts v of a molecule's embedding, side by side.
+    """`bias + v @ weights` of the parts v of a molecule's embedding, side by side.
 
-    parts: `trunk`, `maxima`, `environments` and names of spaces: f features in all. cosine: v is divided by
-    its length first. All arrays (f,) float32.
+    parts: `trunk`, `maxima`, `environments` and names of spaces: f features in all. weights: (f,) float32.
+    cosine: v is divided by its length first.
     """
 
     name: str
@@ -64,8 +68,6 @@ class Score:
     """of its values: cosine, logit, or the concept's own unit"""
     parts: tuple[str, ...]
     weights: Float32s
-    mean: Float32s
-    scale: Float32s
     bias: float = 0.0
     cosine: bool = False
 
@@ -77,52 +79,39 @@ class Score:
         v = torch.cat(embed_parts(model, batch, self.parts), dim=1)
         if self.cosine:
             v = functional.normalize(v, dim=1)
-        mean, scale, weights = (torch.from_numpy(x).to(v) for x in (self.mean, self.scale, self.weights))
-        total: Tensor = ((v - mean) / scale) @ weights + self.bias
+        total: Tensor = v @ torch.from_numpy(self.weights).to(v) + self.bias
         return total
 
 
-def similarity(model: Model, graph: MolGraph, part: str, name: str) -> Score:
-    """Cosine with the molecule of `graph` in a space, or of the pooled trunks."""
-    _check_part(model, part)
-    trunk, spaces = embed(model, [graph], [] if part == TRUNK else [part])
-    other = (trunk if part == TRUNK else spaces[part])[0]
-    other = (other / np.linalg.norm(other)).astype(np.float32)
-    zero = np.zeros_like(other)
-    return Score(
-        f"similarity to {name} in {part}", "cosine", (part,), other, zero, zero + 1, cosine=part == TRUNK
-    )
+def similarity(model: Model, mol: Chem.Mol, part: str, name: str) -> Score:
+    """Cosine with a molecule in a space, or of the pooled trunks."""
+    check_space(model, part)
+    (other,) = embeddings(model, [mol], [part])
+    unit = (other / np.linalg.norm(other)).astype(np.float32)
+    return Score(f"similarity to {name} in {part}", "cosine", (part,), unit, cosine=True)
 
 
 def probe_score(sample: MoleculeSample, concept: str, part: str, *, seed: int) -> Score:
     """The linear probe of a concept, fitted on all molecules of the sample: a number in its own unit, or the
     logit of a group. Raises ConfigError for a concept that is unknown or that the sample lacks.
     """
-    _check_part(sample.model, part)
+    check_space(sample.model, part)
     found = concept_called(concept)
     if found is None:
         raise ConfigError(f"there is no concept {concept!r}; there are {', '.join(c.name for c in CONCEPTS)}")
-    values = np.array([[found.of(mol)] for mol in sample.mols], np.float64)
-    if left_out := without_constants([found], values).left_out:
-        reason = left_out[0]
+    labels = label(sample.mols, [found])
+    if labels.left_out:
+        reason = labels.left_out[0]
         raise ConfigError(
             f"{found.name} cannot be learned from {sample.source}: {reason['why']} ({reason['molecules']} of "
             f"{reason['of']} molecules); fit on a larger library"
         )
-    graphs = [sample.model.featurise(mol) for mol in sample.mols]
-    trunk, spaces = embed(sample.model, graphs, [] if part == TRUNK else [part])
     group = found.kind == "group"
-    x = trunk if part == TRUNK else spaces[part]
-    probes = fit_probes(x, values, np.array([group]), scaffold_groups(sample.mols), seed=seed)
-    return Score(
-        f"{found.name}, by a linear probe of {part}",
-        "logit" if group else found.about,
-        (part,),
-        np.ascontiguousarray(probes.weights[:, 0]),
-        probes.mean,
-        probes.scale,
-        float(probes.bias[0]),
-    )
+    x, groups = embeddings(sample.model, sample.mols, [part]), scaffold_groups(sample.mols)
+    probes = fit_probes(x, labels.values, np.array([group]), groups, seed=seed)
+    weights, bias = _unstandardised([probes], 0)
+    unit = "logit" if group else found.about
+    return Score(f"{found.name}, by a linear probe of {part}", unit, (part,), weights, bias)
 
 
 def property_score(directory: Path, target: str | None, model: str | None) -> tuple[Model, Score]:
@@ -153,35 +142,26 @@ def property_score(directory: Path, target: str | None, model: str | None) -> tu
         raise ConfigError(f"{directory} has several targets; name one with --target: {', '.join(targets)}")
     if target is not None and target not in targets:
         raise ConfigError(f"{directory} has no target {target!r}; it has {', '.join(targets)}")
-    t = 0 if target is None else targets.index(target)
-    # (x - mean) / scale @ weights + bias of each member, as one weight for each feature
-    slopes = np.stack([head.weights[:, t] / head.scale for head in fitted.members])
-    shift = [float((h.mean / h.scale).astype(np.float64) @ h.weights[:, t]) for h in fitted.members]
-    bias = np.mean([float(head.bias[t]) for head in fitted.members]) - np.mean(shift)
-    weights = slopes.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return base, Score(
-        f"{targets[t]}, by {directory.name}",
-        "logit" if card["task"] == "classification" else "",
-        tuple(fitted.parts),
-        weights,
-        np.zeros_like(weights),
-        np.ones_like(weights),
-        float(bias),
-    )
+    name = target or targets[0]
+    weights, bias = _unstandardised(fitted.members, targets.index(name))
+    unit = "logit" if card["task"] == "classification" else ""
+    return base, Score(f"{name}, by {directory.name}", unit, tuple(fitted.parts), weights, bias)
 
 
-def _check_part(model: Model, part: str) -> None:
-    if part != TRUNK and part not in model.spaces:
-        raise ConfigError(
-            f"the model {model.card.name} has no space {part!r}; it has {', '.join(model.spaces)} and {TRUNK}"
-        )
+def _unstandardised(heads: Sequence[Any], target: int) -> tuple[Float32s, float]:
+    """Weights (f,) and bias of the mean of several `(x - mean) / scale @ weights + bias` for one target."""
+    slopes = [head.weights[:, target].astype(np.float64) / head.scale for head in heads]
+    shifts = [
+        float(head.bias[target]) - float(head.mean @ slope) for head, slope in zip(heads, slopes, strict=True)
+    ]
+    return np.mean(slopes, axis=0).astype(np.float32), float(np.mean(shifts))
 
 
 def attribute(model: Model, score: Score, graphs: Sequence[MolGraph], method: str) -> list[Floats]:
     """Per molecule (n atoms,) float64, in the score's unit. Raises ConfigError for an unknown method."""
     if method not in METHODS:
         raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
-    return METHODS[method](model, score, graphs)
+    return (gradient if method == "gradient" else occlusion)(model, score, graphs)
 
 
 def gradient(model: Model, score: Score, graphs: Sequence[MolGraph]) -> list[Floats]:
@@ -215,16 +195,6 @@ def occlusion(model: Model, score: Score, graphs: Sequence[MolGraph]) -> list[Fl
     without = np.split(evaluate(model, score, repeated, masks), np.cumsum(sizes)[:-1])
     whole = evaluate(model, score, graphs)
     return [full - part for full, part in zip(whole, without, strict=True)]
-
-
-METHODS: dict[str, Callable[[Model, Score, Sequence[MolGraph]], list[Floats]]] = {
-    "gradient": gradient,
-    "occlusion": occlusion,
-}
-_METHOD_WORDS = {
-    "gradient": "gradient x input of each atom's first-layer embedding",
-    "occlusion": "change of the score when the atom's features are left out",
-}
 
 
 def evaluate(
@@ -308,32 +278,31 @@ def explain(
         require("matplotlib")
     mol = _molecule(smiles)
     if to is not None:
-        other = _molecule(to)
-        loaded = load_model(model or DEFAULT_MODEL)
+        other, loaded = _molecule(to), load_model(model or DEFAULT_MODEL)
         scored = [
-            (mol, similarity(loaded, loaded.featurise(other), space, to)),
-            (other, similarity(loaded, loaded.featurise(mol), space, smiles)),
+            (mol, "the molecule", similarity(loaded, other, space, to)),
+            (other, "the other", similarity(loaded, mol, space, smiles)),
         ]
     elif probe is not None:
         require("sklearn", extra="maps")
         sample = read_sample(fit_on, n=PROBE_MOLECULES, seed=seed, model=model)
-        loaded, scored = sample.model, [(mol, probe_score(sample, probe, space, seed=seed))]
+        loaded, scored = sample.model, [(mol, "", probe_score(sample, probe, space, seed=seed))]
     else:
         assert property_model is not None
         loaded, score = property_score(property_model, target, model)
-        scored = [(mol, score)]
+        scored = [(mol, "", score)]
     molecules, panels = [], []
-    for mol, score in scored:
+    for mol, caption, score in scored:
         graph = loaded.featurise(mol)
-        shares = attribute(loaded, score, [graph], method)[0]
+        (shares,) = attribute(loaded, score, [graph], method)
         atoms = [
             {"index": atom.GetIdx(), "symbol": atom.GetSymbol(), "attribution": float(share)}
             for atom, share in zip(mol.GetAtoms(), shares, strict=True)
         ]
         value = float(evaluate(loaded, score, [graph])[0])
         molecules.append({"smiles": Chem.MolToSmiles(mol), "score": value, "atoms": atoms})
-        panels.append(Panel(mol, shares))
-    score = scored[0][1]
+        panels.append(Panel(mol, shares, caption))
+    score = scored[0][2]
     document = {
         "kind": "attribution",
         "score": score.name,
@@ -346,10 +315,8 @@ def explain(
     if ending == ".json":
         write_json(document, out)
     else:
-        if len(panels) == 2:
-            panels = [panels[0]._replace(caption="the molecule"), panels[1]._replace(caption="the other")]
         title = f"{score.name[0].upper()}{score.name[1:]}: {molecules[0]['score']:.3g} {score.unit}".rstrip()
-        write_picture(panels, title, f"{_METHOD_WORDS[method]}; {loaded.card.name}", out)
+        write_picture(panels, title, f"{METHODS[method]}; {loaded.card.name}", out)
     return document
 
 

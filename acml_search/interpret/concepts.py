@@ -10,10 +10,12 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import QED, Crippen, Descriptors, Fragments, rdMolDescriptors
 
-from acml_search.core.typing import Floats
+from acml_search.core.typing import Bools, Floats
 
 MIN_SHARE, MIN_MOLECULES = 0.01, 20
 """molecules that must have a group, and that must lack it, for a probe of it; the larger of the two counts"""
+MIN_PER_PART = 5
+"""molecules of either part of a split that must have a group, and lack it"""
 
 
 class Concept(NamedTuple):
@@ -132,28 +134,39 @@ def concept_called(name: str) -> Concept | None:
     return None
 
 
-def label(mols: Sequence[Chem.Mol], concepts: Sequence[Concept] = CONCEPTS) -> Labels:
-    """Work out the concepts, without those that nearly all or nearly no molecules share."""
+def label(
+    mols: Sequence[Chem.Mol], concepts: Sequence[Concept] = CONCEPTS, test: Bools | None = None
+) -> Labels:
+    """Work out the concepts, without those that vary too little to teach and test something.
+
+    test (n,): the molecules that probes are tested on, where the others are to teach: one scaffold may hold
+    nearly all of a group.
+    """
     values = np.array([[concept.of(mol) for concept in concepts] for mol in mols], np.float64)
-    return without_constants(list(concepts), values.reshape(len(mols), len(concepts)))
+    return without_constants(concepts, values.reshape(len(mols), len(concepts)), test)
 
 
-def without_constants(concepts: list[Concept], values: Floats) -> Labels:
-    """The concepts whose values (n, k) vary enough to teach and test something."""
+def without_constants(concepts: Sequence[Concept], values: Floats, test: Bools | None = None) -> Labels:
+    """The concepts whose values (n, k) vary enough, in all molecules and in either part of `test` (n,)."""
     chosen: list[int] = []
     left_out: list[dict[str, object]] = []
-    n = len(values)
-    least = max(MIN_MOLECULES, int(np.ceil(MIN_SHARE * n)))
+    least = max(MIN_MOLECULES, int(np.ceil(MIN_SHARE * len(values))))
     for i, (concept, column) in enumerate(zip(concepts, values.T, strict=True)):
-        if concept.kind == "number":
-            # a number that is the same in all but a few molecules has no variance to explain
-            count = n - int(np.unique(column, return_counts=True)[1].max(initial=0))
-            why = None if count >= least and np.isfinite(column).all() else "nearly the same in all"
-        else:
-            count = int(column.sum())
-            why = "too rare" if count < least else "too common" if n - count < least else None
+        count = _unlike_most(column) if concept.kind == "number" else int(column.sum())
+        parts = [] if test is None else [_unlike_most(column[~test]), _unlike_most(column[test])]
+        why = None
+        if _unlike_most(column) < least or not np.isfinite(column).all():
+            rare = "too rare" if count < least else "too common"
+            why = "nearly the same in all" if concept.kind == "number" else rare
+        elif parts and min(parts) < MIN_PER_PART:
+            why, count = "too few in one part of the split", sum(parts)
         if why is None:
             chosen.append(i)
         else:
-            left_out.append({"concept": concept.name, "molecules": count, "of": n, "why": why})
+            left_out.append({"concept": concept.name, "molecules": count, "of": len(values), "why": why})
     return Labels([concepts[i] for i in chosen], values[:, chosen], left_out)
+
+
+def _unlike_most(values: Floats) -> int:
+    """Molecules without the most frequent value; of a group, the fewer of those with and without it."""
+    return len(values) - int(np.unique(values, return_counts=True)[1].max(initial=0))

@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +30,9 @@ from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Floats
 from acml_search.interpret.attribute import literal
 from acml_search.interpret.concepts import CONCEPTS, concept_called
-from acml_search.interpret.probe import MORGAN, MORGAN_BITS, TRUNK, embed
-from acml_search.interpret.sample import MoleculeSample, read_sample
+from acml_search.interpret.probe import MORGAN, MORGAN_BITS
+from acml_search.interpret.sample import MoleculeSample, check_space, read_sample
+from acml_search.properties.features import TRUNK
 
 ENDINGS = (".png", ".svg", ".html")
 METHODS = ("pca", "umap", "tsne")
@@ -48,7 +48,7 @@ CHUNK = 200
 """structures of a page that are deflated together: a tenth of a megabyte to unpack at the first hover"""
 _MAX_TEXT = 120
 _FIRST_AXES = 50
-"""principal axes that t-SNE and UMAP start from"""
+"""principal axes that t-SNE starts from"""
 
 
 class Layout(NamedTuple):
@@ -154,18 +154,10 @@ def draw_map(
 
 def _vectors(sample: MoleculeSample, space: str) -> Float32s:
     """(n, f) float32 in one space. Raises ConfigError, listing what there is."""
+    check_space(sample.model, space, MORGAN)
     if space == MORGAN:
         return morgan(sample.mols, MORGAN_BITS).astype(np.float32)
-    if space in sample.stored:
-        return sample.stored[space]
-    known = [*sample.model.spaces, TRUNK, MORGAN]
-    if space not in known:
-        raise ConfigError(
-            f"the model {sample.model.card.name} has no space {space!r}; there are {', '.join(known)}"
-        )
-    graphs = [sample.model.featurise(mol) for mol in sample.mols]
-    trunk, spaces = embed(sample.model, graphs, [] if space == TRUNK else [space])
-    return trunk if space == TRUNK else spaces[space]
+    return sample.vectors([space])[space]
 
 
 def project(x: Float32s, method: str, *, seed: int) -> Layout:
@@ -173,50 +165,30 @@ def project(x: Float32s, method: str, *, seed: int) -> Layout:
 
     Raises ConfigError for an unknown method, or one whose package is not installed.
     """
-    if method == "pca":
-        scores, shares = principal_axes(x, 2)
-        names = [f"axis {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares)]
-        return Layout(scores, (names[0], names[1]), "principal components")
     if method not in METHODS:
         raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
-    name = {"tsne": "t-SNE", "umap": "UMAP"}[method]
-    at = _tsne(x, seed) if method == "tsne" else _umap(x, seed)
-    return Layout(at, ("", ""), f"{name} (distances between far groups mean little)")
-
-
-def principal_axes(x: Float32s, k: int) -> tuple[Floats, list[float]]:
-    """(n, k) places along the first k principal axes, and the share of the variance on each.
-
-    An axis points to where its largest weight is positive: else two runs could be mirror images.
-    """
-    centred = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
-    values, axes = np.linalg.eigh(centred.T @ centred)
-    values, axes = values[::-1][:k], axes[:, ::-1][:, :k]
-    axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])] < 0, -1.0, 1.0)
-    total = float((centred**2).sum()) or 1.0
-    return centred @ axes, [max(0.0, float(value)) / total for value in values]
-
-
-def _tsne(x: Float32s, seed: int) -> Floats:
-    """openTSNE where it is installed, else scikit-learn's Barnes-Hut t-SNE."""
-    start = principal_axes(x, min(_FIRST_AXES, *x.shape))[0].astype(np.float32)
-    perplexity = min(30.0, (len(x) - 1) / 4)
-    if find_spec("openTSNE") is not None:
-        fast = import_module("openTSNE").TSNE(perplexity=perplexity, random_state=seed)
-        return np.asarray(fast.fit(start), np.float64)
+    if method == "umap":
+        require("umap")
+        umap = import_module("umap").UMAP
+        made = umap(n_neighbors=min(15, len(x) - 1), metric="cosine", random_state=seed, n_jobs=1)
+        at = np.asarray(made.fit_transform(x), np.float64)
+        return Layout(at, ("", ""), "UMAP (distances between far groups mean little)")
     require("sklearn", extra="maps")
+    from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    embedded = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(start)
-    return np.asarray(embedded, np.float64)
-
-
-def _umap(x: Float32s, seed: int) -> Floats:
-    require("umap")
-    reducer = import_module("umap").UMAP(
-        n_neighbors=min(15, len(x) - 1), metric="cosine", random_state=seed, n_jobs=1
-    )
-    return np.asarray(reducer.fit_transform(x), np.float64)
+    n_axes = min(2 if method == "pca" else _FIRST_AXES, *x.shape)
+    axes = PCA(n_axes, svd_solver="full")
+    with np.errstate(invalid="ignore"):  # molecules that are all the same have no variance to share
+        places = axes.fit_transform(x.astype(np.float64))
+    if method == "pca":
+        shares = [*np.nan_to_num(axes.explained_variance_ratio_), 0.0]
+        names = [f"axis {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares[:2])]
+        return Layout(np.pad(places, ((0, 0), (0, 2 - n_axes))), (names[0], names[1]), "principal components")
+    perplexity = min(30.0, (len(x) - 1) / 4)
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+    at = np.asarray(tsne.fit_transform(places.astype(np.float32)), np.float64)
+    return Layout(at, ("", ""), "t-SNE (distances between far groups mean little)")
 
 
 def colour_of(sample: MoleculeSample, name: str) -> Colour:

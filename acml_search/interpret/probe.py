@@ -8,7 +8,7 @@ penalty; R2 and AUROC are of the test molecules.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,23 +22,21 @@ from acml_search.core.extras import require
 from acml_search.core.io import atomic, write_json
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Float32s, Floats, Ints
-from acml_search.interpret.concepts import Concept, Labels, label
+from acml_search.interpret.concepts import Concept, label
 from acml_search.interpret.sample import MoleculeSample, read_sample
-from acml_search.properties.heads import linear_solutions
+from acml_search.properties.features import TRUNK
+from acml_search.properties.heads import by_target, linear_solutions, standardisation
 
 if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.chem.graph import MolGraph
     from acml_search.encoders.checkpoint import Model
-    from acml_search.networks import GraphNet
 
-TRUNK, MORGAN, UNTRAINED = "trunk", "Morgan", "untrained"
+MORGAN, UNTRAINED = "Morgan", "untrained"
 MORGAN_BITS = 2_048
 TEST_SHARE = 0.25
 """share of the molecules, whole scaffolds, that no probe and no choice of a penalty sees"""
-MIN_PER_PART = 5
-"""molecules of either part that must have a group, and lack it"""
 MIN_MOLECULES = 200
 PENALTIES = (1e-3, 3e-2, 1.0, 30.0, 1e3)
 """on the squared weights of features of unit variance, for 1,000 molecules; more with more"""
@@ -64,6 +62,8 @@ def probe(
     best}]. Intervals are 95 % bootstraps over the test molecules, the same draws for all representations.
     Raises ConfigError for fewer than 200 molecules or a missing package, and what reading raises.
     """
+    from acml_search.encoders.training_molecules import training_list
+
     require("sklearn", extra="maps")
     started = time.perf_counter()
     sample = read_sample(where, n=n, seed=seed, model=model, smiles_column=smiles_column)
@@ -72,23 +72,22 @@ def probe(
             f"{sample.source} gave {len(sample)} molecules; probes need at least {MIN_MOLECULES} to learn "
             "and be tested on"
         )
-    represented = representations(sample, seed=seed)
+    views = representations(sample, seed=seed)
     groups = scaffold_groups(sample.mols)
     test = split_groups(groups, [1 - TEST_SHARE, TEST_SHARE], seed) == 1
-    labels = _in_both_parts(label(sample.mols), test)
+    labels = label(sample.mols, test=test)
+    y = labels.values
     is_group = np.array([concept.kind == "group" for concept in labels.concepts], bool)
     counts = resample_counts(int(test.sum()), seed=seed)
+    found: list[dict[str, dict[str, Any]]] = [{} for _ in labels.concepts]
     resampled: dict[str, list[Floats]] = {}
-    penalties: dict[str, list[float]] = {}
-    for name, x in progress(represented.items(), desc="probing", unit="space"):
-        probes = fit_probes(x[~test], labels.values[~test], is_group, groups[~test], seed=seed)
-        predicted = probes(x[test])
-        penalties[name] = probes.penalties
-        resampled[name] = [
-            (aurocs if group else r_squared)(labels.values[test, i], predicted[:, i], counts)
-            for i, group in enumerate(is_group.tolist())
-        ]
-    spaces = list(sample.model.spaces)
+    for name, x in progress(views.items(), desc="probing", unit="space"):
+        probes = fit_probes(x[~test], y[~test], is_group, groups[~test], seed=seed)
+        resampled[name] = measures(y[test], probes(x[test]), is_group, counts)
+        for one, values, penalty in zip(found, resampled[name], probes.penalties, strict=True):
+            one[name] = {"value": float(values[0]), "ci95": list(interval(values[1:])), "strength": penalty}
+    seen, spaces = training_list(sample.model.card), list(sample.model.spaces)
+    inchikeys = [one.inchikey14 for one in sample.molecules]
     return {
         "kind": "probe",
         "source": sample.source,
@@ -97,28 +96,25 @@ def probe(
         "n_train": int((~test).sum()),
         "n_test": int(test.sum()),
         "n_scaffolds": len(np.unique(groups)),
-        "n_seen_in_training": sample.n_seen(),
+        "n_seen_in_training": None if seen is None else int(seen.contains(inchikeys).sum()),
         "stored_spaces": sorted(sample.stored),
         "spaces": spaces,
-        "views": {name: x.shape[1] for name, x in represented.items()},
-        "same_vectors": _same_vectors(represented),
+        "views": {name: x.shape[1] for name, x in views.items()},
+        "same_vectors": _same_vectors(views),
         "split": f"Bemis-Murcko scaffolds, {1 - TEST_SHARE:.0%} train, {TEST_SHARE:.0%} test",
         "inner": f"{FOLDS} folds of scaffolds, penalties {', '.join(f'{p:g}' for p in PENALTIES)}",
         "concepts": [
-            _about(
-                concept,
-                labels.values[:, i],
-                {
-                    name: {
-                        "value": float(of[i][0]),
-                        "ci95": list(interval(of[i][1:])),
-                        "strength": penalties[name][i],
-                    }
-                    for name, of in resampled.items()
-                },
-                spaces,
-            )
-            for i, concept in enumerate(labels.concepts)
+            {
+                "name": concept.name,
+                "kind": concept.kind,
+                "metric": "AUROC" if group else "R2",
+                "about": concept.about,
+                "n_with": int(column.sum()) if group else len(column),
+                "values": values,
+                "best_space": _best(values, spaces),
+                "best": _best(values, values),
+            }
+            for concept, group, column, values in zip(labels.concepts, is_group, y.T, found, strict=True)
         ],
         "left_out": labels.left_out,
         "reading": comparisons(labels.concepts, resampled, TRUNK, (MORGAN, UNTRAINED)),
@@ -129,53 +125,20 @@ def probe(
     }
 
 
+def _best(values: Mapping[str, dict[str, Any]], names: Iterable[str]) -> str:
+    return max(names, key=lambda name: float(values[name]["value"]))
+
+
 def representations(sample: MoleculeSample, *, seed: int) -> dict[str, Float32s]:
-    """Name -> (n, f) float32, spaces first. Spaces come from the index where it holds those of these weights,
-    else from the model; `untrained` is the same trunk with weights drawn by `seed`.
-    """
-    model = sample.model
-    graphs = [model.featurise(mol) for mol in sample.mols]
-    trunk, spaces = embed(model, graphs, [name for name in model.spaces if name not in sample.stored])
-    return {
-        **{name: sample.stored[name] if name in sample.stored else spaces[name] for name in model.spaces},
-        TRUNK: trunk,
-        MORGAN: morgan(sample.mols, MORGAN_BITS).astype(np.float32),
-        UNTRAINED: pooled_trunk(model, untrained_trunk(model, graphs, seed), graphs),
-    }
+    """Name -> (n, f) float32, spaces first; `untrained` is the trunk with weights drawn by `seed`."""
+    bits = morgan(sample.mols, MORGAN_BITS).astype(np.float32)
+    graphs = [sample.model.featurise(mol) for mol in sample.mols]
+    untrained = untrained_vectors(sample.model, graphs, seed)
+    return {**sample.vectors([*sample.model.spaces, TRUNK]), MORGAN: bits, UNTRAINED: untrained}
 
 
-def embed(
-    model: Model, graphs: Sequence[MolGraph], spaces: Sequence[str]
-) -> tuple[Float32s, dict[str, Float32s]]:
-    """Pooled trunk (n, layers x width), and the graph vectors in `spaces`, in one pass of the trunk."""
-    import torch
-
-    outputs = []
-    with torch.inference_mode():
-        for start in progress(range(0, len(graphs), _BATCH), desc="embedding", unit="batch"):
-            outputs.append(
-                model.network.node_stage(model.graph_batch(graphs[start : start + _BATCH]), spaces)
-            )
-        vectors = model.network.graph_stage(outputs)
-        pooled = torch.cat([output.pooled for output in outputs])
-    return pooled.cpu().numpy(), {name: vectors[name].cpu().numpy() for name in spaces}
-
-
-def pooled_trunk(model: Model, trunk: GraphNet, graphs: Sequence[MolGraph]) -> Float32s:
-    """(n, layers x width) float32: what a trunk gives for molecules."""
-    import torch
-
-    with torch.inference_mode():
-        parts = [
-            trunk(model.graph_batch(graphs[start : start + _BATCH]))
-            for start in range(0, len(graphs), _BATCH)
-        ]
-        pooled: Float32s = torch.cat(parts).cpu().numpy()
-    return pooled
-
-
-def untrained_trunk(model: Model, graphs: Sequence[MolGraph], seed: int) -> GraphNet:
-    """The model's trunk before any training: weights as torch draws them, from `seed`.
+def untrained_vectors(model: Model, graphs: Sequence[MolGraph], seed: int) -> Float32s:
+    """(n, layers x width): the model's trunk before any training, weights as torch draws them from `seed`.
 
     Its normalisations are set to the mean and variance of `graphs` (no labels take part): with torch's 0 and
     1, the layers of a random network would drown in the size of the first, and the comparison be too easy.
@@ -189,32 +152,34 @@ def untrained_trunk(model: Model, graphs: Sequence[MolGraph], seed: int) -> Grap
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trunk = GraphNet(list(ATOM_COLUMNS.values()), N_BOND_CODES, **model.card.data["hyper"]["trunk"])
-    trunk.to(model.device)
+    trunk.to(model.device).train()
     for module in trunk.modules():
         if isinstance(module, nn.BatchNorm1d):
             module.momentum = None  # the plain mean over all batches
-    trunk.train()
+
+    def vectors(size: int) -> list[torch.Tensor]:
+        starts = range(0, len(graphs), size)
+        return [trunk(model.graph_batch(graphs[start : start + size])) for start in starts]
+
     with torch.no_grad():
-        for start in range(0, len(graphs), 4 * _BATCH):
-            trunk(model.graph_batch(graphs[start : start + 4 * _BATCH]))
-    trunk.eval()
-    trunk.fold()
-    return trunk
+        vectors(4 * _BATCH)
+        trunk.eval()
+        trunk.fold()
+        pooled: Float32s = torch.cat(vectors(_BATCH)).cpu().numpy()
+    return pooled
 
 
 class LinearProbes(NamedTuple):
-    """Fitted probes of k concepts: `(x - mean) / scale @ weights + bias`, a number or a logit."""
+    """Fitted probes of k concepts: `(x - mean) / scale @ weights + bias`, a number or a logit.
+
+    mean, scale (f,), weights (f, k), bias (k,): float32. penalties: of PENALTIES, as chosen.
+    """
 
     mean: Float32s
-    """(f,)"""
     scale: Float32s
-    """(f,)"""
     weights: Float32s
-    """(f, k)"""
     bias: Float32s
-    """(k,)"""
     penalties: list[float]
-    """of PENALTIES, as chosen"""
 
     def __call__(self, x: Float32s) -> Floats:
         """(n, f) -> (n, k) float64."""
@@ -227,26 +192,23 @@ def fit_probes(x: Float32s, y: Floats, is_group: Bools, groups: Ints, *, seed: i
     is_group (k,): logistic where true (y is 0 or 1), ridge elsewhere. groups (n,): molecules of one scaffold
     stay together in the folds by which each concept's penalty is chosen, by R2 or AUROC.
     """
-    scores = np.full((FOLDS, len(PENALTIES), y.shape[1]), np.nan)
     fold_of = split_groups(groups, [1 / FOLDS] * FOLDS, seed)
+    scores = np.zeros((len(PENALTIES), y.shape[1]))
     for fold in range(FOLDS):
         train, test = fold_of != fold, fold_of == fold
+        once = np.ones((1, int(test.sum())))
         for p, probes in enumerate(_every_penalty(x[train], y[train], is_group)):
-            predicted, once = probes(x[test]), np.ones((1, int(test.sum())))
-            for i, group in enumerate(is_group.tolist()):
-                scores[fold, p, i] = (aurocs if group else r_squared)(y[test, i], predicted[:, i], once)[0]
-    known = np.isfinite(scores)
-    chosen = (np.where(known, scores, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)).argmax(axis=0)
+            # a fold that cannot judge a concept has no score for any of its penalties
+            scores[p] += np.nan_to_num(np.ravel(measures(y[test], probes(x[test]), is_group, once)))
+    chosen = scores.argmax(axis=0)
     fits = list(_every_penalty(x, y, is_group))
-    columns = np.arange(y.shape[1])
-    weights = np.stack([probes.weights for probes in fits])[chosen, :, columns].T
-    bias = np.stack([probes.bias for probes in fits])[chosen, columns]
-    return LinearProbes(fits[0].mean, fits[0].scale, weights, bias, [PENALTIES[p] for p in chosen])
+    solutions = by_target([(probes.weights, probes.bias) for probes in fits], chosen)
+    return LinearProbes(fits[0].mean, fits[0].scale, *solutions, [PENALTIES[p] for p in chosen])
 
 
 def _every_penalty(x: Float32s, y: Floats, is_group: Bools) -> Iterator[LinearProbes]:
     """Probes of all concepts at each of PENALTIES."""
-    mean, scale = _standardisation(x)
+    mean, scale = standardisation(x, bits="together")
     rows = ((x - mean) / scale).astype(np.float32)
     per_molecule = [penalty / 1000 for penalty in PENALTIES]
     fits = [
@@ -259,16 +221,6 @@ def _every_penalty(x: Float32s, y: Floats, is_group: Bools) -> Iterator[LinearPr
         for columns, solutions in fits:
             weights[:, columns], bias[columns] = next(solutions)
         yield LinearProbes(mean, scale, weights, bias, [penalty] * y.shape[1])
-
-
-def _standardisation(x: Float32s) -> tuple[Float32s, Float32s]:
-    """Mean and standard deviation (f,). Bits are only centred and scaled alike: dividing by each deviation
-    would make the rarest bits, of which the least is known, the loudest.
-    """
-    mean, spread = x.mean(axis=0), x.std(axis=0)
-    if ((x == 0) | (x == 1)).all():
-        return mean, np.full_like(spread, float(np.sqrt((spread**2).mean())) or 1.0)
-    return mean, np.where(spread > 1e-6, spread, 1.0).astype(np.float32)
 
 
 def scaffold_groups(mols: Sequence[Chem.Mol]) -> Ints:
@@ -299,6 +251,12 @@ def resample_counts(n: int, *, seed: int, number: int = RESAMPLES) -> Floats:
     return np.concatenate([np.ones((1, n)), drawn])
 
 
+def measures(y: Floats, predicted: Floats, is_group: Bools, counts: Floats) -> list[Floats]:
+    """Of each of k concepts (r,): AUROC of groups, R2 of numbers, in the resamples `counts` (r, n)."""
+    columns = zip(is_group.tolist(), y.T, predicted.T, strict=True)
+    return [(aurocs if group else r_squared)(a, b, counts) for group, a, b in columns]
+
+
 def r_squared(y: Floats, predicted: Floats, counts: Floats) -> Floats:
     """(r,) 1 - squared error / variance, weighted by counts (r, n); NaN where y does not vary."""
     total = counts.sum(axis=1)
@@ -321,32 +279,11 @@ def aurocs(y: Floats, score: Floats, counts: Floats) -> Floats:
     return np.where(pairs > 0, won / np.where(pairs > 0, pairs, 1), np.nan)
 
 
-def interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of resampled values (r,); NaN twice where all are NaN."""
+def interval(values: Floats) -> tuple[float, float]:
+    """95 % percentile interval of resampled values (r,); NaN twice where all are NaN."""
     known = values[~np.isnan(values)]
-    if not len(known):
-        return (float("nan"), float("nan"))
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
     return (float(low), float(high))
-
-
-def _in_both_parts(labels: Labels, test: Bools) -> Labels:
-    """Without what hardly varies in one of the two parts: one scaffold may hold nearly all of a group."""
-    chosen, left_out = [], list(labels.left_out)
-    for i, concept in enumerate(labels.concepts):
-        column = labels.values[:, i]
-        # molecules unlike most: of a group, the fewer of those that have it and those that lack it
-        others = [
-            len(x) - int(np.unique(x, return_counts=True)[1].max()) for x in (column[~test], column[test])
-        ]
-        if min(others) >= MIN_PER_PART:
-            chosen.append(i)
-        else:
-            why = "too few in one part of the split"
-            left_out.append(
-                {"concept": concept.name, "molecules": sum(others), "of": len(column), "why": why}
-            )
-    return Labels([labels.concepts[i] for i in chosen], labels.values[:, chosen], left_out)
 
 
 def comparisons(
@@ -374,34 +311,13 @@ def comparisons(
     return lines
 
 
-def _about(
-    concept: Concept, values: Floats, by_view: dict[str, dict[str, Any]], spaces: list[str]
-) -> dict[str, Any]:
-    group = concept.kind == "group"
-    return {
-        "name": concept.name,
-        "kind": concept.kind,
-        "metric": "AUROC" if group else "R2",
-        "about": concept.about,
-        "n_with": int(values.sum()) if group else len(values),
-        "values": by_view,
-        "best_space": max(spaces, key=lambda name: by_view[name]["value"]),
-        "best": max(by_view, key=lambda name: by_view[name]["value"]),
-    }
-
-
-def _same_vectors(represented: dict[str, Float32s]) -> list[list[str]]:
+def _same_vectors(views: dict[str, Float32s]) -> list[list[str]]:
     """Representations that are one and the same: two modalities may share a graph side."""
-    groups: list[list[str]] = []
-    for name, x in represented.items():
-        for group in groups:
-            first = represented[group[0]]
-            if first.shape == x.shape and np.abs(first - x).max() < 1e-3:
-                group.append(name)
-                break
-        else:
-            groups.append([name])
-    return [group for group in groups if len(group) > 1]
+    groups: dict[str, list[str]] = {}
+    for name, x in views.items():
+        same = (one for one in groups if views[one].shape == x.shape and np.abs(views[one] - x).max() < 1e-3)
+        groups.setdefault(next(same, name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def write_probe(result: dict[str, Any], folder: Path) -> None:
@@ -447,14 +363,14 @@ def markdown(result: dict[str, Any]) -> str:
         f"|---|---|---|{'---|' * len(views)}",
     ]
     for concept in result["concepts"]:
-        cells = []
+        cells = [concept["name"], concept["metric"]]
+        cells.append(f"{concept['n_with']:,}" if concept["kind"] == "group" else "")
         for view in views:
-            value = concept["values"][view]
-            low, high = value["ci95"]
+            low, high = concept["values"][view]["ci95"]
             mark = "**" if view == concept["best"] else "_" if view == concept["best_space"] else ""
-            cells.append(f"{mark}{value['value']:.3f} ± {(high - low) / 2:.3f}{mark}")
-        n = f"{concept['n_with']:,}" if concept["kind"] == "group" else ""
-        lines.append(f"| {concept['name']} | {concept['metric']} | {n} | {' | '.join(cells)} |")
+            value = concept["values"][view]["value"]
+            cells.append(f"{mark}{value:.3f} ± {(high - low) / 2:.3f}{mark}")
+        lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "\nBold: best of all; italic: best of the spaces, where that is another.\n",
         *(f"{line}\n" for line in (*result["reading"], left_out_line(result)) if line),
@@ -479,18 +395,11 @@ def heat_map(result: dict[str, Any]) -> Any:
     axes.set_yticks(range(len(concepts)), [c["name"] for c in concepts], fontsize=8)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
-    for i, concept in enumerate(concepts):
-        for j, view in enumerate(views):
-            axes.text(
-                j,
-                i,
-                f"{values[i, j]:.2f}",
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color="white" if shade[i, j] > 0.6 else "black",
-                fontweight="bold" if view == concept["best_space"] else "normal",
-            )
+    for (i, j), value in np.ndenumerate(values):
+        colour = "white" if shade[i, j] > 0.6 else "black"
+        weight = "bold" if views[j] == concepts[i]["best_space"] else "normal"
+        style = {"ha": "center", "va": "center", "fontsize": 7.5, "color": colour, "fontweight": weight}
+        axes.text(j, i, f"{value:.2f}", **style)
     axes.axhline(is_r2.sum() - 0.5, color="white", linewidth=3)
     axes.axvline(len(result["spaces"]) - 0.5, color="white", linewidth=3)
     axes.spines[:].set_visible(False)

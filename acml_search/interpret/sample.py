@@ -12,6 +12,7 @@ import numpy as np
 
 from acml_search.core.errors import ConfigError
 from acml_search.core.typing import Float32s
+from acml_search.properties.features import TRUNK, embeddings_by_part
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -63,12 +64,17 @@ class MoleculeSample:
         key = names.get(name.casefold())
         return None if key is None else [one.columns.get(key) for one in self.molecules]
 
-    def n_seen(self) -> int | None:
-        """How many molecules were in the contrastive training; None where the model has no such list."""
-        from acml_search.encoders.training_molecules import training_list
+    def vectors(self, spaces: Sequence[str]) -> dict[str, Float32s]:
+        """Space or `trunk` -> (n, f): from the index where it holds those of these weights, else embedded."""
+        made = embeddings_by_part(self.model, self.mols, [one for one in spaces if one not in self.stored])
+        return {name: self.stored[name] if name in self.stored else made[name] for name in spaces}
 
-        seen = training_list(self.model.card)
-        return None if seen is None else int(seen.contains([one.inchikey14 for one in self.molecules]).sum())
+
+def check_space(model: Model, space: str, *others: str) -> None:
+    """Raise ConfigError unless the model has the space, or it is `trunk` or one of the others."""
+    known = [*model.spaces, TRUNK, *others]
+    if space not in known:
+        raise ConfigError(f"the model {model.card.name} has no space {space!r}; there are {', '.join(known)}")
 
 
 def read_sample(
@@ -105,17 +111,15 @@ def _from_index(where: Path, n: int, seed: int, model: str | None) -> MoleculeSa
         keys = index.keys
         drawn = np.random.default_rng(seed).choice(len(keys), min(len(keys), _with_extra(n)), replace=False)
         drawn.sort()
-        chosen: dict[str, int] = {}
+        rows = index.catalog.rows(keys[drawn]).to_pylist()
+        chosen = _distinct([row["inchikey"].split("-")[0] for row in rows], n)
         molecules = []
-        for i, row in enumerate(index.catalog.rows(keys[drawn]).to_pylist()):
-            inchikey14 = row["inchikey"].split("-")[0]
-            if inchikey14 not in chosen and len(chosen) < n:
-                chosen[inchikey14] = i
-                columns = {name: value for name, value in row.items() if name not in ("smiles", "inchikey")}
-                molecules.append(SampledMolecule(parse(row["smiles"])[0], row["smiles"], inchikey14, columns))
-        rows = drawn[list(chosen.values())]
+        for inchikey14, i in chosen.items():
+            columns = {name: value for name, value in rows[i].items() if name not in ("smiles", "inchikey")}
+            smiles = rows[i]["smiles"]
+            molecules.append(SampledMolecule(parse(smiles)[0], smiles, inchikey14, columns))
         stored = {
-            name: index.vectors(name).stored(rows)
+            name: index.vectors(name).stored(drawn[list(chosen.values())])
             for name, space in index.spaces.items()
             if name in loaded.spaces and loaded.spaces[name].digest == space.digest
         }
@@ -132,20 +136,24 @@ def _from_library(
 
     library = open_library(default_library() if where is None else where, smiles_column=smiles_column)
     rows = (row for batch in library.batches(_CHUNK) for row in batch)
-    molecules: dict[str, SampledMolecule] = {}
-    for item in prepare(_reservoir(rows, _with_extra(n), seed)).accepted:
-        inchikey14 = item.molecule.inchikey.split("-")[0]
-        if inchikey14 not in molecules and len(molecules) < n:
-            own = {"formula": item.molecule.formula, "exact_mass": item.molecule.exact_mass}
-            molecules[inchikey14] = SampledMolecule(
-                item.mol, item.molecule.smiles, inchikey14, {**item.metadata, **own}
-            )
+    accepted = prepare(_reservoir(rows, _with_extra(n), seed)).accepted
+    molecules = []
+    for inchikey14, i in _distinct([one.molecule.inchikey.split("-")[0] for one in accepted], n).items():
+        known = accepted[i].molecule
+        columns = {**accepted[i].metadata, "formula": known.formula, "exact_mass": known.exact_mass}
+        molecules.append(SampledMolecule(accepted[i].mol, known.smiles, inchikey14, columns))
     source = "RDKit's own molecules" if where is None else str(where)
-    return MoleculeSample(source, list(molecules.values()), load_model(model or DEFAULT_MODEL))
+    return MoleculeSample(source, molecules, load_model(model or DEFAULT_MODEL))
 
 
 def _with_extra(n: int) -> int:
     return n + max(10, int(n * _EXTRA_SHARE))
+
+
+def _distinct(inchikeys: Sequence[str], n: int) -> dict[str, int]:
+    """The first `n` distinct InChIKey blocks and where each comes first."""
+    places = {key: i for i, key in reversed(list(enumerate(inchikeys)))}
+    return dict(sorted(places.items(), key=lambda item: item[1])[:n])
 
 
 def _reservoir(rows: Iterable[Row], size: int, seed: int) -> list[Row]:

@@ -84,6 +84,12 @@ def embeddings(model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str] | No
     return out
 
 
+def embeddings_by_part(model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str]) -> dict[str, Float32s]:
+    """Part -> (n, its width) float32, as `embeddings` has them side by side."""
+    x, part_of = embeddings(model, mols, parts), part_of_columns(model.card, parts)
+    return {part: np.ascontiguousarray(x[:, part_of == part]) for part in parts}
+
+
 def embed_parts(model: Model, batch: TensorBatch, parts: Sequence[str]) -> list[Tensor]:
     """The parts of a batch of graphs, each (b, its width); with gradients where torch records them."""
     network = model.network

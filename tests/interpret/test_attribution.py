@@ -39,13 +39,11 @@ def graphs_of(model: Model, smiles: tuple[str, ...] = SMILES) -> list:
 
 def trunk_score(model: Model, seed: int = 0) -> Score:
     weights = np.random.default_rng(seed).normal(size=model.network.trunk.width).astype(np.float32)
-    return Score(
-        "some direction", "", ("trunk",), weights, np.zeros_like(weights), np.ones_like(weights), bias=0.7
-    )
+    return Score("some direction", "", ("trunk",), weights, bias=0.7)
 
 
 def space_score(model: Model, space: str) -> Score:
-    return similarity(model, graphs_of(model, ("CC(=O)Oc1ccccc1C(=O)O",))[0], space, "aspirin")
+    return similarity(model, parse("CC(=O)Oc1ccccc1C(=O)O")[0], space, "aspirin")
 
 
 def test_a_score_is_what_its_vectors_say(nmr_model: Model) -> None:
