@@ -196,6 +196,19 @@ def digest_of(weights: Path, hyper: dict[str, Any]) -> str:
     return sha.hexdigest()
 
 
+def checked_weights(card: ModelCard) -> Path:
+    """The weights of a card. Raises `CheckpointError` when they are missing, damaged, or another model's."""
+    if not card.weights.exists():
+        raise CheckpointError(
+            card.weights, "the weights are missing; copy model.safetensors beside card.json"
+        )
+    if digest_of(card.weights, card.data["hyper"]) != card.digest:
+        raise CheckpointError(
+            card.weights, "the weights are damaged or not those of the card; copy the model again"
+        )
+    return card.weights
+
+
 def _directory(name_or_dir: str | Path) -> Path:
     name = str(name_or_dir)
     if (WEIGHTS / name / "card.json").exists():

@@ -24,6 +24,7 @@ from acml_search.encoders.card import (
     DEFAULT_MODEL,
     ModelCard,
     Space,
+    checked_weights,
     digest_of,
     missing_space,
     read_card,
@@ -45,7 +46,7 @@ from acml_search.networks.memory import BinnedSpectrum
 
 if TYPE_CHECKING:
     from acml_search.core.typing import Float32s
-    from acml_search.encoders.predict import Predicted
+    from acml_search.encoders.shifts import Predicted
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -271,14 +272,7 @@ def load_model(
     """
     where = device_of(device)
     card = read_card(name_or_dir)
-    if not card.weights.exists():
-        raise CheckpointError(
-            card.weights, "the weights are missing; copy model.safetensors beside card.json"
-        )
-    if digest_of(card.weights, card.data["hyper"]) != card.digest:
-        raise CheckpointError(
-            card.weights, "the weights are damaged or not those of the card; copy the model again"
-        )
+    checked_weights(card)
     try:
         hyper = card.data["hyper"]
         wanted = [name for name in hyper["spaces"] if spaces is None or name in spaces]

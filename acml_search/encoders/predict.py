@@ -9,28 +9,14 @@ import torch
 
 from acml_search.chem.graph import MolGraph
 from acml_search.core.errors import ConfigError
-from acml_search.core.typing import Float32s, Floats, Ints
+from acml_search.core.typing import Float32s
 from acml_search.encoders.card import missing_space
 from acml_search.encoders.checkpoint import Model
+from acml_search.encoders.shifts import Predicted
 from acml_search.networks.nmr import Peaks, ShiftHead
 
 _BATCH = 32
 """molecules at once: the trunk takes 40 ms for a shortlist of 200 this way, 47 at 64, 59 all at once"""
-
-
-class Predicted(NamedTuple):
-    """The peaks of one molecule, one per atom of the nucleus (13C: carbons; 1H: atoms that carry
-    hydrogen), in the order of its graph's atoms.
-    """
-
-    atoms: Ints
-    """(p,) numbers of the atoms in the molecule's graph"""
-    position: Floats
-    """(p,) ppm; equivalent atoms have the same but for rounding"""
-    spread: Floats
-    """(p,) ppm, mean absolute error expected (scale of a Laplace distribution)"""
-    present: Floats
-    """(p,) probability that a measured spectrum lists the peak"""
 
 
 class Encoded(NamedTuple):

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from acml_search.core.errors import IndexCorrupt
 from acml_search.core.typing import Float16s, Float32s, Ints
-from acml_search.library.arrow import take
+from acml_search.library.catalog import take
 
 if TYPE_CHECKING:
     from acml_search.index.vectors import VectorIndex

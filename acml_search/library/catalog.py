@@ -8,20 +8,45 @@ from collections.abc import Sequence
 from glob import escape
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import FilterError, IndexCorrupt, shorten
-from acml_search.library.arrow import int64s, take
-from acml_search.library.where import where_clause
+
+if TYPE_CHECKING:
+    import duckdb
 
 MEMORY_LIMIT = "512MB"
 OPEN_FILES = 256  # per thread
+FEW_ROWS = 512
+
+
+def take(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
+    """The rows of `table` at `places` (n,).
+
+    Arrow's own conversions from NumPy import pandas when it is installed, half a second of every cold start;
+    by way of buffers they do not. A few rows are sliced, for `Table.take` imports `pyarrow.compute`, another
+    tenth.
+    """
+    if 0 < len(places) <= FEW_ROWS:
+        return pa.concat_tables([table.slice(place, 1) for place in places.tolist()])
+    buffer = pa.py_buffer(places.astype(np.int64).tobytes())
+    return table.take(pa.Array.from_buffers(pa.int64(), len(places), [None, buffer]))
+
+
+def int64s(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """The values of an int64 column without nulls, (n,); without pandas, as `take`."""
+    chunks = [
+        np.frombuffer(cast("bytes", chunk.buffers()[1]), np.int64, len(chunk), chunk.offset * 8)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(chunks) if chunks else np.zeros(0, np.int64)
 
 
 class Catalog:
@@ -40,7 +65,6 @@ class Catalog:
         # The first key of every row group, by which a key finds its group.
         self._first_keys = np.array([first for first, _, _ in self._groups], dtype=np.int64)
         self._open = threading.local()
-        self._connection = self._connect()
 
     def __enter__(self) -> Catalog:
         return self
@@ -51,7 +75,8 @@ class Catalog:
         self.close()
 
     def close(self) -> None:
-        self._connection.close()
+        if "_connection" in self.__dict__:
+            self._connection.close()
 
     def count(self) -> int:
         """Number of molecules."""
@@ -77,6 +102,10 @@ class Catalog:
         `elements_required`: symbols that it has. Raises `FilterError` when a filter is refused or cannot be
         applied.
         """
+        import duckdb
+
+        from acml_search.library.where import where_clause
+
         clauses: list[str] = []
         values: list[object] = []
         cursor = self._connection.cursor()
@@ -154,8 +183,12 @@ class Catalog:
             files[part] = pq.ParquetFile(self._paths[part], metadata=self._metadata[part], memory_map=True)
         return files[part]
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        """A database of nothing but the view `molecules`, that can reach no other file and no setting."""
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """A database of nothing but the view `molecules`, that can reach no other file and no setting; opened
+        by the first filter."""
+        import duckdb
+
         connection = duckdb.connect(":memory:")
         # DuckDB takes * ? [ in a path for a pattern, which would find the files of other indexes.
         directories = sorted({name for p in self._paths for name in (str(p.parent), escape(str(p.parent)))})

@@ -186,7 +186,7 @@ class ShiftReranker(Reranker):
         return self.grouped(mols, model.predicted_peaks(self.modality, graphs))
 
     def grouped(self, mols: Sequence[Chem.Mol], predicted: Sequence[Any]) -> list[Groups]:
-        """As `prepare`, of `encoders.predict.Predicted` peaks."""
+        """As `prepare`, of `encoders.shifts.Predicted` peaks."""
         from acml_search.nmr.assign import group_atoms
 
         return [

@@ -23,8 +23,10 @@ from acml_search.chem.molecule import Molecule, describe, parse, parse_block
 from acml_search.core.errors import ConfigError, FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.core.timing import Stopwatch
 from acml_search.core.typing import Bools, Float32s, Floats, Ints
-from acml_search.encoders.card import missing_space, read_card
-from acml_search.library.arrow import int64s, take
+from acml_search.encoders import shifts
+from acml_search.encoders.card import ModelCard, missing_space, read_card
+from acml_search.encoders.shifts import ShiftModel
+from acml_search.library.catalog import int64s, take
 from acml_search.search.explanation import Explanation
 from acml_search.search.request import MoleculeQuery, SearchRequest
 from acml_search.search.results import NO_HIT, Answer, HitList, Hits
@@ -119,6 +121,7 @@ class Pipeline:
         self._directory = directory
         self._model_name = model
         self._model: Model | None = None
+        self._shifts: ShiftModel | None = None
         self._first = True
 
     def loaded(self, spaces: Collection[str] = ()) -> Model:
@@ -128,12 +131,28 @@ class Pipeline:
         """
         there = set(self._model.spaces) if self._model is not None else set()
         if self._model is None or not there.issuperset(spaces):
-            card = read_card(self._model_name)  # a wrong one is refused before torch is imported
-            self._directory.check_spaces({name: space.digest for name, space in card.spaces.items()})
+            self._card()  # a wrong one is refused before torch is imported
             from acml_search.encoders.checkpoint import load_model
 
             self._model = load_model(self._model_name, spaces={*there, *spaces} or None)
         return self._model
+
+    def reader(self, spaces: Collection[str]) -> Model | ShiftModel:
+        """The model that encodes observations in `spaces` and predicts peaks: of NMR alone, without torch.
+
+        Raises as `loaded` does.
+        """
+        if self._shifts is not None and set(spaces).issubset(self._shifts.spaces):
+            return self._shifts
+        if not shifts.answers(card := self._card(), spaces):
+            return self.loaded(spaces)
+        self._shifts = ShiftModel(card, {*spaces, *(self._shifts.spaces if self._shifts else ())})
+        return self._shifts
+
+    def _card(self) -> ModelCard:
+        card = read_card(self._model_name)
+        self._directory.check_spaces({name: space.digest for name, space in card.spaces.items()})
+        return card
 
     # molecules
 
@@ -361,7 +380,7 @@ class Pipeline:
         for one in observations:
             items.setdefault(one.modality, []).append(one.item)
         vectors = {}
-        model = self.loaded(items)
+        model = self.reader(items)
         for name, several in items.items():
             mean = model.encode_items(name, several).mean(axis=0, keepdims=True)
             vectors[name] = mean / max(float(np.linalg.norm(mean)), 1e-12)
@@ -371,7 +390,7 @@ class Pipeline:
         self, vectors: Mapping[str, Float32s], request: SearchRequest, passing: Ints | None, keys: Ints | None
     ) -> Shortlist:
         """The candidates that each space finds, and `keys`, scored in all spaces."""
-        weights = self.loaded().card.fusion_weights(vectors, "plain")
+        weights = self.reader(vectors).card.fusion_weights(vectors, "plain")
         found = {
             name: self._retrieve(Side(name, "graph"), xq, max(int(request.k), CANDIDATES), passing)
             for name, xq in vectors.items()
@@ -418,7 +437,7 @@ class Pipeline:
         self, found: Shortlist, passing: Ints | None
     ) -> dict[str, tuple[Reranker, dict[str, float]]]:
         """What compares peaks, and what cosine and evidence weigh as the model's card has them, by space."""
-        model = self.loaded()
+        model = self.reader(found.cosines)
         usable = {}
         for name in found.cosines:
             weights = model.card.data["spaces"][name].get("rerank")
@@ -437,7 +456,7 @@ class Pipeline:
         passing: Ints | None,
     ) -> Shortlist:
         """The candidates in the order of their logits, those in `mols` re-scored by their peaks."""
-        model = self.loaded()
+        model = self.reader(found.cosines)
         weights = model.card.fusion_weights(found.cosines, "rerank")
         places = np.flatnonzero(np.isin(found.keys, list(mols)))
         keys = found.keys[places].tolist()
@@ -494,7 +513,7 @@ class Pipeline:
         evidence: dict[int, dict[str, Evidence]] = {key: {} for key in keys}
         for name, one in shown.compared.items():
             compared = [key for key in keys if key in one.prepared]
-            found = one.reranker.explain(self.loaded(), one.observed, [one.prepared[key] for key in compared])
+            found = one.reranker.explain(self.reader(shown.cosines), one.observed, [one.prepared[key] for key in compared])
             for key, explained in zip(compared, found, strict=True):
                 evidence[key][name] = explained
         occlusion = self._occlusion(shown, request.observations) if request.occlude else [{}] * len(keys)
@@ -528,7 +547,7 @@ class Pipeline:
             if not kind.shows_occlusion:
                 continue
             stored = self._stored(name, ascending)[np.searchsorted(ascending, shown.keys)]
-            for one, changes in zip(found, occlusions(self.loaded(), name, item, stored), strict=True):
+            for one, changes in zip(found, occlusions(self.reader(shown.cosines), name, item, stored), strict=True):
                 one[name] = changes
         return found
 
@@ -537,7 +556,7 @@ class Pipeline:
         for one in request.observations:
             kind = modalities.get(one.modality)
             if kind.says_reading:
-                notes.append(kind.reading(self.loaded().network.tower(one.modality).encoder, one.item))
+                notes.append(kind.reading(self.loaded([one.modality]).network.tower(one.modality).encoder, one.item))
         notes += request.notes
         beyond = [str(hits.hits.keys[0, i]) for i, rank in enumerate(hits.ranks or ()) if rank is None]
         if beyond:
@@ -588,7 +607,7 @@ class Rows:
 
 
 def occlusions(
-    model: Model, modality: str, item: Any, graph_vectors: Float32s, most: int = MAX_OCCLUDED
+    model: Model | ShiftModel, modality: str, item: Any, graph_vectors: Float32s, most: int = MAX_OCCLUDED
 ) -> list[list[tuple[float, float]]]:
     """For each of n hits with the unit vectors (n, d): positions of the `most` strongest peaks of `item` and
     by how much each raises the logit (scale x cosine), the greatest change first.

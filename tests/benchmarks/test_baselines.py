@@ -17,7 +17,7 @@ from rdkit import Chem
 from acml_search.chem.molecule import describe
 from acml_search.core.errors import ConfigError
 from acml_search.core.workers import Workers
-from acml_search.encoders.predict import Predicted
+from acml_search.encoders.shifts import Predicted
 from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.embedding import MoleculeVectors, PeakLists
 from acml_search.evaluation.pool import Pool, Query, Structure

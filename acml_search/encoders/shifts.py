@@ -1,0 +1,204 @@
+"""NMR spaces in NumPy, to answer a question: the torch modules of a frozen checkpoint in about a hundred lines.
+
+Importing torch takes longer than answering. `ShiftModel` stands in for `checkpoint.Model` where only NMR was
+observed; it gives the numbers of `networks.nmr` and `networks.trunk` up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from acml_search import modalities
+from acml_search.chem.graph import ATOM_COLUMNS, GraphBatch, MolGraph, collate, featurise
+from acml_search.core.errors import CheckpointError
+from acml_search.core.typing import Float32s, Floats, Ints
+from acml_search.encoders.card import ModelCard, Space, checked_weights
+from acml_search.modalities.nmr import ShiftModality
+
+if TYPE_CHECKING:
+    from rdkit import Chem
+
+BATCH = 32
+"""molecules at once, whose node states stay in the processor's cache"""
+CARBON = 6
+_ELEMENT, _HYDROGENS = 0, 3  # columns of a graph's atoms
+
+
+class Predicted(NamedTuple):
+    """The peaks of one molecule, one per atom of the nucleus (13C: carbons; 1H: atoms that carry
+    hydrogen), in the order of its graph's atoms.
+    """
+
+    atoms: Ints
+    """(p,) numbers of the atoms in the molecule's graph"""
+    position: Floats
+    """(p,) ppm; equivalent atoms have the same but for rounding"""
+    spread: Floats
+    """(p,) ppm, mean absolute error expected (scale of a Laplace distribution)"""
+    present: Floats
+    """(p,) probability that a measured spectrum lists the peak"""
+
+
+def answers(card: ModelCard, spaces: Collection[str]) -> bool:
+    """Whether `ShiftModel` can stand in for the model in these spaces."""
+    hyper = card.data["hyper"]["spaces"]
+    return bool(spaces) and all(
+        name in hyper and not hyper[name].get("memory") and isinstance(modalities.get(name), ShiftModality)
+        for name in spaces
+    )
+
+
+class ShiftModel:
+    """NMR spaces of a checkpoint, for inference. Raises CheckpointError as `load_model` does."""
+
+    def __init__(self, card: ModelCard, spaces: Collection[str]) -> None:
+        self.card = card
+        self.spaces: dict[str, Space] = {name: card.spaces[name] for name in spaces}
+        wanted = ("trunk.", *(f"{part}.{name}." for part in ("heads", "towers") for name in spaces))
+        try:
+            with safe_open(checked_weights(card), framework="np") as file:
+                names = [name for name in file.keys() if name.startswith(wanted)]  # noqa: SIM118
+                self._weights = {name: file.get_tensor(name).astype(np.float32) for name in names}
+            self._layers = self._folded(card.data["hyper"]["trunk"]["layers"])
+            offsets = np.cumsum([0, *ATOM_COLUMNS.values()])[:-1]
+            self._atoms, self._offsets = self._weights["trunk.embed.weight"], offsets
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise CheckpointError(card.weights, f"the network cannot be rebuilt ({error})") from error
+
+    def featurise(self, mol: Chem.Mol) -> MolGraph:
+        """As `checkpoint.Model.featurise`."""
+        return featurise(mol, stereo=self.card.data["hyper"].get("reads_stereo", True))
+
+    def encode_items(self, modality: str, items: Sequence[Float32s]) -> Float32s:
+        """Record side: (n, d) float32 unit vectors of what the modality's `read` returned."""
+        kind = cast("ShiftModality", modalities.get(modality))
+        config = {**kind.encoder_defaults, **self.card.data["hyper"]["spaces"][modality]["encoder"]}
+        encoder = f"towers.{modality}.encoder"
+        low, high, step = config["low"], config["high"], config["step"]
+        n_grid = round((high - low) / step) + 1
+        sizes = np.array([len(item) for item in items])
+        place = np.clip((np.concatenate(items) - np.float32(low)) / np.float32(step), 0, n_grid - 1)
+        at = np.minimum(place.astype(np.int64), n_grid - 2)
+        part = (place - at).astype(np.float32)[:, None]
+        phi = [
+            self._mlp(f"{encoder}.phi.0", f"{encoder}.phi.2", _bumps(low + step * grid, config))
+            for grid in (at, at + 1)
+        ]
+        summed = np.add.reduceat((1 - part) * phi[0] + part * phi[1], np.cumsum(sizes) - sizes, axis=0)
+        n = sizes[:, None].astype(np.float32)
+        features = np.concatenate([summed / np.sqrt(4 + n), n / 20], axis=1)
+        features = self._mlp(f"{encoder}.mlp.0", f"{encoder}.mlp.2", features)
+        projection = f"towers.{modality}.projection.layers"
+        vectors = self._mlp(f"{projection}.0", f"{projection}.2", features)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    def predicts_peaks(self, modality: str) -> bool:
+        """As `checkpoint.Model.predicts_peaks`."""
+        return f"heads.{modality}.local.weight" in self._weights
+
+    def predicted_peaks(self, modality: str, graphs: Sequence[MolGraph]) -> list[Predicted]:
+        """As `checkpoint.Model.predicted_peaks`."""
+        found: list[Predicted] = []
+        for start in range(0, len(graphs), BATCH):
+            batch = collate(graphs[start : start + BATCH])
+            found += self._peaks(modality, batch, self._states(batch))
+        return found
+
+    def _peaks(self, modality: str, batch: GraphBatch, states: list[Float32s]) -> Iterable[Predicted]:
+        """`ShiftHead.peaks`, molecule by molecule."""
+        kind = cast("ShiftModality", modalities.get(modality))
+        config = {**kind.head_defaults, **self.card.data["hyper"]["spaces"][modality]["head"]}
+        head, ptr = f"heads.{modality}", batch.ptr
+        chosen = np.flatnonzero(
+            batch.x[:, _ELEMENT] == CARBON if kind.nucleus == "C" else batch.x[:, _HYDROGENS] > 0
+        )
+        graph_of = np.searchsorted(ptr, chosen, side="right") - 1
+        mean = np.concatenate([np.add.reduceat(x, ptr[:-1], axis=0) for x in states], axis=1)
+        mean /= np.diff(ptr)[:, None]
+        context = mean @ self._weights[f"{head}.context.weight"].T + self._weights[f"{head}.local.bias"]
+        local = np.concatenate([x[chosen] for x in states], axis=1) @ self._weights[f"{head}.local.weight"].T
+        hidden = np.maximum(local + context[graph_of], 0)
+        out = hidden @ self._weights[f"{head}.out.weight"].T + self._weights[f"{head}.out.bias"]
+        position, spread, present = out.T
+        scale = np.float32(config["scale"])
+        arrays = [
+            np.float32(config["centre"]) + scale * position,
+            scale / 20 * np.logaddexp(0, spread) + scale / 200,
+            1 / (1 + np.exp(-(present + 2).astype(np.float64))),
+        ]
+        ends = np.searchsorted(graph_of, np.arange(len(ptr)))
+        for graph, (first, last) in enumerate(pairwise(ends)):
+            mine = slice(first, last)
+            yield Predicted(chosen[mine] - ptr[graph], *(x[mine].astype(np.float64) for x in arrays))
+
+    def _states(self, batch: GraphBatch) -> list[Float32s]:
+        """`GraphNet.fused`: every layer's node states, each (N, width).
+
+        Nodes go by falling degree, so that their first, second, ... edges are those of the first nodes.
+        """
+        source, target = batch.edge_index
+        degree = np.bincount(target, minlength=len(batch.x))
+        order = np.argsort(-degree, kind="stable")
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        first = (np.cumsum(degree) - degree)[order]  # edges are ordered by target
+        edges = [
+            first[: np.count_nonzero(degree > slot)] + slot for slot in range(int(degree.max(initial=0)))
+        ]
+        slots = [(back[source[edge]], batch.edge_attr[edge]) for edge in edges]
+        x = self._atoms[batch.x[order] + self._offsets].sum(axis=1)
+        states = []
+        for layer, (first_map, bias, second, second_bias) in enumerate(self._layers):
+            links = self._weights[f"trunk.links.{layer}.weight"]
+            inside = x.copy()
+            for neighbours, codes in slots:
+                message = x[neighbours]
+                message += links[codes]
+                inside[: len(message)] += np.maximum(message, 0, out=message)
+            hidden = inside @ first_map + bias
+            x = x + (np.maximum(hidden, 0, out=hidden) @ second + second_bias)
+            states.append(x[back])
+        return states
+
+    def _mlp(self, first: str, second: str, x: Float32s) -> Float32s:
+        """Two linear maps with a ReLU between."""
+        w = self._weights
+        hidden = np.maximum(x @ w[f"{first}.weight"].T + w[f"{first}.bias"], 0)
+        return np.asarray(hidden @ w[f"{second}.weight"].T + w[f"{second}.bias"])
+
+    def _folded(self, layers: int) -> list[tuple[Float32s, Float32s, Float32s, Float32s]]:
+        """The two linear maps of each layer of the trunk, the normalisation before them merged into them."""
+        names = ("convs.{}.nn.0", "convs.{}.nn.1", "convs.{}.nn.3")
+        if "trunk.mlps.0.0.weight" in self._weights:  # of version 0.1
+            names = ("norms.{}", "mlps.{}.0", "mlps.{}.2")
+        folded = []
+        for layer in range(layers):
+            norm, first, second = ("trunk." + name.format(layer) for name in names)
+            w = self._weights
+            gain = w[f"{norm}.weight"] / np.sqrt(w[f"{norm}.running_var"] + np.float32(1e-5))
+            shift = w[f"{norm}.bias"] - w[f"{norm}.running_mean"] * gain
+            weight, bias = w[f"{first}.weight"], w[f"{first}.bias"]
+            folded.append(
+                (
+                    np.ascontiguousarray((weight * gain).T),
+                    bias + weight @ shift,
+                    np.ascontiguousarray(w[f"{second}.weight"].T),
+                    w[f"{second}.bias"],
+                )
+            )
+        return folded
+
+
+def _bumps(positions: Floats, config: dict[str, Any]) -> Float32s:
+    """(n, features): what `ShiftTower` knows of `positions` in ppm: nearness to centres, at three widths."""
+    low, high, blur = config["low"], config["high"], config["blur"]
+    near = [
+        np.exp(-0.5 * ((positions[:, None] - np.arange(low, high + scale, scale)) / scale) ** 2)
+        for scale in (blur, 4 * blur, 16 * blur)
+    ]
+    return np.concatenate(near, axis=1).astype(np.float32)
