@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from acml_search.index.build import build_index
     from acml_search.networks.pyg import to_pyg
-    from acml_search.search import open_index
     from acml_search.search.encode import encode
+    from acml_search.search.query import open_index
     from acml_search.search.results import Hits
 
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ _HOME = {
     "Hits": "acml_search.search.results",
     "build_index": "acml_search.index.build",
     "encode": "acml_search.search.encode",
-    "open_index": "acml_search.search",
+    "open_index": "acml_search.search.query",
     "to_pyg": "acml_search.networks.pyg",
 }
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from acml_search.cli.app import ErrorGroup, run
+from acml_search.cli.app import ErrorGroup, command_line, print_json, run
 from acml_search.cli.options import Model, Workers
-from acml_search.cli.output import command_line, print_json
 from benchmarks.index import index
 from benchmarks.properties import properties
 

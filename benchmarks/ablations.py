@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from acml_search.cli.output import command_line
+from acml_search.cli.app import command_line
 from acml_search.core.io import write_json
 from acml_search.encoders.card import read_card
 from acml_search.encoders.checkpoint import Tower

@@ -55,8 +55,8 @@ import numpy as np
 import typer
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
+from acml_search.cli.app import columns, command_line
 from acml_search.cli.options import Model, Workers
-from acml_search.cli.output import columns, command_line
 from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidRecord
 from acml_search.core.io import digest_of, versions, write_json
 from acml_search.core.progress import progress
@@ -232,12 +232,12 @@ class Ours(Engine):
     ) -> dict[str, Any]:
         import faiss
 
-        from acml_search.index.vectors import VectorIndex
+        from acml_search.index.factory import build_vectors
 
         faiss.omp_set_num_threads(threads)
         source: Any = _Shards(base)
         queries = typical if len(typical) else None
-        return asdict(VectorIndex.build(folder / "ours", source, arguments.get("factory", "auto"), queries))
+        return asdict(build_vectors(folder / "ours", source, arguments.get("factory", "auto"), queries))
 
     def open(self, folder: Path) -> None:
         from acml_search.index.vectors import VectorIndex

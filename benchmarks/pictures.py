@@ -25,7 +25,7 @@ from rdkit import Chem, rdBase
 from scipy.stats import binomtest
 
 from acml_search.chem.splits import is_dev
-from acml_search.cli.output import command_line
+from acml_search.cli.app import command_line
 from acml_search.core.errors import InvalidMolecule, InvalidRecord
 from acml_search.core.io import write_json
 from acml_search.core.progress import progress

@@ -21,7 +21,7 @@ import torch
 
 from acml_search.chem.molecule import parse
 from acml_search.chem.splits import scaffold
-from acml_search.cli.output import command_line
+from acml_search.cli.app import command_line
 from acml_search.core.io import write_json
 from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.core.workers import Workers

@@ -14,9 +14,8 @@ from rdkit.Chem import inchi, rdMolDescriptors
 
 from acml_search.chem.peaks import LeftOut, Peak, PeakList
 from acml_search.modalities import Observation
-from acml_search.modalities.evidence import Evidence, Match, Missing
-from acml_search.search.explanation import Explanation
-from acml_search.search.results import Answer, HitList, Hits
+from acml_search.modalities.base import Evidence, Match, Missing
+from acml_search.search.results import Answer, Explanation, HitList, Hits
 
 CANDIDATES = {
     "vanillin": "COc1cc(C=O)ccc1O",

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from acml_search.cli.app import command_line
 from acml_search.cli.options import Model, SmilesColumn, Workers
-from acml_search.cli.output import command_line
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval quality and speed.")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import names, print_report, wanted_records
+from acml_search.cli.app import names, print_report, wanted_records
 
 Libraries = Annotated[list[Path], typer.Argument(help=options.FILES, readable=False)]
 

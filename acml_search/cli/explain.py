@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.observations import Adduct, Observed, flags, takes_observations
-from acml_search.cli.output import check_out, format_of, show
+from acml_search.cli.app import check_out, format_of, show
+from acml_search.cli.options import Adduct, Observed, flags, takes_observations
 
 FORMATS = ("text", "json", "html")
 
@@ -45,7 +45,7 @@ def explain(
     check_out(out)
     form = format_of(format_, json_, out, offered=FORMATS, default="text")
 
-    from acml_search.search import open_index
+    from acml_search.search.query import open_index
 
     with open_index(index, model=model) as opened_index:
         answer = opened_index.explain(observed, keys, adduct=adduct, rerank=rerank)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import columns, print_json
+from acml_search.cli.app import columns, print_json
 
 if TYPE_CHECKING:
-    from acml_search.index.manifest import Manifest
+    from acml_search.index.directory import Manifest
 
 COUNTS = {
     "rows": "rows read",
@@ -29,8 +29,7 @@ def info(index: options.Index = Path("indexes/default"), json: options.Json = Fa
     acml-search info
     acml-search info indexes/screening --json
     """
-    from acml_search.index.directory import check_sizes
-    from acml_search.index.manifest import read_manifest
+    from acml_search.index.directory import check_sizes, read_manifest
 
     manifest = read_manifest(index)
     check_sizes(index, manifest)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import check_out, command_line, print_json
+from acml_search.cli.app import check_out, command_line, print_json
 from acml_search.cli.probe import OwnModel, Seed, Where
 
 

@@ -11,8 +11,8 @@ import typer
 
 from acml_search import modalities
 from acml_search.cli import options
-from acml_search.cli.observations import Adduct, Observed, takes_observations
-from acml_search.cli.output import columns, print_json
+from acml_search.cli.app import columns, print_json
+from acml_search.cli.options import Adduct, Observed, takes_observations
 
 if TYPE_CHECKING:
     from acml_search.chem.peaks import PeakList

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import columns, command_line, print_json
+from acml_search.cli.app import columns, command_line, print_json
 
 Where = Annotated[
     Path | None,

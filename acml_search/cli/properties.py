@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.output import command_line, print_json
+from acml_search.cli.app import command_line, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Predict properties of molecules from the graph encoder.")
 

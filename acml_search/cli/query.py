@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.observations import Adduct, Observed, flags, takes_observations
-from acml_search.cli.output import check_out, format_of, opened, show
+from acml_search.cli.app import check_out, format_of, opened, show
+from acml_search.cli.options import Adduct, Observed, flags, takes_observations
 
 if TYPE_CHECKING:
-    from acml_search.search.filters import Conditions
     from acml_search.search.query import Index
+    from acml_search.search.request import Conditions
 
 FORMATS = ("table", "json", "csv", "sdf", "html")
 
@@ -129,7 +129,7 @@ def query(
         refuse("--batch writes lines of JSON and no other format; let --out end in .jsonl",
                "--format", "--out")  # fmt: skip
 
-    from acml_search.search import open_index
+    from acml_search.search.query import open_index
 
     conditions: Conditions = {
         "where": where,
@@ -172,8 +172,7 @@ def _run_batch(
 ) -> None:
     from acml_search import modalities
     from acml_search.search.batch import run_molecules, run_records
-    from acml_search.search.filters import Filters
-    from acml_search.search.request import SearchRequest
+    from acml_search.search.request import Filters, SearchRequest
 
     records = modality is not None and not modalities.get(modality).from_structure
     with opened(out) as stream:

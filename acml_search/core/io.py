@@ -1,4 +1,4 @@
-"""Files written whole or not at all, their checksums, and checksummed JSON documents."""
+"""Files written whole or not at all, and their checksums."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from acml_search.core.errors import IndexCorrupt
 
 
 def sha256(path: Path) -> str:
@@ -114,30 +112,6 @@ def write_vectors(table: pa.Table, path: Path) -> None:
     )
 
 
-def write_checksummed(path: Path, document: dict[str, Any]) -> None:
-    """Write `document` with a `digest` of its own contents, atomically."""
-    full = {**document, "digest": digest_of(document)}
-    write_atomic(path, lambda temporary: temporary.write_text(_layout(full), encoding="utf-8"))
-
-
-def read_checksummed(path: Path) -> dict[str, Any]:
-    """The document that `write_checksummed` wrote, without the digest.
-
-    Raises IndexCorrupt when a byte of it changed.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        sealed = json.loads(text)
-        found = sealed.pop("digest")
-    except OSError as error:
-        raise IndexCorrupt(path, f"it cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise IndexCorrupt(path, "it is damaged: not a document that acml-search wrote") from error
-    if found != digest_of(sealed) or text != _layout({**sealed, "digest": found}):
-        raise IndexCorrupt(path, "it is damaged or was edited: its checksum does not fit its contents")
-    return sealed
-
-
 def link_or_copy(source: Path, target: Path) -> None:
     """Put the finished file `source` at `target` too: by a hard link, or a copy where there are no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +119,3 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         write_atomic(target, lambda temporary: shutil.copyfile(source, temporary))
-
-
-def _layout(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

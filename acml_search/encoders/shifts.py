@@ -1,4 +1,4 @@
-"""NMR spaces in NumPy, to answer a question: the torch modules of a frozen checkpoint in about a hundred lines.
+"""NMR spaces in NumPy, to answer a question: what the torch modules of a frozen checkpoint compute.
 
 Importing torch takes longer than answering. `ShiftModel` stands in for `checkpoint.Model` where only NMR was
 observed; it gives the numbers of `networks.nmr` and `networks.trunk` up to rounding.

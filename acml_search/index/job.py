@@ -15,23 +15,25 @@ import pyarrow.dataset as ds
 
 from acml_search.chem.molecule import STANDARDISATION
 from acml_search.core.errors import ConfigError
-from acml_search.core.io import canonical, read_checksummed, remove_folder, write_atomic, write_checksummed
+from acml_search.core.io import canonical, remove_folder, write_atomic
 from acml_search.core.progress import progress
 from acml_search.core.timing import Stopwatch
 from acml_search.core.workers import Workers, check_engine
 from acml_search.encoders.card import ModelCard
-from acml_search.index.manifest import (
+from acml_search.index.directory import (
     BUILD,
     Manifest,
     SpaceInfo,
     file_entry,
+    read_checksummed,
     software_versions,
+    write_checksummed,
     write_manifest,
 )
+from acml_search.index.factory import build_vectors
 from acml_search.index.merge import ExistingIndex, Merge
 from acml_search.index.replace import existing_at, locked, replace_index
 from acml_search.index.shards import ShardJob, Side, embed_all
-from acml_search.index.vectors import VectorIndex
 from acml_search.library.stream import Library
 from acml_search.library.text import CUT_OFF
 
@@ -272,7 +274,7 @@ class BuildJob:
             queries = merge.embeddings(*other).sample(256, seed=11) if other in self.sides else None
             source = merge.embeddings(space, side)
             path = new / "faiss" / f"{space}.{side}"
-            details[space, side] = asdict(VectorIndex.build(path, source, self.options["factory"], queries))
+            details[space, side] = asdict(build_vectors(path, source, self.options["factory"], queries))
         return details
 
     def _manifest(self, counts: dict[str, int], details: Mapping[Side, dict[str, Any]]) -> Manifest:

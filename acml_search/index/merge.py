@@ -26,8 +26,8 @@ from acml_search.core.errors import AcmlSearchError, IndexCorrupt
 from acml_search.core.io import link_or_copy, write_atomic, write_vectors
 from acml_search.core.progress import progress
 from acml_search.core.typing import Ints
+from acml_search.index.directory import Manifest
 from acml_search.index.embeddings import Embeddings, count_rows, embedding_table, vectors_of
-from acml_search.index.manifest import Manifest
 from acml_search.index.shards import NO_RECORD, Side, read_marker, records_file, vectors_file
 from acml_search.index.vectors import VectorIndex
 from acml_search.library.tables import MOLECULES, RECORD_ROW_GROUP, REJECTS, records_schema, write_parquet

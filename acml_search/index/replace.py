@@ -9,7 +9,7 @@ from pathlib import Path
 
 from acml_search.core.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound
 from acml_search.core.io import remove_folder
-from acml_search.index.manifest import NAME, Manifest, read_manifest
+from acml_search.index.directory import NAME, Manifest, read_manifest
 
 
 @contextmanager

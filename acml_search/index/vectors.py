@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,100 @@ import numpy as np
 
 from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
 from acml_search.core.typing import Float16s, Float32s, Ints
-from acml_search.index import factory as factories
-from acml_search.index.calibrate import Calibration, calibrate
-from acml_search.index.embeddings import Embeddings
-from acml_search.index.exact import SPARE, VectorStore
+
+BLOCK = 8_192  # vectors scored at once: 8 MB at 256 dimensions, which stays in the cache
+SPARE = 32  # candidates kept beyond k, so that rounding inside a block cannot decide the last place
+
+
+class VectorStore:
+    """(n, d) float16 unit vectors, in memory or in a .npy file.
+
+    A file is memory-mapped for picking vectors, and read in blocks for a whole scan: pages of a mapping count
+    as this process's memory, read blocks do not.
+    """
+
+    def __init__(self, vectors: Float16s, path: Path | None = None) -> None:
+        self._vectors = vectors
+        self._path = path
+        self.n, self.d = vectors.shape
+
+    @classmethod
+    def open(cls, path: Path) -> VectorStore:
+        """The store in a .npy file. Raises IndexCorrupt when it is none, or is cut short."""
+        try:
+            vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise IndexCorrupt(
+                path, f"the stored vectors cannot be read ({error}); build the index again"
+            ) from error
+        if vectors.ndim != 2 or vectors.dtype != np.float16:
+            raise IndexCorrupt(path, f"expected (n, d) float16, found {vectors.shape} {vectors.dtype}")
+        return cls(vectors, path)
+
+    @classmethod
+    def of_codes(cls, index: Any) -> VectorStore:
+        """The codes of a half-precision FAISS index, without a copy; they live as long as `index`."""
+        size = index.codes.size()
+        raw = faiss.rev_swig_ptr(index.codes.data(), size) if size else np.empty(0, np.uint8)
+        return cls(raw.view(np.float16).reshape(index.ntotal, index.d))
+
+    def take(self, positions: Ints) -> Float32s:
+        """(m, d) float32: the stored vectors at `positions`."""
+        return self._vectors[positions].astype(np.float32)
+
+    def rank(self, q: Float32s, candidates: Ints, k: int) -> tuple[Float32s, Ints]:
+        """The best k of `candidates` for `q` (d,): inner products and positions, best first, ties by
+        position. Scored row by row: a score never depends on what else is scored, and equal vectors tie.
+        """
+        scores = np.einsum("nd,d->n", self.take(candidates), q, dtype=np.float32)
+        order = np.lexsort((candidates, -scores))[:k]
+        return scores[order], candidates[order]
+
+    def search(self, xq: Float32s, k: int, positions: Ints | None = None) -> list[tuple[Float32s, Ints]]:
+        """The exact best k of `positions` (ascending; None: all) for each of `xq` (nq, d), as `rank` gives
+        them.
+        """
+        keep = k + SPARE
+        best: list[tuple[Float32s, Ints]] = [(np.empty(0, np.float32), np.empty(0, np.int64))] * len(xq)
+        for at, block in self._scanned(positions):
+            for row, scores in enumerate(xq @ block.T):
+                known, known_at = best[row]
+                better = np.flatnonzero(scores > known[-1]) if len(known) == keep else np.arange(len(scores))
+                if len(better) == 0:
+                    continue
+                merged, merged_at = np.append(known, scores[better]), np.append(known_at, at[better])
+                order = np.lexsort((merged_at, -merged))[:keep]
+                best[row] = merged[order], merged_at[order]
+        return [self.rank(q, np.sort(at), k) for q, (_, at) in zip(xq, best, strict=True)]
+
+    def _scanned(self, positions: Ints | None) -> Iterator[tuple[Ints, Float32s]]:
+        """Positions (m,) and vectors (m, d) in blocks: of `positions`, or of all."""
+        if positions is not None:
+            for start in range(0, len(positions), BLOCK):
+                at = positions[start : start + BLOCK]
+                yield at, self.take(at)
+            return
+        start = 0
+        for block in self.blocks():
+            yield np.arange(start, start + len(block)), block.astype(np.float32)
+            start += len(block)
+
+    def blocks(self) -> Iterator[Float16s]:
+        """All vectors, (m, d) float16, in blocks."""
+        if not isinstance(self._vectors, np.memmap) or self._path is None:
+            for start in range(0, self.n, BLOCK):
+                yield self._vectors[start : start + BLOCK]
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._vectors.offset)
+            for start in range(0, self.n, BLOCK):
+                m = min(BLOCK, self.n - start)
+                yield np.fromfile(file, np.float16, m * self.d).reshape(m, self.d)
+
 
 MAX_SCAN = 10_000  # filtered positions scanned from the store: under 10 ms, and exact
 FILTERABLE = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFPQ)
-SEED = 7
+MIN_SHORTLIST = 100
 
 
 @dataclass(frozen=True)
@@ -65,7 +151,7 @@ class VectorIndex:
 
     def __init__(self, index: Any, store: VectorStore, keys: Ints, details: Details) -> None:
         self._index, self._store, self._details = index, store, details
-        self._ivf = factories.inverted_lists(index)
+        self._ivf = inverted_lists(index)
         self.keys = keys
         """(n,) int64 ascending; a position is a place in this array."""
         if self._ivf is not None and details.nprobe is not None:
@@ -89,54 +175,6 @@ class VectorIndex:
         return f"VectorIndex(n={self.n}, d={self.d}, factory={self._details.factory!r})"
 
     @classmethod
-    def build(
-        cls, path: Path, source: Embeddings, factory: str = "auto", queries: Float32s | None = None
-    ) -> Details:
-        """Build the index of `source` at `path` (without ending).
-
-        Trains on a sample and adds block by block. `queries` (nq, d) float32 are typical queries, such as the
-        other side's vectors; how many lists a search visits is measured with them (without: with a sample of
-        the vectors themselves).
-
-        Raises ConfigError for a factory that FAISS refuses.
-        """
-        n, d = len(source), source.d
-        text, reason = factories.resolve(factory, n, d)
-        index = factories.make(text, d)
-        exact = factories.is_exact(index)
-        store_path = Path(f"{path}.fp16.npy")
-        np.save(f"{path}.keys.npy", source.keys)
-        if exact:  # the codes are the vectors themselves
-            for block in source.blocks():
-                factories.add(index, text, block.astype(np.float32))
-            found = Calibration()
-        else:
-            xt = source.sample(factories.training_size(index, n), SEED)
-            factories.train(index, text, xt)
-            queries = xt[:256].copy() if queries is None else queries
-            del xt
-            with store_path.open("wb") as file:
-                header = {"descr": "<f2", "fortran_order": False, "shape": (n, d)}
-                np.lib.format.write_array_header_1_0(file, header)
-                for block in source.blocks():
-                    np.ascontiguousarray(block).tofile(file)
-                    factories.add(index, text, block.astype(np.float32))
-            found = calibrate(index, VectorStore.open(store_path), queries)
-        faiss.write_index(index, f"{path}.faiss")
-        files = [Path(f"{path}.faiss"), Path(f"{path}.keys.npy"), *([] if exact else [store_path])]
-        details = Details(
-            n=n,
-            d=d,
-            factory=text,
-            reason=reason,
-            bytes_per_vector=round(sum(file.stat().st_size for file in files) / max(n, 1), 1),
-            shortlist_factor=1 if exact else factories.shortlist_factor(index, d),
-            **found._asdict(),
-        )
-        Path(f"{path}.json").write_text(json.dumps(asdict(details), indent=1) + "\n", encoding="utf-8")
-        return details
-
-    @classmethod
     def open(cls, path: Path) -> VectorIndex:
         """Open the index at `path` (without ending), memory-mapped. Raises IndexNotFound or IndexCorrupt."""
         details = Details.read(Path(f"{path}.json"))
@@ -148,7 +186,7 @@ class VectorIndex:
             raise IndexCorrupt(
                 keys_path, f"the keys cannot be read ({error}); build the index again"
             ) from error
-        exact = factories.is_exact(index)
+        exact = is_exact(index)
         store = VectorStore.of_codes(index) if exact else VectorStore.open(Path(f"{path}.fp16.npy"))
         for what, found in (("FAISS", index.ntotal), ("keys", len(keys)), ("stored vectors", store.n)):
             if found != details.n:
@@ -221,10 +259,10 @@ class VectorIndex:
 
     def _shortlist(self, xq: Float32s, k: int, parameters: Any, passing: int) -> Ints:
         """Candidate positions (nq, m), -1 where there are fewer."""
-        if factories.is_exact(self._index):
+        if is_exact(self._index):
             wanted = k + SPARE
         else:
-            wanted = max(factories.MIN_SHORTLIST, k * self._details.shortlist_factor)
+            wanted = max(MIN_SHORTLIST, k * self._details.shortlist_factor)
         found = self._index.search(xq, min(wanted, passing), params=parameters)[1]
         if found.max(initial=-1) >= self.n:
             raise IndexCorrupt("faiss", "the FAISS index is damaged; run `acml-search verify` on the index")
@@ -244,6 +282,16 @@ class VectorIndex:
         return faiss.SearchParametersIVF(sel=selector, nprobe=min(self._ivf.nlist, lists))
 
 
+def inverted_lists(index: Any) -> Any | None:
+    """The IVF inside `index`, also behind a transform or refinement, or None."""
+    return faiss.try_extract_index_ivf(index)
+
+
+def is_exact(index: Any) -> bool:
+    """Whether `index` scans half-precision vectors whole: then it is its own exact store."""
+    return isinstance(index, faiss.IndexScalarQuantizer) and index.sq.qtype == faiss.ScalarQuantizer.QT_fp16
+
+
 def _read_faiss(path: Path, factory: str) -> Any:
     if not path.is_file():
         raise IndexCorrupt(path, "the FAISS index is missing; build the index again")
@@ -254,7 +302,7 @@ def _read_faiss(path: Path, factory: str) -> Any:
         index = faiss.read_index(str(path), flag)
     except (RuntimeError, MemoryError) as error:
         raise IndexCorrupt(path, "FAISS cannot read it; build the index again") from error
-    inside = factories.inverted_lists(index)
+    inside = inverted_lists(index)
     lists = None if inside is None else faiss.downcast_InvertedLists(inside.invlists)
     if isinstance(lists, faiss.OnDiskInvertedLists):
         lists.prefetch_nthread = 0  # threads that read ahead cost more than they bring for one query

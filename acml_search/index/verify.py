@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import AcmlSearchError, CheckpointError
-from acml_search.core.io import read_checksummed, sha256
+from acml_search.core.io import sha256
 from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Ints
 from acml_search.encoders.card import read_card
+from acml_search.index.directory import BUILD, NAME, Manifest, read_checksummed, read_manifest
 from acml_search.index.embeddings import Embeddings, count_rows, rows_at
-from acml_search.index.manifest import BUILD, NAME, Manifest, read_manifest
 from acml_search.index.vectors import VectorIndex
 
 if TYPE_CHECKING:

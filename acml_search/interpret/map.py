@@ -283,7 +283,7 @@ def page(drawn: Map) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    from acml_search.search.render.formatting import clean
+    from acml_search.search.render.text import clean
 
     environment = Environment(
         loader=PackageLoader("acml_search.interpret", "page"),
@@ -318,7 +318,7 @@ def page(drawn: Map) -> str:
 
 
 def _page_data(drawn: Map) -> dict[str, Any]:
-    from acml_search.search.render.formatting import clean
+    from acml_search.search.render.text import clean
 
     at, colour = drawn.layout.at, drawn.colour
     span = np.ptp(at, axis=0)

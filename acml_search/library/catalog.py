@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from glob import escape
 from pathlib import Path
 from types import TracebackType
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np

@@ -13,22 +13,107 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from acml_search.core.errors import ConfigError, UnknownModality
-from acml_search.core.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
+    from rdkit import Chem
     from torch import nn
 
     from acml_search.chem.peaks import PeakList
-    from acml_search.modalities.evidence import Reranker
+    from acml_search.core.typing import Floats
 
-_registry: Registry[type[Modality]] = Registry(
-    "modality", "acml_search.modalities", group="acml_search.modalities"
-)
+
+@dataclass(frozen=True)
+class Match:
+    """An observed peak and what a candidate says it is. Positions in the unit of the modality."""
+
+    observed: float
+    predicted: float | None
+    atoms: list[int]
+    """numbers in the candidate, as its SMILES orders them"""
+    error: float | None
+    """observed - predicted, in the unit of the modality; of m/z, in ppm"""
+    label: str | None = None
+    """what the peak is in words: a fragment's formula, for instance"""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A predicted peak that was not observed."""
+
+    position: float
+    atoms: list[int]
+    present: float | None = None
+    """probability that a measured spectrum lists it"""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How well a candidate explains an observation, peak by peak.
+
+    score: a log-likelihood, higher is better; only differences between candidates of one observation mean
+    something.
+    """
+
+    score: float
+    matched: list[Match] = field(default_factory=list)
+    unmatched_observed: list[float] = field(default_factory=list)
+    unmatched_predicted: list[Missing] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+
+class Reranker(ABC):
+    """Compares an observation of one modality with candidates, peak by peak.
+
+    `model` is an `encoders.Model`; `mols` are molecules as `chem.molecule.parse` returns them.
+    """
+
+    needs_filter: ClassVar[bool] = False
+    """whether the scores hold only among candidates of about one mass, that is, where a filter is set"""
+
+    def available(self, model: Any) -> bool:
+        """Whether it can be used with this model."""
+        return True
+
+    def observed(self, item: Any, record: Any) -> Any:
+        """What `scores` compares: `item` of the modality's `read`, with what the record says beyond it.
+        Raises InvalidRecord where that cannot be used.
+        """
+        return item
+
+    def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> list[Any]:
+        """What the comparison needs of each candidate, whatever was observed: it may be cached."""
+        return list(mols)
+
+    def scores(self, model: Any, observed: Any, prepared: Sequence[Any]) -> Floats:
+        """(n,) float64, the scores of `explain` alone, which may cost less."""
+        import numpy as np
+
+        return np.array([one.score for one in self.explain(model, observed, prepared)], np.float64)
+
+    @abstractmethod
+    def explain(self, model: Any, observed: Any, prepared: Sequence[Any]) -> list[Evidence]:
+        """One `Evidence` per candidate, of what `observed` and `prepare` returned."""
+
+    def evidence(self, model: Any, item: Any, mols: Sequence[Chem.Mol]) -> list[Evidence]:
+        """`explain` for molecules. item: what the modality's `read` or `observed` returned."""
+        return self.explain(model, item, self.prepare(model, mols))
+
+
+GROUP = "acml_search.modalities"
+"""entry points (`name = "module"` or `"module:object"`) that are loaded to register more"""
+_modalities: dict[str, type[Modality]] = {}
+_discovered = False
 
 
 @dataclass(frozen=True)
@@ -225,7 +310,9 @@ def register(name: str) -> Callable[[type[Modality]], type[Modality]]:
     """Class decorator that registers a modality. Raises ConfigError when the name is taken."""
 
     def add(cls: type[Modality]) -> type[Modality]:
-        _registry.register(name)(cls)
+        if _modalities.get(name, cls) is not cls:
+            raise ConfigError(f"the modality {name!r} is registered twice")
+        _modalities[name] = cls
         cls.name = name
         return cls
 
@@ -234,15 +321,28 @@ def register(name: str) -> Callable[[type[Modality]], type[Modality]]:
 
 def names() -> list[str]:
     """Names of all modalities, sorted."""
-    return _registry.names()
+    _discover()
+    return sorted(_modalities)
 
 
 def get(name: str) -> Modality:
     """The modality called `name`. Raises `UnknownModality`, listing those there are."""
-    found = _registry.get(name)
-    if found is None:
-        raise UnknownModality(name, _registry)
-    return found()
+    _discover()
+    if name not in _modalities:
+        raise UnknownModality(name, _modalities)
+    return _modalities[name]()
+
+
+def _discover() -> None:
+    """Import the modules of this folder and the entry points of other distributions, once."""
+    global _discovered
+    if _discovered:
+        return
+    _discovered = True
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        import_module(f"acml_search.modalities.{path.stem}")
+    for point in entry_points(group=GROUP):
+        point.load()
 
 
 def reranker(name: str) -> Reranker:

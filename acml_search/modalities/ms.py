@@ -7,8 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from acml_search.core.errors import ConfigError, InvalidRecord
-from acml_search.modalities.base import Modality, Observation, left_out_notes, source_notes
-from acml_search.modalities.evidence import Evidence, Match, Reranker
+from acml_search.modalities.base import (
+    Evidence,
+    Match,
+    Modality,
+    Observation,
+    Reranker,
+    left_out_notes,
+    source_notes,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

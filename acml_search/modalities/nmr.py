@@ -6,8 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from acml_search.core.errors import InvalidRecord
-from acml_search.modalities.base import Modality, Observation, left_out_notes, source_notes
-from acml_search.modalities.evidence import Evidence, Match, Missing, Reranker
+from acml_search.modalities.base import (
+    Evidence,
+    Match,
+    Missing,
+    Modality,
+    Observation,
+    Reranker,
+    left_out_notes,
+    source_notes,
+)
 
 if TYPE_CHECKING:
     import numpy as np

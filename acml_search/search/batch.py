@@ -15,8 +15,8 @@ from acml_search.search.render.files import write_failure, write_line
 from acml_search.search.request import MoleculeQuery, SearchRequest
 
 if TYPE_CHECKING:
-    from acml_search.search.filters import Conditions
     from acml_search.search.query import Index
+    from acml_search.search.request import Conditions
 
 
 class BatchReport(NamedTuple):

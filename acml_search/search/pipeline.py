@@ -27,9 +27,8 @@ from acml_search.encoders import shifts
 from acml_search.encoders.card import ModelCard, missing_space, read_card
 from acml_search.encoders.shifts import ShiftModel
 from acml_search.library.catalog import int64s, take
-from acml_search.search.explanation import Explanation
 from acml_search.search.request import MoleculeQuery, SearchRequest
-from acml_search.search.results import NO_HIT, Answer, HitList, Hits
+from acml_search.search.results import NO_HIT, Answer, Explanation, HitList, Hits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from acml_search.index.directory import IndexDirectory
     from acml_search.library.catalog import Catalog
     from acml_search.modalities import Observation
-    from acml_search.modalities.evidence import Evidence, Reranker
+    from acml_search.modalities.base import Evidence, Reranker
 
 SHORTLIST = 100  # hits of a molecule's list that share the probability, and within which ties are resolved
 CANDIDATES = 500  # that each observation contributes, at least
@@ -513,7 +512,9 @@ class Pipeline:
         evidence: dict[int, dict[str, Evidence]] = {key: {} for key in keys}
         for name, one in shown.compared.items():
             compared = [key for key in keys if key in one.prepared]
-            found = one.reranker.explain(self.reader(shown.cosines), one.observed, [one.prepared[key] for key in compared])
+            found = one.reranker.explain(
+                self.reader(shown.cosines), one.observed, [one.prepared[key] for key in compared]
+            )
             for key, explained in zip(compared, found, strict=True):
                 evidence[key][name] = explained
         occlusion = self._occlusion(shown, request.observations) if request.occlude else [{}] * len(keys)
@@ -547,7 +548,9 @@ class Pipeline:
             if not kind.shows_occlusion:
                 continue
             stored = self._stored(name, ascending)[np.searchsorted(ascending, shown.keys)]
-            for one, changes in zip(found, occlusions(self.reader(shown.cosines), name, item, stored), strict=True):
+            for one, changes in zip(
+                found, occlusions(self.reader(shown.cosines), name, item, stored), strict=True
+            ):
                 one[name] = changes
         return found
 
@@ -556,7 +559,9 @@ class Pipeline:
         for one in request.observations:
             kind = modalities.get(one.modality)
             if kind.says_reading:
-                notes.append(kind.reading(self.loaded([one.modality]).network.tower(one.modality).encoder, one.item))
+                notes.append(
+                    kind.reading(self.loaded([one.modality]).network.tower(one.modality).encoder, one.item)
+                )
         notes += request.notes
         beyond = [str(hits.hits.keys[0, i]) for i, rank in enumerate(hits.ranks or ()) if rank is None]
         if beyond:

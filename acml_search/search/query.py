@@ -11,9 +11,10 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overlo
 from acml_search.core.errors import ConfigError, IndexReplaced, InvalidMolecule
 from acml_search.encoders.card import read_card
 from acml_search.index.directory import IndexDirectory
-from acml_search.search.filters import Conditions, Filters
 from acml_search.search.pipeline import Pipeline, Side
 from acml_search.search.request import (
+    Conditions,
+    Filters,
     MoleculeQuery,
     Observation,
     SearchRequest,
@@ -250,3 +251,8 @@ def _of_one_index(
         if answer is None:
             return
         yield answer
+
+
+def open_index(path: Path | str = "indexes/default", *, model: Path | str | None = None) -> Index:
+    """Open an index directory for searching; see `Index`. Raises IndexNotFound or IndexCorrupt."""
+    return Index(path, model=model)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from acml_search.cli.output import command_line
+from acml_search.cli.app import command_line
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from acml_search.index.build import build_index
-from acml_search.index.directory import IndexDirectory
-from acml_search.index.manifest import read_manifest, write_manifest
+from acml_search.index.directory import IndexDirectory, read_manifest, write_manifest
 
 HERE = Path(__file__).resolve().parent
 

@@ -23,8 +23,7 @@ from acml_search.core.errors import AcmlSearchError, ConfigError, IndexCorrupt, 
 from acml_search.core.workers import Workers
 from acml_search.index import job, shards
 from acml_search.index.build import add_library, build_index, embed_library
-from acml_search.index.directory import IndexDirectory
-from acml_search.index.manifest import BUILD, read_manifest
+from acml_search.index.directory import BUILD, IndexDirectory, read_manifest
 from acml_search.index.replace import locked
 from acml_search.index.verify import verify
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acml_search.core.errors import IndexCorrupt, IndexNotFound
-from acml_search.core.io import digest_of, read_checksummed, write_atomic, write_checksummed
-from acml_search.index.manifest import read_manifest
+from acml_search.core.io import digest_of, write_atomic
+from acml_search.index.directory import read_checksummed, read_manifest, write_checksummed
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

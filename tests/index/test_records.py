@@ -17,11 +17,10 @@ import acml_search
 from acml_search.core.errors import ConfigError, LibraryError
 from acml_search.encoders.checkpoint import load_model
 from acml_search.index.build import add_library, build_index, embed_library
-from acml_search.index.directory import IndexDirectory
+from acml_search.index.directory import BUILD, IndexDirectory, file_entry, read_manifest, write_manifest
 from acml_search.index.embeddings import Embeddings, embedding_table
-from acml_search.index.manifest import BUILD, file_entry, read_manifest, write_manifest
+from acml_search.index.factory import build_vectors
 from acml_search.index.merge import Merge
-from acml_search.index.vectors import VectorIndex
 from acml_search.index.verify import verify
 from acml_search.search.render.files import write_csv
 
@@ -205,7 +204,7 @@ def test_changed_vectors_of_records_are_found(built: Path, tmp_path: Path) -> No
         turned = index.vectors("lc_ms", "records").stored(np.arange(len(keys)))[::-1]
     part = tmp_path / "part.parquet"
     pq.write_table(embedding_table(keys, turned.astype(np.float16)), part)
-    VectorIndex.build(copy / "faiss" / "lc_ms.records", Embeddings([part]), "flat")
+    build_vectors(copy / "faiss" / "lc_ms.records", Embeddings([part]), "flat")
     manifest = read_manifest(copy)
     for path in (copy / "faiss").glob("lc_ms.records.*"):
         manifest.files[path.relative_to(copy).as_posix()] = file_entry(path)

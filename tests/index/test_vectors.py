@@ -14,7 +14,7 @@ from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
 from acml_search.core.io import write_vectors
 from acml_search.index import vectors as vectors_module
 from acml_search.index.embeddings import Embeddings, embedding_table
-from acml_search.index.factory import choose_factory
+from acml_search.index.factory import build_vectors, choose_factory
 from acml_search.index.vectors import VectorIndex
 
 TOLERANCE = 1e-6
@@ -91,7 +91,7 @@ def test_exact_index_equals_brute_force(
     xb[rng.integers(0, n, repeats)] = xb[0]  # equal vectors: ties
     keys = np.sort(rng.choice(5 * n, n, replace=False)).astype(np.int64)
     folder = tmp_path_factory.mktemp("exact")
-    VectorIndex.build(folder / "v", write(folder, keys, xb), "auto")
+    build_vectors(folder / "v", write(folder, keys, xb), "auto")
     index = VectorIndex.open(folder / "v")
     xq = np.concatenate([unit(rng, 2, d), xb[:1].astype(np.float32)])
     if share is None:
@@ -128,7 +128,7 @@ def test_any_factory_keeps_recall_and_gives_exact_scores(
     tmp_path: Path, clustered: tuple[Keys, Halves, npt.NDArray[np.float32]], factory: str
 ) -> None:
     keys, xb, xq = clustered
-    details = VectorIndex.build(tmp_path / "v", write(tmp_path, keys, xb), factory)
+    details = build_vectors(tmp_path / "v", write(tmp_path, keys, xb), factory)
     index = VectorIndex.open(tmp_path / "v")
     D, found = index.search(xq, 10)
     wanted = np.sort(xq @ xb.astype(np.float32).T, axis=1)[:, ::-1][:, :10]
@@ -153,7 +153,7 @@ def test_filter_gives_k_hits_whenever_k_pass(
     # The lists are searched under the filter too, however few vectors there are.
     monkeypatch.setattr(vectors_module, "MAX_SCAN", 50)
     keys, xb, xq = clustered
-    VectorIndex.build(tmp_path / "v", write(tmp_path, keys, xb), factory)
+    build_vectors(tmp_path / "v", write(tmp_path, keys, xb), factory)
     index = VectorIndex.open(tmp_path / "v")
     # The positions farthest from the first query: near lists hold none of them.
     allowed = np.sort(np.argsort(xb.astype(np.float32) @ xq[0])[:passing])
@@ -169,7 +169,7 @@ def test_a_score_does_not_depend_on_the_other_queries(
     tmp_path: Path, clustered: tuple[Keys, Halves, npt.NDArray[np.float32]]
 ) -> None:
     keys, xb, xq = clustered
-    VectorIndex.build(tmp_path / "v", write(tmp_path, keys, xb), "IVF32,SQ8")
+    build_vectors(tmp_path / "v", write(tmp_path, keys, xb), "IVF32,SQ8")
     index = VectorIndex.open(tmp_path / "v")
     D, found = index.search(xq, 10)
     for row, q in enumerate(xq):
@@ -181,7 +181,7 @@ def test_a_score_does_not_depend_on_the_other_queries(
 def test_several_records_of_one_molecule_keep_their_key(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     keys = np.array([3, 3, 3, 8, 9, 9], np.int64)
-    VectorIndex.build(tmp_path / "v", write(tmp_path, keys, unit(rng, 6, 8).astype(np.float16)))
+    build_vectors(tmp_path / "v", write(tmp_path, keys, unit(rng, 6, 8).astype(np.float16)))
     index = VectorIndex.open(tmp_path / "v")
     assert index.positions_of(np.array([3, 4, 9])).tolist() == [0, 1, 2, 4, 5]
     assert index.positions_of(np.array([8])).tolist() == [3]
@@ -190,7 +190,7 @@ def test_several_records_of_one_molecule_keep_their_key(tmp_path: Path) -> None:
 def test_a_side_that_grows_is_the_index_then_the_new_parts(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     xb = unit(rng, 9, 8).astype(np.float16)
-    VectorIndex.build(tmp_path / "v", write(tmp_path, np.arange(5), xb[:5], part=2), "flat")
+    build_vectors(tmp_path / "v", write(tmp_path, np.arange(5), xb[:5], part=2), "flat")
     more = tmp_path / "more.parquet"
     write_vectors(embedding_table(np.arange(5, 9), xb[5:]), more)
     grown = Embeddings([more], dropped=np.array([6, 8]), before=VectorIndex.open(tmp_path / "v"))
@@ -207,7 +207,7 @@ def test_a_vector_is_stored_once(tmp_path: Path, factory: str, codes: int) -> No
     xb = unit(np.random.default_rng(2), n, d).astype(np.float16)
     folder = tmp_path / "faiss"
     folder.mkdir()
-    VectorIndex.build(folder / "v", write(tmp_path, np.arange(n), xb, part=n), factory)
+    build_vectors(folder / "v", write(tmp_path, np.arange(n), xb, part=n), factory)
     size = sum(file.stat().st_size for file in folder.iterdir())
     assert size <= 1.15 * n * d * 2 + codes * n * (d + 8)  # codes of a byte a dimension, and ids
 
@@ -224,12 +224,12 @@ def test_what_faiss_refuses_is_a_config_error(tmp_path: Path, factory: str) -> N
     rng = np.random.default_rng(0)
     parts = write(tmp_path, np.arange(300), unit(rng, 300, 16).astype(np.float16))
     with pytest.raises(ConfigError, match=factory):
-        VectorIndex.build(tmp_path / "v", parts, factory)
+        build_vectors(tmp_path / "v", parts, factory)
 
 
 def test_wrong_queries_are_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    VectorIndex.build(tmp_path / "v", write(tmp_path, np.arange(9), unit(rng, 9, 16).astype(np.float16)))
+    build_vectors(tmp_path / "v", write(tmp_path, np.arange(9), unit(rng, 9, 16).astype(np.float16)))
     index = VectorIndex.open(tmp_path / "v")
     with pytest.raises(ConfigError, match=r"\(nq, 16\)"):
         index.search(unit(rng, 2, 8), 3)
@@ -247,9 +247,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(IndexNotFound):
         VectorIndex.open(tmp_path / "v")
     rng = np.random.default_rng(0)
-    VectorIndex.build(
-        tmp_path / "v", write(tmp_path, np.arange(99), unit(rng, 99, 16).astype(np.float16)), "SQ8"
-    )
+    build_vectors(tmp_path / "v", write(tmp_path, np.arange(99), unit(rng, 99, 16).astype(np.float16)), "SQ8")
     for name in ("v.faiss", "v.keys.npy", "v.fp16.npy"):
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
@@ -262,7 +260,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
 def test_a_damaged_id_in_an_inverted_list_is_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     parts = write(tmp_path, np.arange(99), unit(rng, 99, 16).astype(np.float16))
-    VectorIndex.build(tmp_path / "v", parts, "IVF1,SQ8")
+    build_vectors(tmp_path / "v", parts, "IVF1,SQ8")
     path = tmp_path / "v.faiss"
     content = bytearray(path.read_bytes())
     content[-1] ^= 0x40  # the last byte of the last id

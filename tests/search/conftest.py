@@ -112,11 +112,17 @@ def spectral_index(spectral_model: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def reranking(spectral_model: Path, spectral_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
-    """The same index, asked with a model whose card has weights for re-ranking 13C and 1H."""
+def reranked_model(spectral_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, whose card has weights for re-ranking 13C and 1H."""
     copy = Path(shutil.copytree(spectral_model, tmp_path_factory.mktemp("weights") / "spectral"))
     card = json.loads((copy / "card.json").read_text())
     card["spaces"]["c_nmr"]["rerank"] = {"cosine": 3.0, "evidence": 0.5}
     card["spaces"]["h_nmr"]["rerank"] = {"cosine": 2.0, "evidence": 0.25}
     (copy / "card.json").write_text(json.dumps(card))
-    return acml_search.open_index(spectral_index, model=copy)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def reranking(spectral_index: Path, reranked_model: Path) -> Index:
+    """The same index, asked with that model."""
+    return acml_search.open_index(spectral_index, model=reranked_model)

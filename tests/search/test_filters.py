@@ -15,7 +15,7 @@ from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from acml_search.core.errors import FilterError
 from acml_search.library.catalog import Catalog
 from acml_search.library.tables import MOLECULES, write_parquet
-from acml_search.search.filters import Filters
+from acml_search.search.request import Filters
 
 
 class Asked:

@@ -15,10 +15,10 @@ from rdkit import Chem
 from acml_search.chem.molecule import describe, parse
 from acml_search.core.errors import FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.index.embeddings import Embeddings, embedding_table
+from acml_search.index.factory import build_vectors
 from acml_search.index.vectors import VectorIndex
-from acml_search.search.filters import Filters
 from acml_search.search.pipeline import BATCH, SHORTLIST, Pipeline, Side
-from acml_search.search.request import MoleculeQuery, SearchRequest
+from acml_search.search.request import Filters, MoleculeQuery, SearchRequest
 from acml_search.search.results import Answer
 
 D = 16
@@ -140,7 +140,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     for side, vectors in sides.items():
         part = folder / f"{side}.parquet"
         pq.write_table(embedding_table(keys, vectors), part)
-        VectorIndex.build(folder / f"smiles.{side}", Embeddings([part]))
+        build_vectors(folder / f"smiles.{side}", Embeddings([part]))
     table = pa.table({"key": keys}).append_column("smiles", [[m.smiles for m in molecules]])
     for name in ("inchikey", "formula", "exact_mass"):
         table = table.append_column(name, [[getattr(m, name) for m in molecules]])

@@ -50,3 +50,17 @@ def test_importing_is_light(statement: str, without: tuple[str, ...]) -> None:
     code = f"import sys; {statement}; print(*sorted(set({without!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_question_of_nmr_imports_little(spectral_index: Path, reranked_model: Path) -> None:
+    code = (
+        "import sys, acml_search\n"
+        f"index = acml_search.open_index({str(spectral_index)!r}, model={str(reranked_model)!r})\n"
+        "answer = index.identify({'c_nmr': '167.6, 130.2, 24.1', 'h_nmr': '2.1, 7.3'}, k=3)\n"
+        "assert answer.lists[0].explanation(0).evidence\n"
+        "print(answer, file=sys.stderr)\n"
+        "heavy = {'torch', 'duckdb', 'pandas', 'scipy', 'pyarrow.compute', 'jinja2'}\n"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

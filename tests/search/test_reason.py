@@ -1,6 +1,5 @@
 """The reason for a hit in text and in numbers: facts, labels, scales."""
 
-import io
 import math
 import re
 from itertools import pairwise
@@ -13,17 +12,15 @@ from hypothesis import strategies as st
 
 from acml_search.chem.peaks import Peak
 from acml_search.modalities import get
-from acml_search.modalities.evidence import Evidence, Match, Missing
-from acml_search.search.explanation import Explanation, ObservedPeaks, Reason
-from acml_search.search.render import formatting, plots
+from acml_search.modalities.base import Evidence, Match, Missing
+from acml_search.search.render import plots
+from acml_search.search.render import text as texts
 from acml_search.search.render.html import drawing
-from acml_search.search.render.terminal import write_text
+from acml_search.search.results import Explanation, ObservedPeaks, Reason
 
 
 def text(*modalities: str, colour: bool = False) -> str:
-    out = io.StringIO()
-    write_text(answer(list(modalities)), out, colour=colour)
-    return out.getvalue()
+    return texts.explained(answer(list(modalities)), colour=colour)
 
 
 def test_text_holds_the_facts() -> None:
@@ -47,10 +44,9 @@ def test_colour_only_adds_codes() -> None:
 
 
 def test_text_cleans_what_strangers_wrote() -> None:
-    out = io.StringIO()
-    write_text(answer(["c_nmr"], candidates={"\x1b[2Jgone": "CCO"}), out)
-    assert "\x1b" not in out.getvalue()
-    assert "�[2Jgone" in out.getvalue()
+    shown = texts.explained(answer(["c_nmr"], candidates={"\x1b[2Jgone": "CCO"}))
+    assert "\x1b" not in shown
+    assert "�[2Jgone" in shown
 
 
 def why(matched: list[Match], modality: str = "c_nmr", missing: list[Missing] | None = None) -> Reason:
@@ -118,16 +114,16 @@ def test_ticks_lie_on_the_scale(low: float, width: float) -> None:
     ("numbers", "shown"), [((), ""), ((3,), "3"), ((1, 0), "0, 1"), ((4, 5, 6, 0), "0, 4–6"), ((2, 2), "2")]
 )
 def test_atom_numbers(numbers: tuple[int, ...], shown: str) -> None:
-    assert formatting.atoms(numbers) == shown
+    assert texts.atoms(numbers) == shown
 
 
 def test_numbers_and_formulas_in_words() -> None:
-    assert formatting.signed(-0.04, 1) == "0.0"
-    assert formatting.signed(-1.25, 2) == "−1.25"
-    assert formatting.error(0.5, get("c_nmr")) == "+0.5"
-    assert formatting.subscripts("C7H6O3+") == "C₇H₆O₃+"
-    assert formatting.subscripts("C7H6O (+1 H)") == "C₇H₆O (+1 H)"
-    assert formatting.title("c_nmr+h_nmr") == "¹³C NMR + ¹H NMR"
+    assert texts.signed(-0.04, 1) == "0.0"
+    assert texts.signed(-1.25, 2) == "−1.25"
+    assert texts.error(0.5, get("c_nmr")) == "+0.5"
+    assert texts.subscripts("C7H6O3+") == "C₇H₆O₃+"
+    assert texts.subscripts("C7H6O (+1 H)") == "C₇H₆O (+1 H)"
+    assert texts.title("c_nmr+h_nmr") == "¹³C NMR + ¹H NMR"
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,11 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from acml_search.core.errors import ConfigError, InvalidMolecule, shorten
+from acml_search.core.errors import InvalidMolecule, shorten
 from acml_search.search.results import Answer, plain
 
 _MAX_SMILES = 500  # characters of a SMILES that could not be read, in a batch's line
 Writer = Callable[[Answer, TextIO], None]
-
-
-def write_table(answer: Answer, out: TextIO, *, colour: bool = False) -> None:
-    """A table for people, as wide as the terminal."""
-    from acml_search.search.render.terminal import render
-
-    out.write(render(answer, colour=colour) + "\n")
 
 
 def write_json(answer: Answer, out: TextIO) -> None:
@@ -63,19 +56,11 @@ def write_html(answer: Answer, out: TextIO) -> None:
 
 
 WRITERS: dict[str, Writer] = {
-    "table": write_table,
     "json": write_json,
     "csv": write_csv,
     "sdf": write_sdf,
     "html": write_html,
 }
-
-
-def writer(name: str) -> Writer:
-    """The writer called `name`. Raises ConfigError, listing those there are."""
-    if name not in WRITERS:
-        raise ConfigError(f"the format {name!r} is not offered; choose one of {', '.join(WRITERS)}")
-    return WRITERS[name]
 
 
 def write_line(answer: Answer | InvalidMolecule, out: TextIO) -> None:

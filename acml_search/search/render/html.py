@@ -17,11 +17,10 @@ from markupsafe import Markup
 
 from acml_search import __version__, modalities
 from acml_search.modalities import Observation
-from acml_search.search.explanation import Reason
-from acml_search.search.render import formatting, plots
-from acml_search.search.render.formatting import clean, signed, title
+from acml_search.search.render import plots, text
 from acml_search.search.render.structure import structure
-from acml_search.search.results import Answer, HitList
+from acml_search.search.render.text import clean, signed, title
+from acml_search.search.results import Answer, HitList, Reason
 
 MAX_DETAILED = 25  # hits of a list that have a part of their own,
 MAX_LISTED = 200  # and that are in its table; the other formats have all
@@ -91,7 +90,7 @@ def _observation(one: Observation) -> dict[str, Any]:
     """One observation and how it was understood."""
     kind = modalities.get(one.modality)
     peaks = list(one.peaks or ())
-    shown = ", ".join(formatting.position(peak.position, kind) for peak in peaks[:MAX_POSITIONS])
+    shown = ", ".join(text.position(peak.position, kind) for peak in peaks[:MAX_POSITIONS])
     more = f" and {len(peaks) - MAX_POSITIONS:,} more" if len(peaks) > MAX_POSITIONS else ""
     return {
         "modality": one.modality,
@@ -99,8 +98,8 @@ def _observation(one: Observation) -> dict[str, Any]:
         "n": len(peaks),
         "peaks": shown + more,
         "unit": kind.unit,
-        "conditions": list(formatting.conditions(one)),
-        "left_out": list(formatting.left_out(one)),
+        "conditions": list(text.conditions(one)),
+        "left_out": list(text.left_out(one)),
     }
 
 
@@ -132,7 +131,7 @@ def _hit(
         "anchor": anchor,
         "detailed": detailed,
         "rank": "–" if row["rank"] is None else row["rank"],
-        "name": formatting.molecule_name(row),
+        "name": text.molecule_name(row),
         "small": structure(row["smiles"], small=True) if detailed else None,
         "drawing": structure(row["smiles"]) if detailed and not parts else None,
         "formula": [(c, c.isdigit() and place > 0) for place, c in enumerate(clean(row["formula"]))],
@@ -140,7 +139,7 @@ def _hit(
         "formula_matches": why.formula_matches,
         "bar": plots.bar(why.logits, ends),
         "logits": why.logits,
-        "own": list(formatting.library_columns(row).items()),
+        "own": list(text.library_columns(row).items()),
         "parts": parts,
     }
 
@@ -150,7 +149,7 @@ def _part(answer: Answer, smiles: str, reason: Reason) -> dict[str, Any]:
     mirror = reason.kind.plot == "mirror"
     first = next((one for one in answer.observations if one.modality == reason.modality), None)
     precursor = first.peaks.precursor_mz if first and first.peaks else None
-    rows = formatting.peak_rows(reason)
+    rows = text.peak_rows(reason)
     atoms = any(row.atoms for row in rows)
     return {
         "modality": reason.modality,

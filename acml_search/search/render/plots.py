@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from acml_search.search.render.formatting import atoms, error, position, signed, subscripts, title
+from acml_search.search.render.text import atoms, error, position, signed, subscripts, title
 
 if TYPE_CHECKING:
     from acml_search.chem.peaks import Peak
     from acml_search.modalities import Modality
-    from acml_search.modalities.evidence import Match
-    from acml_search.search.explanation import ObservedPeaks, Reason
+    from acml_search.modalities.base import Match
+    from acml_search.search.results import ObservedPeaks, Reason
 
 WIDTH = 760.0
 MARGIN = 18.0  # left and right of the plot

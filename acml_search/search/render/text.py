@@ -1,12 +1,15 @@
-"""Answers for the terminal: a table of hits, and the reason for each hit as text."""
+"""Answers as text for the terminal, a table of hits or the reason for each hit; and how modalities, numbers,
+peaks and texts are written for any reader."""
 
 from __future__ import annotations
 
 import io
+import math
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -14,22 +17,176 @@ from rich.table import Table
 from rich.text import Text
 
 from acml_search import modalities
-from acml_search.search.render.formatting import (
-    clean,
-    conditions,
-    left_out,
-    library_columns,
-    molecule_name,
-    peak_rows,
-    signed,
-    title,
-)
-from acml_search.search.results import HIT_COLUMNS, MOLECULE_COLUMNS
+from acml_search.search.results import HIT_COLUMNS, MOLECULE_COLUMNS, Reason, plain, same_position
 
 if TYPE_CHECKING:
-    from acml_search.modalities import Observation
-    from acml_search.search.explanation import Reason
-    from acml_search.search.results import Answer, HitList
+    from acml_search.chem.peaks import Peak
+    from acml_search.modalities import Modality, Observation
+    from acml_search.search.results import Answer, HitList, Reason
+
+
+MAX_CHARACTERS = 400  # of one value that a page or a table shows
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def title(modality: str) -> str:
+    """The modality as chemists call it; several are joined by "+"."""
+    known = modalities.names()
+    parts = modality.split("+")
+    return " + ".join(modalities.get(part).title if part in known else clean(part) for part in parts)
+
+
+def position(value: float | None, kind: Modality) -> str:
+    """A position with the decimals of its modality; empty for none."""
+    return "" if value is None else f"{value:.{kind.decimals}f}"
+
+
+def error(value: float | None, kind: Modality) -> str:
+    """A signed error, with a real minus; empty for none."""
+    return "" if value is None else signed(value, 1 if kind.relative_errors else min(kind.decimals, 2))
+
+
+def signed(value: float, decimals: int) -> str:
+    """`+1.2`, `−0.4`, and `0.0` without a sign."""
+    text = f"{abs(value):.{decimals}f}"
+    return text if not float(text) else ("−" if value < 0 else "+") + text
+
+
+def atoms(numbers: Iterable[int]) -> str:
+    """Atom numbers in ascending order, ranges of three or more drawn together: `0, 4–6`."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    texts: list[str] = []
+    for run in runs:
+        texts += [f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run)
+    return ", ".join(texts)
+
+
+def subscripts(formula: str) -> str:
+    """`C8H8O3` -> `C₈H₈O₃`, for plots, where no other subscripts can be had."""
+    return re.sub(r"(?<=[A-Za-z)\]])\d+", lambda found: found[0].translate(_SUBSCRIPTS), formula)
+
+
+def clean(value: Any, longest: int = MAX_CHARACTERS) -> str:
+    """One line of printable text of at most `longest` characters; empty for none and for NaN.
+
+    Texts of a library come from strangers: control characters, and those that turn the direction of writing,
+    are shown as �.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    text = value if isinstance(value, str) else str(plain(value))
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
+    return "".join("�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
+
+
+def stated(peak: Peak, kind: Modality) -> str:
+    """Multiplicity, couplings and nuclei of a peak as papers print them: "dd, J = 8.1, 1.8 Hz, 1H"."""
+    parts = [clean(peak.multiplicity)] if peak.multiplicity else []
+    if peak.couplings:
+        parts.append(f"J = {', '.join(f'{j:g}' for j in peak.couplings)} Hz")
+    if peak.count:
+        parts.append(f"{peak.count}{kind.nuclei}")
+    return ", ".join(parts)
+
+
+def conditions(observation: Observation) -> Iterator[tuple[str, str]]:
+    """How a spectrum was measured, as pairs of words."""
+    if (peaks := observation.peaks) is None:
+        return
+    for word, form, value in (
+        ("solvent", "{}", peaks.solvent),
+        ("field", "{:g} MHz", peaks.field_mhz),
+        ("precursor", "m/z {:.4f}", peaks.precursor_mz),
+        ("adduct", "{}", peaks.adduct),
+        ("neutral mass", "{:.4f} Da", observation.neutral_mass),
+        ("collision energy", "{}", peaks.collision_energy),
+    ):
+        if value is not None:
+            yield word, clean(form.format(value))
+
+
+def left_out(observation: Observation) -> Iterator[str]:
+    """Each part of what was given that is not used, and why."""
+    for part in observation.peaks.left_out if observation.peaks else ():
+        text = clean(part.text or position(part.position, modalities.get(observation.modality)))
+        yield f"{text}: {clean(part.why or 'no reason given')}"
+
+
+def library_columns(row: dict[str, Any]) -> dict[str, str]:
+    """The library's own columns of a hit that have a value, as clean text."""
+    texts = {
+        clean(column): clean(value)
+        for column, value in row.items()
+        if column not in MOLECULE_COLUMNS and column not in HIT_COLUMNS
+    }
+    return {column: text for column, text in texts.items() if text}
+
+
+def molecule_name(row: dict[str, Any]) -> str:
+    """What the library calls this molecule, or its formula."""
+    for column in ("name", "title", "compound_name", "compound"):
+        if isinstance(row.get(column), str) and row[column].strip():
+            return clean(row[column], 120)
+    return clean(row["formula"])
+
+
+class PeakRow(NamedTuple):
+    """A row of a table of peaks, as text. grade: of `Grade`, or "lost" (observed, not explained) or
+    "missing" (predicted, not observed)."""
+
+    grade: str
+    observed: str = ""
+    kind: str = ""
+    """how the peak was stated, or its intensity in percent of the highest"""
+    predicted: str = ""
+    atoms: str = ""
+    error: str = ""
+    label: str = ""
+    worth: str = ""
+    """by how much the peak raises the logit"""
+
+
+def peak_rows(reason: Reason) -> list[PeakRow]:
+    """The matched peaks by falling position, then those without a partner."""
+    kind, observed = reason.kind, reason.observed
+    highest = observed.highest
+
+    def row(at: float, grade: str) -> PeakRow:
+        peak = observed.at(at)
+        if peak is None:
+            text = ""
+        elif kind.plot == "sticks":
+            text = "" if peak.intensity is None else f"{100 * peak.intensity / highest:.1f} %"
+        else:
+            text = stated(peak, kind)
+        change = next((change for where, change in reason.occlusion if same_position(at, where)), None)
+        return PeakRow(grade, position(at, kind), text, worth="" if change is None else signed(change, 2))
+
+    rows = [
+        row(match.observed, reason.grade(match))._replace(
+            predicted=position(match.predicted, kind),
+            atoms=atoms(match.atoms),
+            error=error(reason.error(match), kind),
+            label=subscripts(clean(match.label)),
+        )
+        for match in reason.matched
+    ]
+    rows += [row(at, "lost") for at in reason.unmatched_observed]
+    if reason.evidence is None:
+        rows += [row(at, "known") for at, _ in reason.occlusion]
+    for missing in reason.unmatched_predicted:
+        at = position(missing.position, kind)
+        rows.append(PeakRow("missing", predicted=at, atoms=atoms(missing.atoms)))
+    return rows
+
 
 MAX_COLUMN = 24  # characters of a column of the library's own
 MIN_SMILES = 24  # characters that the SMILES keep before a column of the library's own is left out
@@ -51,7 +208,7 @@ class _Column(NamedTuple):
         return max(map(cell_len, [self.head, *self.cells]))
 
 
-def render(answer: Answer, *, width: int | None = None, colour: bool = False) -> str:
+def table(answer: Answer, *, width: int | None = None, colour: bool = False) -> str:
     """`answer` in lines of at most `width` characters (the terminal's when None; at least 40).
 
     colour: set heads in bold and rules faint with ANSI codes. Control characters in the library's own columns
@@ -72,7 +229,7 @@ def render(answer: Answer, *, width: int | None = None, colour: bool = False) ->
     return _printed(lines, width, colour)
 
 
-def write_text(answer: Answer, out: TextIO, *, colour: bool = False) -> None:
+def explained(answer: Answer, *, colour: bool = False) -> str:
     """The reason for each hit, for `acml-search explain`. colour: errors in green, yellow and red."""
     lines: list[Text | Table] = []
     for one in answer.observations:
@@ -84,7 +241,7 @@ def write_text(answer: Answer, out: TextIO, *, colour: bool = False) -> None:
     for hits in answer.lists:
         for i, row in enumerate(hits.rows()):
             lines += [Text(), *_hit(row, hits, i, answer.observations)]
-    out.write(_printed(lines, 10_000, colour) + "\n")
+    return _printed(lines, 10_000, colour)
 
 
 def _hit(
@@ -124,17 +281,17 @@ def _peaks(reason: Reason) -> Iterator[Text | Table]:
         "worth": "worth",
     }
     heads = {name: head for name, head in heads.items() if any(getattr(row, name) for row in rows)}
-    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="")
-    table.add_column("", min_width=2)
+    shown = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="")
+    shown.add_column("", min_width=2)
     for name, head in heads.items():
         right = name in ("observed", "predicted", "error", "worth")
-        table.add_column(head, justify="right" if right else "left", no_wrap=True)
-    table.add_column("")
+        shown.add_column(head, justify="right" if right else "left", no_wrap=True)
+    shown.add_column("")
     for row in rows[:MAX_PEAK_ROWS]:
         note = {"lost": "not explained", "missing": "not observed"}.get(row.grade, "")
         cells = [Text(getattr(row, name)) for name in heads]
-        table.add_row("", *cells, note, style=_COLOURS.get(row.grade, "blue"))
-    yield table
+        shown.add_row("", *cells, note, style=_COLOURS.get(row.grade, "blue"))
+    yield shown
     if len(rows) > MAX_PEAK_ROWS:
         yield Text(f"    … and {len(rows) - MAX_PEAK_ROWS:,} more")
 
@@ -159,13 +316,13 @@ def _printed(lines: Sequence[Text | Table], width: int, colour: bool) -> str:
 
 
 def _table(columns: Sequence[_Column]) -> Table:
-    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="")
+    shown = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="")
     for column in columns:
-        table.add_column(Text(column.head), justify="right" if column.right else "left", no_wrap=True)
-    table.add_row(*(Text("─" * column.width, "dim") for column in columns))
+        shown.add_column(Text(column.head), justify="right" if column.right else "left", no_wrap=True)
+    shown.add_row(*(Text("─" * column.width, "dim") for column in columns))
     for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(Text, cells))
-    return table
+        shown.add_row(*map(Text, cells))
+    return shown
 
 
 def _heading(answer: Answer) -> Iterator[str]:
