@@ -191,11 +191,6 @@ def columns(rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def names(text: str) -> tuple[str, ...]:
-    """`"smiles, image"` -> `("smiles", "image")`."""
-    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
-
-
 def print_report(report: dict[str, Any], as_json: bool) -> None:
     """What was built: JSON, or a line for the molecules and one per space. Files that were cut off are named
     on stderr.
@@ -232,8 +227,3 @@ def command_line() -> str:
     module = f"{script.parent.name}.{script.stem}".removesuffix(".__main__")
     program = ["python", "-m", module] if script.suffix == ".py" else ["acml-search"]
     return shlex.join([*program, *sys.argv[1:]])
-
-
-def wanted_records(text: str | None) -> tuple[str, ...] | None:
-    """What `--records` says: modalities; empty where the files are to tell; None for no records at all."""
-    return None if text == "none" else names(text or "")

@@ -8,12 +8,15 @@ from typing import Annotated, Literal
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.app import names, print_report, wanted_records
+from acml_search.cli.app import print_report
+from acml_search.cli.options import Embedding, names, takes_embedding
 
 Libraries = Annotated[list[Path], typer.Argument(help=options.FILES, readable=False)]
 
 
+@takes_embedding
 def build_index(
+    embedding: Embedding,
     library: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -24,22 +27,15 @@ def build_index(
     modalities: Annotated[
         str, typer.Option(help="Record sides to derive from the structures, with commas between; or none.")
     ] = "smiles",
-    records: options.Records = None,
     model: options.Model = "acml-base",
     factory: Annotated[
         str, typer.Option(help="auto (chosen by count), flat, or any FAISS factory string.")
     ] = "auto",
-    workers: options.Workers = None,
-    shard_size: options.ShardSize = 10_000,
-    limit: options.Limit = None,
-    smiles_column: options.SmilesColumn = None,
     tautomer: options.Tautomer = False,
     engine: Annotated[
         Literal["local", "ray"],
         typer.Option(help="What makes the shards: processes of this machine, or a ray cluster."),
     ] = "local",
-    device: options.Device = "auto",
-    restart: options.Restart = False,
     json: options.Json = False,
 ) -> None:
     """Embed a library and index it. The same command again goes on where it stopped.
@@ -52,36 +48,17 @@ def build_index(
     """
     from acml_search.index import build
 
-    report = build.build_index(
-        library or None,
-        out,
-        modalities=() if modalities == "none" else names(modalities),
-        records=wanted_records(records),
-        model=model,
-        factory=factory,
-        workers=workers,
-        shard_size=shard_size,
-        limit=limit,
-        smiles_column=smiles_column,
-        tautomer=tautomer,
-        engine=engine,
-        device=device,
-        restart=restart,
-    )
-    print_report(report.to_dict(), json)
+    sides = () if modalities == "none" else names(modalities)
+    chosen = {"model": model, "factory": factory, "tautomer": tautomer, "engine": engine, **embedding}
+    print_report(build.build_index(library or None, out, modalities=sides, **chosen).to_dict(), json)
 
 
+@takes_embedding
 def add(
     index: options.Index,
     library: Libraries,
-    workers: options.Workers = None,
-    shard_size: options.ShardSize = 10_000,
-    limit: options.Limit = None,
-    smiles_column: options.SmilesColumn = None,
-    records: options.Records = None,
+    embedding: Embedding,
     model: options.IndexModel = None,
-    device: options.Device = "auto",
-    restart: options.Restart = False,
     json: options.Json = False,
 ) -> None:
     """Add the molecules of a library to an index. The same command again goes on where it stopped.
@@ -91,36 +68,19 @@ def add(
     """
     from acml_search.index.build import add_library
 
-    report = add_library(
-        index,
-        library,
-        workers=workers,
-        shard_size=shard_size,
-        limit=limit,
-        smiles_column=smiles_column,
-        records=wanted_records(records),
-        model=model,
-        device=device,
-        restart=restart,
-    )
-    print_report(report.to_dict(), json)
+    print_report(add_library(index, library, model=model, **embedding).to_dict(), json)
 
 
+@takes_embedding
 def embed(
     library: Libraries,
+    embedding: Embedding,
     out: Annotated[Path, typer.Option(help="Folder for the Parquet files.")],
     modalities: Annotated[
         str, typer.Option(help="Record sides to derive as well, with commas between. Default: none.")
     ] = "",
-    records: options.Records = None,
     model: options.Model = "acml-base",
-    workers: options.Workers = None,
-    shard_size: options.ShardSize = 10_000,
-    limit: options.Limit = None,
-    smiles_column: options.SmilesColumn = None,
     tautomer: options.Tautomer = False,
-    device: options.Device = "auto",
-    restart: options.Restart = False,
     json: options.Json = False,
 ) -> None:
     """Embed a library to Parquet files, without a search index. The same command again goes on.
@@ -130,18 +90,5 @@ def embed(
     """
     from acml_search.index.build import embed_library
 
-    report = embed_library(
-        library,
-        out,
-        modalities=names(modalities),
-        records=wanted_records(records),
-        model=model,
-        workers=workers,
-        shard_size=shard_size,
-        limit=limit,
-        smiles_column=smiles_column,
-        tautomer=tautomer,
-        device=device,
-        restart=restart,
-    )
-    print_report(report.to_dict(), json)
+    chosen = {"modalities": names(modalities), "model": model, "tautomer": tautomer, **embedding}
+    print_report(embed_library(library, out, **chosen).to_dict(), json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,6 +77,8 @@ Adduct = Annotated[
 ]
 Observed = dict[str, list[str]]
 """texts and files by modality"""
+Embedding = dict[str, Any]
+"""how a library is read and embedded, by the keywords of `index.build`"""
 
 
 def flags() -> str:
@@ -89,36 +91,81 @@ def takes_observations(command: Callable[..., None]) -> Callable[..., None]:
 
     Wrong usage (exit status 2): an adduct without a spectrum of ions.
     """
-    signature = inspect.signature(command, eval_str=True)
+
+    def understood(given: dict[str, Any]) -> Observed:
+        return {name: values for name in options if (values := given.pop(name))}
+
+    def check(given: dict[str, Any]) -> None:
+        ions = [modalities.get(name) for name in options if modalities.get(name).has_precursor]
+        if given.get("adduct") is not None and not any(given["observed"].get(kind.name) for kind in ions):
+            needed = " or ".join(kind.option.flag for kind in ions if kind.option)
+            raise typer.BadParameter(f"an adduct needs an MS/MS spectrum ({needed})", param_hint="'--adduct'")
+
     options = {
-        name: inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                list[str] | None, typer.Option(option.flag, metavar=option.metavar, help=option.help)
-            ],
+        name: (
+            Annotated[list[str] | None, typer.Option(option.flag, metavar=option.metavar, help=option.help)],
+            None,
         )
         for name in modalities.names()
         if (option := modalities.get(name).option)
     }
+    return _with_options(command, "observed", options, understood, check)
+
+
+def takes_embedding(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: in place of the parameter `embedding` the command line gets the options that every command
+    has which embeds a library."""
+    options = {
+        "records": (Records, None),
+        "workers": (Workers, None),
+        "shard_size": (ShardSize, 10_000),
+        "limit": (Limit, None),
+        "smiles_column": (SmilesColumn, None),
+        "device": (Device, "auto"),
+        "restart": (Restart, False),
+    }
+
+    def understood(given: dict[str, Any]) -> Embedding:
+        read = {name: given.pop(name) for name in options}
+        # none: no records at all; not said: the files are to tell
+        return {**read, "records": None if read["records"] == "none" else names(read["records"] or "")}
+
+    return _with_options(command, "embedding", options, understood)
+
+
+def _with_options(
+    command: Callable[..., None],
+    name: str,
+    options: Mapping[str, tuple[Any, Any]],
+    understood: Callable[[dict[str, Any]], Any],
+    check: Callable[[dict[str, Any]], None] = lambda given: None,
+) -> Callable[..., None]:
+    """`command` with `options` (annotation and default by name) in place of its parameter `name`, which gets
+    what `understood` makes of them; `check` sees all that the command gets."""
+    signature = inspect.signature(command, eval_str=True)
 
     @wraps(command)
     def run(**given: Any) -> None:
-        observed = {name: given.pop(name) or [] for name in options}
-        ions = [modalities.get(name) for name in options if modalities.get(name).has_precursor]
-        if given.get("adduct") is not None and not any(observed[kind.name] for kind in ions):
-            needed = " or ".join(kind.option.flag for kind in ions if kind.option)
-            raise typer.BadParameter(f"an adduct needs an MS/MS spectrum ({needed})", param_hint="'--adduct'")
-        command(observed={name: values for name, values in observed.items() if values}, **given)
+        given[name] = understood(given)
+        check(given)
+        command(**given)
 
+    keyword = inspect.Parameter.KEYWORD_ONLY
     parameters: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
-        if parameter.name == "observed":
-            parameters += options.values()
+        if parameter.name == name:
+            parameters += [
+                inspect.Parameter(option, keyword, default=default, annotation=annotation)
+                for option, (annotation, default) in options.items()
+            ]
         else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            parameters.append(parameter.replace(kind=keyword))
     del run.__wrapped__
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`"smiles, image"` -> `("smiles", "image")`."""
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
