@@ -51,11 +51,12 @@ def suite(
     \b
     python -m benchmarks suite benchmarks/c_nmr.toml benchmarks/h_nmr.toml --out benchmarks/results/acml-base
     """
-    from benchmarks.suite.run import PAGE, SuiteOptions, measure_suite
+    from benchmarks.suite.run import PAGE, measure_suite
 
     out = out or Path("benchmarks/results") / Path(model).name
-    options = SuiteOptions(tuple(questions), out, model, cache, baselines, workers, command_line())
-    measure_suite(options)
+    measure_suite(
+        questions, out, model=model, cache=cache, baselines=baselines, workers=workers, command=command_line()
+    )
     typer.echo((out / PAGE).read_text(encoding="utf-8"), nl=False)
 
 

@@ -36,7 +36,7 @@ from acml_search.evaluation.embedding import MoleculeVectors, PeakLists
 from acml_search.evaluation.pool import Pool, Query
 from acml_search.modalities import get
 from acml_search.networks import TensorBatch
-from benchmarks.suite.classes import BITS, fingerprints
+from benchmarks.suite.measures import BITS, fingerprints
 
 CHUNK = 2_000
 RECORDS_PER_MOLECULE = 3

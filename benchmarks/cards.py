@@ -25,7 +25,7 @@ from safetensors.numpy import load_file
 from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.io import atomic
 from acml_search.encoders.card import ModelCard, read_card
-from benchmarks.suite.classes import by_class, failures
+from benchmarks.suite.measures import by_class, failures
 
 _RANKING = (
     "question", "asks", "modality", "direction", "filter", "n_queries", "n_molecules", "n_failed", "n_pool",

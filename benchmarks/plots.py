@@ -16,10 +16,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
 from acml_search.core.io import atomic
-from benchmarks.report import CLASSES, Entry, by_question, class_names, plain
+from benchmarks.report import CLASSES, Entry, by, class_names, plain
 
 WIDTH = 8.6  # inches: about 900 pixels in a README
 GREY = "#8c8c8c"
@@ -67,24 +67,44 @@ class Plots:
 
     def of_model(self, entries: Sequence[Entry], suffix: str) -> dict[str, str]:
         """All plots of one model's results, as Markdown by name."""
-        wanted: list[tuple[str, str, Callable[[Questions], Figure], list[Entry]]] = []
-        pools_of = [one for one in entries if one.kind == "recall" and one.by_pool]
-        for k in ("1", "10"):
-            wanted.append(
-                (f"pools-recall{k}", f"Recall@{k} against pool size", partial(pools, k=k), pools_of)
-            )
-        groups_of = [one for one in entries if one.kind == "isomers" and one.by_group_size]
-        wanted.append(
-            ("isomers", "Accuracy against the number of molecules of the formula", groups, groups_of)
-        )
-        for kind, axis in CLASSES.items():
-            some = [one for one in plain(entries) if one.classed(kind)]
-            draw = partial(classes, kind=kind, axis=axis)
-            wanted.append((f"classes-{kind}", f"Recall@1 by {axis}", draw, some))
-        fitted = [one for one in entries if one.kind == "calibration"]
-        wanted.append(("calibration", "Probability against share of right first hits", reliability, fitted))
+
+        def of(kind: str, key: str) -> list[Entry]:
+            return [one for one in entries if one.kind == kind and getattr(one, key)]
+
+        wanted: list[tuple[str, str, Callable[[Questions], Figure], list[Entry]]] = [
+            *(
+                (
+                    f"pools-recall{k}",
+                    f"Recall@{k} against pool size",
+                    partial(pools, k=k),
+                    of("recall", "by_pool"),
+                )
+                for k in ("1", "10")
+            ),
+            (
+                "isomers",
+                "Accuracy against the number of molecules of the formula",
+                groups,
+                of("isomers", "by_group_size"),
+            ),
+            *(
+                (
+                    f"classes-{kind}",
+                    f"Recall@1 by {axis}",
+                    partial(classes, kind=kind, axis=axis),
+                    [one for one in plain(entries) if one.classed(kind)],
+                )
+                for kind, axis in CLASSES.items()
+            ),
+            (
+                "calibration",
+                "Probability against share of right first hits",
+                reliability,
+                of("calibration", "inner"),
+            ),
+        ]
         return {
-            name: self.save(name + suffix, f"{alt}, {some[0].maker[0]}", partial(draw, by_question(some)))
+            name: self.save(name + suffix, f"{alt}, {some[0].maker[0]}", partial(draw, by("question", some)))
             for name, alt, draw, some in wanted
             if some
         }
@@ -103,28 +123,31 @@ def look_of(one: Entry) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "label": one.system}
 
 
-def panels(n: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    """A figure of `n` panels, at most three beside each other."""
+def panels(n: int, height: float = 2.6, below: float = 0.0) -> tuple[Figure, list[Axes], list[Axes]]:
+    """A figure of `n` panels, at most three beside each other; with `below`, a smaller panel of that share of
+    the height below each.
+    """
     columns = min(n, 3)
-    rows = -(-n // columns)
+    rows, parts = -(-n // columns), 2 if below else 1
     figure = Figure(figsize=(WIDTH if columns > 1 else 0.62 * WIDTH, height * rows + 0.6))
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for one in axes[n:]:
+    ratios = [1.0, below][:parts] * rows
+    grid = figure.subplots(parts * rows, columns, squeeze=False, gridspec_kw={"height_ratios": ratios})
+    axes, lower = grid[::parts].ravel().tolist(), grid[1::2].ravel().tolist() if below else []
+    for one in (*axes[n:], *lower[n:]):
         one.set_axis_off()
-    return figure, axes[:n]
+    return figure, axes[:n], lower[:n]
 
 
 def finish(figure: Figure, axes: Sequence[Axes], x: str = "", y: str = "") -> Figure:
     """Names of the axes at the outer panels alone, and one legend for all, below them."""
     columns = figure.axes[0].get_gridspec().ncols
+    handles: dict[str, Any] = {}
     for i, ax in enumerate(axes):
         if y and i % columns == 0:
             ax.set_ylabel(y)
         if x and i + columns >= len(axes):
             ax.set_xlabel(x)
-    handles: dict[str, Any] = {}
-    for one in axes:
-        for handle, name in zip(*one.get_legend_handles_labels(), strict=True):
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, handle)
     for name in ("chance", "ideal", "Pareto front"):  # what is no system stands last
         if name in handles:
@@ -143,9 +166,17 @@ def _share_axis(ax: Axes, title: str) -> None:
     ax.set_title(title)
 
 
+def _log_axis(ax: Axes, low: float, high: float, formatter: Any) -> None:
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    ax.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if high / low < 200 else (1,)))
+    ax.xaxis.set_major_formatter(formatter)
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
 def pools(questions: Questions, k: str) -> Figure:
     """Recall@k against the number of molecules in the pool; intervals shaded, chance dashed."""
-    figure, axes = panels(len(questions))
+    figure, axes, _ = panels(len(questions))
     for ax, (question, entries) in zip(axes, questions.items(), strict=True):
         for one in entries:
             points = sorted(one.by_pool, key=lambda point: point["n_pool"])
@@ -153,32 +184,21 @@ def pools(questions: Questions, k: str) -> Figure:
             if one is entries[0]:
                 chance = [point["chance"][k] for point in points]
                 ax.plot(x, chance, "--", color=GREY, linewidth=1, label="chance")
-                ax.set_xlim(x[0] / 1.3, x[-1] * 1.3)
+                _log_axis(ax, x[0] / 1.3, x[-1] * 1.3, EngFormatter(sep=""))
             if one.baseline != "random":  # the dashed line is what it comes to
                 look = look_of(one)
                 low, high = zip(*(point["ci95"][k] for point in points), strict=True)
                 ax.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
                 ax.plot(x, [point["recall"][k] for point in points], **look)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(base=10))
-        ax.xaxis.set_major_formatter(_short)
-        ax.xaxis.set_minor_locator(FixedLocator([]))
-        ax.xaxis.set_minor_formatter(NullFormatter())
         _share_axis(ax, question)
     return finish(figure, axes, "molecules in the pool", f"recall@{k}")
 
 
-def _short(n: float, _: Any = None) -> str:
-    if n >= 1e6:
-        return f"{n / 1e6:g}M"
-    return f"{n / 1e3:g}k" if n >= 1e3 else f"{n:g}"
-
-
 def classes(questions: Questions, kind: str, axis: str) -> Figure:
     """Recall@1 of classes of molecules, with 95 % intervals."""
-    figure, axes = panels(len(questions))
+    figure, axes, _ = panels(len(questions))
     for ax, (question, entries) in zip(axes, questions.items(), strict=True):
-        points = {
+        points: dict[Entry, list[Point]] = {
             one: [
                 (name, x["recall_at_1"], x["ci95"], x["n_molecules"], None)
                 for name, x in one.classed(kind).items()
@@ -194,14 +214,7 @@ def groups(questions: Questions) -> Figure:
     """Accuracy among isomers against the number of molecules of the formula, and below each panel how many
     molecules of the queries have so many.
     """
-    columns = min(len(questions), 3)
-    rows = -(-len(questions) // columns)
-    figure = Figure(figsize=(WIDTH if columns > 1 else 0.62 * WIDTH, 3.5 * rows + 0.6))
-    grid = figure.subplots(2 * rows, columns, squeeze=False, gridspec_kw={"height_ratios": [3, 1.1] * rows})
-    above, below = grid[0::2].ravel().tolist(), grid[1::2].ravel().tolist()
-    for ax in (*above[len(questions) :], *below[len(questions) :]):
-        ax.set_axis_off()
-    above, below = above[: len(questions)], below[: len(questions)]
+    figure, above, below = panels(len(questions), 3.5, below=0.37)
     for ax, bars, (question, entries) in zip(above, below, questions.items(), strict=True):
         points: dict[Entry, list[Point]] = {
             one: [
@@ -210,8 +223,8 @@ def groups(questions: Questions) -> Figure:
             ]
             for one in entries
         }
-        order = {_size(*x["size"]): x["size"][0] for one in entries for x in one.by_group_size}
-        names = sorted(order, key=lambda name: order[name])
+        sizes = sorted({tuple(x["size"]) for one in entries for x in one.by_group_size}, key=lambda x: x[0])
+        names = [_size(*x) for x in sizes]
         _categories(ax, points, names)
         _share_axis(ax, question)
         ax.tick_params(axis="x", labelbottom=False)
@@ -237,13 +250,19 @@ def _categories(ax: Axes, points: dict[Entry, list[Point]], names: Sequence[str]
     for number, one in enumerate(systems):
         shift = (number - (len(systems) - 1) / 2) * step  # so that intervals do not hide each other
         drawn = [point for point in points[one] if point[3] >= MIN_MOLECULES]
-        error = [[max(0, y - ci[0]) for _, y, ci, *_ in drawn], [max(0, ci[1] - y) for _, y, ci, *_ in drawn]]
         x, y = [place[name] + shift for name, *_ in drawn], [value for _, value, *_ in drawn]
+        error = _error(y, [ci for _, _, ci, *_ in drawn])
         ax.errorbar(x, y, yerr=error, elinewidth=0.8, linewidth=1.1, **look_of(one))
     chance = [(place[name], x) for name, _, _, _, x in next(iter(points.values()), []) if x is not None]
     if chance:
         ax.plot(*zip(*chance, strict=True), "--", color=GREY, linewidth=1, label="chance")
     _named_ticks(ax, names)
+
+
+def _error(values: Sequence[float], intervals: Sequence[Sequence[float]]) -> Any:
+    """(2, n) distances of the ends of intervals from the values, as `errorbar` takes them."""
+    y, ci = np.array(values), np.array(intervals, float).reshape(-1, 2)
+    return np.maximum(0, [y - ci[:, 0], ci[:, 1] - y])
 
 
 def _named_ticks(ax: Axes, names: Sequence[str]) -> None:
@@ -255,21 +274,16 @@ def reliability(questions: Questions) -> Figure:
     """How often the first hit is right against its probability, in bins of equal weight, before and after
     calibration; on `valid`, or the cross-fitted dev split.
     """
-    figure, axes = panels(len(questions), height=2.9)
+    figure, axes, _ = panels(len(questions), height=2.9)
     for ax, (question, entries) in zip(axes, questions.items(), strict=True):
         part = entries[0].valid or entries[0].inner
         ax.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="ideal")
-        top = 0.0
         for when, (colour, marker) in (("before", (GREY, "x")), ("after", OURS)):
-            x = [each["probability"] for each in part[when]["bins"]]
-            y = [each["accuracy"] for each in part[when]["bins"]]
-            top = max([top, *x, *y])
+            bins = part[when]["bins"]
+            x, y = ([each[key] for each in bins] for key in ("probability", "accuracy"))
             ax.plot(x, y, color=colour, marker=marker, label=f"{when} calibration")
         ax.set_title(f"{question}: ECE {part['before']['ece']:.3f}, then {part['after']['ece']:.3f}")
-        top = 1.0 if top > 0.6 else 1.1 * top
-        ax.set(xlim=(-0.03 * top, 1.03 * top), ylim=(-0.03 * top, 1.03 * top), aspect="equal")
-        ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.yaxis.set_major_locator(MaxNLocator(5))
+        ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
     return finish(figure, axes, "probability of the first hit", "share of right first hits")
 
 
@@ -286,7 +300,7 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 def pareto(engines: Sequence[dict[str, Any]], k: int) -> Figure:
     """Recall of indexes against latency and bytes per vector, with the Pareto front."""
     costs = {"p50_ms": "median latency of one query, ms", "bytes_per_vector": "bytes per vector"}
-    figure, axes = panels(len(costs), height=3.2)
+    figure, axes, _ = panels(len(costs), height=3.2)
     names = list(dict.fromkeys(one["name"] for one in engines))
     others = [name for name in names if "auto" not in name]
     looks = {name: FURTHER[others.index(name) % len(FURTHER)] if name in others else OURS for name in names}
@@ -299,24 +313,10 @@ def pareto(engines: Sequence[dict[str, Any]], k: int) -> Figure:
         ax.step(*zip(*line, strict=True), where="post", color=GREY, linewidth=1, label="Pareto front")
         for name, (colour, marker) in looks.items():
             mine = [one for one in known if one["name"] == name]
-            y = np.array([one["recall_at_k"] for one in mine])
-            ci = np.array([one.get("ci95") or (one["recall_at_k"],) * 2 for one in mine]).reshape(-1, 2)
-            error = np.maximum(0, [y - ci[:, 0], ci[:, 1] - y])
-            ax.errorbar(
-                [one[cost] for one in mine],
-                y,
-                yerr=error,
-                color=colour,
-                marker=marker,
-                linewidth=0.8,
-                label=name,
-            )
-        low, high = known[0][cost], known[-1][cost]
-        ax.set_xscale("log")
-        ax.set_xlim(low / 1.5, high * 1.5)
-        ax.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if high / low < 200 else (1,)))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        ax.xaxis.set_minor_locator(NullLocator())
+            x, y = ([one[key] for one in mine] for key in (cost, "recall_at_k"))
+            error = _error(y, [one.get("ci95") or (one["recall_at_k"],) * 2 for one in mine])
+            ax.errorbar(x, y, yerr=error, color=colour, marker=marker, linewidth=0.8, label=name)
+        _log_axis(ax, known[0][cost] / 1.5, known[-1][cost] * 1.5, FuncFormatter(lambda x, _: f"{x:g}"))
         ax.set_xlabel(title)
         _near_one(ax, min(one["recall_at_k"] for one in known))
     axes[0].set_ylabel(f"recall@{k} of exact search")

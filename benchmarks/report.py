@@ -2,12 +2,11 @@
 
 Every row of the model is compared with the baselines that answered the same question, query by query where
 both files of queries are there, and says in words where it is not ahead. The page's order and prose stand in
-`report.md.jinja`, the plots in `plots`.
+`report.md.jinja`, the tables that docs show too in `tables.md.jinja`, the plots in `plots`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ import pyarrow.parquet as pq
 from acml_search.core.errors import ConfigError
 from acml_search.core.io import atomic
 from acml_search.evaluation.metrics import bootstrap_interval, hits_at_k, per_molecule
-from acml_search.evaluation.results import Result, read_result
-from benchmarks.suite.classes import class_figures
+from acml_search.evaluation.results import Result, read_result, result_of
+from benchmarks.suite.measures import by_class
 
 PAGE = "report.md"
 KS = ("1", "5", "10", "20")
@@ -38,14 +37,8 @@ BASELINES = {
     "acml": "ACML's recipe",
 }
 """names in tables, in their order"""
-COMPARED = ("recall", "isomers", "stereoisomers")
-OTHER_KINDS = {
-    "index": ("engines",),
-    "properties": ("benchmark", "sets"),
-    "latency": ("molecules", "queries", "with_rerank", "without_rerank"),
-    "suite": ("results", "seconds"),
-}
-"""kinds of results that `evaluation.results` does not have, and what each must hold"""
+COMPARED = ("recall", "isomers")
+OF_NO_MODEL = ("index", "properties", "latency", "suite", "throughput")
 NOT_SHOWN = ("property cell", "together")
 """kinds that another result sums up"""
 ERRORS = {"set error": "set_error", "assigned error": "mean_absolute_error"}
@@ -70,7 +63,7 @@ class Entry:
 
     @property
     def reranked(self) -> bool:
-        return bool(self.rerank) and self.kind in ("recall", "isomers")
+        return bool(self.rerank) and self.kind in COMPARED
 
     @property
     def maker(self) -> tuple[str, str]:
@@ -115,20 +108,20 @@ class Entry:
         path = self.path.with_name(self.per_query) if self.per_query else None
         return pq.read_table(path).to_pylist() if path is not None and path.is_file() else []
 
-    @cached_property
-    def classes(self) -> list[dict[str, Any]]:
-        """Recall by class of molecule, worked out from the queries where the result has none."""
-        rows = [row for row in self.queries_table if row.get("smiles") is not None]
-        return self.by_class or class_figures(rows, seed=self.seed or 0)
-
     def classed(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The classes of one kind by a short name: `11-15`, `51+`."""
+        """The classes of one kind by a short name: `11-15`, `51+`; from the queries where the result has
+        none.
+        """
         found = {}
-        for one in self.classes:
+        for one in self.by_class or self._classes:
             if one["class"] == kind:
                 numbers = re.findall(r"\d+(?:\.\d+)?", one["value"])
                 found["–".join(numbers[:2]) if len(numbers) > 1 else f"{numbers[0]}+"] = one
         return found
+
+    @cached_property
+    def _classes(self) -> list[dict[str, Any]]:
+        return by_class(self.queries_table, seed=self.seed or 0)
 
 
 def read_results(paths: Sequence[Path]) -> tuple[list[Entry], list[str]]:
@@ -136,28 +129,23 @@ def read_results(paths: Sequence[Path]) -> tuple[list[Entry], list[str]]:
 
     Raises ConfigError for a path that is not there, and where nothing is a result.
     """
-    entries: dict[object, Entry] = {}
-    left_out = []
     for path in paths:
         if not path.exists():
             raise ConfigError(f"{path}: there is no such file or folder of results")
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    unique: dict[Path, Path] = {}
-    for file in files:
-        unique.setdefault(file.resolve(), file)
-    for file in unique.values():
+    entries: dict[object, Entry] = {}
+    left_out = []
+    resolved = [file.resolve() for file in files]
+    for file in (file for i, file in enumerate(files) if resolved.index(resolved[i]) == i):
         try:
-            result = _read(file)
+            one = Entry(read_result(file), file)
         except ConfigError as error:
             left_out.append(str(error))
             continue
-        if result is None:
-            continue
-        one = Entry(result, file)
         key: object = (one.task, one.system) if one.modality or one.kind == "baseline" else file
         if key in entries:
             left_out.append(f"{file}: {entries[key].path}, named before it, answers the same question")
-        else:
+        elif one.kind not in NOT_SHOWN:
             entries[key] = one
     if not any(one.kind != "suite" for one in entries.values()):
         raise ConfigError(
@@ -165,31 +153,6 @@ def read_results(paths: Sequence[Path]) -> tuple[list[Entry], list[str]]:
             "that a benchmark wrote with --out, or its JSON files"
         )
     return list(entries.values()), left_out
-
-
-def _read(path: Path) -> Result | None:
-    """A result of any kind; None for a kind that is not shown. Raises ConfigError for another file."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # of JSON, or of UTF-8
-        document = None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: not a result of a benchmark")
-    kind = document.get("kind")
-    if kind is None:  # of scripts of version 0.1
-        kind = next(
-            (kind for kind, keys in OTHER_KINDS.items() if all(key in document for key in keys)), None
-        )
-    if kind in NOT_SHOWN:
-        return None
-    if kind not in OTHER_KINDS:
-        return read_result(path)
-    missing = [key for key in OTHER_KINDS[kind] if key not in document]
-    if missing:
-        raise ConfigError(
-            f"{path}: a result of the kind {kind!r} needs {missing[0]!r}; run its benchmark again"
-        )
-    return Result.model_validate({**document, "kind": kind})
 
 
 def make_report(
@@ -228,26 +191,21 @@ def suite_page(
     summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]], folder: Path = Path()
 ) -> str:
     """The page that a suite writes beside its results: the tables without plots, and what was skipped."""
-    entries = [
-        Entry(Result.model_validate(one), folder / str(one.get("result", f"{one.get('question')}.json")))
-        for one in results
-        if one["kind"] not in NOT_SHOWN
-    ]
+    files = ((one, folder / str(one.get("result", f"{one.get('question')}.json"))) for one in results)
+    entries = [Entry(result_of(one, path), path) for one, path in files if one["kind"] not in NOT_SHOWN]
     title = f"{summary['model']}: {summary['suite']}"
     return render(entries, None, title=title, command=summary["command"], summary=summary)
 
 
 def render(entries: Sequence[Entry], plots: Any, *, title: str, command: str | None, **more: Any) -> str:
     """The page. `plots`: None for a page without them."""
-    groups = by_maker(one for one in entries if one.kind not in (*OTHER_KINDS, "throughput"))
+    groups = by("maker", (one for one in entries if one.kind not in OF_NO_MODEL))
     pictures: dict[Any, Any] = {}
     if plots is not None:
         for (model, digest), group in groups.items():
             suffix = f"-{model.rsplit('/', 1)[-1]}-{digest[:8]}" if len(groups) > 1 else ""
             pictures[model, digest] = plots.of_model(in_order(group), suffix)
-        for one in entries:
-            if one.kind == "index":
-                pictures[str(one.path)] = plots.of_index(one)
+        pictures |= {str(one.path): plots.of_index(one) for one in entries if one.kind == "index"}
     text = template("report.md.jinja").render(
         title=title,
         command=command,
@@ -267,7 +225,7 @@ def template(name: str) -> jinja2.Template:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True
     )
     filters = "share with_interval signed count listed distinct commands notes targets score unanswered"
-    functions = "by by_maker nearest_baseline plain class_names result_rows best_baseline property_view"
+    functions = "by nearest_baseline plain class_names result_rows best_baseline property_view"
     environment.filters |= {one: globals()[one] for one in filters.split()}
     environment.globals |= {one: globals()[one] for one in (*functions.split(), "KS", "CLASSES")}
     return environment.get_template(name)
@@ -332,12 +290,9 @@ def _files(one: Entry) -> str:
 
 def versions(entries: Sequence[Entry]) -> dict[str, list[str]]:
     """Files by the versions that they name."""
-    lines: dict[str, list[str]] = {}
-    for one in entries:
-        if isinstance(one.versions, dict):
-            text = ", ".join(f"{name} {version}" for name, version in one.versions.items())
-            lines.setdefault(text, []).append(f"`{one.path.name}`")
-    return lines
+    named = [one for one in entries if isinstance(one.versions, dict)]
+    groups = by(lambda one: ", ".join(f"{name} {x}" for name, x in one.versions.items()), named)
+    return {text: [f"`{one.path.name}`" for one in group] for text, group in groups.items()}
 
 
 def targets(entries: Sequence[Entry]) -> list[tuple[str, str, str, str]]:
@@ -345,7 +300,7 @@ def targets(entries: Sequence[Entry]) -> list[tuple[str, str, str, str]]:
     rows = []
     for one in entries:
         for key, wanted in (one.must or {}).items() if one.baseline is None else ():
-            value = value_of(one.result.document(), key)
+            value = value_of(one, key)
             if value is not None:
                 at_most = key in ERRORS
                 reached = value <= wanted if at_most else value >= wanted
@@ -354,23 +309,27 @@ def targets(entries: Sequence[Entry]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def value_of(result: Mapping[str, Any], key: str) -> float | None:
+def value_of(one: Entry, key: str) -> float | None:
     """What a target (`"none@10"`, `"isomers"`, `"gain"`) names in a result; None where it is not there."""
     if key in ERRORS:
-        found = (result.get("assigned") or {} if key == "assigned error" else result).get(ERRORS[key])
+        of = (one.assigned or {}).get if key == "assigned error" else one.__getattr__
+        found = of(ERRORS[key])
     elif key == "gain":
-        found = (result.get("gain") or {}).get("recall_at_1")
+        found = (one.gain or {}).get("recall_at_1")
     else:
         k = key.partition("@")[2]
-        found = (result.get("recall") or {}).get(k) if k else result.get("accuracy")
+        found = (one.recall or {}).get(k) if k else one.accuracy
     return None if found is None else float(found)
 
 
 def plain(entries: Sequence[Entry]) -> list[Entry]:
     """Of every question the recall with the widest filter; single spectra of a fused question not."""
-    recalls = [one for one in entries if one.kind == "recall" and not one.to_record]
-    recalls = in_order(one for one in recalls if not one.question.endswith("-alone"))
-    widest = {question: group[0].candidates for question, group in by_question(recalls).items()}
+    recalls = in_order(
+        one
+        for one in entries
+        if one.kind == "recall" and not one.to_record and not one.question.endswith("-alone")
+    )
+    widest = {question: group[0].candidates for question, group in by("question", recalls).items()}
     return [one for one in recalls if one.candidates == widest[one.question]]
 
 
@@ -407,14 +366,6 @@ def by(key: str | Callable[[Any], Any], items: Iterable[Any]) -> dict[Any, list[
         value = key(one) if callable(key) else one[key] if isinstance(one, dict) else getattr(one, key)
         groups.setdefault(value, []).append(one)
     return groups
-
-
-def by_maker(entries: Iterable[Entry]) -> dict[Any, list[Entry]]:
-    return by(lambda one: one.maker, entries)
-
-
-def by_question(entries: Iterable[Entry]) -> dict[Any, list[Entry]]:
-    return by(lambda one: one.question, entries)
 
 
 @dataclass(frozen=True)
@@ -487,7 +438,7 @@ def standing(entries: Sequence[Entry]) -> str:
     """The rows in which the model is not ahead of every baseline, and questions without baselines."""
     rows, behind = _rows_of_model(entries), not_ahead(entries)
     n = sum(nearest is not None for _, nearest in rows)
-    without = by_question(one for one, nearest in rows if nearest is None)
+    without = by("question", (one for one, nearest in rows if nearest is None))
     parts = []
     if behind:
         lines = "\n".join(f"- {line}" for line in behind)
@@ -523,7 +474,6 @@ def property_view(one: Entry, brief: bool) -> dict[str, Any]:
     systems = [name for name, n in n_sets.items() if n and (not brief or 2 * n >= len(sets))]
     unseen = [each for each in sets if any(_mean(each, name, "unseen") is not None for name in systems)]
     outcomes = ("ahead", "within", "behind")
-    wins = {name: won for name, won in (one.wins or {}).items() if any(won.get(x) for x in outcomes)}
     groups = {title: group for title, group in groups.items() if group.get("ranks")}
     if one.ranks and not brief:
         groups["systems that answered every set"] = {"ranks": one.ranks, "sets": sets}
@@ -532,7 +482,7 @@ def property_view(one: Entry, brief: bool) -> dict[str, Any]:
         "systems": systems,
         "unseen": [] if brief else unseen,
         "groups": groups,
-        "wins": wins,
+        "wins": {name: won for name, won in (one.wins or {}).items() if any(won.get(x) for x in outcomes)},
     }
 
 
@@ -568,14 +518,18 @@ def best_of(each: Mapping[str, Any], systems: Sequence[str], key: str = "mean") 
 
 def unanswered(sets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Reason -> systems without a value and their sets."""
-    reasons: dict[str, dict[str, list[str]]] = {}
-    for each in sets:
-        for name, of in each["systems"].items():
-            if of.get("why_not"):
-                reasons.setdefault(str(of["why_not"]), {}).setdefault(name, []).append(each["set"])
+    told = [
+        (str(of["why_not"]), name, each["set"])
+        for each in sets
+        for name, of in each["systems"].items()
+        if of.get("why_not")
+    ]
     return {
-        why: "; ".join(f"{name} ({', '.join(of)})" for name, of in systems.items())
-        for why, systems in reasons.items()
+        why: "; ".join(
+            f"{name} ({', '.join(of[2] for of in rows)})"
+            for name, rows in by(lambda of: of[1], group).items()
+        )
+        for why, group in by(lambda of: of[0], told).items()
     }
 
 
@@ -589,7 +543,7 @@ def filled_in(path: Path, entries: Sequence[Entry], command: str | None) -> str:
     """
     old = text = path.read_bytes().decode() if path.is_file() else ""
     tables = template("tables.md.jinja").module
-    kinds = {"results": ("recall", "isomers"), "properties": ("properties",)}
+    kinds = {"results": COMPARED, "properties": ("properties",)}
     marks = {name: re.findall(f"<!-- {name}: (begin|end) -->", old) for name in kinds}
     for name, of in kinds.items():
         if marks[name] != ["begin", "end"] and (marks[name] or not any(marks.values())):
@@ -621,13 +575,12 @@ def best_baseline(row: Mapping[str, Entry], entries: Sequence[Entry]) -> str:
     best = next((max(some, key=lambda one: one.first) for some in rivals if some), None)
     if best is None:
         return ""
-    text = f"{best.system} {share(best.first)}" + (
-        f" ({best.candidates})" if best.candidates != "all" else ""
-    )
+    filtered = f" ({best.candidates})" if best.candidates != "all" else ""
     nearest = {among: nearest_baseline(one, entries) for among, one in row.items()}
-    behind = [
+    behind = ", ".join(
         f"{among}: {one.baseline.system} {share(one.baseline.first)}"
         for among, one in nearest.items()
         if one is not None and not one.ahead
-    ]
-    return f"{text}; **not ahead**: {', '.join(behind)}" if behind else text
+    )
+    text = f"{best.system} {share(best.first)}{filtered}"
+    return f"{text}; **not ahead**: {behind}" if behind else text

@@ -23,13 +23,12 @@ SHIFTS = {
     "CCOCC": [65.9, 15.4],
     "c1ccccc1O": [155.1, 129.8, 121.1, 115.6],
 }
-LARGE = ["CCCCCC", "CC(C)CC", "CCCO", "CCO", "CC(C)CO", "C1CCCCC1", "CCCCCCO"]
 ISOMERS = ["CC(C)CO", "COC(C)C", "CCCOC", "CCN", "c1ccncc1", "CC(=O)Nc1ccc(O)cc1", "not a molecule"]
 
 
 def write_measured(folder: Path) -> Path:
     """`spectra.parquet` (two spectra of each molecule, a third of them valid; one row without shifts, one
-    without a structure), `atoms.parquet` (assigned shifts), `library.smi` and `large.smi`.
+    without a structure), `atoms.parquet` (assigned shifts) and `library.smi`.
     """
     rows = []
     for i, (smiles, shifts) in enumerate(SHIFTS.items()):
@@ -43,7 +42,6 @@ def write_measured(folder: Path) -> Path:
     atoms = [{"smiles": "CCO", "shift": [18.1, 58.0, None]}, {"smiles": "C[NH3+]", "shift": [26.0, None]}]
     pq.write_table(pa.Table.from_pylist(atoms), folder / "atoms.parquet")
     (folder / "library.smi").write_text("\n".join(ISOMERS) + "\n")
-    (folder / "large.smi").write_text("\n".join(LARGE) + "\n")
     return folder
 
 

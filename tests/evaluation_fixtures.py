@@ -26,12 +26,16 @@ class HashModel:
 
     def __init__(self) -> None:
         self.spaces = {"smiles": SimpleNamespace(name="smiles", d=D)}
+        self.digest = "0" * 64
         self.bad: set[str] = set()
         self.nan: set[str] = set()
         self.same: set[str] = set()
         self.records: list[str] = []
 
-    def encode_molecules(self, mols):
+    def featurise(self, mol):
+        return mol
+
+    def encode_graphs(self, mols, spaces):
         return {"smiles": np.array([self._vector(mol) for mol in mols], np.float32)}
 
     def encode_records(self, modality, records):
@@ -94,18 +98,23 @@ def measured(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, two_spaces):
-    """The folder of `write_measured`, the summary of the questions in `toy/` asked there, the options.
+    """The folder of `write_measured`, the summary of the questions in `toy/` asked there, and a function that
+    asks other files into another folder with the same model.
 
     One molecule in two is in the dev split there, for none of ten would be.
     """
     from benchmarks.suite import run
-    from benchmarks.suite.run import SuiteOptions, measure_suite
+    from benchmarks.suite.run import measure_suite
 
     folder = write_measured(tmp_path_factory.mktemp("suite"))
     files = tuple(folder / f"{name}.toml" for name in ("carbon", "spelled", "electrons", "both"))
     for file in files:
         shutil.copy(Path(__file__).parent / "benchmarks" / "toy" / file.name, file)
-    options = SuiteOptions(files, folder / "results", str(two_spaces), workers=1, command="as a test")
+
+    def ask(files, out, model=two_spaces):
+        cache = folder / "cache"
+        return measure_suite(files, out, model=str(model), cache=cache, workers=1, command="as a test")
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "is_dev", lambda inchikey14: ord(inchikey14[0]) % 2 == 0)
-        return folder, measure_suite(options), options
+        return folder, ask(files, folder / "results"), ask

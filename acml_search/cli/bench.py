@@ -148,17 +148,8 @@ def throughput(
             help="Space that is timed alone, against all in one pass. Default: smiles.",
         ),
     ] = None,
-    chemprop_python: Annotated[
-        Path | None,
-        typer.Option(
-            "--chemprop-python",
-            "--peer-python",
-            help="A Python with chemprop, timed too; see benchmarks/peers/README.md.",
-            readable=False,
-        ),
-    ] = None,
 ) -> None:
-    """How fast are SMILES embedded? RDKit's parsing alone, plain PyG and chemprop are timed in the same run.
+    """How fast are SMILES embedded? RDKit's parsing alone and plain PyG are timed in the same run.
 
     \b
     acml-search bench throughput --out throughput.json

@@ -53,14 +53,11 @@ def throughput_table(result: dict[str, Any]) -> str:
         for name, stage in result["stages"].items()
     ]
     ratio = f"end to end is {result['ratio_to_parse']:.2f} x parse_only"
-    for name in ("pyg", "pyg_in_workers", "chemprop", "chemprop_in_workers"):
-        if result[f"ratio_to_{name}"] is not None:
-            ratio += f", {result[f'ratio_to_{name}']:.1f} x {name}"
+    for name in ("pyg", "pyg_in_workers"):
+        ratio += f", {result[f'ratio_to_{name}']:.1f} x {name}"
     if result["ratio_to_one_space"] is not None:
         alone = f"{result['ratio_to_one_space']:.2f} x {result['one_space']} alone"
         ratio += f"; {len(result['spaces'])} spaces in one pass run at {alone}"
-    for reason in dict.fromkeys(result["why_not"].values()):
-        ratio += f"\nnot measured: {reason}"
     pipelines = _table(("pipeline", "molecules/s", "lowest to highest of the rounds"), rates)
     return (
         f"{head}\n{pipelines}\n{ratio}\n\n{_table(('stage', 'µs/molecule', 'share of end to end'), stages)}"

@@ -1,15 +1,17 @@
-"""One cache for what benchmarks compute: each entry is keyed by the inputs it depends on.
+"""One cache for what benchmarks compute: each entry is keyed by the inputs and the code that it depends on.
 
-    <folder>/<kind>/<digest of the key and of the package's version>.<parquet | npy | json>
+    <folder>/<kind>/<digest of the key and of the code>.<parquet | npy | json>
 
-Keys name the content of files and the digests of models, so that changed data or weights are another entry.
-Code is known by the package's version: remove the folder after changing code that an entry depends on.
+Keys name the content of files and the digests of models. The code is that of all layers below this one
+(`LAYERS`; layers import downwards only), so that changed data, weights or code are another entry.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import acml_search
 from acml_search.core.errors import ConfigError
-from acml_search.core.io import atomic, digest_of, versions
+from acml_search.core.io import atomic, digest_of
 
 Array = npt.NDArray[Any]
+LAYERS = ("chem", "core", "encoders", "library", "modalities", "ms", "networks", "nmr", "ocsr")
+
+
+@cache
+def code_digest(*paths: Path) -> str:
+    """Hex SHA-256 over source files and all that is in the folders among `paths`; without any, over the
+    packages of `LAYERS`.
+    """
+    given = paths or tuple(Path(acml_search.__file__).with_name(name) for name in LAYERS)
+    files = (file for path in given for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path]))
+    digest = sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 class Cache:
@@ -37,7 +54,7 @@ class Cache:
 
     def path(self, kind: str, key: Mapping[str, Any], suffix: str) -> Path:
         """Where the entry is, or will be."""
-        return self.folder / kind / f"{digest_of({**key, **versions('acml-search')})[:24]}{suffix}"
+        return self.folder / kind / f"{digest_of({**key, 'layers': code_digest()})[:24]}{suffix}"
 
     def table(self, kind: str, key: Mapping[str, Any], compute: Callable[[], pa.Table]) -> pa.Table:
         """A table, read or computed. Raises ConfigError, as all of these, for a damaged entry."""

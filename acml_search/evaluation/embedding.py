@@ -5,7 +5,7 @@ One pass of the trunk gives the graph vectors of all spaces, and the peaks that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
 from acml_search.core.io import digest_of
 from acml_search.core.progress import progress
-from acml_search.core.typing import Float32s, Ints
+from acml_search.core.typing import Bools, Float32s, Ints
 from acml_search.core.workers import Workers, chunks
 from acml_search.encoders.card import ModelCard
 from acml_search.evaluation import workers as processes
@@ -30,17 +30,17 @@ BLOCK = 1_024
 PART = 65_536
 """molecules of a cache entry: what an interrupted run has finished is not computed again"""
 RECORD_PART = 8_192  # a picture takes twenty times as long as a graph
+NO_VECTOR = "the model gave no finite vector"
 
 
 class Source(NamedTuple):
-    """What a vector is made of. `metadata`: the row's own columns, for the records of recorded modalities."""
+    """What a record is made of. `metadata`: the row's own columns, for recorded modalities."""
 
     structure: Structure
     metadata: Mapping[str, Any] | None = None
 
 
-class Task(NamedTuple):
-    side: str  # "graph" or "record"
+class RecordTask(NamedTuple):
     modality: str
     seed: int
     sources: list[Source]
@@ -52,56 +52,49 @@ class Block(NamedTuple):
     vectors: Float32s
     errors: list[str | None]
 
+    @classmethod
+    def of(cls, vectors: Float32s, errors: Sequence[str | None] = ()) -> Block:
+        """With a reason for each vector that is not finite."""
+        bad: Bools = np.asarray(~np.isfinite(vectors).all(axis=1))
+        told = list(errors) or [None] * len(vectors)
+        for i in np.flatnonzero(bad).tolist():
+            vectors[i], told[i] = np.nan, told[i] or NO_VECTOR
+        return cls(vectors, told)
 
-def embed(
-    side: str, modality: str, blocks: Iterable[list[Source]], workers: Workers, seed: int
-) -> Iterator[Block]:
-    """The vectors of each block of sources on one side of a modality's space, in order."""
-    return workers.map(embed_block, (Task(side, modality, seed, block) for block in blocks))
 
-
-def embed_block(task: Task) -> Block:
-    """Worker task. A source that fails is a NaN row with its reason, never an exception."""
-    errors: list[str | None] = [None] * len(task.sources)
-    items: list[Any] = []
-    rows: list[int] = []
-    for i, source in enumerate(task.sources):
-        try:
-            items.append(_item(task, source))
-            rows.append(i)
-        except (InvalidMolecule, InvalidRecord) as error:
-            errors[i] = str(error)
-    d = int(processes.model().spaces[task.modality].d)
-    vectors = np.full((len(task.sources), d), np.nan, dtype=np.float32)
-    if items:
-        try:
-            vectors[rows] = _encode(task, items)
-        except (InvalidMolecule, InvalidRecord):  # one by one, so that one bad record is one miss
-            for i, item in zip(rows, items, strict=True):
-                try:
-                    vectors[i] = _encode(task, [item])[0]
-                except (InvalidMolecule, InvalidRecord) as error:
-                    errors[i] = str(error)
-    for i in np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
-        errors[i] = errors[i] or "the model gave no finite vector"
-        vectors[i] = np.nan
+def embed_records(modality: str, sources: Sequence[Source], workers: Workers, seed: int, d: int) -> Block:
+    """The vectors (n, d) of records of a modality, in order."""
+    vectors, errors = np.empty((len(sources), d), np.float32), list[str | None]()
+    tasks = (RecordTask(modality, seed, part) for part in chunks(sources, BLOCK))
+    with progress(total=len(sources), desc=f"{modality} records", unit="record") as bar:
+        for block in workers.map(embed_block, tasks):
+            vectors[len(errors) : len(errors) + len(block.errors)] = block.vectors
+            errors += block.errors
+            bar.update(len(block.errors))
     return Block(vectors, errors)
 
 
-def _item(task: Task, source: Source) -> Any:
-    structure = source.structure
-    if task.side == "graph":
-        from acml_search.chem import molecule
-
-        return molecule.parse(structure.smiles)[0]
-    return record_of(task.modality, structure.smiles, structure.inchikey14, source.metadata, task.seed)
-
-
-def _encode(task: Task, items: list[Any]) -> Float32s:
+def embed_block(task: RecordTask) -> Block:
+    """Worker task. A source that fails is a NaN row with its reason, never an exception."""
     model = processes.model()
-    if task.side == "graph":
-        return np.asarray(model.encode_molecules(items)[task.modality], dtype=np.float32)
-    return np.asarray(model.encode_records(task.modality, items), dtype=np.float32)
+    errors: list[str | None] = [None] * len(task.sources)
+    records: dict[int, Any] = {}
+    vectors = np.full((len(task.sources), model.spaces[task.modality].d), np.nan, np.float32)
+    for i, (structure, metadata) in enumerate(task.sources):
+        try:
+            records[i] = record_of(task.modality, structure.smiles, structure.inchikey14, metadata, task.seed)
+        except (InvalidMolecule, InvalidRecord) as error:
+            errors[i] = str(error)
+    try:
+        if records:
+            vectors[list(records)] = model.encode_records(task.modality, list(records.values()))
+    except (InvalidMolecule, InvalidRecord):  # one by one, so that one bad record is one miss
+        for i, record in records.items():
+            try:
+                vectors[i] = model.encode_records(task.modality, [record])[0]
+            except (InvalidMolecule, InvalidRecord) as error:
+                errors[i] = str(error)
+    return Block.of(vectors, errors)
 
 
 PEAK = np.dtype([("position", "<f4"), ("spread", "<f4"), ("present", "<f4"), ("attached", "u1")])
@@ -218,8 +211,10 @@ def embed_graphs(task: GraphTask) -> Embedded:
     """Worker task: the vectors of the molecules, and their peaks."""
     from acml_search.chem import molecule
     from acml_search.encoders.predict import encode_and_predict
+    from acml_search.modalities.base import reranker
 
     model = processes.model()
+    rerankers: dict[str, Any] = {name: reranker(name) for name in task.peaks}
     mols, rows = [], []
     for i, text in enumerate(task.smiles):
         try:
@@ -230,12 +225,16 @@ def embed_graphs(task: GraphTask) -> Embedded:
     n = len(task.smiles)
     vectors = {name: np.full((n, model.spaces[name].d), np.nan, np.float32) for name in task.spaces}
     lists: dict[str, list[Groups | None]] = {name: [None] * n for name in task.peaks}
-    if mols:
-        found = encode_and_predict(model, [model.featurise(mol) for mol in mols], task.spaces, task.peaks)
+    graphs = [model.featurise(mol) for mol in mols]
+    if graphs and not task.peaks:
+        for name, array in model.encode_graphs(graphs, task.spaces).items():
+            vectors[name][rows] = array
+    elif graphs:
+        found = encode_and_predict(model, graphs, task.spaces, task.peaks)
         for name, array in found.vectors.items():
             vectors[name][rows] = array
         for name, peaks in found.peaks.items():
-            for i, groups in zip(rows, _shift_reranker(name).grouped(mols, peaks), strict=True):
+            for i, groups in zip(rows, rerankers[name].grouped(mols, peaks), strict=True):
                 lists[name][i] = groups
     return Embedded(vectors, {name: PeakLists.of(each) for name, each in lists.items()})
 
@@ -247,46 +246,36 @@ class _Part:
     smiles: list[str]
     card: ModelCard
     cache: Cache
-    spaces: tuple[str, ...]
-    peaks: tuple[str, ...]
 
     @cached_property
-    def _molecules(self) -> str:
+    def molecules(self) -> str:
         return digest_of(self.smiles)
 
     def path(self, kind: str, space: str) -> Path:
-        key = {"model": self.card.digest, "space": space, "molecules": self._molecules}
+        key = {"model": self.card.digest, "space": space, "molecules": self.molecules}
         return self.cache.path(kind, key, ".npy")
 
-    def missing(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Spaces whose vectors, and whose peaks, are not there yet."""
-        vectors = tuple(space for space in self.spaces if not self.path("vectors", space).exists())
-        return vectors, tuple(space for space in self.peaks if not self.path("peak_ends", space).exists())
+    def missing(self, kind: str, spaces: Sequence[str]) -> tuple[str, ...]:
+        return tuple(space for space in spaces if not self.path(kind, space).exists())
 
     def write(self, blocks: Sequence[Embedded]) -> None:
         for space in blocks[0].vectors:
             array = np.concatenate([block.vectors[space] for block in blocks])
-            self.cache.write_array(self.path("vectors", space), array)
+            Cache.write_array(self.path("vectors", space), array)
         for space in blocks[0].peaks:
             lists = PeakLists.join([block.peaks[space] for block in blocks])
-            self.cache.write_array(self.path("peaks", space), lists.peaks)
-            self.cache.write_array(self.path("peak_ends", space), lists.ends)
+            Cache.write_array(self.path("peaks", space), lists.peaks)
+            Cache.write_array(self.path("peak_ends", space), lists.ends)
 
-    def read(self) -> dict[str, Float32s]:
-        found = {space: self.cache.read_array(self.path("vectors", space)) for space in self.spaces}
-        for space, array in found.items():
-            if array.shape != (len(self.smiles), self.card.spaces[space].d):
-                raise ConfigError(f"{self.path('vectors', space)}: it has another shape; remove the file")
-        return found
+    def vectors(self, space: str) -> Float32s:
+        array = Cache.read_array(self.path("vectors", space))
+        if array.shape != (len(self.smiles), self.card.spaces[space].d):
+            raise ConfigError(f"{self.path('vectors', space)}: it has another shape; remove the file")
+        return array
 
-    def read_peaks(self) -> dict[str, PeakLists]:
-        return {
-            space: PeakLists(
-                self.cache.read_array(self.path("peaks", space)),
-                np.asarray(self.cache.read_array(self.path("peak_ends", space))),
-            )
-            for space in self.peaks
-        }
+    def peaks(self, space: str) -> PeakLists:
+        ends = np.asarray(Cache.read_array(self.path("peak_ends", space)))
+        return PeakLists(Cache.read_array(self.path("peaks", space)), ends)
 
 
 def graph_vectors(
@@ -301,64 +290,52 @@ def graph_vectors(
     """Graph vectors in `spaces` (default: all) of the distinct molecules of `files` (lists of structures),
     and the peaks that those in `peaks` predict. Only what is not cached is computed, in one pass.
     """
+    spaces = tuple(card.spaces if spaces is None else spaces)
     parts = [
-        _Part(part, card, Cache.at(cache), tuple(card.spaces if spaces is None else spaces), tuple(peaks))
+        _Part(smiles, card, Cache.at(cache))
         for file in files
-        for part in chunks(dict.fromkeys(one.smiles for one in file if not isinstance(one, str)), PART)
+        for smiles in chunks(dict.fromkeys(one.smiles for one in file if not isinstance(one, str)), PART)
     ]
-    missing = list({part.path("", ""): part for part in parts if any(part.missing())}.values())
-    tasks = (
-        GraphTask(block, *part.missing()) for part in missing for block in list(chunks(part.smiles, BLOCK))
-    )
+    missing = [
+        (part, needed)
+        for part in {part.molecules: part for part in parts}.values()
+        if any(needed := (part.missing("vectors", spaces), part.missing("peak_ends", peaks)))
+    ]
+    tasks = (GraphTask(block, *needed) for part, needed in missing for block in chunks(part.smiles, BLOCK))
     embedded = workers.map(embed_graphs, tasks)
-    with progress(total=sum(len(part.smiles) for part in missing), desc="embedding", unit="mol") as bar:
-        for part in missing:
+    with progress(total=sum(len(part.smiles) for part, _ in missing), desc="embedding", unit="mol") as bar:
+        for part, _ in missing:
             blocks = []
             for low in range(0, len(part.smiles), BLOCK):
                 blocks.append(next(embedded))
                 bar.update(min(BLOCK, len(part.smiles) - low))
             part.write(blocks)
     return MoleculeVectors(
-        [(part.smiles, part.read()) for part in parts], [one.read_peaks() for one in parts]
+        [(part.smiles, {space: part.vectors(space) for space in spaces}) for part in parts],
+        [{space: part.peaks(space) for space in peaks} for part in parts],
     )
 
 
 def record_vectors(
     modality: str, structures: Sequence[Structure], card: ModelCard, workers: Workers, cache: Cache, seed: int
 ) -> Float32s:
-    """(n, d) float32: the record side of a derived modality, one varied record per molecule."""
+    """(n, d) float32: the record side of a derived modality, one varied record per molecule; cached."""
 
     def compute(part: list[Structure]) -> Float32s:
-        blocks = chunks((Source(one) for one in part), BLOCK)
-        return np.concatenate([one.vectors for one in embed("record", modality, blocks, workers, seed)])
+        sources = [Source(one) for one in part]
+        return embed_records(modality, sources, workers, seed, card.spaces[modality].d).vectors
 
     found = []
-    with progress(total=len(structures), desc=f"{modality} records", unit="mol") as bar:
-        for part in chunks(structures, RECORD_PART):
-            key = {"model": card.digest, "space": modality, "seed": seed, "molecules": digest_of(part)}
-            found.append(cache.array("records", key, lambda part=part: compute(part)))  # type: ignore[misc]
-            bar.update(len(part))
+    for part in chunks(structures, RECORD_PART):
+        key = {"model": card.digest, "space": modality, "seed": seed, "molecules": digest_of(part)}
+        found.append(cache.array("records", key, lambda part=part: compute(part)))  # type: ignore[misc]
     return np.concatenate(found)
 
 
 def predicting(card: ModelCard, spaces: Sequence[str]) -> list[str]:
     """Those of `spaces` whose graph side predicts peaks that a re-ranker compares."""
-    return [one for one in spaces if one in _predicting_spaces(card)]
-
-
-def _predicting_spaces(card: ModelCard) -> set[str]:
     from acml_search.encoders.checkpoint import DualEncoder
     from acml_search.networks.nmr import ShiftHead
 
     heads = DualEncoder(card.data["hyper"]).heads
-    return {name for name, head in heads.items() if isinstance(head, ShiftHead)}
-
-
-def _shift_reranker(modality: str) -> Any:
-    from acml_search.modalities.base import reranker
-    from acml_search.modalities.nmr import ShiftReranker
-
-    found = reranker(modality)
-    if not isinstance(found, ShiftReranker):
-        raise ConfigError(f"the peaks of {modality} are not compared with predicted ones")
-    return found
+    return [one for one in spaces if isinstance(heads[one], ShiftHead)]

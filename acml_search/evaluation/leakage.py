@@ -10,8 +10,7 @@ them, and give the recall of the others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,38 +25,31 @@ from acml_search.evaluation.results import QueryOutcome, molecule_labels
 NO_LIST = "the model's card names no list of training molecules"
 
 
-@dataclass(frozen=True)
-class Leakage:
-    """Which queries are about molecules that training saw: `records` and `structures` (nq,), a molecule is in
-    one of them at most; `listed`: has the model a list at all? Without one nothing is known, and both are
-    False.
+class Seen(NamedTuple):
+    """Which queries are about molecules that training saw, (nq,) each, a molecule in one of them at most;
+    `listed`: has the model a list at all? Without one nothing is known, and both are False.
     """
 
     records: Bools
     structures: Bools
     listed: bool
 
-    @property
-    def any(self) -> Bools:
-        """(nq,)"""
-        return self.records | self.structures
 
-
-def leakage_of(card: ModelCard, queries: Sequence[Query]) -> Leakage:
+def seen_in_training(card: ModelCard, queries: Sequence[Query]) -> Seen:
     """Look the queries' molecules up. Raises CheckpointError for a damaged list."""
     training, n = training_list(card), len(queries)
     if training is None:
-        return Leakage(np.zeros(n, bool), np.zeros(n, bool), False)
+        return Seen(np.zeros(n, bool), np.zeros(n, bool), False)
     keys = [one.structure.inchikey14 if one.structure else "" for one in queries]
     readable = np.array([one.structure is not None for one in queries], bool)
     records = training.with_records(keys) & readable
-    return Leakage(records, training.contains(keys) & readable & ~records, True)
+    return Seen(records, training.contains(keys) & readable & ~records, True)
 
 
 def unseen(card: ModelCard, queries: Sequence[Query], what: str) -> list[Query]:
     """The queries whose molecule training saw in no way. Raises ConfigError where none is left."""
-    seen = leakage_of(card, queries).any.tolist()
-    left = [one for one, known in zip(queries, seen, strict=True) if not known]
+    records, structures, _ = seen_in_training(card, queries)
+    left = [queries[i] for i in np.flatnonzero(~(records | structures)).tolist()]
     if not left:
         raise ConfigError(f"{what}: training saw every molecule that could ask")
     return left
@@ -67,14 +59,14 @@ def check_unseen(card: ModelCard, queries: Sequence[Query], what: str, derived: 
     """Raises ConfigError where a query's molecule was trained on. `what` names the question or file;
     `derived`: are records made from structures?
     """
-    seen = leakage_of(card, queries)
-    leaking = _molecules(queries, seen.any if derived else seen.records)
-    if leaking:
-        first = next(one for one in queries if one.structure and one.structure.inchikey14 in leaking)
+    records, structures, _ = seen_in_training(card, queries)
+    at = np.flatnonzero(records | structures if derived else records).tolist()
+    if at:
+        n = len(_molecules(queries, records | structures if derived else records))
         raise ConfigError(
-            f"{what}: {len(leaking):,} of the molecules that ask were in the training of {card.name}, such "
-            f"as that of row {first.row}; ask others with `where`, or allow it (leakage = 'report' in a "
-            "suite, --leakage report on the command line)"
+            f"{what}: {n:,} of the molecules that ask were in the training of {card.name}, such as that of "
+            f"row {queries[at[0]].row}; ask others with `where`, or allow it (leakage = 'report' in a suite, "
+            "--leakage report on the command line)"
         )
 
 
@@ -91,36 +83,27 @@ def check_truths(outcomes: Sequence[QueryOutcome], pool: Pool, what: str) -> Non
             )
 
 
-def count(card: ModelCard, queries: Sequence[Query]) -> dict[str, Any]:
-    """How many molecules training saw, for the results of suites."""
-    seen = leakage_of(card, queries)
+def count(card: ModelCard, outcomes: Sequence[QueryOutcome]) -> tuple[dict[str, Any], list[int]]:
+    """How many molecules training saw, and the indices of the outcomes about others."""
+    queries, labels = [one.query for one in outcomes], molecule_labels(outcomes)
+    records, structures, listed = seen_in_training(card, queries)
+    left = np.flatnonzero(~(records | structures)).tolist()
     found = {
-        "n_seen": len(_molecules(queries, seen.records)),
-        "n_seen_structures": len(_molecules(queries, seen.structures)),
-        "checked": seen.listed,
+        "checked": listed,
+        "seen_records": len(_molecules(queries, records)),
+        "seen_structures": len(_molecules(queries, structures)),
+        "n_unseen": len({labels[i] for i in left}),
     }
-    return found if seen.listed else {**found, "why_not": NO_LIST}
+    return (found if listed else {**found, "why_not": NO_LIST}), left
 
 
 def report(
     card: ModelCard, outcomes: Sequence[QueryOutcome], *, ks: Sequence[int] = metrics.KS, seed: int = 0
 ) -> dict[str, Any]:
-    """How many molecules training saw, and the recall of the others (`recall_unseen`, None where there are
-    none), for the results of `bench recall` and `bench isomers`.
-    """
-    queries = [one.query for one in outcomes]
-    seen, labels = leakage_of(card, queries), molecule_labels(outcomes)
-    left = np.flatnonzero(~seen.any).tolist()
-    found: dict[str, Any] = {
-        "checked": seen.listed,
-        "seen_records": len(_molecules(queries, seen.records)),
-        "seen_structures": len(_molecules(queries, seen.structures)),
-        "n_unseen": len({labels[i] for i in left}),
-        "recall_unseen": None,
-    }
-    if not seen.listed:
-        return {**found, "why_not": NO_LIST}
-    if left:
+    """`count`, and the recall of the other molecules: `recall_unseen`, None where there are none."""
+    (found, left), labels = count(card, outcomes), molecule_labels(outcomes)
+    found["recall_unseen"] = None
+    if left and found["checked"]:
         ranks, n = [outcomes[i].rank for i in left], [outcomes[i].n_candidates for i in left]
         others = metrics.summarise(ranks, [labels[i] for i in left], n, ks=ks, seed=seed)
         found |= {"recall_unseen": others["recall"], "ci95_unseen": others["ci95"]}

@@ -126,35 +126,27 @@ def described_file(
     from acml_search.chem.molecule import STANDARDISATION
     from acml_search.library.stream import open_library
 
-    def compute() -> pa.Table:
-        found = list(describe_rows(library_texts([path], smiles_column), workers, path.name))
-        known = [None if isinstance(one, str) else one for one in found]
-        columns = {name: [one and getattr(one, name) for one in known] for name in Structure._fields}
-        types = {
-            "smiles": pa.string(),
-            "inchikey14": pa.string(),
-            "formula": pa.string(),
-            "mass": pa.float64(),
-        }
-        errors = pa.array([one if isinstance(one, str) else None for one in found], pa.string())
-        return pa.table({name: pa.array(columns[name], types[name]) for name in types} | {"error": errors})
+    def compute() -> list[Described]:
+        return list(describe_rows(library_texts([path], smiles_column), workers, path.name))
 
     if cache is None:
-        return list(describe_rows(library_texts([path], smiles_column), workers, path.name))
+        return compute()
     content = open_library([path], smiles_column=smiles_column).digest()
     key = {"content": content, "standardisation": STANDARDISATION}
-    table = Cache.at(cache).table("structures", key, compute)
+    table = Cache.at(cache).table("structures", key, lambda: _table_of(compute()))
     columns = [table[name].to_pylist() for name in (*Structure._fields, "error")]
-    return [
-        Structure(smiles, inchikey14, formula, mass) if error is None else error
-        for smiles, inchikey14, formula, mass, error in zip(*columns, strict=True)
-    ]
+    return [Structure(*of) if error is None else error for *of, error in zip(*columns, strict=True)]
+
+
+def _table_of(found: Sequence[Described]) -> pa.Table:
+    rows = [{"error": one} if isinstance(one, str) else one._asdict() for one in found]
+    types: dict[str, pa.DataType] = dict.fromkeys(("smiles", "inchikey14", "formula", "error"), pa.string())
+    return pa.Table.from_pylist(rows, schema=pa.schema(types | {"mass": pa.float64()}))
 
 
 class LibraryStructures:
-    """The structures of the rows of library files, computed only when they are needed.
-
-    `described`: structures that are known already, of every row in order.
+    """The structures of the rows of library files, computed only when they are needed, or `described`: known
+    already, of every row in order.
     """
 
     def __init__(
@@ -163,14 +155,10 @@ class LibraryStructures:
         workers: Workers,
         *,
         smiles_column: str | None = None,
-        cache: Cache | Path | None = None,
         described: Sequence[Described] | None = None,
     ) -> None:
         self._paths, self._workers, self._smiles_column = list(paths), workers, smiles_column
         self._described = described
-        if cache is not None and described is None:
-            files = (described_file(path, workers, cache, smiles_column) for path in self._paths)
-            self._described = [one for file in files for one in file]
 
     def __len__(self) -> int:
         if self._described is not None:
@@ -278,18 +266,18 @@ class QueryFile:
         Raises ConfigError where no row is left, or a column is missing (`split`, or the one called `needs`),
         and FilterError for wrong SQL.
         """
-        chosen = self.queries
         if needs is not None:
             self._require(needs, "the question")
+        chosen, conditions = self.queries, []
         if split is not None:
             self._require("split", f"--split {split}")
             chosen = [query for query in chosen if query.metadata.get("split") == split]
+            conditions.append(f"split is {split!r}")
         if where is not None:
             rows = self._fulfilling(where)
             chosen = [query for query in chosen if query.row in rows]
+            conditions.append(f"columns fulfil {where!r}")
         if not chosen:
-            conditions = [f"split is {split!r}"] if split is not None else []
-            conditions += [f"columns fulfil {where!r}"] if where is not None else []
             raise ConfigError(f"{self.path}: there are no queries whose {' and '.join(conditions)}")
         return chosen
 
@@ -347,13 +335,9 @@ def read_queries(
     else:
         described = list(describe_rows([(row.text, row.kind, row.error) for row in rows], workers, "queries"))
     queries = [
-        Query(
-            row.row,
-            None if isinstance(found, str) else found,
-            row.metadata,
-            found if isinstance(found, str) else None,
-            row.text,
-        )
+        Query(row.row, None, row.metadata, found, row.text)
+        if isinstance(found, str)
+        else Query(row.row, found, row.metadata, None, row.text)
         for row, found in zip(rows, described, strict=True)
     ]
     return QueryFile(path, queries, library.metadata_types)

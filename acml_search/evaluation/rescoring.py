@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -19,9 +19,10 @@ from acml_search.evaluation import workers as processes
 from acml_search.evaluation.embedding import MoleculeVectors, PeakLists, Source
 from acml_search.evaluation.fusion import TIE, Shortlists, Weights, ranks
 from acml_search.evaluation.pool import Query, Structure, record_of
-from acml_search.evaluation.ranking import SHORTLIST, TopKRanker
+from acml_search.evaluation.ranking import SHORTLIST, Ranker
 from acml_search.evaluation.results import QueryOutcome
 from acml_search.modalities import get
+from acml_search.modalities.base import reranked, reranker
 
 QUERIES_PER_TASK = 4
 MAX_PREPARED = 50_000
@@ -31,7 +32,10 @@ _prepared: WeakKeyDictionary[Any, OrderedDict[tuple[str, str], Any]] = WeakKeyDi
 
 
 def weights_of(card: ModelCard, modality: str) -> Weights:
-    """The re-ranking weights in a model's card. Raises ConfigError where they were not fitted."""
+    """The re-ranking weights in a model's card. Raises ConfigError for a modality without a re-ranker, and
+    where the weights were not fitted.
+    """
+    reranker(modality)
     stored = card.data["spaces"][modality].get("rerank")
     if stored is None:
         raise ConfigError(
@@ -41,14 +45,6 @@ def weights_of(card: ModelCard, modality: str) -> Weights:
     return Weights(float(stored["cosine"]), float(stored["evidence"]))
 
 
-def check_rerank(card: ModelCard, modality: str) -> None:
-    """Raises ConfigError for a modality without re-ranker, or a model without weights for it."""
-    from acml_search.modalities.base import reranker
-
-    reranker(modality)
-    weights_of(card, modality)
-
-
 def rerank_fields(weights: Weights) -> dict[str, Any]:
     """The keys that results have of their re-ranking."""
     return {"rerank": True, "rerank_weights": weights._asdict(), "shortlist": SHORTLIST, "tie_tolerance": TIE}
@@ -56,13 +52,13 @@ def rerank_fields(weights: Weights) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PeakComparison:
-    """How candidates of one modality are compared. `dept`: also by the hydrogens that each carbon carries
-    (column `multiplicity` of 13C); `vectors`: where the peaks of the candidates may be known already.
+    """How candidates of one modality are compared. `structures`: of the pool; `dept`: also by the hydrogens
+    that each carbon carries (column `multiplicity` of 13C); `vectors`: where the peaks of the candidates may
+    be known already.
     """
 
     modality: str
     structures: Sequence[Structure]
-    """of the pool"""
     workers: Workers
     seed: int = 0
     dept: bool = False
@@ -71,7 +67,7 @@ class PeakComparison:
     def compare(
         self,
         outcomes: Sequence[QueryOutcome],
-        rankers: Sequence[TopKRanker],
+        rankers: Sequence[Ranker],
         chosen: Collection[int] | None = None,
     ) -> tuple[list[int], list[Shortlists]]:
         """The shortlists of each ranker with the scores of their peaks, all of a query computed at once.
@@ -85,10 +81,9 @@ class PeakComparison:
         lists = [shortlists(outcomes, ranker, usable) for ranker in rankers]
         wanted = [np.unique(np.concatenate([one.places[row] for one in lists])) for row in range(len(usable))]
         wanted = [places[places >= 0] for places in wanted]
-        derived = get(self.modality).from_structure
-        sources = [source_of(outcomes[i].query, "record", derived) for i in usable]
+        sources = (source_of(outcomes[i].query, self.modality) for i in usable)
         tasks = (
-            _Task(self.modality, self.seed, self.dept, [source for source, _ in part], [c for _, c in part])
+            _Task(self.modality, self.seed, self.dept, *map(list, zip(*part, strict=True)))
             for part in chunks(zip(sources, map(self._candidates, wanted), strict=True), QUERIES_PER_TASK)
         )
         scores: list[Floats] = []
@@ -105,27 +100,27 @@ class PeakComparison:
         return smiles
 
 
-def source_of(query: Query, side: str, derived: bool) -> Source:
-    """What a readable query's vector is made of, on the side "graph" or "record"."""
+def source_of(query: Query, modality: str) -> Source:
+    """What a readable query's record is made of."""
     if query.structure is None:
         raise ValueError(f"row {query.row} has no structure")
-    return Source(query.structure, None if derived or side == "graph" else query.metadata)
+    return Source(query.structure, None if get(modality).from_structure else query.metadata)
 
 
-def usable_queries(outcomes: Sequence[QueryOutcome], ranker: TopKRanker) -> list[int]:
+def usable_queries(outcomes: Sequence[QueryOutcome], ranker: Ranker) -> list[int]:
     """Indices of the queries that were read and whose truth has a vector."""
     known = np.isfinite(ranker.truth_scores).tolist()
     return [i for i, one in enumerate(outcomes) if one.error is None and known[i]]
 
 
-def shortlists(outcomes: Sequence[QueryOutcome], ranker: TopKRanker, rows: Sequence[int]) -> Shortlists:
+def shortlists(outcomes: Sequence[QueryOutcome], ranker: Ranker, rows: Sequence[int]) -> Shortlists:
     """The shortlists of the queries at `rows`; scores of peaks are 0."""
     rows = list(rows)
     truths = np.array([outcomes[i].truth for i in rows], np.int64)
     places = np.concatenate([truths[:, None], ranker.listed[rows]], axis=1)
     cosines = np.concatenate([ranker.truth_scores[rows][:, None], ranker.listed_scores[rows]], axis=1)
     keys = [known.inchikey14 for i in rows if (known := outcomes[i].query.structure) is not None]
-    listed = ranker.beaten_by[rows] < ranker.depth
+    listed = ranker.beaten_by[rows] < (ranker.depth or 0)
     scores = np.where(places >= 0, 0.0, -np.inf)
     return Shortlists(cosines.astype(np.float64), scores, places, listed, keys)
 
@@ -149,7 +144,7 @@ def _with_scores(lists: Shortlists, wanted: Sequence[Any], scores: Sequence[Floa
     for row, (places, values) in enumerate(zip(wanted, scores, strict=True)):
         here = lists.places[row] >= 0
         evidence[row, here] = values[np.searchsorted(places, lists.places[row, here])]
-    return lists.with_scores(evidence)
+    return replace(lists, scores=evidence)
 
 
 class _Task(NamedTuple):
@@ -163,8 +158,6 @@ class _Task(NamedTuple):
 
 def score(task: _Task) -> list[Floats]:
     """Worker task: the scores of each query's candidates."""
-    from acml_search.modalities.base import reranker
-
     model, chosen, reader = processes.model(), reranker(task.modality), get(task.modality)
     found = []
     for (structure, metadata), known in zip(task.sources, task.candidates, strict=True):
@@ -181,8 +174,6 @@ def score(task: _Task) -> list[Floats]:
 
 def can_rerank(modality: str) -> bool:
     """Worker task: has this model what the modality's re-ranker needs?"""
-    from acml_search.modalities.base import reranked, reranker
-
     return modality in reranked() and reranker(modality).available(processes.model())
 
 

@@ -1,4 +1,4 @@
-"""Result documents of benchmarks: one pydantic class per kind, which writes it and reads it.
+"""Result documents of benchmarks: what writes them and reads them.
 
 Beside a document stands a Parquet file with the queries that its figures were computed from (`per_query`).
 Keys that a benchmark leaves out are not written; further keys are kept, so that files of other versions can
@@ -12,12 +12,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acml_search.core.errors import ConfigError
 from acml_search.core.io import atomic, write_json
@@ -48,8 +48,11 @@ class QueryOutcome:
     best_other_score: float = float("nan")
 
 
-def set_ranks(readable: Sequence[QueryOutcome], ranker: Ranker) -> None:
-    """Write a ranker's counts to its queries, in its order; those that failed stay misses."""
+def with_ranks(outcomes: Sequence[QueryOutcome], ranker: Ranker) -> list[QueryOutcome]:
+    """Copies of the outcomes with a ranker's counts, which are of the readable ones in order; those that
+    failed stay misses.
+    """
+    copies = [replace(one) for one in outcomes]
     columns = (
         ranker.ranks,
         ranker.truth_scores,
@@ -58,6 +61,7 @@ def set_ranks(readable: Sequence[QueryOutcome], ranker: Ranker) -> None:
         ranker.best_other_score,
     )
     rows = zip(*(column.tolist() for column in columns), strict=True)
+    readable = (one for one in copies if one.truth >= 0)
     for one, (rank, score, n_candidates, best, best_score) in zip(readable, rows, strict=True):
         one.n_candidates = n_candidates
         if one.error is None and not np.isfinite(score):
@@ -65,12 +69,6 @@ def set_ranks(readable: Sequence[QueryOutcome], ranker: Ranker) -> None:
         if one.error is None:
             one.rank, one.score = float(rank), score
             one.best_other, one.best_other_score = best, best_score
-
-
-def with_ranks(outcomes: Sequence[QueryOutcome], ranker: Ranker) -> list[QueryOutcome]:
-    """Copies of the outcomes with a ranker's counts."""
-    copies = [replace(one) for one in outcomes]
-    set_ranks([one for one in copies if one.truth >= 0], ranker)
     return copies
 
 
@@ -82,8 +80,19 @@ def molecule_labels(outcomes: Sequence[QueryOutcome]) -> list[int]:
     return [one.truth if one.truth >= 0 else -1 - i for i, one in enumerate(outcomes)]
 
 
+def figures(
+    outcomes: Sequence[QueryOutcome], n_pool: int, *, ks: Sequence[int] = metrics.KS, seed: int = 0
+) -> dict[str, Any]:
+    """`metrics.summarise` of ranked queries; one that could not be read had the whole pool to fail in."""
+    n_candidates = [one.n_candidates if one.truth >= 0 else n_pool for one in outcomes]
+    ranks = [one.rank for one in outcomes]
+    return metrics.summarise(ranks, molecule_labels(outcomes), n_candidates, ks=ks, seed=seed)
+
+
 class Result(BaseModel):
-    """What all kinds share. `question`, `asks`, `must`, `baseline` and the like are of suites."""
+    """What all kinds share; further keys are allowed. `question`, `asks`, `must`, `baseline` and the like are
+    of suites.
+    """
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
@@ -155,112 +164,63 @@ class IsomersResult(RankingResult):
     by_group_size: list[dict[str, Any]] = Field(default_factory=list)
 
 
-class StereoisomersResult(Result):
-    """Is the truth strictly first among the stereoisomers of its constitution?"""
-
-    kind: Literal["stereoisomers"] = "stereoisomers"
-    accuracy: float
-    ci95: Interval
-    chance: float
-
-
-class CalibrationResult(Result):
-    """`calibration.calibrate`."""
-
-    kind: Literal["calibration"] = "calibration"
-    scale: float
-    temperature: float
-
-
-class RerankFitResult(Result):
-    """Weights of cosine and evidence in re-ranking, fitted on the dev split."""
-
-    kind: Literal["rerank"] = "rerank"
-    cosine: float
-    evidence: float
+RANKINGS: dict[str, type[Result]] = {"recall": RecallResult, "isomers": IsomersResult}
+KINDS: dict[str, tuple[str, ...]] = {
+    "throughput": ("n", "parse_only_per_second", "end_to_end_per_second", "spread", "stages"),
+    "isomers": ("accuracy", "recall"),
+    "recall": ("recall", "mrr"),
+    "calibration": ("scale", "temperature"),
+    "rerank": ("cosine", "evidence"),
+    "together": ("plain",),
+    "batches": ("to-molecule", "to-record"),
+    "peaks": ("set_error",),
+    "baseline": ("baseline", "why_not"),
+    "index": ("engines",),
+    "properties": ("benchmark", "sets"),
+    "property cell": (),
+    "latency": ("molecules", "queries", "with_rerank", "without_rerank"),
+    "suite": ("results", "seconds"),
+}
+"""all kinds of results, and keys that each must hold"""
 
 
-class FusionFitResult(Result):
-    """Factors of each observation's logit, fitted on the dev split."""
+def result_of(document: Any, path: Path | str) -> Result:
+    """A result document of any kind. Raises ConfigError, naming `path`, for another one.
 
-    kind: Literal["together"] = "together"
-    plain: Figures
-
-
-class BatchesResult(Result):
-    """ACML's own metric, top-k within shuffled batches."""
-
-    kind: Literal["batches"] = "batches"
-
-
-class PeaksResult(Result):
-    """Errors of predicted chemical shifts, ppm."""
-
-    kind: Literal["peaks"] = "peaks"
-    set_error: float
-
-
-class BaselineNote(Result):
-    """Why a baseline was not run (`why_not`)."""
-
-    kind: Literal["baseline"] = "baseline"
-    why_not: str
-
-
-class ThroughputResult(Result):
-    """Molecules per second of every pipeline (`bench throughput`)."""
-
-    kind: Literal["throughput"] = "throughput"
-    n: int
-    workers: int
-    rounds: int
-    parse_only_per_second: float
-    end_to_end_per_second: float
-    ratio_to_parse: float
-    spread: Intervals
-    stages: dict[str, dict[str, float | None]]
-
-
-AnyResult = Annotated[
-    RecallResult
-    | IsomersResult
-    | StereoisomersResult
-    | CalibrationResult
-    | RerankFitResult
-    | FusionFitResult
-    | BatchesResult
-    | PeaksResult
-    | BaselineNote
-    | ThroughputResult,
-    Field(discriminator="kind"),
-]
-_RESULTS: TypeAdapter[AnyResult] = TypeAdapter(AnyResult)
-
-
-def read_result(path: Path) -> AnyResult:
-    """A result document. Raises ConfigError for another file."""
+    Version 0.1 wrote no `kind` for some: the first kind whose keys are there is meant.
+    """
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: not a result of a benchmark")
+    kind = document.get("kind") or next(
+        (kind for kind, keys in KINDS.items() if keys and all(key in document for key in keys)), None
+    )
+    if kind not in KINDS:
+        raise ConfigError(f"{path}: not a result of a benchmark")
+    missing = [key for key in KINDS[kind] if key not in document]
+    if missing:
+        raise ConfigError(
+            f"{path}: a result of the kind {kind!r} needs {missing[0]!r}; run its benchmark again"
+        )
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(document, dict) and "kind" not in document:
-            document["kind"] = _kind_before_0_2(document)
-        return _RESULTS.validate_python(document)
-    except OSError as error:
-        raise ConfigError(f"{path}: the result cannot be read ({error.strerror})") from error
+        return RANKINGS.get(kind, Result).model_validate({**document, "kind": kind})
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise ConfigError(
-            f"{path}: not a result of a benchmark ({where}: {error.errors()[0]['msg']})"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: this is not JSON ({error})") from error
+        why = f"{where}: {error.errors()[0]['msg']}"
+        raise ConfigError(f"{path}: not a result of a benchmark ({why})") from error
 
 
-def _kind_before_0_2(document: Mapping[str, Any]) -> str | None:
-    """`bench` of version 0.1 wrote no `kind`."""
-    for kind, key in (("throughput", "parse_only_per_second"), ("isomers", "accuracy"), ("recall", "recall")):
-        if key in document:
-            return kind
-    return None
+def read_result(path: Path) -> Result:
+    """The result in a file. Raises ConfigError for another file."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: the result cannot be read ({error.strerror})") from error
+    except ValueError:  # of JSON, or of UTF-8
+        document = None
+    return result_of(document, path)
+
+
+_RULES = {"rerank": False, "tie_rule": metrics.TIE_RULE, "tie_tolerance": metrics.TIE_TOLERANCE}
 
 
 def recall_result(
@@ -268,13 +228,12 @@ def recall_result(
     ks: Sequence[int] = metrics.KS, seed: int = 0, **more: Any,
 ) -> RecallResult:  # fmt: skip
     """Recall, MRR, intervals and chance of ranked queries. `more`: further keys of the document."""
-    labels = molecule_labels(outcomes)
     n_candidates = [one.n_candidates if one.truth >= 0 else n_pool for one in outcomes]
     return RecallResult(
-        **metrics.summarise([one.rank for one in outcomes], labels, n_candidates, ks=ks, seed=seed),
+        **figures(outcomes, n_pool, ks=ks, seed=seed),
         direction=direction,
         n_queries=len(outcomes),
-        n_molecules=len(set(labels)),
+        n_molecules=len(set(molecule_labels(outcomes))),
         n_pool=n_pool,
         n_failed=sum(one.error is not None for one in outcomes),
         filter=filter_name,
@@ -300,8 +259,15 @@ def isomers_result(
     truths = np.array([one.truth for one in outcomes], dtype=np.int64)
     ranks = [one.rank for one in outcomes]
     of_query, of_molecule = sizes[codes[truths]], sizes[codes[np.unique(truths)]]
+    found = metrics.summarise(ranks, truths, of_query, ks=ks, seed=seed)
     return IsomersResult(
-        **accuracy_figures(ranks, truths, of_query, ks=ks, seed=seed),
+        accuracy=found["recall"]["1"],
+        ci95=found["ci95"]["1"],
+        chance=found["chance"]["1"],
+        mrr=found["mrr"],
+        mrr_ci95=found["ci95"]["mrr"],
+        mrr_chance=found["chance"]["mrr"],
+        recall=found["recall"],
         n_queries=len(outcomes),
         n_molecules=len(of_molecule),
         n_groups=len(np.unique(codes[truths])),
@@ -313,25 +279,6 @@ def isomers_result(
     )
 
 
-_RULES = {"rerank": False, "tie_rule": metrics.TIE_RULE, "tie_tolerance": metrics.TIE_TOLERANCE}
-
-
-def accuracy_figures(
-    ranks: Sequence[float], molecules: Any, n_candidates: Any, *, ks: Sequence[int], seed: int
-) -> dict[str, Any]:
-    """`accuracy` is recall at 1; it and `mrr` with interval and chance, in the layout of `IsomersResult`."""
-    found = metrics.summarise(ranks, molecules, n_candidates, ks=ks, seed=seed)
-    return {
-        "accuracy": found["recall"]["1"],
-        "ci95": found["ci95"]["1"],
-        "chance": found["chance"]["1"],
-        "mrr": found["mrr"],
-        "mrr_ci95": found["ci95"]["mrr"],
-        "mrr_chance": found["chance"]["mrr"],
-        "recall": found["recall"],
-    }
-
-
 def check_out(path: Path) -> None:
     """Raises ConfigError where the result could not be written to `path`: before the measuring, not after."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -341,7 +288,7 @@ def check_out(path: Path) -> None:
         raise ConfigError(f"{path}: the folder may not be written to; choose another --out")
 
 
-_COLUMNS: dict[str, pa.DataType] = {
+PER_QUERY: dict[str, pa.DataType] = {
     "row": pa.int64(),
     "molecule": pa.string(),
     "smiles": pa.string(),
@@ -355,12 +302,11 @@ _COLUMNS: dict[str, pa.DataType] = {
     "nearest_training": pa.float64(),
     "error": pa.string(),
 }
-PER_QUERY = pa.schema(_COLUMNS)
 
 
-def write_per_query(
-    outcomes: Sequence[QueryOutcome], pool: Pool, path: Path, *, nearest: Sequence[float | None] | None = None
-) -> None:
+def query_rows(
+    outcomes: Sequence[QueryOutcome], pool: Pool, nearest: Sequence[float | None] | None = None
+) -> list[dict[str, Any]]:
     """One row per query; a failed query has no rank but an error, a query without a rival no best_other.
 
     `nearest`: each query's similarity to the nearest training molecule, where it was computed.
@@ -386,10 +332,13 @@ def write_per_query(
                 "error": one.error,
             }
         )
-    write_rows(rows, PER_QUERY, path)
+    return rows
 
 
-def write_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
+def write_rows(
+    rows: Sequence[Mapping[str, Any]], path: Path, schema: Mapping[str, pa.DataType] = PER_QUERY
+) -> None:
     """A Parquet file of rows, atomically."""
     with atomic(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")
+        table = pa.Table.from_pylist(list(rows), schema=pa.schema(dict(schema)))
+        pq.write_table(table, temporary, compression="zstd")

@@ -4,33 +4,42 @@ Direction *to-molecule*: an observation (record side) ranks the pool's molecules
 molecule (graph side) ranks the pool's records. Molecules are told apart by the first block of the InChIKey,
 so that stereoisomers are one molecule. `metrics` defines ties, failures, averages and intervals.
 
-`measure` answers any `Question`. `bench recall` and `bench isomers` (`measure_files`) are questions with one
-filter; a suite of `benchmarks` measures many questions from one embedding pass.
+`prepare` chooses the queries of a `Question`, makes its pool and embeds both with a `Store`; the prepared
+question answers with any filter, and re-ranks. `bench recall` and `bench isomers` (`measure_files`) are
+questions with one filter; a suite of `benchmarks` asks many of one store.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from acml_search.core.errors import ConfigError
-from acml_search.core.progress import progress
 from acml_search.core.timing import Stopwatch
 from acml_search.core.typing import Bools, Float32s, Floats, Ints
-from acml_search.core.workers import Workers, chunks
+from acml_search.core.workers import Workers
 from acml_search.encoders.card import ModelCard, missing_space, read_card
-from acml_search.evaluation import leakage, metrics
+from acml_search.evaluation import leakage
 from acml_search.evaluation.cache import Cache
-from acml_search.evaluation.embedding import BLOCK as EMBEDDED
-from acml_search.evaluation.embedding import Block, MoleculeVectors, Source, embed, record_vectors
+from acml_search.evaluation.embedding import (
+    Block,
+    MoleculeVectors,
+    Source,
+    embed_records,
+    graph_vectors,
+    record_vectors,
+)
+from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.pool import (
     Described,
     LibraryStructures,
@@ -43,18 +52,9 @@ from acml_search.evaluation.pool import (
     make_pool,
     read_queries,
 )
-from acml_search.evaluation.ranking import (
-    BLOCK,
-    AllOf,
-    MassWithin,
-    Ranker,
-    SameFormula,
-    TopKRanker,
-    truth_scores,
-)
+from acml_search.evaluation.ranking import BLOCK, SHORTLIST, Conditions, Ranker, truth_scores
 from acml_search.evaluation.rescoring import (
     PeakComparison,
-    check_rerank,
     rerank_fields,
     set_reranked,
     source_of,
@@ -66,9 +66,10 @@ from acml_search.evaluation.results import (
     RecallResult,
     check_out,
     isomers_result,
+    query_rows,
     recall_result,
     with_ranks,
-    write_per_query,
+    write_rows,
 )
 from acml_search.evaluation.workers import model_workers
 from acml_search.modalities import get
@@ -106,8 +107,7 @@ class Filter(BaseModel):
     def text(self) -> str:
         """As `parse` takes it."""
         parts = ["formula"] if self.formula else []
-        parts += [f"{self.da:g} Da"] if self.da is not None else []
-        parts += [f"{self.ppm:g} ppm"] if self.ppm is not None else []
+        parts += [f"{width:g} {unit}" for unit, width in self._widths]
         return " ".join(parts) or "none"
 
     @property
@@ -119,16 +119,25 @@ class Filter(BaseModel):
     def name(self) -> str | None:
         """In words; None where every molecule is a candidate."""
         parts = ["same formula"] if self.formula else []
-        parts += [f"neutral exact mass within {self.da:g} Da"] if self.da is not None else []
-        parts += [f"neutral exact mass within {self.ppm:g} ppm"] if self.ppm is not None else []
+        parts += [f"neutral exact mass within {width:g} {unit}" for unit, width in self._widths]
         return " and ".join(parts) or None
 
-    def over(self, pool: Pool) -> AllOf:
+    @property
+    def _widths(self) -> list[tuple[str, float]]:
+        return [(unit, x) for unit, x in (("Da", self.da), ("ppm", self.ppm)) if x is not None]
+
+    def over(self, pool: Pool) -> Conditions:
         """The conditions on the molecules of a pool."""
-        conditions: list[Any] = [SameFormula(pool.formula_codes())] if self.formula else []
-        if self.da is not None or self.ppm is not None:
-            conditions.append(MassWithin(pool.masses(), da=self.da, ppm=self.ppm))
-        return AllOf(tuple(conditions))
+        codes = pool.formula_codes() if self.formula else None
+        return Conditions(codes, pool.masses() if self._widths else None, self.da, self.ppm)
+
+
+def _parse_filters(value: Any) -> Any:
+    return tuple(Filter.parse(one) if isinstance(one, str) else one for one in value)
+
+
+Filters = Annotated[tuple[Filter, ...], BeforeValidator(_parse_filters)]
+"""also from texts, as `Filter.parse` takes them"""
 
 
 class Question(BaseModel):
@@ -150,7 +159,7 @@ class Question(BaseModel):
     pool: int | None = None
     """a pool of this size: the queries' molecules and a random choice of the others"""
     direction: Direction = "to-molecule"
-    filters: tuple[Filter, ...] = (Filter(),)
+    filters: Filters = (Filter(),)
     isomers_only: bool = False
     """only the queries whose formula has another molecule in the pool, with the filter `formula`"""
     rerank: bool = False
@@ -159,13 +168,6 @@ class Question(BaseModel):
     dept: bool = False
     """13C: re-ranking compares the hydrogens of each carbon, from the column `multiplicity`"""
     leakage: Literal["report", "drop", "fail"] = "fail"
-
-    @field_validator("filters", mode="before")
-    @classmethod
-    def _parse_filters(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return tuple(Filter.parse(one) if isinstance(one, str) else one for one in value)
-        return value
 
     @property
     def from_structure(self) -> bool:
@@ -188,8 +190,8 @@ class Question(BaseModel):
 class Store:
     """A model, its worker processes, and the files and vectors that several questions share.
 
-    `vectors`: graph vectors that were computed beforehand, of every molecule the questions name; without them
-    each question embeds its pool.
+    `cache`: keeps structures and vectors for other runs. `vectors`: graph vectors that were computed
+    beforehand, of every molecule the questions name; without them each question embeds its pool.
     """
 
     model: str
@@ -204,6 +206,15 @@ class Store:
     @cached_property
     def card(self) -> ModelCard:
         return read_card(self.model)
+
+    @contextmanager
+    def vector_cache(self) -> Iterator[Cache]:
+        """The cache, or one in a temporary folder."""
+        if self.cache is not None:
+            yield self.cache
+            return
+        with TemporaryDirectory(prefix="acml-search-bench-") as folder:
+            yield Cache(Path(folder))
 
     def file(self, path: Path) -> QueryFile:
         """The rows of a file of queries."""
@@ -228,36 +239,26 @@ class Store:
 
     def molecules(self, space: str, structures: Sequence[Structure]) -> Block:
         """The graph vectors of structures, NaN where the model has none."""
+        smiles = [one.smiles for one in structures]
         if self.vectors is not None:
-            vectors = self.vectors.take(space, (one.smiles for one in structures))
-            failed: Bools = np.asarray(~np.isfinite(vectors).all(axis=1))
-            errors = ["the model gave no finite vector" if one else None for one in failed.tolist()]
-            return Block(vectors, errors)
-        return self._embed("graph", space, [Source(one) for one in structures])
+            return Block.of(self.vectors.take(space, smiles))
+        with self.vector_cache() as cache:
+            vectors = graph_vectors([structures], self.card, self.workers, cache, spaces=[space])
+            return Block.of(vectors.take(space, smiles))
 
     def records(self, space: str, sources: Sequence[Source]) -> Block:
         """The vectors of records."""
-        return self._embed("record", space, sources)
-
-    def _embed(self, side: str, space: str, sources: Sequence[Source]) -> Block:
-        blocks = []
-        with progress(total=len(sources), desc=f"embedding {side}s", unit="mol") as bar:
-            for block in embed(side, space, chunks(sources, EMBEDDED), self.workers, self.seed):
-                blocks.append(block)
-                bar.update(len(block.errors))
-        if not blocks:
-            return Block(np.zeros((0, self.card.spaces[space].d), np.float32), [])
-        return Block(np.concatenate([b.vectors for b in blocks]), [e for b in blocks for e in b.errors])
+        return embed_records(space, sources, self.workers, self.seed, self.card.spaces[space].d)
 
 
 @dataclass(frozen=True)
 class Candidates:
     """Vectors of the pool: `places` (n,) the pool positions of the rows, those of one molecule side by side,
-    and `tables`, (n, d) float32 each. Several tables (fused observations) are one long vector.
+    and `vectors` (n, d) float32.
     """
 
     places: Ints
-    tables: tuple[Float32s, ...]
+    vectors: Float32s
     n_failed: int = 0
 
     @classmethod
@@ -265,15 +266,8 @@ class Candidates:
         """Without the rows that have no finite vector."""
         good = np.isfinite(vectors).all(axis=1)
         if good.all():
-            return cls(places, (vectors,))
-        return cls(places[good], (vectors[good],), int(np.count_nonzero(~good)))
-
-    def rows(self, rows: Any) -> Float32s:
-        """(m, d) the vectors of these rows."""
-        if len(self.tables) == 1:
-            return self.tables[0][rows]
-        joined = np.concatenate([table[rows] for table in self.tables], axis=1)
-        return np.asarray(joined / np.float32(np.sqrt(len(self.tables))), np.float32)
+            return cls(places, vectors)
+        return cls(places[good], vectors[good], int(np.count_nonzero(~good)))
 
     def blocks(self) -> Iterator[tuple[Ints, Float32s]]:
         """(positions, vectors) in blocks, each sorted by position and no molecule in two of them."""
@@ -283,12 +277,12 @@ class Candidates:
         cuts = np.unique(starts[near[near < len(starts)]])
         for low, high in pairwise([*cuts.tolist(), n]):
             inside = low + np.argsort(self.places[low:high], kind="stable")
-            yield self.places[inside], self.rows(inside)
+            yield self.places[inside], self.vectors[inside]
 
     def at(self, positions: Ints) -> tuple[Ints, Float32s]:
         """Those of the positions that have a vector, and their vectors."""
         rows = self.row_of[np.minimum(positions, len(self.row_of) - 1)]
-        return positions[rows >= 0], self.rows(rows[rows >= 0])
+        return positions[rows >= 0], self.vectors[rows[rows >= 0]]
 
     @cached_property
     def row_of(self) -> Ints:
@@ -296,6 +290,15 @@ class Candidates:
         rows = np.full(int(self.places.max(initial=-1)) + 2, -1, np.int64)
         rows[self.places] = np.arange(len(self.places))
         return rows
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The ranked queries of a question with one filter."""
+
+    filter: Filter
+    ranker: Ranker
+    outcomes: list[QueryOutcome]
 
 
 @dataclass
@@ -327,23 +330,44 @@ class PreparedQuestion:
     @cached_property
     def truth_scores(self) -> Floats:
         """(n readable,) of each query with its truth, -inf where the truth has no vector."""
-        if len(self.candidates.tables) == 1:
-            return truth_scores(self.queries, self.truths, self.candidates.places, self.candidates.tables[0])
-        places, vectors = self.candidates.at(np.unique(self.truths))
-        return truth_scores(self.queries, self.truths, places, vectors)
+        return truth_scores(self.queries, self.truths, self.candidates.places, self.candidates.vectors)
 
-    def ranker(self, filters: AllOf, *, depth: int | None = None) -> Ranker:
+    def ranker(self, wanted: Filter, depth: int | None = None) -> Ranker:
         """A ranker that has counted nothing yet; with `depth`, one that keeps shortlists."""
-        if depth is None:
-            return Ranker(self.queries, self.truth_scores, self.truths, filters)
-        return TopKRanker(self.queries, self.truth_scores, self.truths, filters, depth=depth)
+        return Ranker(self.queries, self.truth_scores, self.truths, wanted.over(self.pool), depth)
 
-    def rank(self, wanted: Filter, *, depth: int | None = None) -> Ranker:
+    def answer(self, wanted: Filter, depth: int | None = None) -> Answer:
         """Rank the queries among the candidates that the filter lets pass."""
-        ranker = self.ranker(wanted.over(self.pool), depth=depth)
+        ranker = self.ranker(wanted, depth)
         for places, vectors in self.candidates.blocks():
             ranker.add(vectors, places)
-        return ranker
+        return self.answered(wanted, ranker)
+
+    def answered(self, wanted: Filter, ranker: Ranker) -> Answer:
+        """The answer of a ranker that has counted."""
+        return Answer(wanted, ranker, with_ranks(self.outcomes, ranker))
+
+    def rerank(
+        self, answers: Sequence[Answer], weights: Weights, chosen: Collection[int] | None = None
+    ) -> list[Answer]:
+        """The answers with their shortlists re-ranked by weighted cosine and peak comparison; `chosen`: only
+        these queries (numbers among the readable ones), the others stay as they were.
+        """
+        rows, lists = self.compare([one.ranker for one in answers], chosen)
+        again = [self.answered(one.filter, one.ranker) for one in answers]
+        for one, of in zip(again, lists, strict=True):
+            readable = [outcome for outcome in one.outcomes if outcome.truth >= 0]
+            set_reranked(readable, of, rows, weights.logits(of.cosines, of.scores))
+        self.watch.lap("rerank")
+        return again
+
+    def compare(self, rankers: Sequence[Ranker], chosen: Collection[int] | None = None) -> tuple[Any, Any]:
+        """`PeakComparison.compare` of the readable queries."""
+        question, store = self.question, self.store
+        comparison = PeakComparison(
+            question.modality, self.pool.structures, store.workers, store.seed, question.dept, store.vectors
+        )
+        return comparison.compare(self.readable, rankers, chosen)
 
     def with_queries(self, outcomes: Sequence[QueryOutcome]) -> PreparedQuestion:
         """Other queries in the same pool."""
@@ -351,15 +375,16 @@ class PreparedQuestion:
         queries = embed_queries(readable, self.question, self.store)
         return replace(self, outcomes=list(outcomes), queries=queries)
 
-    def comparison(self, structures: Sequence[Structure] | None = None) -> PeakComparison:
-        """How shortlists of this question are compared peak by peak."""
-        return PeakComparison(
-            self.question.modality,
-            self.pool.structures if structures is None else structures,
-            self.store.workers,
-            self.store.seed,
-            self.question.dept,
-            self.store.vectors,
+    def recall(self, outcomes: Sequence[QueryOutcome], filter_name: str | None, **more: Any) -> RecallResult:
+        """The result of queries that were ranked in this pool. `filter_name`: the filter in words."""
+        return recall_result(
+            outcomes,
+            len(self.pool),
+            direction=self.question.direction,
+            filter_name=filter_name,
+            seed=self.store.seed,
+            n_pool_unreadable=self.pool.n_unreadable + self.candidates.n_failed,
+            **more,
         )
 
 
@@ -435,13 +460,11 @@ def embed_question(
 def embed_queries(readable: Sequence[QueryOutcome], question: Question, store: Store) -> Float32s:
     """(n, d) the queries' vectors; one that failed is zeros, and its `error` is set."""
     space = question.modality
+    sources = [source_of(one.query, space) for one in readable]
     if question.direction == "to-record":
-        known = [source_of(one.query, "graph", question.from_structure).structure for one in readable]
-        block = store.molecules(space, known)
+        block = store.molecules(space, [one.structure for one in sources])
     else:
-        block = store.records(
-            space, [source_of(one.query, "record", question.from_structure) for one in readable]
-        )
+        block = store.records(space, sources)
     for one, error in zip(readable, block.errors, strict=True):
         one.error = error
     return np.nan_to_num(block.vectors)
@@ -460,22 +483,20 @@ def molecule_candidates(
 
 def record_candidates(question: Question, store: Store, pool: Pool, only: Bools | None = None) -> Candidates:
     """The records of the pool: derived ones, or all rows of the queries' file."""
+    space = question.modality
     if question.from_structure:
-        places = np.arange(len(pool))
-        if store.cache is not None:
-            vectors = record_vectors(
-                question.modality, pool.structures, store.card, store.workers, store.cache, store.seed
-            )
-        else:
-            vectors = store.records(question.modality, [Source(one) for one in pool.structures]).vectors
-        return Candidates.of(places, vectors)
+        with store.vector_cache() as cache:
+            vectors = record_vectors(space, pool.structures, store.card, store.workers, cache, store.seed)
+        return Candidates.of(np.arange(len(pool)), vectors)
     position = pool.positions()
-    rows = [one for one in store.file(question.queries).queries if one.structure is not None]
-    rows = [one for one in rows if one.structure is not None and one.structure.inchikey14 in position]
-    rows.sort(key=lambda one: position[one.structure.inchikey14] if one.structure else -1)
-    places = np.array([position[one.structure.inchikey14] for one in rows if one.structure], dtype=np.int64)
-    block = store.records(question.modality, [source_of(one, "record", False) for one in rows])
-    return Candidates.of(places, block.vectors)
+    rows = [
+        (position[one.structure.inchikey14], one)
+        for one in store.file(question.queries).queries
+        if one.structure is not None and one.structure.inchikey14 in position
+    ]
+    rows.sort(key=lambda row: row[0])
+    block = store.records(space, [source_of(one, space) for _, one in rows])
+    return Candidates.of(np.array([place for place, _ in rows], np.int64), block.vectors)
 
 
 def to_outcomes(chosen: Sequence[Query], pool: Pool, *, once: bool) -> list[QueryOutcome]:
@@ -503,36 +524,16 @@ def with_isomers(outcomes: Sequence[QueryOutcome], pool: Pool) -> list[QueryOutc
     return [one for one in outcomes if one.truth >= 0 and sizes[codes[one.truth]] >= 2]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The ranked queries of a question with one filter."""
-
-    filter: Filter
-    outcomes: list[QueryOutcome]
-    ranker: Ranker
-
-
 def measure(
     question: Question, store: Store, watch: Stopwatch | None = None
 ) -> tuple[PreparedQuestion, list[Answer]]:
     """Rank the queries with each filter; with `rerank`, by the weights in the model's card."""
     question.check(store.card)
-    if question.rerank:
-        check_rerank(store.card, question.modality)
+    weights = weights_of(store.card, question.modality) if question.rerank else None
     prepared = prepare(question, store, watch=watch)
-    answers = []
-    for wanted in question.filters:
-        ranker = prepared.rank(wanted, depth=TopKRanker.depth if question.rerank else None)
-        outcomes = with_ranks(prepared.outcomes, ranker)
-        prepared.watch.lap("rank")
-        if isinstance(ranker, TopKRanker):
-            readable = [one for one in outcomes if one.truth >= 0]
-            rows, (lists,) = prepared.comparison().compare(readable, [ranker])
-            weights = weights_of(store.card, question.modality)
-            set_reranked(readable, lists, rows, weights.logits(lists.cosines, lists.scores))
-            prepared.watch.lap("rerank")
-        answers.append(Answer(wanted, outcomes, ranker))
-    return prepared, answers
+    answers = [prepared.answer(wanted, SHORTLIST if weights else None) for wanted in question.filters]
+    prepared.watch.lap("rank")
+    return prepared, prepared.rerank(answers, weights) if weights else answers
 
 
 def measure_files(
@@ -559,16 +560,15 @@ def measure_files(
     with model_workers(workers, model=model) as processes:
         store = Store(model, processes, Cache(cache) if cache else None, seed, smiles_column)
         prepared, (answer,) = measure(question, store, watch)
-    outcomes, pool = answer.outcomes, prepared.pool
-    seconds = {stage: value for stage, value in watch.seconds().items() if stage != "total"}
+    outcomes, seconds = answer.outcomes, watch.seconds()
+    del seconds["total"]
     per_query = out.with_suffix(".queries.parquet")
-    write_per_query(outcomes, pool, per_query)
+    write_rows(query_rows(outcomes, prepared.pool), per_query)
     fields: dict[str, Any] = {
         "modality": question.modality,
         "model": model,
         "model_digest": store.card.digest,
-        "seed": seed,
-        "leakage": leakage.report(store.card, outcomes, ks=metrics.KS, seed=seed),
+        "leakage": leakage.report(store.card, outcomes, seed=seed),
         "seconds": seconds,
         "limit": question.limit,
         "split": question.split,
@@ -582,14 +582,10 @@ def measure_files(
     result: RecallResult | IsomersResult
     if question.isomers_only:
         fields["n_unreadable"] = sum(query.structure is None for query in prepared.chosen)
-        result = isomers_result(outcomes, pool, **fields)
+        result = isomers_result(outcomes, prepared.pool, seed=seed, **fields)
     else:
-        fields |= {
-            "seconds_per_query": sum(seconds.get(step, 0.0) for step in QUERY_STEPS) / len(outcomes),
-            "n_pool_unreadable": pool.n_unreadable + prepared.candidates.n_failed,
-        }
-        name = answer.filter.name
-        result = recall_result(outcomes, len(pool), direction=question.direction, filter_name=name, **fields)
+        fields["seconds_per_query"] = sum(seconds.get(step, 0.0) for step in QUERY_STEPS) / len(outcomes)
+        result = prepared.recall(outcomes, answer.filter.name, **fields)
     result.write(out)
     return result
 

@@ -1,9 +1,8 @@
-"""`bench throughput`: SMILES text -> vectors, against parsing alone, a plain PyG pipeline and chemprop.
+"""`bench throughput`: SMILES text -> vectors, against parsing alone and a plain PyG pipeline.
 
 The pipelines do the same texts in turns, several rounds, so that whatever else the machine does affects all
 of them. Medians are reported, with the lowest and highest round; ratios are medians of the rounds' own
-ratios. Starting processes and loading the model are not timed. `why_not` names a peer that was not timed, and
-the reason. `PIPELINES` says what each pipeline is.
+ratios. Starting processes and loading the model are not timed. `PIPELINES` says what each pipeline is.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -25,14 +23,13 @@ from acml_search.core.progress import progress
 from acml_search.core.workers import Workers, chunks
 from acml_search.encoders.card import read_card
 from acml_search.evaluation import workers as processes
-from acml_search.evaluation.peers import ChempropPeer, PygPipeline
 from acml_search.evaluation.pool import Text, count_rows, library_texts
-from acml_search.evaluation.results import ThroughputResult, check_out
+from acml_search.evaluation.results import Result, check_out
 from acml_search.evaluation.retrieval import check_space
 from acml_search.evaluation.workers import model_workers
 
 CHUNK = 512
-COLLATED = 64
+BATCH = 64
 REPEATS = 3
 PIPELINES = {
     "parse_only": "RDKit's MolFromSmiles and nothing else, in the workers",
@@ -40,11 +37,7 @@ PIPELINES = {
     "one_space": "as end_to_end, but the vectors of one space alone (`one_space`)",
     "pyg": "from_smiles, DataLoader, the same network, in one process with as many torch threads as workers",
     "pyg_in_workers": "the same, but spread over the workers like ours",
-    "chemprop": "chemprop 2's fingerprint (D-MPNN of width 300, its own featuriser and loader), in one "
-    "process with as many torch threads as workers",
-    "chemprop_in_workers": "the same, but in as many processes as workers, of one thread each",
 }
-NO_CHEMPROP = "no Python with chemprop was named with --chemprop-python; see benchmarks/peers/README.md"
 
 
 def parse_only(texts: list[str]) -> int:
@@ -74,6 +67,57 @@ def _pyg_pipeline() -> PygPipeline:
     return PygPipeline(processes.model().card.data["hyper"])
 
 
+class PygPipeline:
+    """SMILES -> vectors as most projects do it: PyG's `from_smiles`, its DataLoader, then the network.
+
+    The network is the model's own trunk and heads at their own size, folded and batched as ours, with
+    embedding tables for PyG's atom and bond columns and random weights (speed does not depend on their
+    values): only the way from text to tensors differs. `hyper`: the hyper-parameters in a model's card.
+    """
+
+    def __init__(self, hyper: dict[str, Any]) -> None:
+        from torch_geometric.utils.smiles import e_map, x_map
+
+        from acml_search.networks import GraphNet, Projection
+
+        self._sizes = [len(values) for values in e_map.values()]
+        n_links = self._sizes[0] * self._sizes[1] * self._sizes[2]
+        self._trunk = GraphNet([len(values) for values in x_map.values()], n_links, **hyper["trunk"]).eval()
+        self._trunk.fold()
+        heads = [space["head"] for space in hyper["spaces"].values()]  # each a plain projection here
+        self._heads = [
+            Projection(self._trunk.width, head.get("hidden", head["d"]), head["d"]).eval() for head in heads
+        ]
+
+    def embed(self, texts: list[str]) -> list[Any]:
+        """A float32 array (n, d) for each space."""
+        import torch
+        from torch_geometric.loader import DataLoader
+        from torch_geometric.utils import from_smiles
+
+        graphs = [from_smiles(text) for text in texts]
+        found: list[list[Any]] = [[] for _ in self._heads]
+        with torch.inference_mode():
+            for batch in DataLoader(graphs, BATCH):
+                pooled = self._trunk(self._batch(batch))
+                for vectors, head in zip(found, self._heads, strict=True):
+                    vectors.append(head(pooled))
+        return [torch.cat(vectors).numpy() for vectors in found]
+
+    def _batch(self, batch: Any) -> Any:
+        from acml_search.networks import TensorBatch
+
+        _, stereo, conjugated = self._sizes
+        kind = batch.edge_attr
+        return TensorBatch(
+            x=batch.x,
+            edge_index=batch.edge_index,
+            edge_attr=(kind[:, 0] * stereo + kind[:, 1]) * conjugated + kind[:, 2],
+            batch=batch.batch,
+            ptr=batch.ptr,
+        )
+
+
 def measure_throughput(
     out: Path,
     *,
@@ -85,20 +129,18 @@ def measure_throughput(
     seed: int = 0,
     smiles_column: str | None = None,
     one_space: str | None = None,
-    chemprop_python: Path | None = None,
     command: str | None = None,
-) -> ThroughputResult:
-    """Run the benchmark and write OUT.json; figures of peers that are not there are null.
+) -> Result:
+    """Run the benchmark and write OUT.json.
 
     `n`: molecules per round; `one_space`: timed alone against all in one pass, by default `smiles`, or the
-    first by name; `chemprop_python`: a Python that has chemprop, see benchmarks/peers/README.md.
+    first by name; its figures are null where the model has no other.
     """
     card = read_card(model)
     check_out(out)
     alone = one_space or ("smiles" if "smiles" in card.spaces else min(card.spaces))
     check_space(card, alone)
-    with ExitStack() as stack:
-        pool = stack.enter_context(model_workers(workers, model=model))
+    with model_workers(workers, model=model) as pool:
         texts = readable_texts(library, n, pool, seed, smiles_column)
         parts = list(chunks(texts, CHUNK))
         runs: dict[str, Callable[[], Any]] = {
@@ -109,12 +151,6 @@ def measure_throughput(
             runs["one_space"] = lambda: list(pool.map(end_to_end, [(part, [alone]) for part in parts]))
         runs["pyg"] = _pyg_here(card.data["hyper"], texts, pool.n)
         runs["pyg_in_workers"] = lambda: list(pool.map(plain_pyg, parts))
-        about: dict[str, Any] | None = None
-        if chemprop_python is not None:
-            for name, n_processes, threads in (("chemprop", 1, pool.n), ("chemprop_in_workers", pool.n, 1)):
-                peer = ChempropPeer(chemprop_python, texts, n_processes=n_processes, threads=threads)
-                runs[name] = stack.enter_context(peer).run
-                about = about or peer.about
         rates = _timed_in_turns(runs, len(texts), rounds)
         stages = next(pool.map(time_stages, [texts[: 4 * CHUNK]]))
     ours = rates["end_to_end"]
@@ -122,7 +158,6 @@ def measure_throughput(
         name: median(a / b for a, b in zip(ours, rates[name], strict=True)) if name in rates else None
         for name in PIPELINES
     }
-    why_not = {} if about else dict.fromkeys(("chemprop", "chemprop_in_workers"), NO_CHEMPROP)
     fields: dict[str, Any] = {
         "n": len(texts),
         "workers": pool.n,
@@ -130,7 +165,7 @@ def measure_throughput(
         **{f"{name}_per_second": median(rates[name]) if name in rates else None for name in PIPELINES},
         "ratio_to_parse": ratios["parse_only"],
         **{f"ratio_to_{name}": x for name, x in ratios.items() if name not in ("parse_only", "end_to_end")},
-        "spread": {name: (min(seen), max(seen)) for name, seen in rates.items()},
+        "spread": {name: [min(seen), max(seen)] for name, seen in rates.items()},
         "pipelines": {name: PIPELINES[name] for name in rates},
         "stages": stages,
         "library": [str(path) for path in library] or "default",
@@ -145,10 +180,8 @@ def measure_throughput(
         },
         "spaces": sorted(card.spaces),
         "one_space": alone,
-        "chemprop": about,
-        "why_not": why_not,
     }
-    result = ThroughputResult(**fields)
+    result = Result(kind="throughput", **fields)
     result.write(out)
     return result
 
@@ -246,8 +279,8 @@ def time_stages(texts: list[str]) -> dict[str, dict[str, float | None]]:
         return [model.featurise(mol) for mol in standardised()]
 
     def collate_all(inputs: list[Any]) -> None:
-        for low in range(0, len(inputs), COLLATED):
-            collate(inputs[low : low + COLLATED])
+        for low in range(0, len(inputs), BATCH):
+            collate(inputs[low : low + BATCH])
 
     def timed(make_input: Callable[[], Any], work: Callable[[Any], Any]) -> float:
         """Median microseconds per molecule of `work`, on fresh input each time, since RDKit caches."""

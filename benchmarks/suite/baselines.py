@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from acml_search.core.errors import InvalidRecord
 from acml_search.core.io import digest_of
 from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Ints
+from acml_search.evaluation import ranking
+from acml_search.evaluation.cache import code_digest
 from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.pool import Query
-from acml_search.evaluation.ranking import SHORTLIST, Ranker, TopKRanker
-from acml_search.evaluation.rescoring import set_reranked
-from acml_search.evaluation.results import BaselineNote, QueryOutcome, Result, isomers_result, with_ranks
-from acml_search.evaluation.retrieval import Filter, with_isomers
+from acml_search.evaluation.ranking import SHORTLIST, Ranker
+from acml_search.evaluation.results import QueryOutcome, Result
+from acml_search.evaluation.retrieval import Filter
 from acml_search.modalities import get
+from benchmarks import baselines
 from benchmarks.baselines import Baseline, Material, Score, baseline
 from benchmarks.suite.run import QuestionRun
 
@@ -49,12 +52,13 @@ def measure_baselines(runner: QuestionRun) -> Iterator[Result]:
         one = baseline(name)
         why = one.why_not(runner.question.modality)
         if why is not None:
-            note = BaselineNote(baseline=name, about=one.about, why_not=why)
+            note = Result(kind="baseline", baseline=name, about=one.about, why_not=why)
             yield runner.write(f".baseline-{name}", note, asks="baseline")
         else:
             answers, about = _cached_answers(runner, one, outcomes, training)
+            fields = {"baseline": one.name, "about": one.about, **about}
             for wanted, answered in answers.items():
-                yield from _write(runner, one, wanted, answered, about)
+                yield from runner.write_answer(wanted, answered, rerank=False, **fields)
         runner.prepared.watch.lap(f"baseline {name}")
 
 
@@ -78,6 +82,7 @@ def _cached_answers(
     question, card = runner.question, runner.run.card
     key = {
         "baseline": one.name,
+        "code": code_digest(Path(baselines.__file__), Path(ranking.__file__)),
         "pool": digest_of(runner.pool.structures),
         "queries": digest_of(_plain([(each.truth, each.query) for each in outcomes])),
         "training": digest_of(_plain(training)),
@@ -121,9 +126,9 @@ def _answers(
         truth_scores[here] = score(truths[low : low + BLOCK])[here, at[here] - low]
     order = np.argsort(runner.pool.masses(), kind="stable")
     empty = np.zeros((len(readable), 0), np.float32)
-    kind = TopKRanker if one.matches_peaks else Ranker
+    depth = SHORTLIST if one.matches_peaks else None
     rankers = {
-        wanted: kind(empty, truth_scores, material.truths, wanted.over(runner.pool))
+        wanted: Ranker(empty, truth_scores, material.truths, wanted.over(runner.pool), depth)
         for wanted in runner.question.filters
     }
     with progress(total=len(order), desc=f"{runner.question.name}: {one.name}", unit="mol") as bar:
@@ -131,16 +136,11 @@ def _answers(
             for ranker in rankers.values():
                 ranker.add_scores(block, positions)
             bar.update(len(positions))
-    answers = {wanted: with_ranks(outcomes, ranker) for wanted, ranker in rankers.items()}
+    prepared = replace(runner.prepared, outcomes=outcomes)
+    answers = [prepared.answered(wanted, ranker) for wanted, ranker in rankers.items()]
     if one.matches_peaks:  # the shortlists are ranked by the matching of peaks alone
-        lists_of = runner.prepared.comparison().compare(
-            [replace(each) for each in next(iter(answers.values())) if each.truth >= 0],
-            [ranker for ranker in rankers.values() if isinstance(ranker, TopKRanker)],
-        )
-        for answered, lists in zip(answers.values(), lists_of[1], strict=True):
-            logits = Weights(0.0, 1.0).logits(lists.cosines, lists.scores)
-            set_reranked([each for each in answered if each.truth >= 0], lists, lists_of[0], logits)
-    return answers, dict(material.about)
+        answers = prepared.rerank(answers, Weights(0.0, 1.0))
+    return {answer.filter: answer.outcomes for answer in answers}, dict(material.about)
 
 
 def scored_blocks(score: Score, order: Ints, threads: int) -> Iterator[tuple[Ints, Float32s]]:
@@ -157,21 +157,6 @@ def scored_blocks(score: Score, order: Ints, threads: int) -> Iterator[tuple[Int
                 yield at, block.result()
         for at, block in waiting:
             yield at, block.result()
-
-
-def _write(
-    runner: QuestionRun, one: Baseline, wanted: Filter, outcomes: list[QueryOutcome], about: dict[str, Any]
-) -> Iterator[Result]:
-    """Write recall with a filter and, where it is by formula, among isomers."""
-    fields = {"rerank": False, "baseline": one.name, "about": one.about, **about}
-    suffix = f".baseline-{one.name}"
-    result = runner.recall(outcomes, "to-molecule", wanted.name).model_copy(update=fields)
-    slug = "" if wanted == Filter() else f".{wanted.slug}"
-    yield runner.write(suffix + slug, result, asks=wanted.text, outcomes=outcomes)
-    counted = with_isomers(outcomes, runner.pool)
-    if wanted.formula and runner.question.isomers and counted:
-        isomers = isomers_result(counted, runner.pool, seed=runner.seed).model_copy(update=fields)
-        yield runner.write(f"{suffix}.isomers", isomers, asks="isomers", outcomes=counted)
 
 
 def _material(runner: QuestionRun, readable: Sequence[QueryOutcome], training: list[Query]) -> Material:

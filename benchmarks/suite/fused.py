@@ -1,7 +1,7 @@
 """Several observations of one compound against the best of them alone, on the same molecules and pool.
 
-The logits scale x cosine of the spaces are added, each with its factor (`acml_search.evaluation.fusion`).
-That sum is one inner product of the concatenated vectors, so the fused question is ranked as any other.
+The logits scale x cosine of the spaces are added, each with its factor (`acml_search.evaluation.fusion`), and
+the sum is ranked as any other score.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from acml_search.chem.splits import is_dev
 from acml_search.core.errors import ConfigError
@@ -26,19 +27,19 @@ from acml_search.evaluation.fusion import (
     weighted_sum,
 )
 from acml_search.evaluation.leakage import check_truths
-from acml_search.evaluation.pool import Pool, Query, make_pool
-from acml_search.evaluation.ranking import SHORTLIST, TopKRanker
+from acml_search.evaluation.pool import Query, make_pool
+from acml_search.evaluation.ranking import BLOCK, SHORTLIST, Ranker
 from acml_search.evaluation.rescoring import shortlists, usable_queries, weights_of
-from acml_search.evaluation.results import FusionFitResult, QueryOutcome, Result, with_ranks
+from acml_search.evaluation.results import QueryOutcome, Result
 from acml_search.evaluation.retrieval import (
-    Candidates,
+    Answer,
     Filter,
     PreparedQuestion,
     embed_question,
     to_outcomes,
 )
 from benchmarks.suite.plan import FusedQuestion, SuiteQuestion
-from benchmarks.suite.run import QuestionRun, SuiteRun, write_result
+from benchmarks.suite.run import QuestionRun, SuiteRun
 
 Factors = Mapping[str, float]
 """by modality"""
@@ -58,33 +59,42 @@ def measure_fused(run: SuiteRun, question: FusedQuestion) -> Iterator[Result]:
     library = run.store.library(list(dict.fromkeys(path for part in parts for path in part.library)))
     every_row = [query for part in parts for query in run.store.file(part.queries).queries]
     pool = make_pool(rows[0], every_row, library, seed=run.suite.seed)
-    prepared = [_prepare(run, part, pool, of) for part, of in zip(parts, rows, strict=True)]
-    alone: list[Result] = []
-    for part, one in zip(parts, prepared, strict=True):
-        runner = QuestionRun(run, part, one)
+    prepared, alone = [], list[Result]()
+    for part, of in zip(parts, rows, strict=True):
+        outcomes = to_outcomes(of, pool, once=False)
+        check_truths(outcomes, pool, part.name)
+        prepared.append(embed_question(part, run.store, of, pool, outcomes, Stopwatch()))
+        runner = QuestionRun(run, part, prepared[-1])
         alone += runner.to_molecule()
         if part.rerank:
             alone += runner.reranked()
     yield from alone
-    fitted = _fit(run, question, parts, prepared)
+    changes = {
+        "name": question.name,
+        "modality": "+".join(part.modality for part in parts),
+        "targets": question.targets,
+    }
+    whole = parts[0].model_copy(update=changes)
+    fitted = _fit(run, question, whole, prepared)
     if fitted is not None:
         yield fitted
-    factors = {kind: _factors(run, parts, kind, fitted) for kind in KINDS}
-    fused = Fused(run, _as_question(question, parts), prepared, factors["plain"])
-    runner = QuestionRun(run, fused.question, fused.prepared)
-    for wanted in question.filters:
-        ranker = fused.prepared.rank(wanted, depth=SHORTLIST if parts[0].rerank else None)
-        outcomes = with_ranks(fused.prepared.outcomes, ranker)
-        more = {"gain": _gain(run, outcomes, alone, wanted.text), "trust": dict(factors["plain"])}
-        yield from runner.write_answers(wanted, outcomes, more=more)
-        runner.rankers[wanted] = ranker
-    if parts[0].rerank:
-        yield from _reranked(fused, runner, alone, factors["rerank"])
+    names = [part.modality for part in parts]
+    plain, again = (getattr(fitted, kind, None) or run.card.fusion_weights(names, kind) for kind in KINDS)
+    fused = Fused(run, whole, prepared, plain)
+    runner = QuestionRun(run, whole, fused.prepared)
+    answers = [fused.answer(wanted) for wanted in question.filters]
+    for one in answers:
+        more = {"gain": _gain(run, one.outcomes, alone, one.filter.text), "trust": dict(plain)}
+        yield from runner.write_answer(one.filter, one.outcomes, rerank=False, **more)
+    for one in fused.rerank(answers, again) if whole.rerank else ():
+        fields = {"rerank": True, "shortlist": SHORTLIST, "trust": dict(again)}
+        gain = _gain(run, one.outcomes, alone, f"rerank {one.filter.text}")
+        yield from runner.write_answer(one.filter, one.outcomes, **fields, gain=gain)
 
 
 @dataclass
 class Fused:
-    """All parts as one prepared question: vectors concatenated, each times its space's scale and factor."""
+    """All parts as one question, which ranks the molecules that have a vector in every part."""
 
     run: SuiteRun
     question: SuiteQuestion
@@ -92,26 +102,53 @@ class Fused:
     factors: Factors
 
     def __post_init__(self) -> None:
-        names = [part.question.modality for part in self.parts]
-        scales = np.array([self.factors[name] * self.run.card.spaces[name].scale for name in names])
-        scales = (scales / np.linalg.norm(scales)).astype(np.float32)
-        queries = [scale * part.queries for scale, part in zip(scales, self.parts, strict=True)]
-        first = self.parts[0]
+        first, places = self.parts[0], self.parts[0].candidates.places
+        for part in self.parts[1:]:
+            places = places[np.isin(places, part.candidates.places)]
+        self.places: Ints = places
         errors = [
-            next((part.outcomes[i].error for part in self.parts if part.outcomes[i].error), None)
-            for i in range(len(first.outcomes))
+            next((one.error for one in of if one.error), None)
+            for of in zip(*(part.outcomes for part in self.parts), strict=True)
         ]
         outcomes = [replace(one, error=error) for one, error in zip(first.outcomes, errors, strict=True)]
-        self.prepared = replace(
-            first,
-            question=self.question,
-            outcomes=outcomes,
-            queries=np.concatenate(queries, axis=1),
-            candidates=_joined([part.candidates for part in self.parts]),
-        )
+        n_failed = max(part.candidates.n_failed for part in self.parts)
+        candidates = replace(first.candidates, n_failed=n_failed)
+        self.prepared = replace(first, question=self.question, outcomes=outcomes, candidates=candidates)
+        names = [part.question.modality for part in self.parts]
+        scales = np.array([self.factors[name] * self.run.card.spaces[name].scale for name in names])
+        # as if the parts' vectors were one long unit vector
+        self.scales = (scales / np.linalg.norm(scales) / np.sqrt(len(scales))).astype(np.float32)
+
+    def answer(self, wanted: Filter) -> Answer:
+        """Rank by the sum of scale x cosine."""
+        truths = sum(x * part.truth_scores for x, part in zip(self.scales, self.parts, strict=True))
+        known = np.isin(self.prepared.truths, self.places)
+        none = np.zeros((len(known), 0), np.float32)
+        conditions, truths = wanted.over(self.prepared.pool), np.where(known, truths, -np.inf)
+        ranker = Ranker(none, truths, self.prepared.truths, conditions, SHORTLIST)
+        for low in range(0, len(self.places), BLOCK):
+            block = self.places[low : low + BLOCK]
+            scores = sum(
+                x * (part.queries @ part.candidates.at(block)[1].T)
+                for x, part in zip(self.scales, self.parts, strict=True)
+            )
+            ranker.add_scores(np.asarray(scores), block)
+        return self.prepared.answered(wanted, ranker)
+
+    def rerank(self, answers: Sequence[Answer], factors: Factors) -> Iterator[Answer]:
+        """The shortlists of the summed logits, each part's peaks compared and all logits added."""
+        rows, by_ranker = self.shortlists([one.ranker for one in answers], peaks=True)
+        weights = [factors[part.question.modality] for part in self.parts]
+        for answer, lists in zip(answers, by_ranker, strict=True):
+            again = self.prepared.answered(answer.filter, answer.ranker)
+            total = weighted_sum(self.logits(lists), weights)
+            found = ranks(lists[0], total, [again.outcomes[i].rank for i in rows])
+            for row, i in enumerate(rows):
+                again.outcomes[i].rank, again.outcomes[i].score = float(found[row]), float(total[row, 0])
+            yield again
 
     def shortlists(
-        self, rankers: Sequence[TopKRanker], *, peaks: bool
+        self, rankers: Sequence[Ranker], *, peaks: bool
     ) -> tuple[list[int], list[list[Shortlists]]]:
         """The queries with a shortlist, and by ranker and part these shortlists with the part's own cosines,
         and with the scores of its peaks if `peaks`.
@@ -125,7 +162,7 @@ class Fused:
                     replace(one, error=whole.error)
                     for one, whole in zip(part.outcomes, outcomes, strict=True)
                 ]
-                rows, lists = part.comparison().compare(own, rankers)
+                rows, lists = replace(part, outcomes=own).compare(rankers)
             else:
                 lists = [shortlists(outcomes, ranker, rows) for ranker in rankers]
             by_part.append([replace(one, cosines=_cosines(part, rows, one.places)) for one in lists])
@@ -156,15 +193,6 @@ def _alone(run: SuiteRun, question: FusedQuestion, part: str) -> SuiteQuestion:
     return run.suite.part(part).model_copy(update=changes)
 
 
-def _as_question(question: FusedQuestion, parts: Sequence[SuiteQuestion]) -> SuiteQuestion:
-    changes = {
-        "name": question.name,
-        "modality": "+".join(part.modality for part in parts),
-        "targets": question.targets,
-    }
-    return parts[0].model_copy(update=changes)
-
-
 def _observed_in_all(
     run: SuiteRun, parts: Sequence[SuiteQuestion], conditions: Sequence[str | None], *, dev: bool = False
 ) -> list[list[Query]]:
@@ -182,21 +210,13 @@ def _observed_in_all(
     return [[rows[key] for key in keys] for rows in first] if keys else []
 
 
-def _prepare(run: SuiteRun, part: SuiteQuestion, pool: Pool, rows: list[Query]) -> PreparedQuestion:
-    outcomes = to_outcomes(rows, pool, once=False)
-    check_truths(outcomes, pool, part.name)
-    return embed_question(part, run.store, rows, pool, outcomes, Stopwatch())
-
-
 def _fit(
-    run: SuiteRun,
-    question: FusedQuestion,
-    parts: Sequence[SuiteQuestion],
-    prepared: Sequence[PreparedQuestion],
-) -> FusionFitResult | None:
+    run: SuiteRun, question: FusedQuestion, whole: SuiteQuestion, prepared: Sequence[PreparedQuestion]
+) -> Result | None:
     """The factors, fitted on the dev split of `calibrate`'s rows; None where they are not to be fitted, no
     molecule there has all observations, or two parts share a space.
     """
+    parts = [run.suite.part(part) for part in question.parts]
     names = [part.modality for part in parts]
     if question.calibrate is None or len(set(names)) < len(names):
         return None
@@ -207,66 +227,37 @@ def _fit(
             one.with_queries(to_outcomes(of, one.pool, once=False))
             for one, of in zip(prepared, rows, strict=True)
         ]
-        fused = Fused(run, _as_question(question, parts), others, dict.fromkeys(names, 1.0))
-        fields = _fitted_factors(fused, names, peaks=parts[0].rerank)
+        fields = _fitted_factors(Fused(run, whole, others, dict.fromkeys(names, 1.0)), names)
         if fields is not None:
-            return write_result(run, fused.question, FusionFitResult(**fields), ".together", "together")
+            return run.write(whole, Result(kind="together", **fields), ".together", "together")
         why = "no row of the dev split of `calibrate` has its truth in the shortlist"
-    run.skipped.append({"question": f"{question.name} together", "why": why})
+    run.skip(f"{question.name} together", why)
     return None
 
 
-def _fitted_factors(fused: Fused, names: Sequence[str], *, peaks: bool) -> dict[str, Any] | None:
+def _fitted_factors(fused: Fused, names: Sequence[str]) -> dict[str, Any] | None:
     """The factors of each kind, and recall on the dev split; None where no shortlist holds its truth."""
-    run, prepared = fused.run, fused.prepared
-    ranker = prepared.rank(Filter(), depth=SHORTLIST)
-    assert isinstance(ranker, TopKRanker)
-    rows, (lists,) = fused.shortlists([ranker], peaks=peaks)
+    run, rerank = fused.run, fused.question.rerank
+    ranker = fused.answer(Filter()).ranker
+    rows, (lists,) = fused.shortlists([ranker], peaks=rerank)
     scales = [run.card.spaces[name].scale for name in names]
     # Without peaks nothing is re-ranked: the second set is left out, and counts as 1.
     logits = {"plain": [scale * one.cosines for scale, one in zip(scales, lists, strict=True)]}
-    if peaks:
+    if rerank:
         logits["rerank"] = fused.logits(lists)
-    fields: dict[str, Any] = {"shortlist": SHORTLIST, "n_pool": len(prepared.candidates.places)}
-    inner: dict[str, Any] = {"n_queries": len(rows), "n_failed": len(prepared.outcomes) - len(rows)}
+    inner: dict[str, Any] = {"n_queries": len(rows), "n_failed": len(fused.prepared.outcomes) - len(rows)}
+    fields: dict[str, Any] = {"shortlist": SHORTLIST, "n_pool": len(fused.places), "inner": inner}
     for kind, of in logits.items():
         factors = fit_factors(lists[0], of)
         if factors is None:
             return None
         fields[kind] = dict(zip(names, factors, strict=True))
         inner[kind] = summarise_factors(lists[0], of, run.suite.seed)
-    return {**fields, "inner": inner}
-
-
-def _factors(
-    run: SuiteRun, parts: Sequence[SuiteQuestion], kind: str, fitted: FusionFitResult | None
-) -> dict[str, float]:
-    known: dict[str, float] | None = getattr(fitted, kind, None)
-    return known or run.card.fusion_weights([part.modality for part in parts], kind)
-
-
-def _reranked(
-    fused: Fused, runner: QuestionRun, alone: Sequence[Result], factors: Factors
-) -> Iterator[Result]:
-    """The shortlists of the summed logits, each part's peaks compared and all logits added."""
-    rankers = [one for one in runner.rankers.values() if isinstance(one, TopKRanker)]
-    rows, by_ranker = fused.shortlists(rankers, peaks=True)
-    weights = [factors[part.question.modality] for part in fused.parts]
-    for wanted, ranker, lists in zip(runner.rankers, rankers, by_ranker, strict=True):
-        outcomes = with_ranks(fused.prepared.outcomes, ranker)
-        total = weighted_sum(fused.logits(lists), weights)
-        again = ranks(lists[0], total, [outcomes[i].rank for i in rows])
-        for row, i in enumerate(rows):
-            outcomes[i].rank, outcomes[i].score = float(again[row]), float(total[row, 0])
-        fields = {"shortlist": SHORTLIST, "trust": dict(factors)}
-        gain = _gain(fused.run, outcomes, alone, f"rerank {wanted.text}")
-        yield from runner.write_answers(wanted, outcomes, rerank=fields, more={"gain": gain})
+    return fields
 
 
 def _gain(run: SuiteRun, outcomes: Sequence[QueryOutcome], alone: Sequence[Any], asks: str) -> dict[str, Any]:
     """Recall at 1 of all fused less that of the best part alone, and its interval over the same molecules."""
-    import pyarrow.parquet as pq
-
     best = max((one for one in alone if one.asks == asks), key=lambda one: one.recall["1"])
     of_best = pq.read_table(run.out / best.per_query).column("rank").to_numpy(zero_copy_only=False)
     ours = metrics.hits_at_k([one.rank for one in outcomes], 1)
@@ -276,20 +267,6 @@ def _gain(run: SuiteRun, outcomes: Sequence[QueryOutcome], alone: Sequence[Any],
         "recall_at_1": float(difference.mean()),
         "ci95": list(metrics.bootstrap_interval(difference, seed=run.suite.seed)),
     }
-
-
-def _joined(parts: Sequence[Candidates]) -> Candidates:
-    """The molecules that have a vector in every part. Tables are copied only where the parts differ: half a
-    million molecules are half a gigabyte.
-    """
-    common = parts[0].places
-    for part in parts[1:]:
-        common = common[np.isin(common, part.places)]
-    tables = tuple(
-        part.tables[0] if len(part.places) == len(common) else part.tables[0][part.row_of[common]]
-        for part in parts
-    )
-    return Candidates(common, tables, max(part.n_failed for part in parts))
 
 
 def _cosines(part: PreparedQuestion, rows: Sequence[int], places: Ints) -> Floats:

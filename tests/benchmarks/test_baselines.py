@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from benchmarks.suite.measures import fingerprints
 from evaluation_files import SHIFTS, write_measured
 from rdkit import Chem
 
@@ -26,8 +27,7 @@ from acml_search.nmr.assign import Groups, group_atoms
 from benchmarks import baselines
 from benchmarks.baselines import FingerprintRegression, Material, NearestSpectrum, Rows, baseline, unpacked
 from benchmarks.suite import baselines as suite_baselines
-from benchmarks.suite.classes import fingerprints
-from benchmarks.suite.run import SuiteOptions, measure_suite
+from benchmarks.suite.run import measure_suite
 
 NAMES = list(SHIFTS)
 
@@ -224,7 +224,7 @@ def test_a_suite_measures_baselines_as_it_measures_the_model(two_spaces: Path, t
     write_measured(tmp_path)
     (tmp_path / "one.toml").write_text(QUESTION)
     out = tmp_path / "out"
-    measure_suite(SuiteOptions((tmp_path / "one.toml",), out, str(two_spaces), workers=1))
+    measure_suite([tmp_path / "one.toml"], out, model=str(two_spaces), workers=1)
     ours = json.loads((out / "one.json").read_text())
     for name in ("random", "formula", "shifts"):
         theirs = json.loads((out / f"one.baseline-{name}.json").read_text())
@@ -233,10 +233,10 @@ def test_a_suite_measures_baselines_as_it_measures_the_model(two_spaces: Path, t
         assert (out / f"one.baseline-{name}.isomers.json").exists()
     ranks = pq.read_table(out / "one.baseline-formula.queries.parquet").to_pylist()
     assert {row["rank"] for row in ranks if row["smiles"] == "CCO"} == {2}  # dimethyl ether ties
-    without = SuiteOptions(
-        (tmp_path / "one.toml",), tmp_path / "without", str(two_spaces), baselines=False, workers=1
+    without = measure_suite(
+        [tmp_path / "one.toml"], tmp_path / "without", model=str(two_spaces), baselines=False, workers=1
     )
-    assert not [name for name in measure_suite(without)["results"] if "baseline" in name]
+    assert not [name for name in without["results"] if "baseline" in name]
 
 
 def test_answers_of_a_baseline_are_cached_until_their_question_changes(
@@ -254,8 +254,8 @@ def test_answers_of_a_baseline_are_cached_until_their_question_changes(
     cache = tmp_path / "cache"
 
     def measure(name: str, out: str) -> dict[str, bytes]:
-        files = (tmp_path / f"{name}.toml",)
-        measure_suite(SuiteOptions(files, tmp_path / out, str(two_spaces), cache=cache, workers=1))
+        file = tmp_path / f"{name}.toml"
+        measure_suite([file], tmp_path / out, model=str(two_spaces), cache=cache, workers=1)
         return {path.name: path.read_bytes() for path in (tmp_path / out).glob("*.baseline-*")}
 
     first = measure("one", "first")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import digest_of, read_card
 from acml_search.encoders.checkpoint import load_model
 from benchmarks.cards import fill_card, unchanged_entries, unchanged_spaces
-from benchmarks.suite import classes
-from benchmarks.suite.run import measure_suite
+from benchmarks.suite import measures
 
 
 @pytest.fixture
@@ -25,7 +23,7 @@ def model(two_spaces, tmp_path) -> Path:
 
 
 def test_a_card_says_what_was_measured_and_by_which_command(done, model, monkeypatch) -> None:
-    monkeypatch.setattr(classes, "MIN_MOLECULES", 1)
+    monkeypatch.setattr(measures, "MIN_MOLECULES", 1)
     folder, _, _ = done
     before = read_card(model)
     card = fill_card(model, [folder / "results"], command="fill")
@@ -66,10 +64,10 @@ def test_the_scale_becomes_the_calibrated_one(done, model) -> None:
 
 
 def test_classes_are_those_of_the_per_query_files(done, model, monkeypatch) -> None:
-    monkeypatch.setattr(classes, "MIN_MOLECULES", 2)
+    monkeypatch.setattr(measures, "MIN_MOLECULES", 2)
     folder, _, _ = done
     found = fill_card(model, [folder / "results"]).data["recall_by_class"]
-    carbon = {one["class"]: one for one in found if one["question"] == "carbon"}
+    carbon = {one["value"]: one for one in found if one["question"] == "carbon"}
     # ethanol, butane, 2-methyl-2-propanol ... are small; phenol is not among the valid ones
     assert carbon["1 to 10 heavy atoms"]["n_molecules"] == carbon["C, H, N, O only"]["n_molecules"] == 5
 
@@ -93,9 +91,9 @@ def test_results_of_another_model_are_refused(done, tiny_model) -> None:
 
 
 def test_two_calibrations_of_one_space_are_refused(done, model) -> None:
-    folder, _, options = done
+    folder, _, ask = done
     again = folder / "calibrated-again"
-    measure_suite(replace(options, files=(folder / "spelled.toml",), out=again))
+    ask([folder / "spelled.toml"], again)
     for name in ("one", "two"):
         result = json.loads((folder / "results" / "carbon.calibration.json").read_text())
         (again / f"{name}.json").write_text(json.dumps({**result, "question": name}))
@@ -109,10 +107,10 @@ def test_a_folder_without_results_is_a_sentence(model, tmp_path) -> None:
 
 
 def test_a_folder_gives_the_results_of_all_runs_into_it(done, model, tmp_path) -> None:
-    folder, _, options = done
+    folder, _, ask = done
     results = Path(shutil.copytree(folder / "results", tmp_path / "results"))
     whole = fill_card(model, [results]).data["metrics"]
-    measure_suite(replace(options, files=(folder / "spelled.toml",), out=results))  # its summary is alone now
+    ask([folder / "spelled.toml"], results)  # its summary is alone now
     assert [one["question"] for one in fill_card(model, [results]).data["metrics"]] == [
         one["question"] for one in whole
     ]

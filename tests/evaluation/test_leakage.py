@@ -15,7 +15,7 @@ from acml_search.encoders.training_molecules import TrainingMolecules, write_tra
 from acml_search.evaluation import leakage
 from acml_search.evaluation.pool import Pool, Query, Structure, describe
 from acml_search.evaluation.results import QueryOutcome
-from benchmarks.suite.run import SuiteOptions, measure_suite
+from benchmarks.suite.run import measure_suite
 
 BLOCKS = [one.inchikey14 for one in describe([(smiles, "smiles", None) for smiles in SHIFTS])]
 ETHANOL, ETHER, ACID, BUTANE = BLOCKS[:4]  # 0, 3, 6, 9 are valid
@@ -32,7 +32,7 @@ def ask(folder: Path, model: Path, modality: str, more: str = "") -> dict:
         f'library = ["library.smi"]\n[[question]]\nname = "q"\nmodality = "{modality}"\nbatch = 0\n'
         f'queries = "spectra.parquet"\nwhere = "split = \'valid\' AND spectrum_rank = 0"\n{more}'
     )
-    measure_suite(SuiteOptions((folder / "q.toml",), folder / "out", str(model), workers=1))
+    measure_suite([folder / "q.toml"], folder / "out", model=str(model), workers=1)
     return json.loads((folder / "out" / "q.json").read_text())
 
 
@@ -44,12 +44,12 @@ def test_a_query_that_was_trained_on_ends_the_run(measured, two_spaces, tmp_path
         ask(measured, model, "c_nmr")
     assert not (measured / "cache" / "vectors").exists()  # said before the long part
     found = ask(measured, model, "c_nmr", 'leakage = "report"\n')
-    assert found["leakage"] == {"n_seen": 1, "n_seen_structures": 3, "checked": True}
+    assert found["leakage"] == {"seen_records": 1, "seen_structures": 3, "n_unseen": 2, "checked": True}
 
 
 def test_structures_leak_only_where_records_are_made_of_them(measured, two_spaces, tmp_path) -> None:
     model = trained(two_spaces, tmp_path / "m", [BUTANE], {})
-    assert ask(measured, model, "c_nmr")["leakage"]["n_seen_structures"] == 1
+    assert ask(measured, model, "c_nmr")["leakage"]["seen_structures"] == 1
     with pytest.raises(ConfigError, match="1 of the molecules that ask"):
         ask(measured, model, "smiles")
 
@@ -60,13 +60,13 @@ def test_unseen_asks_only_what_training_did_not_see(measured, two_spaces, tmp_pa
     found = ask(measured, model, "smiles", 'leakage = "drop"\n')
     assert found["n_queries"] == everything["n_queries"] - 2
     assert found["n_pool"] == everything["n_pool"]
-    assert found["leakage"]["n_seen"] == found["leakage"]["n_seen_structures"] == 0
+    assert found["leakage"]["seen_records"] == found["leakage"]["seen_structures"] == 0
     assert ask(measured, model, "smiles", 'leakage = "drop"\nlimit = 2\n')["n_queries"] == 2
 
 
 def test_a_model_without_a_list_is_said_to_be_unchecked(measured, two_spaces) -> None:
     assert ask(measured, two_spaces, "c_nmr")["leakage"] == {
-        "n_seen": 0, "n_seen_structures": 0, "checked": False, "why_not": leakage.NO_LIST,
+        "seen_records": 0, "seen_structures": 0, "n_unseen": 6, "checked": False, "why_not": leakage.NO_LIST,
     }  # fmt: skip
 
 

@@ -8,15 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acml_search.evaluation.metrics import TIE_TOLERANCE
-from acml_search.evaluation.ranking import (
-    AllOf,
-    MassWithin,
-    NestedPools,
-    Ranker,
-    SameFormula,
-    TopKRanker,
-    truth_scores,
-)
+from acml_search.evaluation.ranking import Conditions, Ranker, pool_order, rank_in_pools, truth_scores
 
 
 def rank(queries, pool, truth, *, filters=None, block=3, groups=None):
@@ -26,7 +18,7 @@ def rank(queries, pool, truth, *, filters=None, block=3, groups=None):
     groups = np.arange(len(pool)) if groups is None else np.asarray(groups)
     truth = np.asarray(truth)
     scores = truth_scores(queries, truth, groups, pool)
-    ranker = Ranker(queries, scores, truth, filters or AllOf())
+    ranker = Ranker(queries, scores, truth, filters or Conditions())
     low = 0
     while low < len(pool):
         high = min(low + block, len(pool))
@@ -74,7 +66,7 @@ def test_a_molecule_scores_as_its_best_record() -> None:
 
 
 def test_formula_filter_leaves_isomers_only() -> None:
-    filters = AllOf((SameFormula(np.array([7, 8, 7, 8])),))
+    filters = Conditions(codes=np.array([7, 8, 7, 8]))
     ranker = rank([[1.0]], [[0.9], [1.0], [0.1], [0.2]], [2], filters=filters)
     assert ranker.ranks.tolist() == [2]  # 0.9 has the formula, 1.0 and 0.2 have not
     assert ranker.n_candidates.tolist() == [2]
@@ -83,14 +75,14 @@ def test_formula_filter_leaves_isomers_only() -> None:
 def test_mass_filter_in_da_and_ppm() -> None:
     masses = np.array([300.0, 300.02, 300.004, 299.5])
     pool = [[0.1], [0.9], [0.8], [0.7]]
-    near = rank([[1.0]], pool, [0], filters=AllOf((MassWithin(masses, da=0.01),)))
-    wide = rank([[1.0]], pool, [0], filters=AllOf((MassWithin(masses, ppm=100),)))  # 0.03 Da
+    near = rank([[1.0]], pool, [0], filters=Conditions(masses=masses, da=0.01))
+    wide = rank([[1.0]], pool, [0], filters=Conditions(masses=masses, ppm=100))  # 0.03 Da
     assert (near.ranks[0], near.n_candidates[0]) == (2, 2)
     assert (wide.ranks[0], wide.n_candidates[0]) == (3, 3)
 
 
 def test_without_a_rival_the_truth_is_first_of_one() -> None:
-    ranker = rank([[1.0]], [[0.3], [0.9]], [0], filters=AllOf((SameFormula(np.array([1, 2])),)))
+    ranker = rank([[1.0]], [[0.3], [0.9]], [0], filters=Conditions(codes=np.array([1, 2])))
     assert (ranker.ranks[0], ranker.n_candidates[0], ranker.best_other[0]) == (1, 1, -1)
 
 
@@ -122,17 +114,17 @@ SCORES = np.array([0.5, 0.9, 0.5, 0.1, 0.7, 0.6], np.float32)
 ORDER = np.array([3, 1, 4, 0, 2, 5])
 
 
-def ranks_in(sizes, truths, kind=Ranker, missing=()):
-    nested = NestedPools(tuple(sizes), ORDER)
+def ranks_in(sizes, truths, depth=None, missing=()):
     table = SCORES[:, None]
     truths = np.array(truths)
-    ranker = kind(np.ones((len(truths), 1), np.float32), SCORES[truths].astype(np.float64), truths)
+    scores = SCORES[truths].astype(np.float64)
+    ranker = Ranker(np.ones((len(truths), 1), np.float32), scores, truths, depth=depth)
 
     def vectors(positions):
         kept = positions[~np.isin(positions, missing)]
         return kept, table[kept]
 
-    return dict(nested.rank(ranker, vectors))
+    return dict(rank_in_pools(ranker, sizes, ORDER, vectors))
 
 
 def test_a_pool_is_the_truth_and_the_first_others_of_the_order() -> None:
@@ -163,23 +155,15 @@ def test_a_molecule_without_a_vector_is_no_candidate() -> None:
 
 
 def test_shortlists_are_those_of_the_pool() -> None:
-    for size, one in ranks_in([3, 5], [0, 5], kind=TopKRanker).items():
+    for size, one in ranks_in([3, 5], [0, 5], depth=200).items():
         listed = [sorted(row[row >= 0].tolist()) for row in one.listed]
         # truth 0 stands fourth: of 5 it sees all but 5; truth 5 stands last
         assert listed == {3: [[1, 3], [1, 3]], 5: [[1, 2, 3, 4], [0, 1, 3, 4]]}[size]
 
 
-def test_the_order_is_seeded_and_own_files_come_first() -> None:
-    one, other = NestedPools.of([5, 2], 4, 3, seed=0), NestedPools.of([5, 2], 4, 3, seed=0)
-    assert one.sizes == (2, 5)
-    assert one.order.tolist() == other.order.tolist()
-    assert sorted(one.order[:4].tolist()) == [0, 1, 2, 3]
-    assert sorted(one.order[4:].tolist()) == [4, 5, 6]
-    orders = {tuple(NestedPools.of([2], 4, 3, seed=seed).order.tolist()) for seed in range(9)}
-    assert len(orders) > 1
-    with pytest.raises(ValueError, match="from 7 molecules"):
-        NestedPools.of([8], 4, 3, seed=0)
-    assert NestedPools.fitting([2, 7, 8], 7) == ([2, 7], [8])
+def test_the_order_is_seeded() -> None:
+    assert sorted(pool_order(7, 0).tolist()) == list(range(7))
+    assert len({tuple(pool_order(7, seed).tolist()) for seed in (0, 0, 1, 2)}) == 3
 
 
 def test_a_top_k_ranker_keeps_the_best_others_and_ranks_as_before() -> None:
@@ -188,9 +172,9 @@ def test_a_top_k_ranker_keeps_the_best_others_and_ranks_as_before() -> None:
     truth = rng.integers(0, 50, 7)
     scores = np.einsum("nd,nd->n", queries, table[truth])
     codes = rng.integers(0, 8, 50)
-    for candidates in (AllOf(), AllOf((SameFormula(codes),))):
+    for candidates in (Conditions(), Conditions(codes=codes)):
         listing, plain = (
-            TopKRanker(queries, scores, truth, candidates, depth=6),
+            Ranker(queries, scores, truth, candidates, depth=6),
             Ranker(queries, scores, truth, candidates),
         )
         for ranker in (listing, plain):
@@ -198,7 +182,7 @@ def test_a_top_k_ranker_keeps_the_best_others_and_ranks_as_before() -> None:
                 ranker.add(table[low : low + 16], np.arange(low, min(low + 16, 50)))
         assert listing.ranks.tolist() == plain.ranks.tolist()
         for i in range(7):
-            free = not candidates.filters
+            free = not candidates
             others = [j for j in range(50) if j != truth[i] and (free or codes[j] == codes[truth[i]])]
             best = sorted(others, key=lambda j: -float(queries[i] @ table[j]))[:5]
             assert sorted(listing.listed[i][listing.listed[i] >= 0]) == sorted(best)

@@ -17,7 +17,7 @@ from acml_search.encoders.checkpoint import load_model
 from acml_search.evaluation import ranking
 from acml_search.evaluation.metrics import FAILED, TIE_TOLERANCE
 from acml_search.evaluation.pool import Pool, Query, Structure, describe, record_of
-from acml_search.evaluation.results import QueryOutcome, isomers_result, read_result, with_ranks
+from acml_search.evaluation.results import QueryOutcome, isomers_result, read_result
 from acml_search.evaluation.retrieval import Filter, QueryFile, Question, Store, embed_question, to_outcomes
 from acml_search.evaluation.workers import model_workers
 
@@ -39,7 +39,7 @@ def ask(smiles, model, direction="to-molecule", wanted=Filter()):  # noqa: B008
     pool = Pool(structures)
     outcomes = to_outcomes(rows, pool, once=False)
     prepared = embed_question(question, store, rows, pool, outcomes, Stopwatch())
-    return with_ranks(outcomes, prepared.rank(wanted)), prepared.candidates.n_failed
+    return prepared.answer(wanted).outcomes, prepared.candidates.n_failed
 
 
 @pytest.mark.parametrize("direction", ["to-molecule", "to-record"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from acml_search.encoders.card import read_card
 from benchmarks.cards import fill_card
 from benchmarks.suite import fused
 from benchmarks.suite.plan import read_suites
-from benchmarks.suite.run import SuiteOptions, measure_suite
+from benchmarks.suite.run import measure_suite
 
 TOY = Path(__file__).parents[1] / "toy"
 
@@ -56,10 +55,10 @@ def test_together_is_the_sum_of_the_logits(done, two_spaces):
     ("table", "reason"),
     [
         ('name = "x"\nparts = ["carbon"]', "two parts"),
-        ('name = "x"\nparts = ["carbon", "nitrogen"]', "'nitrogen' is no question here"),
-        ('name = "x"', "missing key 'parts'"),
+        ('name = "x"\nparts = ["carbon", "nitrogen"]', "'nitrogen', a part of .* is no question here"),
+        ('name = "x"', "missing key 'fused.1.parts'"),
         ('name = "both"\nparts = ["carbon", "spelled"]', "two questions are called 'both'"),
-        ('name = "x"\nparts = ["carbon", "spelled"]\nweight = 2', "unknown key 'weight'"),
+        ('name = "x"\nparts = ["carbon", "spelled"]\nweight = 2', "unknown key 'fused.1.weight'"),
     ],
 )
 def test_a_table_that_is_wrong_is_named(tmp_path, table, reason):
@@ -71,8 +70,8 @@ def test_a_table_that_is_wrong_is_named(tmp_path, table, reason):
 
 
 def test_it_can_be_asked_for_alone(done, tmp_path):
-    folder, _, options = done
-    summary = measure_suite(replace(options, files=(folder / "both.toml",), out=tmp_path / "alone"))
+    folder, _, ask = done
+    summary = ask([folder / "both.toml"], tmp_path / "alone")
     assert {name.split(".")[0] for name in summary["results"]} == {"both"}
 
 
@@ -87,8 +86,7 @@ def test_the_same_observation_twice_is_reranked_as_once(measured, two_spaces, tm
         (measured / f"{name}.toml").write_text(text)
     both = measured / "both.toml"
     both.write_text('[[fused]]\nname = "both"\nparts = ["one", "two"]\nfilters = ["none", "formula"]\n')
-    options = SuiteOptions((both,), measured / "results", str(model), workers=1)
-    summary = measure_suite(options)
+    summary = measure_suite([both], measured / "results", model=str(model), workers=1)
     assert {"both.rerank.json", "both.formula.rerank.json"} <= set(summary["results"])
     for what in ("", ".formula", ".rerank", ".formula.rerank"):
         result, rows = answers(measured, f"both{what}")
@@ -99,29 +97,32 @@ def test_the_same_observation_twice_is_reranked_as_once(measured, two_spaces, tm
 
 
 @pytest.fixture
-def fitted(measured: Path, two_spaces: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteOptions:
-    """The questions of toy/both.toml with `calibrate`; one molecule in two is in the dev split."""
+def fitted(measured: Path, two_spaces: Path, monkeypatch: pytest.MonkeyPatch):
+    """The questions of toy/both.toml with `calibrate`; one molecule in two is in the dev split. A function
+    that asks them of a model, into a folder.
+    """
     monkeypatch.setattr(fused, "is_dev", lambda block: ord(block[0]) % 2 == 0)
     for name in ("carbon", "spelled", "both"):
         shutil.copy(TOY / f"{name}.toml", measured / f"{name}.toml")
     both = measured / "both.toml"
     text = both.read_text().replace("[fused.targets]", "calibrate = \"split = 'train'\"\n[fused.targets]")
     both.write_text(text)
-    return SuiteOptions((both,), measured / "results", str(two_spaces), workers=1, command="as a test")
+    return lambda out, model=two_spaces: measure_suite([both], out, model=str(model), workers=1)
 
 
-def test_a_suite_fits_them_and_ranks_by_them(fitted: SuiteOptions, two_spaces: Path, tmp_path: Path) -> None:
-    summary = measure_suite(fitted)
+def test_a_suite_fits_them_and_ranks_by_them(fitted, two_spaces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    summary = fitted(out)
     assert "both.together.json" in summary["results"]
-    found = json.loads((fitted.out / "both.together.json").read_text())
+    found = json.loads((out / "both.together.json").read_text())
     assert found["modality"] == "c_nmr+smiles"
     assert set(found["plain"]) == {"c_nmr", "smiles"}
     assert found["plain"] != {"c_nmr": 1.0, "smiles": 1.0}
     assert found["inner"]["n_queries"] > 3
-    result = json.loads((fitted.out / "both.json").read_text())
+    result = json.loads((out / "both.json").read_text())
     assert result["trust"] == found["plain"]
     rows = [
-        pq.read_table(fitted.out / f"both{part}.queries.parquet").to_pylist()
+        pq.read_table(out / f"both{part}.queries.parquet").to_pylist()
         for part in ("", ".carbon-alone", ".spelled-alone")
     ]
     spaces = read_card(two_spaces).spaces
@@ -131,19 +132,17 @@ def test_a_suite_fits_them_and_ranks_by_them(fitted: SuiteOptions, two_spaces: P
             expected = (a * one["score"] + b * other["score"]) / np.hypot(a, b) / np.sqrt(2)
             assert row["score"] == pytest.approx(expected, abs=1e-5)
     model = Path(shutil.copytree(two_spaces, tmp_path / "model"))
-    card = fill_card(model, [fitted.out])
+    card = fill_card(model, [out])
     assert card.fusion_weights(["smiles", "c_nmr"], "plain") == pytest.approx(found["plain"])
     assert card.fusion_weights(["c_nmr"], "plain") == {"c_nmr": 1.0}
-    again = measure_suite(replace(fitted, model=str(model), out=tmp_path / "again"))
+    again = fitted(tmp_path / "again", model)
     assert json.loads((tmp_path / "again" / "both.json").read_text())["recall"] == result["recall"]
     assert again["results"] == summary["results"]
 
 
-def test_no_dev_molecule_with_all_observations_is_said(
-    fitted: SuiteOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_dev_molecule_with_all_observations_is_said(fitted, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(fused, "is_dev", lambda block: False)
-    summary = measure_suite(fitted)
+    summary = fitted(tmp_path / "results")
     assert "both.together.json" not in summary["results"]
     why = {one["question"]: one["why"] for one in summary["skipped"]}
     assert why["both together"] == "no molecule of the dev split of `calibrate` has carbon and spelled"

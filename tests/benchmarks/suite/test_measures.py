@@ -1,28 +1,28 @@
-"""What only suites measure: classes of molecules, predicted shifts, batches, stereoisomers."""
+"""What only suites measure: classes of molecules, predicted shifts, batches."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from acml_search.evaluation.pool import Query, Structure, describe
+from acml_search.evaluation.pool import Query, Structure
 from acml_search.evaluation.workers import model_workers
-from benchmarks.suite import shifts
-from benchmarks.suite.batches import within_batches
-from benchmarks.suite.classes import by_class, failures, nearest_training
-from benchmarks.suite.run import SuiteOptions, measure_suite
-from benchmarks.suite.shifts import AtomShifts, measure_assigned, measure_shifts, predict, set_error
-from benchmarks.suite.stereo import groups_of, rank_in_group
+from benchmarks.suite import measures
+from benchmarks.suite.measures import (
+    AtomShifts,
+    by_class,
+    failures,
+    measure_assigned,
+    measure_shifts,
+    nearest_training,
+    predict,
+    set_error,
+    within_batches,
+)
 
 UNIT = np.eye(8, dtype=np.float32)
-SEEN = ["C[C@H](N)C(=O)O", "CC(N)C(=O)O", "C/C=C/C", "CCO"]
-LIBRARY = ["C[C@@H](N)C(=O)O", "C/C=C\\C", "OCC", "CCN"]
 
 
 def test_likeness_is_tanimoto_to_the_nearest() -> None:
@@ -46,9 +46,10 @@ def rows():
 
 
 def test_recall_by_element_size_and_likeness() -> None:
-    found = {one["class"]: one for one in by_class(rows())}
-    assert found["C, H, N, O only"]["recall"] == {"1": 1.0, "10": 1.0}
-    assert found["with Cl"]["recall"] == {"1": 0.0, "10": pytest.approx(39 / 40)}
+    found = {one["value"]: one for one in by_class(rows())}
+    usual, chlorides = found["C, H, N, O only"], found["with Cl"]
+    assert (usual["recall_at_1"], usual["recall_at_10"]) == (1.0, 1.0)
+    assert (chlorides["recall_at_1"], chlorides["recall_at_10"]) == (0.0, pytest.approx(39 / 40))
     assert found["21 to 30 heavy atoms"]["n_molecules"] == 20
     assert found["Tanimoto 0.8 to 1 to the nearest training molecule"]["n_molecules"] == 80
     assert "with Br" not in found  # none
@@ -85,11 +86,11 @@ def test_predictions_are_of_the_atoms_of_the_nucleus(two_spaces) -> None:
     assert found[0].classes[0] == found[0].classes[2] != found[0].classes[1]
     assert found[0].ppm[0] == pytest.approx(found[0].ppm[2], abs=1e-3)
     assert found[1] is None
-    assert (len(found[2].atoms), len(found[2].by_class())) == (6, 1)
+    assert (len(found[2].atoms), len(set(found[2].classes.tolist()))) == (6, 1)
 
 
 def fake(monkeypatch, by_smiles):
-    monkeypatch.setattr(shifts, "predict", lambda task: [by_smiles.get(text) for text in task[1]])
+    monkeypatch.setattr(measures, "predict", lambda task: [by_smiles.get(text) for text in task[1]])
 
 
 def test_errors_are_averaged_by_molecule(monkeypatch) -> None:
@@ -170,61 +171,3 @@ def test_shuffles_are_seeded() -> None:
     one, two, three = (within_batches(a, b, range(50), batch=8, seed=seed) for seed in (1, 1, 2))
     assert one == two
     assert one["to-molecule"] != three["to-molecule"]
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    rows = [{"smiles": smiles, "shifts": [10.0 + i, 50.0]} for i, smiles in enumerate(SEEN)]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "q.parquet")
-    (tmp_path / "library.smi").write_text("\n".join(LIBRARY) + "\n")
-    (tmp_path / "q.toml").write_text(
-        'library = ["library.smi"]\n[[question]]\nname = "q"\nmodality = "c_nmr"\nqueries = "q.parquet"\n'
-        'filters = ["none", "formula"]\nisomers = true\nbatch = 0\n'
-    )
-    return tmp_path
-
-
-def ask(folder: Path, model: Path) -> tuple[dict, list[dict]]:
-    measure_suite(SuiteOptions((folder / "q.toml",), folder / "out", str(model), workers=1))
-    found = json.loads((folder / "out" / "q.stereoisomers.json").read_text())
-    return found, pq.read_table(folder / "out" / "q.stereoisomers.queries.parquet").to_pylist()
-
-
-def test_groups_are_full_inchikeys_of_one_block() -> None:
-    found = describe([(text, "smiles", None) for text in [*SEEN, *LIBRARY, "C1CC"]])
-    wanted = {one.inchikey14 for one in found[:4] if not isinstance(one, str)}
-    with model_workers(1) as workers:
-        groups = groups_of(found, wanted, workers)
-    sizes = sorted(len(group) for group in groups.values())
-    assert sizes == [2, 3]  # the butenes; alanine drawn flat, left and right
-    assert all(key.startswith(first) for first, group in groups.items() for key in group)
-
-
-def test_a_model_that_reads_configuration_is_measured(folder, two_spaces) -> None:
-    found, rows = ask(folder, two_spaces)
-    assert [row["n_candidates"] for row in rows] == [3, 3, 2]
-    assert found["n_groups"] == 2  # the two alanines are of one constitution
-    assert found["group_size"]["max"] == 3
-    assert found["chance"] == pytest.approx((1 / 3 + 1 / 2) / 2)
-    assert found["reads_stereo"] is True
-    assert all(1 <= row["rank"] <= row["n_candidates"] for row in rows)
-
-
-def test_a_model_that_reads_none_ties_and_loses(folder, two_spaces, tmp_path) -> None:
-    from acml_search.encoders.card import digest_of
-
-    model = Path(shutil.copytree(two_spaces, tmp_path / "flat"))
-    card = json.loads((model / "card.json").read_text())
-    card["hyper"]["reads_stereo"] = False
-    card["digest"] = digest_of(model / "model.safetensors", card["hyper"])
-    (model / "card.json").write_text(json.dumps(card))
-    found, rows = ask(folder, model)
-    assert [row["rank"] for row in rows] == [3, 3, 2]
-    assert (found["accuracy"], found["reads_stereo"]) == (0.0, False)
-    assert found["mrr"] == pytest.approx((1 / 3 + 1 / 2) / 2)
-
-
-def test_rank_in_a_group_loses_ties_and_skips_what_has_no_vector() -> None:
-    query = np.array([1.0, 0.0], np.float32)
-    vectors = np.array([[0.5, 0], [0.9, 0], [0.5, 1], [np.nan, 0], [0.1, 0]], np.float32)
-    assert [rank_in_group(query, vectors, truth) for truth in (0, 1, 2, 4)] == [3, 1, 3, 4]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,11 +13,11 @@ from acml_search.core.errors import ConfigError, FilterError
 from acml_search.evaluation import embedding
 from acml_search.evaluation.metrics import FAILED
 from acml_search.evaluation.pool import Query, describe
-from acml_search.evaluation.results import QueryOutcome
+from acml_search.evaluation.results import QueryOutcome, figures
 from acml_search.evaluation.retrieval import Filter
 from benchmarks.suite import run as suite_run
 from benchmarks.suite.plan import read_suites
-from benchmarks.suite.run import SuiteOptions, measure_suite, pool_figures
+from benchmarks.suite.run import measure_suite
 
 TOY = Path(__file__).parents[1] / "toy"
 CARBON = (TOY / "carbon.toml").read_text()
@@ -79,12 +78,11 @@ def test_isomers_are_those_of_bench_isomers(done, two_spaces) -> None:
 
 
 def test_every_molecule_is_embedded_once(done, monkeypatch, two_spaces) -> None:
-    folder, summary, options = done
-    assert summary["n_molecules"] == 11 + 6 + 4
+    folder, summary, ask = done
+    assert summary["n_molecules"] == 11 + 6
     assert summary["skipped"] == [
         {"question": "electrons", "why": "the model has no space for lc_ms"},
-        {"question": "carbon pools of 1,000", "why": "the files hold 21 molecules"},
-        {"question": "carbon stereoisomers", "why": "no query has a stereoisomer in the files"},
+        {"question": "carbon pools of 1,000", "why": "the files hold 17 molecules"},
         {"question": "spelled peaks", "why": "the space smiles of this model predicts no peaks"},
     ]
 
@@ -94,7 +92,7 @@ def test_every_molecule_is_embedded_once(done, monkeypatch, two_spaces) -> None:
     monkeypatch.setattr(embedding, "embed_graphs", never)
     before = {path.name: path.read_bytes() for path in (folder / "results").glob("spelled*.parquet")}
     assert len(before) == 2
-    measure_suite(replace(options, files=(folder / "spelled.toml",), out=folder / "again"))
+    ask([folder / "spelled.toml"], folder / "again")
     assert before == {path.name: path.read_bytes() for path in (folder / "again").glob("spelled*.parquet")}
 
 
@@ -134,12 +132,12 @@ def test_similarity_is_to_molecules_that_training_saw(done) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (('name = "carbon"\n', ""), "question 1: missing key 'name'"),
-        (("isomers = true", "isomer = true"), "question 'carbon': unknown key 'isomer'"),
+        (('name = "carbon"\n', ""), "missing key 'question.0.name'"),
+        (("isomers = true", "isomer = true"), "unknown key 'question.0.isomer'"),
         (('"20 Da"', '"20 kg"'), "the filter '20 kg' is not none, formula, or a mass"),
         (
             ('leakage = "fail"', 'leakage = "no"'),
-            "leakage: input should be 'report'",
+            "question.0.leakage: input should be 'report'",
         ),
         (("pools = [3,", "pools = [1,"), "a pool of 1 holds nothing but the truth"),
         (("pools = [3,", "pool = 9\npools = [3,"), "it has `pool` and `pools`"),
@@ -177,9 +175,8 @@ def test_parts_are_found_beside() -> None:
 
 
 def test_only_questions_that_the_model_can_answer(measured, two_spaces) -> None:
-    options = SuiteOptions((TOY / "electrons.toml",), measured / "out", str(two_spaces))
     with pytest.raises(ConfigError, match="has spaces for c_nmr, smiles only"):
-        measure_suite(options)
+        measure_suite([TOY / "electrons.toml"], measured / "out", model=str(two_spaces))
 
 
 def test_a_condition_that_cannot_be_applied_is_said_before_embedding(measured, two_spaces) -> None:
@@ -190,7 +187,7 @@ def test_a_condition_that_cannot_be_applied_is_said_before_embedding(measured, t
     ):
         suite.write_text(CARBON.replace(*change))
         with pytest.raises((ConfigError, FilterError), match=words):
-            measure_suite(SuiteOptions((suite,), measured / "out", str(two_spaces), workers=1))
+            measure_suite([suite], measured / "out", model=str(two_spaces), workers=1)
     assert not (measured / "cache" / "vectors").exists()
 
 
@@ -199,7 +196,7 @@ def test_a_failed_query_is_a_miss_in_every_pool() -> None:
         QueryOutcome(Query(0, None, {}, "unreadable"), -1, "unreadable", FAILED),
         QueryOutcome(Query(1, None, {}, None), 3, rank=1.0, n_candidates=10),
     ]
-    found = pool_figures(10, outcomes)
+    found = figures(outcomes, 10)
     assert found["recall"]["1"] == found["recall"]["5"] == 0.5
     assert found["mrr"] == 0.5
     assert found["chance"]["1"] == pytest.approx(0.1)
@@ -209,25 +206,24 @@ def test_a_failed_query_is_a_miss_in_every_pool() -> None:
 def test_a_suite_tells_recall_by_pool(done) -> None:
     folder, _, _ = done
     result = json.loads((folder / "results" / "carbon.json").read_text())
-    assert [one["n_pool"] for one in result["by_pool"]] == [3, 10, 20]
-    assert [one["n_from_large"] for one in result["by_pool"]] == [0, 0, 3]
+    assert [one["n_pool"] for one in result["by_pool"]] == [3, 10]
     recall = [one["recall"]["1"] for one in result["by_pool"]]
     assert recall == sorted(recall, reverse=True)  # nested: a rank never gets better in a larger pool
-    assert [one["chance"]["1"] for one in result["by_pool"]] == pytest.approx([1 / 3, 0.1, 0.05], rel=0.3)
+    assert [one["chance"]["1"] for one in result["by_pool"]] == pytest.approx([1 / 3, 0.1], rel=0.3)
     rows = pq.read_table(folder / "results" / result["per_query_by_pool"]).to_pylist()
     of = {(row["n_pool"], row["row"]): row["rank"] for row in rows}
     whole = {row["row"]: row for row in pq.read_table(folder / "results" / result["per_query"]).to_pylist()}
-    assert len(rows) == 3 * len(whole)
+    assert len(rows) == 2 * len(whole)
     for row, kept in whole.items():
         if kept["rank"] is None:
-            assert of[3, row] is of[10, row] is of[20, row] is None
+            assert of[3, row] is of[10, row] is None
         else:
-            assert of[3, row] <= of[10, row] <= kept["rank"] <= of[20, row]
+            assert of[3, row] <= of[10, row] <= kept["rank"]
 
 
 def test_reranked_answers_have_pools_too(done) -> None:
     folder, _, _ = done
     result = json.loads((folder / "results" / "carbon.rerank.json").read_text())
-    assert [one["n_pool"] for one in result["by_pool"]] == [3, 10, 20]
+    assert [one["n_pool"] for one in result["by_pool"]] == [3, 10]
     formula = json.loads((folder / "results" / "carbon.formula.rerank.json").read_text())
     assert "by_pool" not in formula

@@ -1,0 +1,339 @@
+"""What only suites measure: classes of molecules, ACML's own metric, and errors of predicted shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.typing import Float32s, Floats, Ints
+from acml_search.core.workers import Workers, chunks
+from acml_search.evaluation import workers as processes
+from acml_search.evaluation.metrics import (
+    RESAMPLES,
+    TIE_TOLERANCE,
+    bootstrap_interval,
+    hits_at_k,
+    per_molecule,
+)
+from acml_search.evaluation.pool import Query
+
+# --- classes: which kinds of molecules are missed? ----------------------------------------------------------
+
+BITS = 1024
+SIZES = ((1, 10), (11, 15), (16, 20), (21, 30), (31, 50), (51, 1_000))
+SIMILARITIES = ((0.0, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 1.0))
+COMMON = ("F", "Cl", "Br", "I", "S", "P", "B", "Si")
+MIN_MOLECULES = 20  # of a class that gets a figure
+
+
+def fingerprints(smiles: list[str]) -> npt.NDArray[np.uint8]:
+    """Worker task: canonical SMILES -> (n, 128) uint8, packed Morgan bits of radius 2."""
+    from rdkit import Chem
+
+    from acml_search.chem.fingerprints import packed_morgan
+
+    return packed_morgan([Chem.MolFromSmiles(text) for text in smiles], BITS)
+
+
+def nearest_training(
+    smiles: Sequence[str | None], training: Sequence[str], workers: Workers
+) -> list[float | None]:
+    """Tanimoto similarity (Morgan, radius 2, 1,024 bits) of each molecule to the most similar of `training`.
+
+    None where there is no molecule; 0 where there are no training molecules.
+    """
+
+    def bits(smiles: Sequence[str]) -> Float32s:
+        parts = [np.zeros((0, BITS // 8), np.uint8), *workers.map(fingerprints, chunks(smiles, 1_000))]
+        return np.unpackbits(np.concatenate(parts), axis=1).astype(np.float32)
+
+    distinct = list(dict.fromkeys(text for text in smiles if text is not None))
+    known, asked = bits(training), bits(distinct)
+    best: dict[str, float] = {}
+    for low in range(0, len(distinct), 512):
+        part = asked[low : low + 512]
+        common = part @ known.T
+        union = part.sum(axis=1)[:, None] + known.sum(axis=1)[None, :] - common
+        similarity = (common / np.maximum(union, 1)).max(axis=1, initial=0.0)
+        best.update(zip(distinct[low : low + 512], similarity.tolist(), strict=True))
+    return [None if text is None else best[text] for text in smiles]
+
+
+def by_class(rows: Sequence[dict[str, Any]], *, seed: int = 0) -> list[dict[str, Any]]:
+    """Recall@1 and @10 of classes of molecules, from the rows of a per-query file.
+
+    Each `{"class": kind, "value", "n_molecules", "recall_at_1", "recall_at_10", "ci95"}`, the interval that
+    of recall at 1; classes of fewer than 20 molecules are left out, queries that could not be read too, for
+    nobody knows their class.
+    """
+    known = [row for row in rows if row["smiles"] is not None]
+    molecules = np.array([row["molecule"] for row in known])
+    ranks = np.array([np.inf if row["rank"] is None else row["rank"] for row in known])
+    found = []
+    for kind, value, members in _classes(known):
+        n = len(set(molecules[members]))
+        if n >= MIN_MOLECULES:
+            first, ten = (per_molecule(hits_at_k(ranks[members], k), molecules[members]) for k in (1, 10))
+            found.append(
+                {
+                    "class": kind,
+                    "value": value,
+                    "n_molecules": n,
+                    "recall_at_1": float(first.mean()),
+                    "recall_at_10": float(ten.mean()),
+                    "ci95": list(bootstrap_interval(first, seed=seed)),
+                }
+            )
+    return found
+
+
+def failures(classes: Sequence[dict[str, Any]], overall: float, question: str) -> list[str]:
+    """Sentences on the classes whose recall@1 lies clearly below `overall`: their interval ends under it."""
+    worse = sorted(
+        (one for one in classes if one["ci95"][1] < overall - 0.02), key=lambda one: one["recall_at_1"]
+    )
+    return [
+        f"{question}: {one['value']}: R@1 {one['recall_at_1']:.3f} over {one['n_molecules']:,} molecules, "
+        f"against {overall:.3f} of all"
+        for one in worse
+    ]
+
+
+@lru_cache(maxsize=50_000)  # one query is asked with several filters
+def _elements_and_size(smiles: str) -> tuple[frozenset[str], int]:
+    from rdkit import Chem
+
+    mol = Chem.MolFromSmiles(smiles)
+    return frozenset(atom.GetSymbol() for atom in mol.GetAtoms()), mol.GetNumHeavyAtoms()
+
+
+def _classes(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[int]]]:
+    """Kind and name of each class, and the numbers of its rows."""
+    composed = [_elements_and_size(row["smiles"]) for row in rows]
+    usual = {"C", "H", "N", "O"}
+    tests: list[tuple[str, str, Callable[[frozenset[str], int, float | None], bool]]] = [
+        ("element", "C, H, N, O only", lambda held, size, x: held <= usual),
+        *(("element", f"with {one}", lambda held, size, x, one=one: one in held) for one in COMMON),
+        ("element", "with any other element", lambda held, size, x: not held <= usual | set(COMMON)),
+    ]
+    for low, high in SIZES:
+        name = f"{low} to {high} heavy atoms" if high < 1_000 else f"{low} or more heavy atoms"
+        tests.append(("size", name, lambda held, size, x, low=low, high=high: low <= size <= high))
+    for least, most in SIMILARITIES:
+        name = f"Tanimoto {least:g} to {most:g} to the nearest training molecule"
+        top = most + (most == 1.0)
+        tests.append(
+            (
+                "similarity",
+                name,
+                lambda held, size, x, least=least, top=top: x is not None and least <= x < top,
+            )
+        )
+    nearest = [row.get("nearest_training") for row in rows]
+    return [
+        (kind, name, [i for i, (of, x) in enumerate(zip(composed, nearest, strict=True)) if test(*of, x)])
+        for kind, name, test in tests
+    ]
+
+
+# --- ACML's own metric --------------------------------------------------------------------------------------
+
+BATCH = 128
+SHUFFLES = 10
+NOTE = "candidates are the {} molecules of a random batch; not comparable with recall in a pool"
+
+
+def within_batches(
+    records: Float32s,
+    graphs: Float32s,
+    molecules: Sequence[int],
+    *,
+    batch: int = BATCH,
+    shuffles: int = SHUFFLES,
+    ks: Sequence[int] = (1, 5),
+    seed: int = 0,
+) -> dict[str, Any] | None:
+    """How often a pair's other half is among the first k of its batch, as ACML reports it (arXiv 2311.06456),
+    in both directions, with the spread between several shuffles; None below one batch. **Not comparable with
+    recall in a pool.** The last, incomplete batch is left out; ties lose.
+
+    `records`, `graphs` (n, d): the two sides of each pair; `molecules` (n,): equal for records of one
+    molecule, of which every shuffle draws one.
+    """
+    labels = np.asarray(molecules)
+    rng = np.random.default_rng(seed)
+    n_molecules = len(np.unique(labels))
+    if n_molecules < batch:
+        return None
+    found: dict[str, list[list[float]]] = {"to-molecule": [], "to-record": []}
+    for _ in range(shuffles):
+        mixed = rng.permutation(len(labels))
+        pairs = rng.permutation(mixed[np.unique(labels[mixed], return_index=True)[1]])
+        batches = (pairs[low : low + batch] for low in range(0, len(pairs) - batch + 1, batch))
+        scores = [records[chosen] @ graphs[chosen].T for chosen in batches]
+        for name, axis in (("to-molecule", 1), ("to-record", 0)):
+            ranks = np.concatenate([_ranks(one, axis) for one in scores])
+            found[name].append([float(hits_at_k(ranks, k).mean()) for k in ks])
+    result: dict[str, Any] = {
+        "batch": batch,
+        "shuffles": shuffles,
+        "n_molecules": n_molecules,
+        "note": NOTE.format(batch),
+        "chance": {str(k): min(k / batch, 1.0) for k in ks},
+        "seed": seed,
+    }
+    for name, values in found.items():
+        mean, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1 if shuffles > 1 else 0)
+        result[name] = {
+            key: {str(k): float(x) for k, x in zip(ks, of, strict=True)}
+            for key, of in (("top", mean), ("spread", spread))
+        }
+    return result
+
+
+def _ranks(scores: Float32s, axis: int) -> Ints:
+    """1 + how many others score at least as high as the pair on the diagonal, along an axis."""
+    own = np.expand_dims(np.diag(scores), axis)
+    return np.count_nonzero(scores >= own - TIE_TOLERANCE, axis=axis).astype(np.int64)
+
+
+# --- predicted shifts ---------------------------------------------------------------------------------------
+
+
+class AtomShifts(NamedTuple):
+    """What a molecule's atoms of one nucleus are predicted to show: `atoms` (k,) their numbers in the
+    standardised molecule, `elements` (n,) atomic numbers of all its atoms, `classes` (k,) equal for
+    symmetry-equivalent atoms (configuration is not looked at), `ppm` (k,) predicted shifts.
+    """
+
+    atoms: Ints
+    elements: Ints
+    classes: Ints
+    ppm: Floats
+
+
+def set_error(predicted: AtomShifts, observed: Iterable[float]) -> float | None:
+    """Mean distance (ppm) between predicted and observed shifts, both sorted: the best matching there is in
+    one dimension, so an optimist's figure. None where distinct peaks (to 0.01 ppm) are not as many as classes
+    of atoms.
+    """
+    peaks = np.unique(np.round(np.asarray(list(observed), np.float64), 2))
+    _, group, sizes = np.unique(predicted.classes, return_inverse=True, return_counts=True)
+    classes = np.sort(np.bincount(group, weights=predicted.ppm) / sizes)
+    return float(np.abs(peaks - classes).mean()) if len(peaks) == len(classes) > 0 else None
+
+
+def measure_shifts(space: str, asked: Sequence[Query], workers: Workers, *, seed: int = 0) -> dict[str, Any]:
+    """Set error over the asked spectra (rows with `shifts`), averaged by molecule, with a 95 % bootstrap over
+    molecules. Raises ConfigError where none can be used.
+    """
+    usable = [query for query in asked if query.structure is not None and query.metadata.get("shifts")]
+    smiles = [query.structure.smiles for query in usable if query.structure is not None]
+    errors, molecules = [], []
+    for query, found in zip(usable, _predicted(space, smiles, workers), strict=True):
+        error = None if found is None else set_error(found, query.metadata["shifts"])
+        if error is not None and query.structure is not None:
+            errors.append(error)
+            molecules.append(query.structure.inchikey14)
+    if not errors:
+        raise ConfigError(f"no spectrum shows as many peaks as its molecule has classes of atoms ({space})")
+    values = per_molecule(errors, molecules)
+    return {
+        "set_error": float(values.mean()),
+        "ci95": list(bootstrap_interval(np.round(values, 4), seed=seed)),
+        "median": float(np.median(values)),
+        "p90": float(np.quantile(values, 0.9)),
+        "n_asked": len(asked),
+        "n_spectra": len(errors),
+        "n_molecules": len(values),
+        "unit": "ppm",
+    }
+
+
+def measure_assigned(
+    space: str, rows: Sequence[tuple[str, Sequence[float | None]]], workers: Workers, *, seed: int = 0
+) -> dict[str, Any]:
+    """Mean absolute error over atoms of (SMILES, shift per heavy atom in the order RDKit reads it, or None).
+    A molecule whose atoms standardisation reorders or changes is left out and counted.
+
+    Raises ConfigError where no molecule can be used.
+    """
+    sums, counts, left_out = list[float](), list[int](), 0
+    predicted = _predicted(space, [text for text, _ in rows], workers)
+    for (text, shifts), found in zip(rows, predicted, strict=True):
+        if found is None or not np.array_equal(found.elements, _elements(text)):
+            left_out += 1
+            continue
+        known = np.array([np.nan if x is None else x for x in shifts], np.float64)
+        error = np.abs(found.ppm - known[found.atoms])
+        error = error[np.isfinite(error)]
+        if len(error):
+            sums.append(float(error.sum()))
+            counts.append(len(error))
+    if not sums:
+        raise ConfigError(
+            f"none of {len(rows):,} molecules has an assigned shift that can be compared ({space})"
+        )
+    total, number = np.array(sums), np.array(counts)
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
+    low, high = np.quantile(total[drawn].sum(axis=1) / number[drawn].sum(axis=1), [0.025, 0.975])
+    return {
+        "mean_absolute_error": float(total.sum() / number.sum()),
+        "ci95": [float(low), float(high)],
+        "n_atoms": int(number.sum()),
+        "n_molecules": len(sums),
+        "n_left_out": left_out,
+        "unit": "ppm",
+    }
+
+
+def has_node_head(space: str) -> bool:
+    """Worker task: does the space predict what atoms show?"""
+    from acml_search.encoders.predict import predicts_peaks
+
+    return predicts_peaks(processes.model(), space)
+
+
+def predict(task: tuple[str, list[str]]) -> list[AtomShifts | None]:
+    """Worker task: (space, SMILES) -> what their atoms show; None for a SMILES that is refused."""
+    from rdkit import Chem
+
+    from acml_search.chem import molecule
+
+    space, smiles = task
+    model = processes.model()
+    mols: list[Any] = []
+    for text in smiles:
+        try:
+            mols.append(molecule.parse(text)[0])
+        except InvalidMolecule:
+            mols.append(None)
+    predicted = iter(model.predicted_peaks(space, [model.featurise(mol) for mol in mols if mol is not None]))
+    found: list[AtomShifts | None] = []
+    for mol in mols:
+        if mol is None:
+            found.append(None)
+            continue
+        peaks = next(predicted)
+        ranks = np.array(Chem.CanonicalRankAtoms(mol, breakTies=False, includeChirality=False), np.int64)
+        elements = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], np.int64)
+        found.append(AtomShifts(peaks.atoms, elements, ranks[peaks.atoms], peaks.position))
+    return found
+
+
+def _predicted(space: str, smiles: Sequence[str], workers: Workers) -> list[AtomShifts | None]:
+    parts = workers.map(predict, ((space, part) for part in chunks(smiles, 256)))
+    return [one for part in parts for one in part]
+
+
+def _elements(smiles: str) -> Ints:
+    """Atomic numbers in the order RDKit reads a SMILES; empty where it cannot."""
+    from rdkit import Chem
+
+    mol = Chem.MolFromSmiles(smiles)
+    return np.array([] if mol is None else [atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)
