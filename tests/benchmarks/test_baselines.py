@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from benchmarks.suite.measures import fingerprints
 from evaluation_files import SHIFTS, write_measured
 from rdkit import Chem
 
@@ -27,6 +26,7 @@ from acml_search.nmr.assign import Groups, group_atoms
 from benchmarks import baselines
 from benchmarks.baselines import FingerprintRegression, Material, NearestSpectrum, Rows, baseline, unpacked
 from benchmarks.suite import baselines as suite_baselines
+from benchmarks.suite.measures import fingerprints
 from benchmarks.suite.run import measure_suite
 
 NAMES = list(SHIFTS)
