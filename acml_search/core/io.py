@@ -6,14 +6,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 
 def sha256(path: Path) -> str:
@@ -76,12 +73,6 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary sibling, flush it to the disk and rename it to `path`."""
-    with atomic(path) as temporary:
-        write(temporary)
-
-
 def remove_folder(folder: Path, last: str) -> None:
     """Remove a folder, if there is one. `last` is deleted last, so an interrupted removal still leaves a
     recognisable folder.
@@ -105,17 +96,11 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def write_vectors(table: pa.Table, path: Path) -> None:
-    """A part of embeddings, atomically. Not compressed: the bits of vectors do not repeat."""
-    write_atomic(
-        path, lambda temporary: pq.write_table(table, temporary, compression="none", use_dictionary=False)
-    )
-
-
 def link_or_copy(source: Path, target: Path) -> None:
     """Put the finished file `source` at `target` too: by a hard link, or a copy where there are no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
-        write_atomic(target, lambda temporary: shutil.copyfile(source, temporary))
+        with atomic(target) as temporary:
+            shutil.copyfile(source, temporary)

@@ -186,9 +186,9 @@ def read_card(name_or_dir: str | Path = DEFAULT_MODEL) -> ModelCard:
         ) from error
 
 
-def digest_of(weights: Path, hyper: dict[str, Any]) -> str:
+def digest_of(weights: Path, config: dict[str, Any]) -> str:
     """SHA-256 over the weights file, the hyper-parameters and the featuriser's version."""
-    sha = hashlib.sha256(json.dumps(hyper, sort_keys=True).encode())
+    sha = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     sha.update(f"featuriser {FEATURISER_VERSION}".encode())
     with weights.open("rb") as file:
         while chunk := file.read(1 << 20):

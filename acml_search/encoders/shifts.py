@@ -46,9 +46,9 @@ class Predicted(NamedTuple):
 
 def answers(card: ModelCard, spaces: Collection[str]) -> bool:
     """Whether `ShiftModel` can stand in for the model in these spaces."""
-    hyper = card.data["hyper"]["spaces"]
+    config = card.data["hyper"]["spaces"]
     return bool(spaces) and all(
-        name in hyper and not hyper[name].get("memory") and isinstance(modalities.get(name), ShiftModality)
+        name in config and not config[name].get("memory") and isinstance(modalities.get(name), ShiftModality)
         for name in spaces
     )
 

@@ -210,7 +210,6 @@ class Embedded(NamedTuple):
 def embed_graphs(task: GraphTask) -> Embedded:
     """Worker task: the vectors of the molecules, and their peaks."""
     from acml_search.chem import molecule
-    from acml_search.encoders.predict import encode_and_predict
     from acml_search.modalities.base import reranker
 
     model = processes.model()
@@ -230,7 +229,7 @@ def embed_graphs(task: GraphTask) -> Embedded:
         for name, array in model.encode_graphs(graphs, task.spaces).items():
             vectors[name][rows] = array
     elif graphs:
-        found = encode_and_predict(model, graphs, task.spaces, task.peaks)
+        found = model.encode_and_predict(graphs, task.spaces, task.peaks)
         for name, array in found.vectors.items():
             vectors[name][rows] = array
         for name, peaks in found.peaks.items():

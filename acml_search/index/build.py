@@ -1,45 +1,93 @@
-"""`build_index`, `embed_library` and `add_library`: resumable, atomic, repeatable."""
+"""`build_index`, `embed_library` and `add_library`: resumable, atomic, repeatable.
+
+A build works in a folder beside the index, which is filled shard by shard and renamed when complete. One
+process at a time puts an index in the place of another, whole or not at all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from acml_search import modalities as known_modalities
-from acml_search.core.errors import ConfigError, SpaceMismatch
-from acml_search.core.io import digest_of
-from acml_search.encoders.card import DEFAULT_MODEL, ModelCard, missing_space, read_card
-from acml_search.index.directory import IndexDirectory
-from acml_search.index.factory import make, resolve
-from acml_search.index.job import BuildJob, BuildReport
-from acml_search.index.merge import ExistingIndex
-from acml_search.index.shards import Side
-from acml_search.library.stream import Library, default_library, open_library
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
-SHARD_SIZE = 10_000
+from acml_search import modalities as known_modalities
+from acml_search.chem.molecule import STANDARDISATION
+from acml_search.core.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound, SpaceMismatch
+from acml_search.core.io import atomic, canonical, digest_of, remove_folder
+from acml_search.core.progress import progress
+from acml_search.core.timing import Stopwatch
+from acml_search.core.workers import Workers, check_engine
+from acml_search.encoders.card import DEFAULT_MODEL, ModelCard, missing_space, read_card
+from acml_search.index.directory import (
+    BUILD,
+    NAME,
+    IndexDirectory,
+    Manifest,
+    SpaceInfo,
+    file_entry,
+    read_checksummed,
+    read_manifest,
+    software_versions,
+    write_checksummed,
+    write_manifest,
+)
+from acml_search.index.factory import build_vectors, make, resolve
+from acml_search.index.merge import Merge
+from acml_search.index.shards import ShardJob, Side, embed_all
+from acml_search.library.stream import Library, default_library, open_library
+from acml_search.library.text import CUT_OFF
+
 VECTORS = 1
 """Version of what is embedded and how, in the digest by which a build knows its own shards and index."""
+COUNTS = ("rows", "molecules", "rejected", "duplicates", "no_record")
 Paths = Path | str | Iterable[Path | str] | None
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """The options of a build; the names are those of `build_index` and of the command line."""
+    """The options of a build; the names are those of `build_index` and of the command line.
+
+    Raises ConfigError for one that cannot be."""
 
     modalities: Sequence[str] = ()
     records: Sequence[str] | None = None
     model: Path | str = DEFAULT_MODEL
     factory: str = "none"
     workers: int | None = None
-    shard_size: int = SHARD_SIZE
+    shard_size: int = 10_000
     limit: int | None = None
     smiles_column: str | None = None
     tautomer: bool = False
     engine: str = "local"
     device: str = "auto"
     restart: bool = False
+
+    def __post_init__(self) -> None:
+        check_engine(self.engine)
+        for name, value in (("workers", self.workers), ("shard_size", self.shard_size)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise ConfigError(f"{name} is {value!r}; give a whole number")
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; give at least 1")
+
+    def open(self, libraries: Paths, usual: Sequence[str] = ()) -> Library:
+        """The library; usual: modalities of spectra where a file leaves that open."""
+        return open_library(
+            default_library() if libraries is None else libraries,
+            smiles_column=self.smiles_column,
+            limit=self.limit,
+            records=self.records,
+            usual=usual,
+        )
 
 
 def build_index(
@@ -48,7 +96,6 @@ def build_index(
     *,
     modalities: Sequence[str] = ("smiles",),
     records: Sequence[str] | None = (),
-    model: Path | str = DEFAULT_MODEL,
     factory: str = "auto",
     **options: Any,
 ) -> BuildReport:
@@ -57,9 +104,9 @@ def build_index(
     The graph side of every space of the model is made, and the record side of `modalities`, derived from the
     structures. Spectra in the library make the record side of theirs, one vector each; `records` names that
     modality where a file leaves it open, and None leaves the spectra out. `factory` is auto (chosen by
-    count), flat (exact) or any FAISS factory string. Further `options`, as in `BuildOptions`: `workers`
-    (None: one per core), `shard_size` and `limit` in rows, `smiles_column`, `tautomer`, `engine`: local
-    (processes of this machine) or ray (a cluster; `out` must be on a file system that its nodes share),
+    count), flat (exact) or any FAISS factory string. Further `options`, as in `BuildOptions`: `model`,
+    `workers` (None: one per core), `shard_size` and `limit` in rows, `smiles_column`, `tautomer`, `engine`:
+    local (processes of this machine) or ray (a cluster; `out` must be on a file system that its nodes share),
     `device`: auto, cpu, cuda or mps. The same call again resumes at the first missing shard, or does nothing
     when the index is complete. `restart` begins again; an index that is there stays until the new one is
     complete. Equal input gives equal bytes (all but `build.json`) on one device, whatever `workers` and
@@ -68,8 +115,8 @@ def build_index(
     Raises ConfigError for wrong options or another input in the same folder, LibraryError,
     CheckpointError, and AcmlSearchError when no molecule is usable or a worker dies.
     """
-    chosen = BuildOptions(modalities=modalities, records=records, model=model, factory=factory, **options)
-    return _job("index", libraries, Path(out), chosen).run()
+    chosen = BuildOptions(modalities=modalities, records=records, factory=factory, **options)
+    return _new("index", libraries, Path(out), chosen).run()
 
 
 def embed_library(libraries: Paths, out: Path | str, **options: Any) -> BuildReport:
@@ -77,21 +124,16 @@ def embed_library(libraries: Paths, out: Path | str, **options: Any) -> BuildRep
     instead of FAISS files; `options` as in `BuildOptions`. No record side is made, and spectra are left out
     unless `records` is given (empty where the files say of which modality they are).
     """
-    return _job("embeddings", libraries, Path(out), BuildOptions(**options)).run()
+    return _new("embeddings", libraries, Path(out), BuildOptions(**options)).run()
 
 
 def add_library(
     index: Path | str,
     libraries: Path | str | Iterable[Path | str],
     *,
-    workers: int | None = None,
-    shard_size: int = SHARD_SIZE,
-    limit: int | None = None,
-    smiles_column: str | None = None,
     records: Sequence[str] | None = (),
     model: Path | str | None = None,
-    device: str = "auto",
-    restart: bool = False,
+    **options: Any,
 ) -> BuildReport:
     """Add the molecules of a library to an index, embedded as the index was.
 
@@ -99,121 +141,398 @@ def add_library(
     duplicates. The index stays in use until the new one takes its place, and an interrupted call resumes.
     The same library twice adds nothing the second time. Spectra in the library go to the record side of their
     modality; `records` as in `build_index`, but where the file leaves it open, what the index holds decides.
-    `model` says where the model is now. An index of an earlier format becomes one of this format.
+    `model` says where the model is now; further `options` as in `BuildOptions`. An index of an earlier format
+    becomes one of this format.
 
     Raises IndexNotFound, IndexCorrupt, SpaceMismatch for a model other than the index's, and what
     `build_index` raises.
     """
-    with IndexDirectory(index) as opened:
-        manifest = opened.manifest
-        sides = sorted((space, side) for space, info in opened.spaces.items() for side in info.sides)
-        source = str(model) if model is not None else opened.model
-        card = read_card(source)
-        opened.check_spaces({name: space.digest for name, space in card.spaces.items()})
+    existing = IndexDirectory(index)
+    manifest = existing.manifest
+    source = str(model) if model is not None else existing.model
+    card = read_card(source)
+    existing.check_spaces({name: space.digest for name, space in card.spaces.items()})
+    sides = sorted((space, side) for space, info in existing.spaces.items() for side in info.sides)
     if card.digest != manifest.model["digest"]:
         raise SpaceMismatch(sides[0][0], manifest.model["digest"], card.digest)
-    library = open_library(
-        libraries,
-        smiles_column=smiles_column,
-        limit=limit,
-        records=records,
-        usual=() if records else manifest.measured,
-    )
+    as_built = {name: manifest.options[name] for name in ("factory", "tautomer")}
+    chosen = BuildOptions(records=records, model=source, **as_built, **options)
+    library = chosen.open(libraries, usual=() if records else manifest.measured)
     digest = digest_of({"format": VECTORS, "kind": "add", "library": library.digest(), "to": manifest.job})
-    return BuildJob(
-        kind="index",
-        out=Path(index),
-        library=library,
-        card=card,
-        source=source,
-        sides=_with_measured(sides, card, library),
-        options={**manifest.options, "shard_size": shard_size},
-        digest=digest,
-        shard_digest=digest,
-        workers=workers,
-        restart=restart,
-        device=device,
-        existing=ExistingIndex(Path(index), manifest),
-    ).run()
+    return _Build("index", Path(index), library, card, source, sides, chosen, digest, digest, existing).run()
 
 
-def _job(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> BuildJob:
-    card = read_card(options.model)
-    sides = _sides(card, options.modalities)
-    if kind == "index":
-        for space in card.spaces.values():
-            # what FAISS refuses is refused before hours of embedding
-            make(resolve(options.factory, 1, space.d)[0], space.d)
-    library = open_library(
-        default_library() if libraries is None else libraries,
-        smiles_column=options.smiles_column,
-        limit=options.limit,
-        records=options.records,
-    )
-    kept = {
-        "modalities": sorted(set(options.modalities)),
-        "factory": options.factory,
-        "tautomer": options.tautomer,
-        "shard_size": options.shard_size,
-        "limit": options.limit,
-        "smiles_column": options.smiles_column,
-    }
-    embedding = {
-        "format": VECTORS,
-        "library": library.digest(),
-        "model": card.digest,
-        "modalities": kept["modalities"],
-        "tautomer": options.tautomer,
-    }
-    return BuildJob(
-        kind=kind,
-        out=out,
-        library=library,
-        card=card,
-        source=_model_source(options.model, card),
-        sides=_with_measured(sides, card, library),
-        options=kept,
-        digest=digest_of({**embedding, "kind": kind, "factory": options.factory}),
-        # without the factory: what FAISS refuses after hours of embedding must not cost the shards
-        shard_digest=digest_of(embedding),
-        workers=options.workers,
-        restart=options.restart,
-        engine=options.engine,
-        device=options.device,
-    )
-
-
-def _sides(card: ModelCard, modalities: Sequence[str]) -> list[Side]:
-    """The sides to make: graph of every space, records of `modalities`. Raises ConfigError or
-    UnknownModality.
-    """
-    if isinstance(modalities, str):
-        raise ConfigError(f"modalities is a list of names; write [{modalities!r}]")
-    for name in modalities:
+def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> _Build:
+    """A build from the beginning. Raises ConfigError or UnknownModality for what the model cannot make."""
+    card, names = read_card(options.model), options.modalities
+    if isinstance(names, str):
+        raise ConfigError(f"modalities is a list of names; write [{names!r}]")
+    for name in names:
         if not known_modalities.get(name).from_structure:
             raise ConfigError(
                 f"records of {name} cannot be made from structures; leave it out of --modalities"
             )
         if name not in card.spaces:
             raise ConfigError(missing_space(card, name))
-    return sorted([(name, "graph") for name in card.spaces] + [(name, "records") for name in set(modalities)])
+    if kind == "index":
+        for space in card.spaces.values():
+            # what FAISS refuses is refused before hours of embedding
+            make(resolve(options.factory, 1, space.d)[0], space.d)
+    library = options.open(libraries)
+    embedding = {
+        "format": VECTORS,
+        "library": library.digest(),
+        "model": card.digest,
+        "modalities": sorted(set(names)),
+        "tautomer": options.tautomer,
+    }
+    shipped = str(options.model) == card.name and not (Path(options.model) / "card.json").exists()
+    return _Build(
+        kind=kind,
+        out=out,
+        library=library,
+        card=card,
+        source=card.name if shipped else str(card.directory.resolve()),
+        sides=[(name, "graph") for name in card.spaces] + [(name, "records") for name in set(names)],
+        options=options,
+        digest=digest_of({**embedding, "kind": kind, "factory": options.factory}),
+        # without the factory: what FAISS refuses after hours of embedding must not cost the shards
+        shard_digest=digest_of(embedding),
+    )
 
 
-def _with_measured(sides: list[Side], card: ModelCard, library: Library) -> list[Side]:
-    """`sides`, and the record sides of the measured records in `library`. Raises ConfigError when the model
-    has no space for them.
+@dataclass(frozen=True)
+class BuildReport:
+    """What an index holds, and whether it was complete already; seconds per stage of the run that made it.
+    before: what it held before a library was added.
     """
-    for name in library.measured:
-        if name not in card.spaces:
+
+    index: Path
+    manifest: Manifest
+    seconds: dict[str, float]
+    complete: bool
+    before: Mapping[str, int] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document of `build-index --json`."""
+        spaces = {}
+        for name, space in self.manifest.spaces.items():
+            graph, records = space.sides["graph"], space.sides.get("records", {})
+            about = {key: graph.get(key) for key in ("factory", "reason", "bytes_per_vector")}
+            spaces[name] = {"graph": graph["n"], "records": records.get("n", 0), **about}
+        counts = {name: self.manifest.counts[name] for name in COUNTS}
+        before = self.before
+        added = {} if before is None else {"added": {name: counts[name] - before[name] for name in COUNTS}}
+        return {
+            "index": str(self.index),
+            **counts,
+            **added,
+            "spaces": spaces,
+            "seconds": self.seconds,
+            "already_complete": self.complete,
+            "damaged": self.damaged(),
+        }
+
+    def damaged(self) -> list[str]:
+        """A sentence for each library file that ends in damage, so that rows after it are missing."""
+        path = self.index / "rejects.parquet"
+        if not path.exists():
+            return []
+        found = ds.dataset(path).to_table(
+            ["source_row", "reason"], filter=pc.match_substring(ds.field("reason"), CUT_OFF)
+        )
+        return [f"row {one['source_row']:,}: {one['reason']}" for one in found.to_pylist()]
+
+
+@dataclass
+class _Build:
+    """One build: what, of what, to where. The work goes on in a sibling of `out`, renamed when complete.
+
+    kind: "index" or "embeddings". source: name or folder of the model. sides: graph and derived records;
+    those of measured records are added. digest: of all that decides the result; shard_digest: of all that
+    decides the shards. existing: the index that a library is added to.
+    """
+
+    kind: str
+    out: Path
+    library: Library
+    card: ModelCard
+    source: str
+    sides: list[Side]
+    options: BuildOptions
+    digest: str
+    shard_digest: str
+    existing: IndexDirectory | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.library.measured:
+            if name not in self.card.spaces:
+                raise ConfigError(
+                    f"the library holds {name} records: {missing_space(self.card, name)}; "
+                    "--records none indexes its structures alone"
+                )
+        self.sides = sorted({*self.sides, *((name, "records") for name in self.library.measured)})
+        if self.out.name in ("", ".."):  # the work goes on beside it, under its name
+            raise ConfigError(f"the folder {str(self.out)!r} has no name; give it one, such as indexes/mine")
+        self.work = self.out.with_name(f"{self.out.name}.building")
+
+    @property
+    def before(self) -> Manifest | None:
+        """Of the index that is added to."""
+        return self.existing.manifest if self.existing else None
+
+    @property
+    def first_row(self) -> int:
+        """Number of the library's first row: after those of the index it is added to."""
+        return self.before.counts["rows"] if self.before else 0
+
+    @property
+    def measured(self) -> list[str]:
+        """Modalities whose records are measured ones: of the library, and of the index it is added to."""
+        return sorted({*(self.before.measured if self.before else []), *self.library.measured})
+
+    def run(self) -> BuildReport:
+        """Resume or begin, unless all is done already. Raises ConfigError when another index is there."""
+        with locked(self.out):
+            found = existing_at(self.out, ignore_damage=self.options.restart)
+            state = self._read_state()
+            if found is not None and self.existing is not None:
+                self.existing = IndexDirectory(self.out)  # again, now that nobody else can change it
+                done = self.digest in found.added
+            else:
+                done = found is not None and found.job == self.digest and not state.get("replace")
+            if (
+                found is None
+                or self.options.restart
+                or (not done and (self.existing or state.get("replace")))
+            ):
+                return self._build()
+            if not done:
+                raise ConfigError(
+                    f"{self.out} holds an index of another input, model or options; choose another --out, "
+                    "or --restart to replace it"
+                )
+            remove_folder(self.work, last="job.json")
+            seconds = dict(read_checksummed(self.out / BUILD)["seconds"])
+            before = found.counts if self.existing else None
+            return BuildReport(self.out, found, seconds, complete=True, before=before)
+
+    def _read_state(self) -> dict[str, Any]:
+        """The state of the work folder, or {} when there is none. Raises ConfigError when it is of another
+        job, or something of the user's with its name.
+        """
+        names = [path.name for path in self.work.iterdir()] if self.work.is_dir() else []
+        ours = "job.json" in names or all(name.startswith(".job.json.") for name in names)
+        if self.work.exists() and not (self.work.is_dir() and ours):
             raise ConfigError(
-                f"the library holds {name} records: {missing_space(card, name)}; "
-                "--records none indexes its structures alone"
+                f"{self.work} is in the way: the index at {self.out} is made there; rename it, or choose "
+                "another --out"
             )
-    return sorted({*sides, *((name, "records") for name in library.measured)})
+        if self.options.restart:
+            remove_folder(self.work, last="job.json")
+        state = _read_json(self.work / "job.json")
+        if not state:
+            return {}
+        if (state.get("job"), state.get("shard_size")) != (self.shard_digest, self.options.shard_size):
+            raise ConfigError(
+                f"{self.work} holds an unfinished build of another input or other options; repeat that "
+                "command to finish it, or use --restart to throw it away"
+            )
+        if state.get("created_by") != software_versions():
+            raise ConfigError(
+                f"{self.work} was begun with other versions of the software; use --restart to begin again"
+            )
+        return state
+
+    def _build(self) -> BuildReport:
+        """Embed what is missing, merge, index, and put the result in place."""
+        watch = Stopwatch()
+        state = _read_json(self.work / "job.json")
+        if state and state.get("first_row") != self.first_row:
+            # the index grew since: these shards have the numbers of other rows
+            remove_folder(self.work, last="job.json")
+        self._write_state()
+        with Workers(self.options.workers, engine=self.options.engine, in_process=False) as workers:
+            shards = embed_all(
+                self.library, workers, self._shard_job(), self.work / "shards", self.options.shard_size
+            )
+        watch.lap("embed")
+        new = self.work / "index"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        merge = Merge(
+            shards,
+            new,
+            self.work / "scratch",
+            existing=self.existing,
+            typed=not any(".parquet" in path.suffixes for path in self.library.paths),
+            measured=self.measured,
+            added=self.library.measured,
+        )
+        merge.run()
+        counts = merge.counts
+        watch.lap("merge")
+        details = self._index(merge, new) if self.kind == "index" else merge.write_embeddings(self.sides)
+        for name in self.measured:
+            details[name, "records"]["measured"] = True
+        watch.lap("index")
+        files = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
+        entries = {
+            name: file_entry(new / name, merge.checksums.get(name))
+            for name in progress(files, desc="checksums", unit=" files")
+        }
+        manifest = replace(self._manifest(counts, details), files=entries)
+        watch.lap("checksums")
+        seconds, now = watch.seconds(3), datetime.now(UTC).isoformat(timespec="seconds")
+        write_checksummed(new / BUILD, {"created": now, "seconds": seconds})
+        write_manifest(new, manifest)
+        before = self.before.counts if self.before else None
+        replace_index(new, self.out)
+        remove_folder(self.work, last="job.json")
+        return BuildReport(self.out, manifest, seconds, complete=False, before=before)
+
+    def _write_state(self) -> None:
+        self.work.mkdir(parents=True, exist_ok=True)
+        path = self.work / "job.json"
+        state = {
+            "job": self.shard_digest,
+            "shard_size": self.options.shard_size,
+            "first_row": self.first_row,
+            "created_by": software_versions(),
+            "replace": self.out.exists(),
+        }
+        if not path.exists():
+            with atomic(path) as temporary:
+                temporary.write_text(canonical(state), encoding="utf-8")
+
+    def _shard_job(self) -> ShardJob:
+        derived = [name for name, side in self.sides if side == "records" and name not in self.measured]
+        return ShardJob(
+            model=self.source,
+            modalities=tuple(derived),
+            tautomer=self.options.tautomer,
+            first_row=self.first_row,
+            metadata_types=self.library.metadata_types,
+            measured=tuple(self.library.measured),
+            device=self.options.device,
+        )
+
+    def _index(self, merge: Merge, new: Path) -> dict[Side, dict[str, Any]]:
+        """A FAISS index of every side; how each was made."""
+        (new / "faiss").mkdir(exist_ok=True)
+        details = {}
+        for space, side in progress(self.sides, desc="indexing", unit=" sides"):
+            other = (space, "records" if side == "graph" else "graph")
+            queries = merge.embeddings(*other).sample(256, seed=11) if other in self.sides else None
+            path = new / "faiss" / f"{space}.{side}"
+            found = build_vectors(path, merge.embeddings(space, side), self.options.factory, queries)
+            details[space, side] = asdict(found)
+        return details
+
+    def _manifest(self, counts: dict[str, int], details: Mapping[Side, dict[str, Any]]) -> Manifest:
+        spaces = {
+            name: SpaceInfo(
+                space.digest,
+                space.d,
+                space.scale,
+                {side: details[name, side] for s, side in self.sides if s == name},
+            )
+            for name, space in sorted(self.card.spaces.items())
+        }
+        options, before = self.options, self.before
+        kept = {
+            name: getattr(options, name)
+            for name in ("factory", "tautomer", "shard_size", "limit", "smiles_column")
+        }
+        restriction = {"restriction": self.card.restriction} if self.card.restriction else {}
+        return Manifest(
+            kind=self.kind,
+            job=before.job if before else self.digest,
+            added=[*before.added, self.digest] if before else [],
+            created_by=software_versions(),
+            standardisation=STANDARDISATION,
+            options=before.options if before else {"modalities": sorted(set(options.modalities)), **kept},
+            model={"name": self.card.name, "source": self.source, "digest": self.card.digest, **restriction},
+            spaces=spaces,
+            library=[*(before.library if before else []), *self.library.describe()],
+            counts=counts,
+        )
 
 
-def _model_source(model: Path | str, card: ModelCard) -> str:
-    """How to find the model again: its name when it came with the package, else its directory."""
-    if str(model) == card.name and not (Path(model) / "card.json").exists():
-        return card.name
-    return str(card.directory.resolve())
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON document, or {} when there is none or it is not whole."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Lock the work folder of the index at `out`. The lock of a killed process is free again.
+
+    Raises AcmlSearchError when another process builds the same index.
+    """
+    from filelock import FileLock, Timeout
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = out.with_name(f".{out.name}.lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise AcmlSearchError(f"{out} is being built by another process; wait for it, or end it") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: filelock takes no lock on a file that was removed
+        lock.release()
+
+
+def existing_at(out: Path, ignore_damage: bool) -> Manifest | None:
+    """The manifest of the index at `out`, if there is one.
+
+    Raises ConfigError when something else is there: even a restart deletes nothing but an index.
+    """
+    _recover(out)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / NAME).exists())):
+        raise ConfigError(f"{out} exists and is no index; choose another --out, or remove it yourself")
+    try:
+        return read_manifest(out)
+    except IndexNotFound:
+        return None
+    except IndexCorrupt:
+        if ignore_damage:
+            return None
+        raise
+
+
+def replace_index(new: Path, out: Path) -> None:
+    """Rename `new` to `out`; what was there is moved aside first and removed last."""
+    aside = _aside(out)
+    if out.exists():
+        os.replace(out, aside)
+    os.replace(new, out)
+    remove_folder(aside, last=NAME)
+
+
+def _recover(out: Path) -> None:
+    """Finish or undo a replacement that was interrupted between its renames."""
+    aside = _aside(out)
+    if aside.exists() and not out.exists():
+        os.replace(aside, out)
+    remove_folder(aside, last=NAME)
+
+
+def _aside(out: Path) -> Path:
+    """Where the index at `out` goes while another takes its place. Raises ConfigError where something of the
+    user's has that name.
+    """
+    aside = out.with_name(f"{out.name}.replaced")
+    empty = aside.is_dir() and not any(aside.iterdir())
+    if os.path.lexists(aside) and not (aside / NAME).is_file() and not empty:
+        raise ConfigError(
+            f"{aside} is in the way: the index at {out} is moved there while another replaces it; rename it, "
+            "or choose another --out"
+        )
+    return aside

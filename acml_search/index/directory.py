@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound, IndexReplaced, SpaceMismatch
-from acml_search.core.io import sha256, versions, write_atomic
+from acml_search.core.io import atomic, sha256, versions
 from acml_search.core.typing import Ints
 
 if TYPE_CHECKING:
@@ -285,7 +285,8 @@ def check_sizes(directory: Path, manifest: Manifest) -> None:
 def write_checksummed(path: Path, document: dict[str, Any]) -> None:
     """Write `document` with a `digest` of its own contents, atomically."""
     full = {**document, "digest": _digest(document)}
-    write_atomic(path, lambda temporary: temporary.write_text(_layout(full), encoding="utf-8"))
+    with atomic(path) as temporary:
+        temporary.write_text(_layout(full), encoding="utf-8")
 
 
 def read_checksummed(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import IndexCorrupt
+from acml_search.core.io import atomic
 from acml_search.core.typing import Float16s, Float32s, Ints
 from acml_search.library.catalog import take
 
@@ -32,6 +33,12 @@ def embedding_table(keys: Ints, vectors: Float16s) -> pa.Table:
             "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
         }
     )
+
+
+def write_vectors(table: pa.Table, path: Path) -> None:
+    """Write a part, atomically. Not compressed: the bits of vectors do not repeat."""
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="none", use_dictionary=False)
 
 
 def vectors_of(column: Any) -> Float16s:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from glob import escape  # DuckDB takes * ? [ in a path for a pattern
 from pathlib import Path
@@ -23,13 +22,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import AcmlSearchError, IndexCorrupt
-from acml_search.core.io import link_or_copy, write_atomic, write_vectors
+from acml_search.core.io import atomic, link_or_copy
 from acml_search.core.progress import progress
 from acml_search.core.typing import Ints
-from acml_search.index.directory import Manifest
-from acml_search.index.embeddings import Embeddings, count_rows, embedding_table, vectors_of
+from acml_search.index.directory import IndexDirectory
+from acml_search.index.embeddings import Embeddings, count_rows, write_vectors
 from acml_search.index.shards import NO_RECORD, Side, read_marker, records_file, vectors_file
-from acml_search.index.vectors import VectorIndex
 from acml_search.library.tables import MOLECULES, RECORD_ROW_GROUP, REJECTS, records_schema, write_parquet
 
 DUPLICATES: pa.Schema = pa.schema(
@@ -53,23 +51,6 @@ _FIND_DUPLICATES = """
 """
 
 
-@dataclass(frozen=True)
-class ExistingIndex:
-    """The index that a library is added to."""
-
-    directory: Path
-    manifest: Manifest
-
-    def files(self, folder: str) -> list[Path]:
-        return [self.directory / name for name in self.manifest.parts(folder)]
-
-    def vectors(self, space: str, side: str) -> VectorIndex | None:
-        """One side of a space, or None where the index has none."""
-        if side not in self.manifest.spaces[space].sides:
-            return None
-        return VectorIndex.open(self.directory / "faiss" / f"{space}.{side}")
-
-
 class Merge:
     """All shards of a build, and the index they are added to, as one index in the folder `out`.
 
@@ -84,7 +65,7 @@ class Merge:
         out: Path,
         scratch: Path,
         *,
-        existing: ExistingIndex | None = None,
+        existing: IndexDirectory | None = None,
         typed: bool = True,
         measured: Sequence[str] = (),
         added: Sequence[str] = (),
@@ -106,13 +87,13 @@ class Merge:
             raise self._nothing_left()
         self._dropped: Ints = find_duplicates(
             self._molecule_files(),
-            self._existing.directory / "duplicates.parquet" if self._existing else None,
+            self._existing.path / "duplicates.parquet" if self._existing else None,
             self._scratch,
             self._out / "duplicates.parquet",
         )
         self._write_molecules()
         for name, schema in (("rejects", REJECTS), ("no_record", NO_RECORD)):
-            files = [self._existing.directory / f"{name}.parquet"] if self._existing else []
+            files = [self._existing.path / f"{name}.parquet"] if self._existing else []
             files += [shard / f"{name}.parquet" for shard in self._markers]
             _concatenate(files, schema, self._dropped, self._out / f"{name}.parquet")
         for name in self._measured:
@@ -137,14 +118,14 @@ class Merge:
 
     def embeddings(self, space: str, side: str) -> Embeddings:
         """All vectors of one side."""
-        measured = side == "records" and space in self._measured
+        existing, measured = self._existing, side == "records" and space in self._measured
         shards = self._shards if measured else self._kept_shards
         if measured and space not in self._added:
             shards = []
         return Embeddings(
             [shard / vectors_file(space, side) for shard in shards],
             None if measured else self._dropped,
-            self._existing.vectors(space, side) if self._existing else None,
+            existing.vectors(space, side) if existing and existing.has_side(space, side) else None,
         )
 
     def write_embeddings(self, sides: Sequence[Side]) -> dict[Side, dict[str, Any]]:
@@ -164,9 +145,7 @@ class Merge:
                 if kept.all():
                     self._link(staged, target, self._markers[shard]["files"][staged.name]["sha256"])
                 else:
-                    vectors = vectors_of(table.column("vector").combine_chunks())
-                    left = embedding_table(keys[kept], vectors[kept])
-                    write_vectors(left, self._out / target)
+                    write_vectors(table.filter(pa.array(kept)), self._out / target)
                 n, number = n + int(kept.sum()), number + 1
             counts[space, side] = {"n": n}
         return counts
@@ -261,20 +240,19 @@ def find_duplicates(molecules: Sequence[Path], known: Path | None, scratch: Path
     to `scratch`.
     """
     rows: list[Ints] = [np.empty(0, np.int64)]
-    with _database(scratch) as db:
-
-        def write(path: Path) -> None:
-            with pq.ParquetWriter(path, DUPLICATES, compression="zstd") as writer:
-                if known is not None:
-                    writer.write_table(pq.read_table(known).cast(DUPLICATES))
-                found = db.execute(_FIND_DUPLICATES, {"files": [escape(str(path)) for path in molecules]})
-                while batch := found.fetchmany(100_000):
-                    columns = [list(column) for column in zip(*batch, strict=True)]
-                    table = pa.table(dict(zip(DUPLICATES.names, columns, strict=True)), schema=DUPLICATES)
-                    writer.write_table(table)
-                    rows.append(table.column("source_row").to_numpy())
-
-        write_atomic(out, write)
+    with (
+        _database(scratch) as db,
+        atomic(out) as path,
+        pq.ParquetWriter(path, DUPLICATES, compression="zstd") as writer,
+    ):
+        if known is not None:
+            writer.write_table(pq.read_table(known).cast(DUPLICATES))
+        found = db.execute(_FIND_DUPLICATES, {"files": [escape(str(file)) for file in molecules]})
+        while batch := found.fetchmany(100_000):
+            columns = map(list, zip(*batch, strict=True))
+            table = pa.table(dict(zip(DUPLICATES.names, columns, strict=True)), schema=DUPLICATES)
+            writer.write_table(table)
+            rows.append(table.column("source_row").to_numpy())
     return np.concatenate(rows)
 
 
@@ -368,16 +346,12 @@ def _database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _concatenate(files: Sequence[Path], schema: pa.Schema, dropped: Ints, out: Path) -> None:
     """Tables one after another, file by file; rows whose key is `dropped` are left out."""
-
-    def write(path: Path) -> None:
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for file in files:
-                table = pq.read_table(file).cast(schema)
-                if "key" in schema.names:
-                    table = table.filter(pa.array(~np.isin(table.column("key").to_numpy(), dropped)))
-                writer.write_table(table)
-
-    write_atomic(out, write)
+    with atomic(out) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for file in files:
+            table = pq.read_table(file).cast(schema)
+            if "key" in schema.names:
+                table = table.filter(pa.array(~np.isin(table.column("key").to_numpy(), dropped)))
+            writer.write_table(table)
 
 
 def _marker(shard: Path) -> Mapping[str, Any]:

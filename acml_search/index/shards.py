@@ -6,12 +6,12 @@ The shard is the unit of embedding, of resuming and of distribution: its folder 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,12 @@ import pyarrow as pa
 
 from acml_search import modalities
 from acml_search.core.errors import AcmlSearchError, InvalidRecord
-from acml_search.core.io import flush, sha256, write_vectors
+from acml_search.core.io import atomic, flush, sha256
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Float16s, Ints
 from acml_search.core.workers import WorkerDied, Workers
-from acml_search.index.embeddings import embedding_table
+from acml_search.index.directory import file_entry
+from acml_search.index.embeddings import embedding_table, write_vectors
 from acml_search.library.source import Row
 from acml_search.library.standardise import MAX_INPUT, Accepted, Rejected, prepare
 from acml_search.library.stream import Library
@@ -38,6 +39,7 @@ from acml_search.library.tables import (
 
 if TYPE_CHECKING:
     from acml_search.encoders.checkpoint import Model
+    from acml_search.modalities import Modality
 
 CHUNK = 2_048  # molecules or records encoded at once: bounds a worker's memory, whatever the size of a shard
 DONE = "done.json"
@@ -136,7 +138,7 @@ def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) 
     """
     model = model or _load(job.model, job.device)
     prepared = prepare((row._replace(row=row.row + job.first_row) for row in rows), tautomer=job.tautomer)
-    readable, bad_records, record_vectors = encode_measured(model, prepared.accepted, job.measured)
+    readable, rejected, measured = encode_measured(model, prepared.accepted, job.measured)
     # Of a molecule that comes again, as in a library of spectra, only the first will stay.
     first, of = _distinct([item.molecule.smiles for item in readable])
     graphs = _encode_graphs(model, [readable[place] for place in first])
@@ -145,32 +147,34 @@ def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) 
         sound &= np.isfinite(vectors).all(axis=1)
     finite: Bools = sound[of]
     accepted = [item for item, good in zip(readable, finite, strict=True) if good]
-    rejected = prepared.rejected + bad_records
+    rejected += prepared.rejected
     rejected += [
         Rejected(item.row, item.molecule.smiles[:MAX_INPUT], "the graph tower gives it no finite vector")
         for item, good in zip(readable, finite, strict=True)
         if not good
     ]
     unique = [readable[place] for place in first[sound]]
-    keys = np.array([item.row for item in unique], np.int64)
-    embeddings = {(space, "graph"): (keys, vectors[sound]) for space, vectors in graphs.items()}
-    failed: list[tuple[int, str, str]] = []
+    embeddings = {(space, "graph"): (_keys(unique), vectors[sound]) for space, vectors in graphs.items()}
+    failed: list[dict[str, Any]] = []
     for name in job.modalities:
-        embeddings[name, "records"] = _derive(model, name, unique, failed)
+        records_of = partial(_derived, modalities.get(name), unique)
+        at, vectors, reasons = _encode_records(model, name, range(len(unique)), records_of)
+        embeddings[name, "records"] = _keys(unique)[at], vectors
+        failed += [
+            {"key": unique[i].row, "modality": name, "reason": why or "its tower gives it no finite vector"}
+            for i, why in reasons.items()
+        ]
     records = {}
     place = np.cumsum(finite) - 1  # of a readable molecule among the accepted
-    for name, (at, vectors) in record_vectors.items():
-        measured = [accepted[i] for i in place[at[finite[at]]]]
-        records[name] = records_table(name, measured, job.metadata_types)
-        record_keys = np.array([item.row for item in measured], np.int64)
-        embeddings[name, "records"] = (record_keys, vectors[finite[at]])
+    for name, (at, vectors) in measured.items():
+        own = [accepted[i] for i in place[at[finite[at]]]]
+        records[name] = records_table(name, own, job.metadata_types)
+        embeddings[name, "records"] = (_keys(own), vectors[finite[at]])
     return ShardResult(
         rows=len(rows),
         molecules=molecules_table(accepted, job.metadata_types),
         rejects=rejects_table(sorted(rejected)),
-        no_record=pa.Table.from_pylist(
-            [dict(zip(NO_RECORD.names, item, strict=True)) for item in failed], schema=NO_RECORD
-        ),
+        no_record=pa.Table.from_pylist(failed, schema=NO_RECORD),
         embeddings=embeddings,
         records=records,
     )
@@ -184,55 +188,64 @@ def encode_measured(
     Returns the rows whose record, if there is one, can be used; the others, with the reason; and by modality
     the places (m,) of its records among the former, with their vectors (m, d).
     """
+    observed = {i: item.observed for i, item in enumerate(accepted) if item.observed is not None}
     bad: dict[int, str] = {}
-    encoded: dict[int, np.ndarray] = {}
-    of_modality = {
-        name: [i for i, item in enumerate(accepted) if item.observed and item.observed.modality == name]
-        for name in names
-    }
-    for name, here in of_modality.items():
-        reader = modalities.get(name)
-        for start in range(0, len(here), CHUNK):
-            places: list[int] = []
-            items: list[Any] = []
-            for i in here[start : start + CHUNK]:
-                observed = accepted[i].observed
-                assert observed is not None
-                try:
-                    items.append(reader.read(observed.record))
-                    places.append(i)
-                except InvalidRecord as error:
-                    bad[i] = f"the {name} record cannot be used: {error.reason}"
-            vectors: Any = model.encode_items(name, items).astype(np.float16) if items else ()
-            for i, vector in zip(places, vectors, strict=True):
-                if np.isfinite(vector).all():
-                    encoded[i] = vector
-                else:
-                    bad[i] = f"the {name} tower gives the record no finite vector"
-    usable = [i for i in range(len(accepted)) if i not in bad]
-    place_of = {i: place for place, i in enumerate(usable)}
-    vectors_of = {}
-    for name, here in of_modality.items():
-        good = [i for i in here if i in encoded]
-        empty = np.empty((0, model.card.spaces[name].d), np.float16)
-        vectors_of[name] = (
-            np.array([place_of[i] for i in good], np.int64),
-            np.stack([encoded[i] for i in good]) if good else empty,
+    encoded = {}
+    for name in names:
+        here = [i for i, one in observed.items() if one.modality == name]
+        at, vectors, failed = _encode_records(model, name, here, lambda i: observed[i].record)
+        encoded[name] = at, vectors
+        for i, why in failed.items():
+            bad[i] = (
+                f"the {name} record cannot be used: {why}"
+                if why
+                else f"the {name} tower gives the record no finite vector"
+            )
+    usable = np.array([i not in bad for i in range(len(accepted))], bool)
+    place = np.cumsum(usable) - 1
+    rejected = [
+        Rejected(
+            accepted[i].row,
+            f"{observed[i].file}#{observed[i].number} {accepted[i].molecule.smiles}"[:MAX_INPUT],
+            why,
         )
-    rejected = []
-    for i, reason in sorted(bad.items()):
-        observed = accepted[i].observed
-        source = "" if observed is None else f"{observed.file}#{observed.number} "
-        text = f"{source}{accepted[i].molecule.smiles}"
-        rejected.append(Rejected(accepted[i].row, text[:MAX_INPUT], reason))
-    return [accepted[i] for i in usable], rejected, vectors_of
+        for i, why in sorted(bad.items())
+    ]
+    kept = [item for i, item in enumerate(accepted) if i not in bad]
+    return kept, rejected, {name: (place[at], vectors) for name, (at, vectors) in encoded.items()}
 
 
-def _distinct(smiles: Sequence[str]) -> tuple[Ints, Ints]:
-    """The places (u,) at which each of the texts comes first, ascending, and which of these (n,) each is."""
-    number: dict[str, int] = {}
-    of = np.array([number.setdefault(text, len(number)) for text in smiles], np.int64)
-    return np.unique(of, return_index=True)[1].astype(np.int64), of
+def _derived(kind: Modality, accepted: Sequence[Accepted], place: int) -> Any:
+    return kind.derive(accepted[place].molecule.smiles)
+
+
+def _encode_records(
+    model: Model, name: str, places: Iterable[int], record: Callable[[int], Any]
+) -> tuple[Ints, Float16s, dict[int, str | None]]:
+    """Read and encode the records of `places`, a chunk at a time.
+
+    Returns the places (m,) of those that were encoded, their vectors (m, d), and the others with the reason;
+    None: the vector is not finite.
+    """
+    read, ahead = modalities.get(name).read, iter(places)
+    done: list[int] = []
+    vectors = [np.empty((0, model.card.spaces[name].d), np.float16)]
+    failed: dict[int, str | None] = {}
+    while chunk := list(islice(ahead, CHUNK)):
+        items: dict[int, Any] = {}
+        for place in chunk:
+            try:
+                items[place] = read(record(place))
+            except InvalidRecord as error:
+                failed[place] = error.reason
+        if not items:
+            continue
+        found = model.encode_items(name, list(items.values())).astype(np.float16)
+        finite = np.asarray(np.isfinite(found).all(axis=1))
+        done += [place for place, good in zip(items, finite, strict=True) if good]
+        failed |= {place: None for place, good in zip(items, finite, strict=True) if not good}
+        vectors.append(found[finite])
+    return np.array(done, np.int64), np.concatenate(vectors), failed
 
 
 def _encode_graphs(model: Model, accepted: Sequence[Accepted]) -> dict[str, Float16s]:
@@ -246,66 +259,38 @@ def _encode_graphs(model: Model, accepted: Sequence[Accepted]) -> dict[str, Floa
     return {name: np.concatenate(vectors) for name, vectors in chunks.items()}
 
 
-def _derive(
-    model: Model, name: str, accepted: Sequence[Accepted], failed: list[tuple[int, str, str]]
-) -> tuple[Ints, Float16s]:
-    """Keys and vectors of the records derived from `accepted`; failures are appended to `failed`."""
-    modality = modalities.get(name)
-    keys: list[Ints] = [np.empty(0, np.int64)]
-    found: list[Float16s] = [np.empty((0, model.card.spaces[name].d), np.float16)]
-    for start in range(0, len(accepted), CHUNK):
-        rows: list[int] = []
-        items: list[Any] = []
-        for item in accepted[start : start + CHUNK]:
-            try:
-                items.append(modality.read(modality.derive(item.molecule.smiles)))
-                rows.append(item.row)
-            except InvalidRecord as error:
-                failed.append((item.row, name, error.reason))
-        if not items:
-            continue
-        vectors = model.encode_items(name, items).astype(np.float16)
-        finite = np.asarray(np.isfinite(vectors).all(axis=1))
-        own = np.array(rows, np.int64)
-        failed += [(int(row), name, "its tower gives it no finite vector") for row in own[~finite]]
-        keys.append(own[finite])
-        found.append(vectors[finite])
-    return np.concatenate(keys), np.concatenate(found)
+def _distinct(smiles: Sequence[str]) -> tuple[Ints, Ints]:
+    """The places (u,) at which each of the texts comes first, ascending, and which of these (n,) each is."""
+    number: dict[str, int] = {}
+    of = np.array([number.setdefault(text, len(number)) for text in smiles], np.int64)
+    return np.unique(of, return_index=True)[1].astype(np.int64), of
+
+
+def _keys(items: Sequence[Accepted]) -> Ints:
+    return np.array([item.row for item in items], np.int64)
 
 
 def write_shard(result: ShardResult, folder: Path) -> None:
     """Write a shard's files and, last, its marker with counts and checksums; the folder appears whole or not
     at all.
     """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    write_parquet(result.molecules, temporary / "molecules.parquet")
-    write_parquet(result.rejects, temporary / "rejects.parquet")
-    write_parquet(result.no_record, temporary / "no_record.parquet")
-    for name, table in sorted(result.records.items()):
-        write_parquet(table, temporary / records_file(name), row_group_size=RECORD_ROW_GROUP)
-    for (space, side), (keys, vectors) in sorted(result.embeddings.items()):
-        write_vectors(embedding_table(keys, vectors), temporary / vectors_file(space, side))
-    marker = {
-        "rows": result.rows,
-        "molecules": result.molecules.num_rows,
-        "rejected": result.rejects.num_rows,
-        "files": {
-            path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
-            for path in sorted(temporary.iterdir())
-        },
-    }
-    (temporary / DONE).write_text(json.dumps(marker, indent=1, sort_keys=True), encoding="utf-8")
-    flush(temporary / DONE)
-    flush(temporary)
-    try:
-        os.replace(temporary, folder)
-    except OSError:
-        if read_marker(folder) is None:
-            raise
-        shutil.rmtree(temporary)  # a worker of an interrupted run made the same shard meanwhile
-    flush(folder.parent)
+    with atomic(folder) as temporary:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        for name in ("molecules", "rejects", "no_record"):
+            write_parquet(getattr(result, name), temporary / f"{name}.parquet")
+        for name, table in sorted(result.records.items()):
+            write_parquet(table, temporary / records_file(name), row_group_size=RECORD_ROW_GROUP)
+        for (space, side), (keys, vectors) in sorted(result.embeddings.items()):
+            write_vectors(embedding_table(keys, vectors), temporary / vectors_file(space, side))
+        marker = {
+            "rows": result.rows,
+            "molecules": result.molecules.num_rows,
+            "rejected": result.rejects.num_rows,
+            "files": {path.name: file_entry(path) for path in sorted(temporary.iterdir())},
+        }
+        (temporary / DONE).write_text(json.dumps(marker, indent=1, sort_keys=True), encoding="utf-8")
+        flush(temporary / DONE)
 
 
 def records_file(modality: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,9 +19,6 @@ from acml_search.encoders.card import read_card
 from acml_search.index.directory import BUILD, NAME, Manifest, read_checksummed, read_manifest
 from acml_search.index.embeddings import Embeddings, count_rows, rows_at
 from acml_search.index.vectors import VectorIndex
-
-if TYPE_CHECKING:
-    from acml_search.encoders.checkpoint import Model
 
 SAMPLE = 64
 MIN_COSINE = 0.999
@@ -51,30 +49,24 @@ def verify(directory: Path | str, *, sample: int = SAMPLE, model: Path | str | N
         if not (directory / NAME).exists():
             raise
         return [Problem(NAME, _reason(error))]
-    return _Verification(directory, manifest).run(sample, model)
+    checked = _Verification(directory, manifest)
+    problems = list(checked.files())
+    if problems:  # what is damaged cannot be read any further
+        return problems
+    problems += checked.counts()
+    for space, info in manifest.spaces.items():
+        for side in info.sides:
+            problems += checked.side(space, side)
+    if sample and not problems:
+        problems += checked.sample(sample, model)
+    return problems
 
 
 class _Verification:
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self.directory, self.manifest = directory, manifest
-        self.problems: list[Problem] = []
 
-    def run(self, sample: int, model: Path | str | None) -> list[Problem]:
-        self.check_files()
-        if self.problems:  # what is damaged cannot be read any further
-            return self.problems
-        self.check_counts()
-        for space, info in self.manifest.spaces.items():
-            for side in info.sides:
-                self.check_side(space, side)
-        if sample and not self.problems:
-            self.check_sample(sample, model)
-        return self.problems
-
-    def report(self, file: str, what: str) -> None:
-        self.problems.append(Problem(file, what))
-
-    def files(self, folder: str) -> list[Path]:
+    def paths(self, folder: str) -> list[Path]:
         return [self.directory / name for name in self.manifest.parts(folder)]
 
     def is_measured(self, space: str, side: str) -> bool:
@@ -83,110 +75,108 @@ class _Verification:
     def vectors(self, space: str, side: str) -> VectorIndex | Embeddings:
         if self.manifest.kind == "index":
             return VectorIndex.open(self.directory / "faiss" / f"{space}.{side}")
-        return Embeddings(self.files(f"embeddings/{space}/{side}"))
+        return Embeddings(self.paths(f"embeddings/{space}/{side}"))
 
     def folder(self, space: str, side: str) -> str:
         """The name under which a side's problems are listed."""
         return f"faiss/{space}.{side}" if self.manifest.kind == "index" else f"embeddings/{space}/{side}"
 
-    def check_files(self) -> None:
+    def files(self) -> Iterator[Problem]:
         for name, entry in progress(sorted(self.manifest.files.items()), desc="checksums", unit=" files"):
             path = self.directory / name
             if not path.is_file():
-                self.report(name, "the file is missing")
-            elif path.stat().st_size != entry["bytes"]:
-                self.report(name, f"it has {path.stat().st_size:,} bytes and should have {entry['bytes']:,}")
+                yield Problem(name, "the file is missing")
+            elif (size := path.stat().st_size) != entry["bytes"]:
+                yield Problem(name, f"it has {size:,} bytes and should have {entry['bytes']:,}")
             elif sha256(path) != entry["sha256"]:
-                self.report(name, "its contents changed: the checksum is not the manifest's")
+                yield Problem(name, "its contents changed: the checksum is not the manifest's")
         try:
             read_checksummed(self.directory / BUILD)
         except AcmlSearchError as error:
-            self.report(BUILD, _reason(error))
+            yield Problem(BUILD, _reason(error))
 
-    def check_counts(self) -> None:
+    def counts(self) -> Iterator[Problem]:
         counts = self.manifest.counts
         tables = {"rejected": "rejects", "duplicates": "duplicates", "no_record": "no_record"}
-        found = {name: count_rows([self.directory / f"{file}.parquet"]) for name, file in tables.items()}
-        found = {"molecules": count_rows(self.files("molecules")), **found}
-        for name, rows in found.items():
-            if counts[name] != rows:
-                self.report(NAME, f"it counts {counts[name]:,} {name}, the files hold {rows:,}")
+        files = {name: [self.directory / f"{file}.parquet"] for name, file in tables.items()}
+        for name, paths in {"molecules": self.paths("molecules"), **files}.items():
+            if counts[name] != (rows := count_rows(paths)):
+                yield Problem(NAME, f"it counts {counts[name]:,} {name}, the files hold {rows:,}")
         if counts["molecules"] + counts["duplicates"] + counts["rejected"] != counts["rows"]:
-            self.report(NAME, f"molecules, duplicates and rejected do not add up to rows: {counts}")
+            yield Problem(NAME, f"molecules, duplicates and rejected do not add up to rows: {counts}")
 
-    def check_side(self, space: str, side: str) -> None:
+    def side(self, space: str, side: str) -> Iterator[Problem]:
         """The vectors of one side against the manifest and the molecules or records they are of."""
         folder, info = self.folder(space, side), self.manifest.spaces[space]
         try:
             vectors = self.vectors(space, side)
         except AcmlSearchError as error:
-            self.report(f"{folder}.faiss" if self.manifest.kind == "index" else folder, _reason(error))
+            yield Problem(f"{folder}.faiss" if self.manifest.kind == "index" else folder, _reason(error))
             return
         keys, n = np.asarray(vectors.keys), info.sides[side]["n"]
         if len(keys) != n:
-            self.report(folder, f"there are {len(keys):,} vectors, the manifest counts {n:,}")
+            yield Problem(folder, f"there are {len(keys):,} vectors, the manifest counts {n:,}")
         if vectors.d != info.d:
-            self.report(folder, f"vectors have {vectors.d} dimensions and should have {info.d}")
+            yield Problem(folder, f"vectors have {vectors.d} dimensions and should have {info.d}")
         if np.any(np.diff(keys) < 0):
-            self.report(folder, "the keys do not ascend")
-        molecules = _column(self.files("molecules"), "key")
+            yield Problem(folder, "the keys do not ascend")
+        molecules = _column(self.paths("molecules"), "key")
+        table = f"records/{space}"
         if self.is_measured(space, side):
-            records = self.files(f"records/{space}")
-            if not np.array_equal(_column(records, "key"), keys):
-                self.report(
-                    f"records/{space}",
+            if not np.array_equal(_column(self.paths(table), "key"), keys):
+                yield Problem(
+                    table,
                     "not every record has one vector, or there are vectors of records that are not here",
                 )
-            if not np.isin(_column(records, "molecule_key"), molecules).all():
-                self.report(f"records/{space}", "there are records of molecules that the index does not hold")
+            if not np.isin(_column(self.paths(table), "molecule_key"), molecules).all():
+                yield Problem(table, "there are records of molecules that the index does not hold")
         elif not np.isin(keys, molecules).all():
-            self.report(folder, "there are vectors of molecules that the index does not hold")
+            yield Problem(folder, "there are vectors of molecules that the index does not hold")
         if side == "graph" and not np.array_equal(keys, molecules):
-            self.report(folder, "not every molecule has one vector on the graph side")
-        copy = self.files(f"embeddings/{space}/{side}")  # formats 1 and 2
+            yield Problem(folder, "not every molecule has one vector on the graph side")
+        copy = self.paths(f"embeddings/{space}/{side}")  # formats 1 and 2
         if isinstance(vectors, VectorIndex) and copy and len(keys):
             at = np.unique(np.linspace(0, len(keys) - 1, 256).astype(np.int64))
             if not np.array_equal(vectors.stored(at), Embeddings(copy).take(at)):
-                self.report(f"{folder}.faiss", "its vectors are not those of the embeddings")
+                yield Problem(f"{folder}.faiss", "its vectors are not those of the embeddings")
 
-    def check_sample(self, sample: int, model: Path | str | None) -> None:
+    def sample(self, sample: int, model: Path | str | None) -> Iterator[Problem]:
         """Molecules and records spread over the index, embedded again and compared."""
         source = str(model) if model is not None else self.manifest.model["source"]
+        wanted = self.manifest.model["digest"]
         try:
-            card = read_card(source)
-            wanted = self.manifest.model["digest"]
-            if card.digest != wanted:
-                self.report(
+            if (digest := read_card(source).digest) != wanted:
+                yield Problem(
                     "model",
-                    f"the model {source} has digest {card.digest[:12]}, the index was made with "
-                    f"{wanted[:12]}, so no vector could be checked",
+                    f"the model {source} has digest {digest[:12]}, the index was made with {wanted[:12]}, "
+                    "so no vector could be checked",
                 )
                 return
             from acml_search.encoders.checkpoint import load_model
 
             loaded = load_model(source)
         except CheckpointError as error:
-            self.report("model", f"no vector could be checked, because the model cannot be loaded: {error}")
+            yield Problem("model", f"no vector could be checked, because the model cannot be loaded: {error}")
             return
-        table = _spread(self.files("molecules"), sample, ["key", "smiles"])
-        smiles = [str(text) for text in table.column("smiles").to_pylist()]
+        table = _spread(self.paths("molecules"), sample, ["key", "smiles"])
+        smiles = np.array(table.column("smiles").to_pylist(), object)
         keys = table.column("key").to_numpy()
         graphs = loaded.encode_molecules([parse(text)[0] for text in smiles])
         for space, info in self.manifest.spaces.items():
+            kind = modalities.get(space)
             for side in info.sides:
                 if self.is_measured(space, side):
-                    files = self.files(f"records/{space}")
-                    self.compare(space, side, *_records_again(files, space, sample, loaded))
+                    rows = _spread(self.paths(f"records/{space}"), sample).to_pylist()
+                    again = loaded.encode_records(space, [kind.restored(row) for row in rows])
+                    yield from self.compared(space, side, np.array([row["key"] for row in rows]), again)
                     continue
                 present = np.isin(keys, self.vectors(space, side).keys)
                 again = graphs[space][present]
                 if side == "records":
-                    derive = modalities.get(space).derive
-                    chosen = [text for text, there in zip(smiles, present, strict=True) if there]
-                    again = loaded.encode_records(space, [derive(text) for text in chosen])
-                self.compare(space, side, keys[present], again)
+                    again = loaded.encode_records(space, [kind.derive(text) for text in smiles[present]])
+                yield from self.compared(space, side, keys[present], again)
 
-    def compare(self, space: str, side: str, keys: Ints, again: Float32s) -> None:
+    def compared(self, space: str, side: str, keys: Ints, again: Float32s) -> Iterator[Problem]:
         """Stored vectors of `keys` against those made `again`."""
         vectors = self.vectors(space, side)
         at = np.searchsorted(vectors.keys, keys)
@@ -194,17 +184,10 @@ class _Verification:
         cosine = np.einsum("nd,nd->n", again, stored)
         what = "record" if self.is_measured(space, side) else "molecule"
         for row in np.flatnonzero(~(cosine >= MIN_COSINE))[:3]:
-            self.report(
+            yield Problem(
                 self.folder(space, side),
                 f"{what} {keys[row]} embedded again has cosine {cosine[row]:.4f} with its stored vector",
             )
-
-
-def _records_again(files: list[Path], modality: str, sample: int, model: Model) -> tuple[Ints, Float32s]:
-    """Keys and vectors, made again, of records spread over the tables `files`."""
-    rows = _spread(files, sample).to_pylist()
-    records = [modalities.get(modality).restored(row) for row in rows]
-    return np.array([row["key"] for row in rows], np.int64), model.encode_records(modality, records)
 
 
 def _spread(files: list[Path], sample: int, columns: list[str] | None = None) -> Any:

@@ -65,8 +65,7 @@ def predicted_shifts(model: str, modality: str, smiles: Sequence[str]) -> list[d
     """For each molecule the predicted peaks: `atoms`, `position`, `spread`, `present`."""
     from acml_search.chem.molecule import parse
     from acml_search.encoders.checkpoint import load_model
-    from acml_search.encoders.predict import predicted_peaks
 
     loaded = load_model(PLACES.get(model, model))
     graphs = [loaded.featurise(parse(text)[0]) for text in smiles]
-    return [one._asdict() for one in predicted_peaks(loaded, modality, graphs)]
+    return [one._asdict() for one in loaded.predicted_peaks(modality, graphs)]

@@ -12,7 +12,6 @@ from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.checkpoint import Model, device_of, load_model
-from acml_search.encoders.predict import encode_and_predict
 from acml_search.modalities.base import reranker
 
 SMILES = ["CC(=O)Nc1ccc(O)cc1", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "O", "CCO"]
@@ -31,7 +30,7 @@ def walk(model: Model) -> dict[str, np.ndarray]:
     mols = [parse(smiles)[0] for smiles in SMILES]
     graphs = [model.featurise(mol) for mol in mols]
     found: dict[str, np.ndarray] = {f"graph {k}": v for k, v in model.encode_graphs(graphs).items()}
-    encoded = encode_and_predict(model, graphs, ["c_nmr", "lc_ms"], ["c_nmr"])
+    encoded = model.encode_and_predict(graphs, ["c_nmr", "lc_ms"], ["c_nmr"])
     found["predicted"] = np.concatenate([one.position for one in encoded.peaks["c_nmr"]])
     found |= {f"{name} on the way": vectors for name, vectors in encoded.vectors.items()}
     for name, record in RECORDS.items():

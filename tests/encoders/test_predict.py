@@ -8,9 +8,8 @@ import torch
 
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError
-from acml_search.encoders import predict as module
+from acml_search.encoders import checkpoint as module
 from acml_search.encoders.checkpoint import DualEncoder, load_model, save_model
-from acml_search.encoders.predict import predicted_peaks, predicts_peaks
 
 SMILES = ["CC(=O)Nc1ccc(O)cc1", "O", "CCO", "c1ccncc1", "CC(C)(C)O"]
 
@@ -45,7 +44,7 @@ def test_a_peak_for_every_carbon_or_proton_bearer(model) -> None:
         ("c_nmr", lambda atom: atom.GetSymbol() == "C"),
         ("h_nmr", lambda atom: atom.GetTotalNumHs() > 0),
     ):
-        for text, found in zip(SMILES, predicted_peaks(model, modality, graphs(model, SMILES)), strict=True):
+        for text, found in zip(SMILES, model.predicted_peaks(modality, graphs(model, SMILES)), strict=True):
             mol = parse(text)[0]
             assert found.atoms.tolist() == [atom.GetIdx() for atom in mol.GetAtoms() if wanted(atom)]
             assert len(found.position) == len(found.spread) == len(found.present) == len(found.atoms)
@@ -55,24 +54,24 @@ def test_a_peak_for_every_carbon_or_proton_bearer(model) -> None:
 
 def test_equivalent_atoms_are_predicted_alike(model) -> None:
     mol = parse("c1ccncc1")[0]
-    (found,) = predicted_peaks(model, "c_nmr", [model.featurise(mol)])
+    (found,) = model.predicted_peaks("c_nmr", [model.featurise(mol)])
     assert len(np.unique(found.position.round(3))) == 3
 
 
 def test_company_does_not_matter(model, monkeypatch) -> None:
-    together = predicted_peaks(model, "c_nmr", graphs(model, SMILES))
-    monkeypatch.setattr(module, "_BATCH", 2)
-    for one, other in zip(together, predicted_peaks(model, "c_nmr", graphs(model, SMILES)), strict=True):
+    together = model.predicted_peaks("c_nmr", graphs(model, SMILES))
+    monkeypatch.setattr(module, "PREDICTED_BATCH", 2)
+    for one, other in zip(together, model.predicted_peaks("c_nmr", graphs(model, SMILES)), strict=True):
         for ours, theirs in zip(one, other, strict=True):
             assert ours == pytest.approx(theirs, abs=1e-4)
-    assert predicted_peaks(model, "c_nmr", []) == []
+    assert model.predicted_peaks("c_nmr", []) == []
 
 
 def test_a_space_without_peaks_says_so(model) -> None:
-    assert predicts_peaks(model, "c_nmr")
-    assert not predicts_peaks(model, "smiles")
-    assert not predicts_peaks(model, "lc_ms")
+    assert model.predicts_peaks("c_nmr")
+    assert not model.predicts_peaks("smiles")
+    assert not model.predicts_peaks("lc_ms")
     with pytest.raises(ConfigError, match="the space smiles of the model nmr predicts no peaks"):
-        predicted_peaks(model, "smiles", [])
+        model.predicted_peaks("smiles", [])
     with pytest.raises(ConfigError, match="no space for lc_ms"):
-        predicted_peaks(model, "lc_ms", [])
+        model.predicted_peaks("lc_ms", [])

@@ -11,7 +11,6 @@ from acml_search.chem import molecule
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
 from acml_search.encoders.checkpoint import Model, load_model
-from acml_search.encoders.predict import encode_and_predict
 from acml_search.evaluation import embedding
 from acml_search.evaluation.embedding import MoleculeVectors, PeakLists, graph_vectors, predicting
 from acml_search.evaluation.pool import Structure
@@ -49,14 +48,14 @@ def test_kept_peaks_are_those_a_re_ranker_prepares(model: Model, two_spaces: Pat
 
 def test_one_pass_gives_the_vectors_that_two_would(model: Model) -> None:
     graphs = [model.featurise(molecule.parse(text)[0]) for text in SMILES]
-    found = encode_and_predict(model, graphs, ("smiles", "c_nmr"), ("c_nmr",))
+    found = model.encode_and_predict(graphs, ("smiles", "c_nmr"), ("c_nmr",))
     for name, vectors in model.encode_graphs(graphs).items():
         np.testing.assert_array_equal(found.vectors[name], vectors)
-    alone = encode_and_predict(model, graphs, (), ("c_nmr",))
+    alone = model.encode_and_predict(graphs, (), ("c_nmr",))
     assert not alone.vectors
     np.testing.assert_array_equal(alone.peaks["c_nmr"][2].position, found.peaks["c_nmr"][2].position)
     with pytest.raises(ConfigError, match=r"smiles .* predicts no peaks"):
-        encode_and_predict(model, graphs, (), ("smiles",))
+        model.encode_and_predict(graphs, (), ("smiles",))
 
 
 def test_only_what_is_missing_is_predicted(

@@ -8,7 +8,7 @@ import pytest
 from spectra_files import SPECTRA, msp
 
 from acml_search.core.workers import Workers
-from acml_search.index import job
+from acml_search.index import build
 
 
 @pytest.fixture(scope="session")
@@ -51,4 +51,4 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(n: int | None, *, engine: str, in_process: bool) -> Workers:
         return Workers(n if engine == "ray" else 1, engine=engine)
 
-    monkeypatch.setattr(job, "Workers", here)
+    monkeypatch.setattr(build, "Workers", here)

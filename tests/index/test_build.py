@@ -21,10 +21,9 @@ from worker_tasks import lives
 from acml_search.cli import app
 from acml_search.core.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound, UnknownModality
 from acml_search.core.workers import Workers
-from acml_search.index import job, shards
-from acml_search.index.build import add_library, build_index, embed_library
+from acml_search.index import build, shards
+from acml_search.index.build import add_library, build_index, embed_library, locked
 from acml_search.index.directory import BUILD, IndexDirectory, read_manifest
-from acml_search.index.replace import locked
 from acml_search.index.verify import verify
 
 BAD = ["CC(C)(C)(C)C", "not a molecule", "*CC", "C1CC"]
@@ -57,7 +56,7 @@ def test_a_factory_that_fails_late_does_not_cost_the_embedding(
     def made_again(*given: object) -> None:
         raise AssertionError("a shard was made again")
 
-    monkeypatch.setattr(job, "Workers", lambda n, **options: Workers(1))
+    monkeypatch.setattr(build, "Workers", lambda n, **options: Workers(1))
     monkeypatch.setattr(shards, "make_shard", made_again)
     report = build_index(library, out, model=tiny_model, factory="flat", workers=1)
     assert report.to_dict()["molecules"] == 70
@@ -185,7 +184,7 @@ def test_killed_at_any_time_it_resumes_to_the_same_bytes(
         make(task)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "Workers", lambda n, **options: Workers(1))
+        patch.setattr(build, "Workers", lambda n, **options: Workers(1))
         patch.setattr(shards, "make_shard", watched)
         report = build_index(library, out, model=tiny_model, workers=1, shard_size=9)
     assert "000000" not in made
@@ -205,7 +204,7 @@ def test_a_half_written_shard_is_made_again(
         def stop(*args: object, **options: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(job, "Merge", stop)
+        patch.setattr(build, "Merge", stop)
         with pytest.raises(KeyboardInterrupt):
             build_index(library, out, model=tiny_model, workers=2, shard_size=9)
     cut = tmp_path / "index.building" / "shards" / "000003" / "smiles.graph.parquet"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acml_search.core.errors import IndexCorrupt, IndexNotFound
-from acml_search.core.io import digest_of, write_atomic
+from acml_search.core.io import atomic, digest_of
 from acml_search.index.directory import read_checksummed, read_manifest, write_checksummed
 
 json_values = st.recursive(
@@ -60,11 +60,12 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("before")
 
-    def fail(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise OSError("disk full")
+    def fail() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("half")
+            raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_atomic(path, fail)
+        fail()
     assert path.read_text() == "before"
     assert [file.name for file in tmp_path.iterdir()] == ["x.txt"]

@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
-from acml_search.core.io import write_vectors
 from acml_search.index import vectors as vectors_module
-from acml_search.index.embeddings import Embeddings, embedding_table
+from acml_search.index.embeddings import Embeddings, embedding_table, write_vectors
 from acml_search.index.factory import build_vectors, choose_factory
 from acml_search.index.vectors import VectorIndex
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from acml_search.core.errors import IndexCorrupt, IndexNotFound, SpaceMismatch
-from acml_search.core.io import write_vectors
 from acml_search.index.build import build_index
 from acml_search.index.directory import IndexDirectory, file_entry, read_manifest, write_manifest
+from acml_search.index.embeddings import write_vectors
 from acml_search.index.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
