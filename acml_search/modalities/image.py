@@ -49,7 +49,7 @@ class Image(Modality):
         "fine": 8,
         "coarse": 8,
         "blocks": 1,
-        "ruler": 8,
+        "estimator": 8,
     }
 
     def read(self, record: Any) -> np.ndarray:

@@ -6,8 +6,6 @@ every training record and a vector of its molecule. For a query it sums the vect
 the nearest keys by similarity (neural nearest neighbours: Plötz and Roth 2018; spectra as a way to analogues:
 Moorthy et al. 2017) and adds a guess made from the key alone. `SimilarityHead` gives the graph side's vectors
 in the same space. A space concatenates both to its own vectors, so that one inner product adds the two.
-
-Attributes are called as the parameters in weights files.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ class KNNMemory(nn.Module):
         self.guess = nn.Sequential(
             nn.Linear(key, guess), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(guess, d)
         )
-        self.trust = nn.Parameter(torch.tensor(0.3))  # length of the guess
+        self.guess_length = nn.Parameter(torch.tensor(0.3))
         self.keys: Tensor
         self.molecule: Tensor
         self.values: Tensor
@@ -76,7 +74,7 @@ class KNNMemory(nn.Module):
 
     def retrieve(self, keys: Tensor, weights: Tensor, neighbours: Tensor) -> Tensor:
         """Weighted sum of the neighbours' vectors (n, nearest, d), plus the guess: (n, d)."""
-        guess = self.trust * F.normalize(self.guess(keys), dim=1)
+        guess = self.guess_length * F.normalize(self.guess(keys), dim=1)
         return (weights[:, :, None] * neighbours).sum(dim=1) + guess
 
     def forward(self, binned: Tensor) -> Tensor:
@@ -113,13 +111,13 @@ class MemoryAugmentedHead(Head):
     molecule's `SimilarityHead` vector.
     """
 
-    def __init__(self, head: nn.Module, kin: SimilarityHead) -> None:
+    def __init__(self, head: nn.Module, similarity: SimilarityHead) -> None:
         super().__init__()
-        self.head, self.kin = cast("Head", head), kin
+        self.head, self.similarity = cast("Head", head), similarity
 
     def node_stage(self, states: Sequence[Tensor], pooled: Tensor, batch: Any) -> tuple[Tensor, ...]:
         return self.head.node_stage(states, pooled, batch)
 
     def graph_stage(self, nodes: tuple[Tensor, ...], pooled: Tensor, tower: nn.Module) -> Tensor:
         own = self.head.graph_stage(nodes, pooled, tower)
-        return F.normalize(torch.cat([own, self.kin(pooled)], dim=1), dim=1)
+        return F.normalize(torch.cat([own, self.similarity(pooled)], dim=1), dim=1)

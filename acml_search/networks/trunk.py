@@ -151,6 +151,10 @@ _EARLIER_NAMES = (
     (re.compile(r"(^|\.)norms\.(\d+)\."), r"\1convs.\2.nn.0."),
     (re.compile(r"(^|\.)mlps\.(\d+)\.0\."), r"\1convs.\2.nn.1."),
     (re.compile(r"(^|\.)mlps\.(\d+)\.2\."), r"\1convs.\2.nn.3."),
+    (re.compile(r"(^|\.)recogniser\."), r"\1detector."),
+    (re.compile(r"(^|\.)ruler\."), r"\1estimator."),
+    (re.compile(r"(^|\.)kin\."), r"\1similarity."),
+    (re.compile(r"(^|\.)trust$"), r"\1guess_length"),
 )
 
 

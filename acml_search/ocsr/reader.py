@@ -74,7 +74,7 @@ class PictureReader(MixtureEncoder):
 
     `hypotheses` takes a batch as `modalities.image.Image.collate` makes it: `pixels` (P,) uint8, all pictures
     end to end, and `shapes` (n, 2) int64. A picture's vector does not depend on the others of its batch.
-    Attributes are called as the parameters in weights files.
+    estimator: channels of the bond-length estimator; cards and plans call it `ruler`.
     """
 
     def __init__(
@@ -86,11 +86,12 @@ class PictureReader(MixtureEncoder):
         coarse: int = 128,
         blocks: int = 2,
         refine: int = 1,
-        ruler: int = 48,
+        estimator: int = 48,
+        ruler: int | None = None,
     ) -> None:
         super().__init__()
-        self.recogniser = Detector(fine, coarse, blocks, refine)
-        self.ruler = BondLengthEstimator(ruler)
+        self.detector = Detector(fine, coarse, blocks, refine)
+        self.estimator = BondLengthEstimator(ruler or estimator)
         self.smiles = GraphNet(list(SYMBOL_COLUMNS.values()), N_LINK_CODES, width, hidden, layers)
         self.width = self.smiles.width
         self._cache = OrderedDict[bytes, Recognition]()
@@ -146,7 +147,7 @@ class PictureReader(MixtureEncoder):
         return found
 
     def _recognition(self, ink: np.ndarray) -> Recognition:
-        first = BOND / bond_length(self.ruler, ink)
+        first = BOND / bond_length(self.estimator, ink)
         detections, hypothesis, scale = self._at(ink, first)
         first = scale
         for factor in _OTHER_SCALES:
@@ -169,7 +170,7 @@ class PictureReader(MixtureEncoder):
         """Read at a scale, and again where the detected bonds turn out longer or shorter."""
         for again in (True, False):
             scale = float(np.clip(scale, 0.02, min(np.sqrt(_MAX_PIXELS / ink.size), 12)))
-            detections = detect(self.recogniser, resized(ink, SHARP * scale))
+            detections = detect(self.detector, resized(ink, SHARP * scale))
             hypothesis = best_hypothesis(detections)
             if not hypothesis.bonds or not again:
                 break

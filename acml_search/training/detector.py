@@ -108,8 +108,8 @@ class DetectorModel(nn.Module):
     def __init__(self, tower: Hyper) -> None:
         super().__init__()
         reader = PictureReader(**tower)
-        self.recogniser: Detector = reader.recogniser
-        self.ruler: BondLengthEstimator = reader.ruler
+        self.detector: Detector = reader.detector
+        self.estimator: BondLengthEstimator = reader.estimator
 
 
 class DetectorTask(Task[DetectorModel]):
@@ -130,8 +130,8 @@ class DetectorTask(Task[DetectorModel]):
         self.waiting = self.waiting[-MAX_WAITING:] + [at_scale(s, rng) for s in samples]
         pages = packed(self.waiting, self.n_pages, rng)
         pages = Pages(*(tensor.to(self.device) for tensor in pages))
-        ruler = ruler_loss(self.model.ruler, samples, rng)
-        return detector_loss(self.model.recogniser, pages) | {"ruler": ruler}
+        ruler = ruler_loss(self.model.estimator, samples, rng)
+        return detector_loss(self.model.detector, pages) | {"ruler": ruler}
 
     def _samples(self, rows: np.ndarray, rng: np.random.Generator) -> list[Sample]:
         samples = []
@@ -155,7 +155,7 @@ class DetectorTask(Task[DetectorModel]):
     def evaluate(self, model: DetectorModel) -> dict[str, float]:
         """Share of the dev split read exactly (same InChIKey block), in held-out and training styles."""
         reader = PictureReader(**self.tower).eval().to(self.device)
-        reader.recogniser, reader.ruler = model.recogniser, model.ruler
+        reader.detector, reader.estimator = model.detector, model.estimator
         out = {}
         for name, family in (("held_out", held_out_style), ("training", training_style)):
             rng = np.random.default_rng(7)
@@ -182,7 +182,7 @@ class DetectorTask(Task[DetectorModel]):
                     done += 1
 
         trained = symbol_shares(drawings(MUTATED_SHARE))
-        shift_prior(model.recogniser, trained, symbol_shares(drawings(0.0)))
+        shift_prior(model.detector, trained, symbol_shares(drawings(0.0)))
 
 
 def _visits(corpus: Corpus, schedule: DetectorSchedule) -> np.ndarray:
@@ -205,7 +205,7 @@ def start_from(model: DetectorModel, folder: Path) -> None:
     own = model.state_dict()
     given = {name.removeprefix("encoder."): value for name, value in current_names(load_file(path)).items()}
     weights = {name: value for name, value in given.items() if name in own}
-    name = "recogniser.stem.1.0.weight"
+    name = "detector.stem.1.0.weight"
     if weights[name].shape[1] == STRIDE**2:
         weights[name] = at_full_resolution(weights[name])
     odd = [name for name, value in weights.items() if own[name].shape != value.shape]

@@ -44,7 +44,7 @@ def finetune_from(
     hyper = copy.deepcopy(card.data["hyper"])
     weights = {k: v.float() for k, v in current_names(load_file(card.weights)).items()}
     if new_memory and hyper["spaces"][space].pop("memory", None):
-        inside, memory = f"heads.{space}.head.", (f"heads.{space}.kin.", f"towers.{space}.memory.")
+        inside, memory = f"heads.{space}.head.", (f"heads.{space}.similarity.", f"towers.{space}.memory.")
         weights = {
             k.replace(inside, f"heads.{space}.", 1): v for k, v in weights.items() if not k.startswith(memory)
         }

@@ -21,8 +21,8 @@ def tower() -> Tower:
     torch.manual_seed(7)
     tower = Tower("image", IMAGE.tiny_config, {"hidden": 8, "d": 8}).eval()
     with torch.no_grad():
-        tower.encoder.recogniser.points.bias[0] = 3.0
-        tower.encoder.recogniser.symbol[-1].bias[SYMBOLS.index("O")] = 50.0
+        tower.encoder.detector.points.bias[0] = 3.0
+        tower.encoder.detector.symbol[-1].bias[SYMBOLS.index("O")] = 50.0
     return tower
 
 
@@ -46,7 +46,7 @@ def test_a_picture_is_read_once_until_the_weights_may_change(
     detect = reader.detect
     monkeypatch.setattr(reader, "detect", lambda *given: looks.append(given) or detect(*given))
     ink, other = (IMAGE.read(IMAGE.derive(smiles)) for smiles in ("CCO", "CCN"))
-    tower.encoder.recogniser.points.bias[0] = -20.0  # no atoms: quick
+    tower.encoder.detector.points.bias[0] = -20.0  # no atoms: quick
     tower.encoder(tensors(IMAGE.collate([ink])))
     once = len(looks)
     assert once
