@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack
 
 from acml_search.core.errors import ConfigError, IndexReplaced, InvalidMolecule
 from acml_search.encoders.card import read_card
@@ -94,28 +94,6 @@ class Index:
             raise answer
         return answer
 
-    @overload
-    def search_batch(
-        self,
-        smiles: Iterable[str],
-        *,
-        k: int = ...,
-        modality: str | None = ...,
-        on_error: Literal["raise"] = ...,
-        **conditions: Unpack[Conditions],
-    ) -> list[Answer]: ...
-
-    @overload
-    def search_batch(
-        self,
-        smiles: Iterable[str],
-        *,
-        k: int = ...,
-        modality: str | None = ...,
-        on_error: Literal["keep"],
-        **conditions: Unpack[Conditions],
-    ) -> list[Answer | InvalidMolecule]: ...
-
     def search_batch(
         self,
         smiles: Iterable[str],
@@ -124,8 +102,8 @@ class Index:
         modality: str | None = None,
         on_error: Literal["raise", "keep"] = "raise",
         **conditions: Unpack[Conditions],
-    ) -> Sequence[Answer | InvalidMolecule]:
-        """`search` for many molecules under one set of conditions; answers in the order of `smiles`.
+    ) -> list[Any]:
+        """`search` for many molecules under one set of conditions; `Answer`s in the order of `smiles`.
 
         A molecule that cannot be read raises InvalidMolecule naming its row (0-based); with on_error="keep"
         the error stands in its place instead. Raises ConfigError for one SMILES in place of a list.

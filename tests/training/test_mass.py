@@ -262,7 +262,7 @@ def test_inference_gives_what_training_saw(room: Path) -> None:
 def knn_memory(records: int = 6, nearest: int = 2, trust: float = 0.0) -> KNNMemory:
     torch.manual_seed(1)
     one = KNNMemory(10, records, records, key=5, d=4, nearest=nearest, guess=7).eval()
-    one.trust.data.fill_(trust)
+    one.guess_length.data.fill_(trust)
     one.keys.copy_(F.normalize(torch.randn(records, 5), dim=1))
     one.values.copy_(F.normalize(torch.randn(records, 4), dim=1))
     one.molecule.copy_(torch.arange(records))
@@ -328,7 +328,7 @@ def test_a_space_is_given_a_memory_and_the_rest_stays_to_the_bit(room: Path) -> 
     after = model.network.state_dict()
     kept = {name: name.replace("heads.gc_ms.", "heads.gc_ms.head.") for name in before}
     assert all(torch.equal(before[name], after[new]) for name, new in kept.items())
-    assert {name.split(".")[2] for name in after if name not in kept.values()} == {"memory", "kin"}
+    assert {name.split(".")[2] for name in after if name not in kept.values()} == {"memory", "similarity"}
     assert (model.spaces["gc_ms"].d, model.spaces["smiles"].d) == (8 + 16, 8)
     graph = model.encode_molecules([Chem.MolFromSmiles("CCO")])["gc_ms"]
     record = model.encode_records("gc_ms", [{"mzs": [31, 45, 46], "intensities": [9, 5, 2]}])
