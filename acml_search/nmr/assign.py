@@ -106,7 +106,7 @@ def _bits(entry: Any) -> int:
 
 
 class AtomPeaks(Protocol):
-    """What is predicted of one molecule's atoms (`encoders.predict.Predicted`), p of them."""
+    """What is predicted of one molecule's atoms (`encoders.shifts.Predicted`), p of them."""
 
     @property
     def atoms(self) -> Ints: ...

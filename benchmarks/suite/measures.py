@@ -294,9 +294,8 @@ def measure_assigned(
 
 def has_node_head(space: str) -> bool:
     """Worker task: does the space predict what atoms show?"""
-    from acml_search.encoders.predict import predicts_peaks
 
-    return predicts_peaks(processes.model(), space)
+    return processes.model().predicts_peaks(space)
 
 
 def predict(task: tuple[str, list[str]]) -> list[AtomShifts | None]:
