@@ -41,27 +41,28 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import pandas as pd
 import typer
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from acml_search.cli.app import columns, command_line
+from acml_search.cli.app import command_line
 from acml_search.cli.options import Model, Workers
 from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidRecord
 from acml_search.core.io import digest_of, versions, write_json
 from acml_search.core.progress import progress
+from acml_search.core.toml import check_table, read_toml
 from acml_search.core.typing import Float16s, Float32s, Ints
 from acml_search.core.workers import cpu_count
+from acml_search.evaluation.metrics import bootstrap_interval
 
 BLOCK = 65_536  # vectors added at once: 64 MB at 256 dimensions
 TYPICAL = 256  # queries that a calibration gets, as `build-index` gives them
@@ -120,17 +121,7 @@ class Plan(_Table):
 
 def read_plan(path: Path) -> Plan:
     """Raises ConfigError, naming the file and the key, for a plan that cannot be run."""
-    try:
-        plan = Plan.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path}: the plan cannot be read ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise ConfigError(f"{path}: {where}: {what}") from error
+    plan = check_table(read_toml(path, "plan"), Plan, path)
     names = [build.name for build in builds(plan)]
     if len(set(names)) < len(names):
         raise ConfigError(f"{path}: two engines are called {max(names, key=names.count)!r}")
@@ -185,7 +176,7 @@ class Engine:
     index: Any = None
 
     def build(
-        self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
+        self, base: Float32s, typical: Float32s, folder: Path, how: Any, threads: int
     ) -> dict[str, Any]:
         """Index `base` (n, d) and write it into `folder`; returns facts for the result.
 
@@ -228,7 +219,7 @@ class Ours(Engine):
     """The index of `build-index`. nprobe "calibrated": as many lists as the build measured to be enough."""
 
     def build(
-        self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
+        self, base: Float32s, typical: Float32s, folder: Path, how: Any, threads: int
     ) -> dict[str, Any]:
         import faiss
 
@@ -237,7 +228,7 @@ class Ours(Engine):
         faiss.omp_set_num_threads(threads)
         source: Any = _Shards(base)
         queries = typical if len(typical) else None
-        return asdict(build_vectors(folder / "ours", source, arguments.get("factory", "auto"), queries))
+        return asdict(build_vectors(folder / "ours", source, how.get("factory", "auto"), queries))
 
     def open(self, folder: Path) -> None:
         from acml_search.index.vectors import VectorIndex
@@ -264,7 +255,7 @@ class PlainFaiss(Engine):
     SEARCH = ("nprobe", "efSearch", "k_factor")
 
     def build(
-        self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
+        self, base: Float32s, typical: Float32s, folder: Path, how: Any, threads: int
     ) -> dict[str, Any]:
         import faiss
 
@@ -272,10 +263,10 @@ class PlainFaiss(Engine):
 
         n, d = base.shape
         faiss.omp_set_num_threads(threads)
-        factory = arguments.get("factory", "Flat").replace("{lists}", str(factories.lists_for(n)))
+        factory = how.get("factory", "Flat").replace("{lists}", str(factories.lists_for(n)))
         index = factories.make(factory, d)
-        if "efConstruction" in arguments:
-            index.hnsw.efConstruction = arguments["efConstruction"]
+        if "efConstruction" in how:
+            index.hnsw.efConstruction = how["efConstruction"]
         if not index.is_trained:
             size = factories.training_size(index, n)
             chosen = np.sort(np.random.default_rng(7).choice(n, size, replace=False))
@@ -314,11 +305,11 @@ class Usearch(Engine):
     PACKAGE = DISTRIBUTION = "usearch"
 
     def build(
-        self, base: Float32s, typical: Float32s, folder: Path, arguments: Any, threads: int
+        self, base: Float32s, typical: Float32s, folder: Path, how: Any, threads: int
     ) -> dict[str, Any]:
         from usearch.index import Index
 
-        index = Index(ndim=base.shape[1], **arguments)
+        index = Index(ndim=base.shape[1], **how)
         for number, block in enumerate(_blocks(base)):
             keys = np.arange(number * BLOCK, number * BLOCK + len(block))
             index.add(keys, block, threads=threads)
@@ -622,13 +613,6 @@ def _scores(base: Float32s, query: Float32s, at: Ints) -> np.ndarray:
     return np.asarray(base[at].astype(np.float64) @ query.astype(np.float64))
 
 
-def _interval(shares: np.ndarray, seed: int) -> list[float]:
-    """95 % bootstrap interval of the mean over queries."""
-    rng = np.random.default_rng(seed)
-    means = [shares[rng.integers(len(shares), size=len(shares))].mean() for _ in range(1_000)]
-    return [float(bound) for bound in np.percentile(means, [2.5, 97.5])]
-
-
 def measure(
     path: Path,
     out: Path,
@@ -728,68 +712,56 @@ def _rows(
             rows.append({**about, "params": build.arguments, "why_not": one.why_not})
             continue
         built, own = one.read("build"), turns[build.name]
-        factory = built["built"].get("factory")
+        factory = {name: value for name, value in built["built"].items() if name == "factory"}
+        memory = pd.DataFrame(own)[["open_seconds", "memory_mb", "memory_own_mb"]].astype(float).median()
+        common = {
+            **{name: None if np.isnan(value) else value for name, value in memory.items()},
+            **{name: built[name] for name in ("build_seconds", "build_peak_mb", "version", "built")},
+            "bytes_per_vector": built["bytes"] / len(base),
+        }
         with np.load(one.answers) as answers:
             for number, setting in enumerate(own[0]["settings"]):
-                hits = {k: right(base, queries, truth, answers[f"{number}.{k}"], k) for k in plan.k}
-                shares = {k: found / min(k, truth.shape[1]) for k, found in hits.items()}
-                recall = {str(k): float(share.mean()) for k, share in shares.items()}
-                spread = {str(k): _interval(share, plan.seed) for k, share in shares.items()}
-                timed = [turn["settings"][number] for turn in own]
-                rows.append(
-                    {
-                        **about,
-                        "params": {
-                            **build.arguments,
-                            **({"factory": factory} if factory else {}),
-                            **setting["set"],
-                        },
-                        "search": setting["search"],
-                        "recall_at_k": recall[str(plan.k_timed)],
-                        "ci95": spread[str(plan.k_timed)],
-                        "recall": recall,
-                        "recall_ci95": spread,
-                        **_spread("p50_ms", [float(np.percentile(t["milliseconds"], 50)) for t in timed]),
-                        **_spread("p95_ms", [float(np.percentile(t["milliseconds"], 95)) for t in timed]),
-                        **_spread("queries_per_second_batched", [_rate(t) for t in timed]),
-                        "build_seconds": built["build_seconds"],
-                        "build_peak_mb": built["build_peak_mb"],
-                        "bytes_per_vector": built["bytes"] / len(base),
-                        **{
-                            name: None if own[0][name] is None else median(turn[name] for turn in own)
-                            for name in ("open_seconds", "memory_mb", "memory_own_mb")
-                        },
-                        **{
-                            f"{prefix}ratio_to_{name}": _ratio(turns.get(name), timed, quickness)
-                            for name in REFERENCES
-                            for prefix, quickness in (("", _rate), ("latency_", _quickness))
-                        },
-                        "version": built["version"],
-                        "built": built["built"],
-                    }
-                )
+                recall, spread = {}, {}
+                for k in plan.k:
+                    found = right(base, queries, truth, answers[f"{number}.{k}"], k)
+                    shares = found / min(k, truth.shape[1])
+                    recall[str(k)] = float(shares.mean())
+                    spread[str(k)] = list(bootstrap_interval(shares, seed=plan.seed))
+                speeds = _speeds(own, number)
+                row = {
+                    **about,
+                    "params": {**build.arguments, **factory, **setting["set"]},
+                    "search": setting["search"],
+                    "recall_at_k": recall[str(plan.k_timed)],
+                    "ci95": spread[str(plan.k_timed)],
+                    "recall": recall,
+                    "recall_ci95": spread,
+                    **common,
+                }
+                for name, values in speeds.items():
+                    row |= {name: values.median(), f"{name}_range": [values.min(), values.max()]}
+                for name in REFERENCES:
+                    reference = _speeds(turns[name], 0) if name in turns else None
+                    row[f"ratio_to_{name}"] = _ratio(speeds, reference, "queries_per_second_batched")
+                    row[f"latency_ratio_to_{name}"] = _ratio(reference, speeds, "p50_ms")
+                rows.append(row)
     return rows
 
 
-def _rate(timed: dict[str, Any]) -> float:
-    return float(timed["queries_per_second_batched"])
+def _speeds(turns: list[dict[str, Any]], number: int) -> pd.DataFrame:
+    """A row per round: milliseconds of single queries, and queries per second in a batch."""
+    timed = [turn["settings"][number] for turn in turns]
+    single = np.percentile([one["milliseconds"] for one in timed], [50, 95], axis=1)
+    batched = [one["queries_per_second_batched"] for one in timed]
+    return pd.DataFrame({"p50_ms": single[0], "p95_ms": single[1], "queries_per_second_batched": batched})
 
 
-def _quickness(timed: dict[str, Any]) -> float:
-    return 1 / float(np.median(timed["milliseconds"]))
-
-
-def _spread(name: str, values: list[float]) -> dict[str, Any]:
-    return {name: median(values), f"{name}_range": [min(values), max(values)]}
-
-
-def _ratio(reference: list[dict[str, Any]] | None, timed: Any, quickness: Any) -> dict[str, float] | None:
-    """Times better than the reference's first setting, round by round; None where it was not measured."""
-    if reference is None:
+def _ratio(a: pd.DataFrame | None, b: pd.DataFrame | None, name: str) -> dict[str, float] | None:
+    """`a` over `b`, round by round; None where one was not measured."""
+    if a is None or b is None:
         return None
-    pairs = zip(timed, reference, strict=True)
-    ratios = [quickness(own) / quickness(turn["settings"][0]) for own, turn in pairs]
-    return {"median": median(ratios), "low": min(ratios), "high": max(ratios)}
+    ratios = a[name] / b[name]
+    return {"median": ratios.median(), "low": ratios.min(), "high": ratios.max()}
 
 
 def index(
@@ -825,35 +797,30 @@ def index(
         f"{result['n']:,} vectors of {result['d']} dimensions, {result['n_queries']:,} queries, "
         f"{result['rounds']} rounds; threads: 1 for one query, {result['threads']['batched']} for a batch"
     )
-    head = ("engine", "how", f"recall@{result['k']}", "p50 ms", "p95 ms", "q/s batched", "x flat", "x auto")
-    cells: list[tuple[object, ...]] = [(*head, "build s", "B/vector", "MB")]
-    for one in result["engines"]:
-        if "why_not" in one:
-            cells.append((one["name"], one["why_not"], *[""] * 9))
-            continue
-        ratios = [_shown(one[f"ratio_to_{name}"]) for name in REFERENCES]
-        cells.append(
-            (
-                one["name"],
-                ", ".join(f"{key} {value}" for key, value in one["params"].items()),
-                f"{one['recall_at_k']:.4f}",
-                f"{one['p50_ms']:.2f}",
-                f"{one['p95_ms']:.2f}",
-                round(one["queries_per_second_batched"]),
-                *(
-                    "" if r is None else f"{r['median']:.2f} ({r['low']:.2f} to {r['high']:.2f})"
-                    for r in ratios
-                ),
-                f"{one['build_seconds']:.1f}",
-                f"{one['bytes_per_vector']:.0f}",
-                "" if one["memory_mb"] is None else round(one["memory_mb"]),
-            )
-        )
-    typer.echo(columns(cells))
+    table = pd.DataFrame(map(_shown, result["engines"])).fillna("")
+    typer.echo(table.rename(columns={"recall": f"recall@{result['k']}"}).to_string(index=False))
 
 
-def _shown(ratio: dict[str, float] | None) -> str:
-    return "" if ratio is None else "{median:.2f} ({low:.2f} to {high:.2f})".format(**ratio)
+def _shown(one: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table."""
+    if "why_not" in one:
+        return {"engine": one["name"], "how": one["why_not"]}
+    ratios = {f"x {name}": one[f"ratio_to_{name}"] for name in REFERENCES}
+    return {
+        "engine": one["name"],
+        "how": ", ".join(f"{key} {value}" for key, value in one["params"].items()),
+        "recall": f"{one['recall_at_k']:.4f}",
+        "p50 ms": f"{one['p50_ms']:.2f}",
+        "p95 ms": f"{one['p95_ms']:.2f}",
+        "q/s batched": round(one["queries_per_second_batched"]),
+        **{
+            name: "" if ratio is None else "{median:.2f} ({low:.2f} to {high:.2f})".format(**ratio)
+            for name, ratio in ratios.items()
+        },
+        "build s": f"{one['build_seconds']:.1f}",
+        "B/vector": f"{one['bytes_per_vector']:.0f}",
+        "MB": "" if one["memory_mb"] is None else round(one["memory_mb"]),
+    }
 
 
 if __name__ == "__main__":

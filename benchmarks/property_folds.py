@@ -27,9 +27,9 @@ from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.core.workers import Workers
 from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.evaluation.pool import described_file
-from acml_search.properties.features import descriptors, embeddings, part_names
+from acml_search.properties.features import descriptors, embeddings, part_names, part_of_columns
 from acml_search.properties.heads import KINDS, fit_head
-from benchmarks.properties import Cleaner, PropertySet, Rows, part_of_columns, read_plan, read_rows, score
+from benchmarks.properties import Cleaner, PropertySet, Rows, read_plan, read_rows, score
 
 FOLDS = 5
 DESCRIPTORS = "descriptors"

@@ -26,11 +26,8 @@ def fit(
         bool, typer.Option("--finetune", help="Train the graph trunk further, instead of a head on it.")
     ] = False,
     head: Annotated[
-        Literal["auto", "linear", "kernel", "boosted"],
-        typer.Option(
-            help="linear, kernel (likeness to known molecules), boosted (trees), or auto: the best on an "
-            "inner part."
-        ),
+        Literal["auto", "linear", "kernel"],
+        typer.Option(help="kernel: by likeness to known molecules. auto: the best on an inner part."),
     ] = "auto",
     descriptors: Annotated[
         bool,

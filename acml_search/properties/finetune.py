@@ -25,8 +25,8 @@ from acml_search.core.io import write_json
 from acml_search.core.progress import progress
 from acml_search.core.typing import Floats
 from acml_search.properties.features import max_pool
-from acml_search.properties.heads import TASKS, linked
-from acml_search.properties.metrics import selection_score
+from acml_search.properties.heads import TASKS
+from acml_search.properties.metrics import linked, selection_score
 
 if TYPE_CHECKING:
     from rdkit import Chem

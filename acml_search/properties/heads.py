@@ -1,22 +1,21 @@
-"""Heads on frozen features: `linear`, `kernel` and `boosted`, for several targets with missing labels.
+"""Heads on frozen features: `linear` and `kernel`, for several targets with missing labels.
 
 - linear: ridge or logistic regression on standardised features.
 - kernel: the same on the Gaussian kernel between a molecule and up to 1,500 landmarks, training molecules
   that stand for all (Nyström; Williams and Seeger, NIPS 2000), so that its cost grows with their number.
-- boosted: gradient-boosted trees of each target (scikit-learn's HistGradientBoosting).
 
-Penalties, kernel widths and numbers of trees are chosen on the valid part. The grids below were chosen inside
-training parts of MoleculeNet and TDC, scored on their valid parts.
+Penalties and kernel widths are chosen on the valid part. The grids below were chosen inside training parts of
+MoleculeNet and TDC, scored on their valid parts.
 
-A saved head is a folder of safetensors and JSON. Heads that version 0.1 saved are read too, trees of LightGBM
-among them.
+A saved head is a folder of safetensors and JSON. Boosted trees, which earlier versions fitted too, can still
+be read: as arrays, or as version 0.1 kept them, in LightGBM's text.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,10 +24,11 @@ import numpy as np
 from acml_search.core.errors import ConfigError
 from acml_search.core.io import write_json
 from acml_search.core.typing import Float32s, Floats, Ints
-from acml_search.properties.metrics import selection_score
+from acml_search.properties.metrics import linked, selection_score
+from acml_search.properties.trees import BoostedHead
 
 TASKS = ("regression", "classification")
-KINDS = ("linear", "kernel", "boosted")
+KINDS = ("linear", "kernel")
 
 LINEAR_PENALTIES = {
     "classification": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
@@ -48,15 +48,6 @@ MAX_SELECTION_TARGETS = 64
 _JITTER = 1e-5
 _LBFGS_STEPS = 60
 _CHUNK = 8_192
-
-TREES = {"learning_rate": 0.05, "max_leaf_nodes": 15, "l2_regularization": 5.0, "max_bins": 63}
-MAX_TREES, PATIENCE = 400, 40
-TREES_WITHOUT_VALID = 100
-"""trees where the valid part cannot say when to stop"""
-SPLIT_FEATURES = 256
-"""features that a split may choose from, at least, or a fifth of all"""
-FORESTS, FEW_LABELS = 3, 1_000
-"""forests per target with fewer labels than that, averaged since few labels leave much to chance"""
 
 
 @dataclass
@@ -90,8 +81,13 @@ class LinearHead:
 
     def save(self, directory: Path) -> None:
         """Write the head to an existing, empty folder."""
+        from safetensors.numpy import save_file
+
         arrays = {name: array for name, array in vars(self).items() if isinstance(array, np.ndarray)}
-        _write(directory, self, arrays, width=self.width)
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        save_file(contiguous, directory / f"{self.kind}.safetensors")
+        about = {name: getattr(self, name) for name in ("kind", "task", "valid_score", "width")}
+        write_json(about, directory / "head.json")
 
     @classmethod
     def load(cls, directory: Path, about: dict[str, Any]) -> LinearHead:
@@ -100,98 +96,6 @@ class LinearHead:
         arrays: dict[str, Any] = load_file(directory / f"{about['kind']}.safetensors")
         arrays |= {"valid_score": float(about["valid_score"]), "width": float(about.get("width", 1.0))}
         return cls(about["kind"], about["task"], **arrays)
-
-
-@dataclass
-class Forest:
-    """Decision trees of one target as arrays: every node of every tree is a row.
-
-    feature, left, right (nodes,) int32, threshold, value (nodes,) float64; a leaf is its own child. roots
-    (trees,) int32. The answer is `base` plus the sum of the leaves' values.
-    """
-
-    feature: Any
-    threshold: Any
-    left: Any
-    right: Any
-    value: Any
-    roots: Any
-    base: Any = field(default_factory=lambda: np.zeros(1))
-
-    @classmethod
-    def of_trees(cls, trees: Sequence[dict[str, Any]], base: float = 0.0) -> Forest:
-        """From the arrays of each tree, children numbered within it."""
-        sizes = np.array([len(tree["value"]) for tree in trees], np.int64)
-        roots = np.cumsum(sizes) - sizes
-        joined = {
-            name: np.concatenate([tree[name] for tree in trees] or [np.zeros(0)])
-            for name in ("feature", "threshold", "left", "right", "value")
-        }
-        for name in ("left", "right"):
-            joined[name] = joined[name] + np.repeat(roots, sizes)
-        kinds = {"threshold": np.float64, "value": np.float64}
-        arrays = {name: array.astype(kinds.get(name, np.int32)) for name, array in joined.items()}
-        return cls(**arrays, roots=roots.astype(np.int32), base=np.array([base]))
-
-    def __call__(self, x: Float32s) -> Floats:
-        """(n, f) -> (n,): numbers, or logits."""
-        node = np.tile(self.roots, (len(x), 1))
-        rows = np.arange(len(x))[:, None]
-        while True:
-            goes_left = x[rows, self.feature[node]] <= self.threshold[node]
-            below = np.where(goes_left, self.left[node], self.right[node])
-            if np.array_equal(below, node):
-                return np.asarray(self.base[0] + self.value[node].sum(axis=1), np.float64)
-            node = below
-
-
-@dataclass
-class BoostedHead:
-    """`forests`: of each target; none where its labels are of one value, `constants` (t,) then answers."""
-
-    task: str
-    forests: list[list[Forest]]
-    constants: list[float]
-    valid_score: float = float("nan")
-    kind: str = "boosted"
-
-    def predict(self, x: Float32s) -> Floats:
-        """(n, f) -> (n, t): the value, or the probability of class 1."""
-        out = np.tile(np.array(self.constants), (len(x), 1))
-        for target, forests in enumerate(self.forests):
-            for start in range(0, len(x) if forests else 0, 512):
-                rows = x[start : start + 512]
-                answers = [linked(self.task, forest(rows)) for forest in forests]
-                out[start : start + 512, target] = np.mean(answers, axis=0)
-        return out
-
-    def save(self, directory: Path) -> None:
-        """Write the head to an existing, empty folder."""
-        arrays = {
-            f"{target}.{i}.{name}": array
-            for target, forests in enumerate(self.forests)
-            for i, forest in enumerate(forests)
-            for name, array in vars(forest).items()
-        }
-        _write(directory, self, arrays, constants=self.constants, grown=[len(f) for f in self.forests])
-
-    @classmethod
-    def load(cls, directory: Path, about: dict[str, Any]) -> BoostedHead:
-        from safetensors.numpy import load_file
-
-        path = directory / "boosted.safetensors"
-        arrays = load_file(path) if path.exists() else None
-
-        def forest(target: int, i: int) -> Forest:
-            if arrays is None:  # written by version 0.1
-                return _lightgbm_forest((directory / f"trees-{target}-{i}.txt").read_text())
-            return Forest(**{name: arrays[f"{target}.{i}.{name}"] for name in Forest.__dataclass_fields__})
-
-        forests = [[forest(target, i) for i in range(n)] for target, n in enumerate(about["grown"])]
-        return cls(about["task"], forests, list(map(float, about["constants"])), float(about["valid_score"]))
-
-
-PropertyHead = LinearHead | BoostedHead
 
 
 def fit_head(
@@ -203,7 +107,7 @@ def fit_head(
     valid_y: Floats,
     seed: int,
     class_weight: bool = False,
-) -> PropertyHead:
+) -> LinearHead:
     """Fit a head: `x` (n, f), `y` (n, t) with NaN for missing labels; the same for the valid part.
 
     `class_weight`: both classes weigh the same. Raises ConfigError for an unknown kind or task.
@@ -213,15 +117,13 @@ def fit_head(
             f"a head is one of {', '.join(KINDS)} for {' or '.join(TASKS)}, not {kind} for {task}"
         )
     balanced = class_weight and task == "classification"
-    if kind == "boosted":
-        return _fit_boosted(task, x, y, valid_x, valid_y, seed, balanced)
     if kind == "kernel":
         return _fit_kernel(task, x, y, valid_x, valid_y, seed, balanced)
     return _fit_linear(task, x, y, valid_x, valid_y, balanced)
 
 
-def load_head(directory: Path) -> PropertyHead:
-    """Read what `save` wrote. Raises ConfigError when the folder is damaged."""
+def load_head(directory: Path) -> LinearHead | BoostedHead:
+    """Read what `save` wrote, or an earlier version. Raises ConfigError when the folder is damaged."""
     from safetensors import SafetensorError
 
     try:
@@ -230,15 +132,6 @@ def load_head(directory: Path) -> PropertyHead:
         return kind.load(directory, about)
     except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         raise ConfigError(f"{directory}: the head cannot be read ({error}); fit the model again") from error
-
-
-def _write(directory: Path, head: PropertyHead, arrays: dict[str, Any], **about: Any) -> None:
-    from safetensors.numpy import save_file
-
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(contiguous, directory / f"{head.kind}.safetensors")
-    common = {"kind": head.kind, "task": head.task, "valid_score": head.valid_score}
-    write_json({**common, **about}, directory / "head.json")
 
 
 def _fit_linear(
@@ -293,80 +186,6 @@ def _fit_kernel(
         return best
     weaker = penalties[penalties.index(penalty) :]  # a solution begins where the stronger ones ended
     return next(fits(best.width, np.arange(y.shape[1]), weaker))
-
-
-def _fit_boosted(
-    task: str, x: Float32s, y: Floats, valid_x: Float32s, valid_y: Floats, seed: int, balanced: bool
-) -> BoostedHead:
-    head = BoostedHead(task, [], [])
-    for labels, valid_labels in zip(y.T, valid_y.T, strict=True):
-        known, judged = np.isfinite(labels), np.isfinite(valid_labels)
-        head.constants.append(float(labels[known].mean()) if known.any() else 0.0)
-        few = known.sum() < FEW_LABELS and _share_of_features(x) < 1
-        n = 0 if len(np.unique(labels[known])) < 2 else FORESTS if few else 1
-        parts = (x[known], labels[known], valid_x[judged], valid_labels[judged])
-        head.forests.append([_grown(task, *parts, FORESTS * seed + i, balanced) for i in range(n)])
-    head.valid_score = selection_score(task, valid_y, head.predict(valid_x))
-    return head
-
-
-def _grown(
-    task: str, x: Float32s, labels: Floats, valid_x: Float32s, valid_labels: Floats, seed: int, balanced: bool
-) -> Forest:
-    """One forest of one target. The number of trees is chosen by log-loss or squared error, which change with
-    every tree: AUROC on a small valid part is a staircase that can be highest after two.
-    """
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.utils import compute_sample_weight
-
-    stops = len(np.unique(valid_labels)) > 1
-    kind = HistGradientBoostingClassifier if task == "classification" else HistGradientBoostingRegressor
-    model = kind(
-        **TREES,
-        max_iter=MAX_TREES if stops else TREES_WITHOUT_VALID,
-        max_features=_share_of_features(x),
-        min_samples_leaf=max(1, min(20, len(labels) // 20)),
-        early_stopping=stops,
-        n_iter_no_change=PATIENCE,
-        random_state=seed,
-    )
-    weights = [compute_sample_weight("balanced" if balanced else None, y) for y in (labels, valid_labels)]
-    valid = {"X_val": valid_x, "y_val": valid_labels, "sample_weight_val": weights[1]} if stops else {}
-    model.fit(x, labels, weights[0], **valid)
-    # the first score is that of no tree
-    n_trees = max(1, int(np.argmax(model.validation_score_))) if stops else TREES_WITHOUT_VALID
-    trees = []
-    for (predictor,) in model._predictors[:n_trees]:
-        nodes, own = predictor.nodes, np.arange(len(predictor.nodes))
-        children = {side: np.where(nodes["is_leaf"], own, nodes[side]) for side in ("left", "right")}
-        own_names = {"feature": "feature_idx", "threshold": "num_threshold", "value": "value"}
-        trees.append({**children, **{name: nodes[theirs] for name, theirs in own_names.items()}})
-    return Forest.of_trees(trees, float(np.ravel(model._baseline_prediction)[0]))
-
-
-def _share_of_features(x: Float32s) -> float:
-    """Of which a split may choose, drawn at random: what makes forests differ."""
-    return min(1.0, max(0.2, SPLIT_FEATURES / x.shape[1]))
-
-
-def _lightgbm_forest(text: str) -> Forest:
-    """The trees of a model file of LightGBM, as version 0.1 wrote them."""
-    trees = []
-    for block in text.split("\nTree=")[1:]:
-        lines = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        names = ("split_feature", "threshold", "left_child", "right_child", "leaf_value")
-        feature, threshold, left, right, leaves = (
-            np.array(lines.get(name, "").split(), np.float64) for name in names
-        )
-        n, none = len(feature), np.zeros(len(leaves))
-        # LightGBM numbers leaf i as child -(i + 1)
-        left, right = (
-            np.concatenate([np.where(of < 0, n - of - 1, of), n + np.arange(len(leaves))])
-            for of in (left, right)
-        )
-        nodes = {"feature": np.append(feature, none), "threshold": np.append(threshold, none)}
-        trees.append({**nodes, "left": left, "right": right, "value": np.append(np.zeros(n), leaves)})
-    return Forest.of_trees(trees)
 
 
 def linear_solutions(
@@ -482,9 +301,3 @@ def _squared_distances(a: Float32s, b: Float32s) -> Float32s:
     from sklearn.metrics.pairwise import euclidean_distances
 
     return np.asarray(euclidean_distances(a, b, squared=True))
-
-
-def linked(task: str, values: Any) -> Floats:
-    """Values as they are, or logits as probabilities."""
-    values = np.asarray(values, np.float64)
-    return 1 / (1 + np.exp(-np.clip(values, -60, 60))) if task == "classification" else values

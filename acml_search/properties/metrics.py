@@ -67,3 +67,9 @@ def _mean(y: Floats, predicted: Floats, metric: Metric, *, classes: bool = False
             values.append(float(metric(labels[known], answers[known])))
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else float("nan")
+
+
+def linked(task: str, values: Any) -> Floats:
+    """Values as they are, or logits as probabilities."""
+    values = np.asarray(values, np.float64)
+    return 1 / (1 + np.exp(-np.clip(values, -60, 60))) if task == "classification" else values

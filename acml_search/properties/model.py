@@ -39,7 +39,7 @@ from acml_search.properties.features import (
     embeddings,
     part_names,
 )
-from acml_search.properties.heads import KINDS, TASKS, PropertyHead, fit_head, load_head
+from acml_search.properties.heads import KINDS, TASKS, LinearHead, fit_head, load_head
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from acml_search.encoders.checkpoint import Model
 
 FORMAT = 4
-"""Older ones are read: 1 had no `parts` (trunk, maxima and spaces), 2 no descriptors, 3 trees of LightGBM."""
+"""Older ones are read: 1 had no `parts` (trunk, maxima and spaces), 2 no descriptors; 3 and 4 may hold
+trees."""
 FINETUNED = "finetuned"
 N_HEADS, N_FINETUNED = 5, 3
 """members of a model: heads on resampled molecules, trunks that begin with other seeds"""
@@ -63,7 +64,7 @@ class PropertyModel:
     base: Model
     kind: str
     members: Sequence[Any]
-    """`PropertyHead`s or `FineTuned`s"""
+    """heads or `FineTuned`s"""
     card: dict[str, Any]
     descriptor_range: DescriptorRange | None = None
     """where the heads read RDKit's descriptors behind the embedding"""
@@ -185,7 +186,7 @@ def fit_model(
             fitted.descriptor_range = DescriptorRange.of(descriptors(mols))
         x, valid_x = fitted.features(mols), fitted.features(valid_mols)
 
-        def fit(kind: str, rows: Any, seed: int) -> PropertyHead:
+        def fit(kind: str, rows: Any, seed: int) -> LinearHead:
             return fit_head(kind, data.task, x[rows], y[rows], valid_x, valid_y, seed, unbalanced)
 
         first = {kind: fit(kind, slice(None), seed) for kind in (KINDS if head == "auto" else (head,))}

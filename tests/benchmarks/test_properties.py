@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from acml_search.core.errors import ConfigError, LibraryError
 from acml_search.encoders.card import read_card
 from acml_search.encoders.training_molecules import TrainingMolecules
 from acml_search.evaluation.pool import describe
+from acml_search.properties.features import part_of_columns
 from benchmarks import properties
 from benchmarks.properties import (
-    Benchmark,
     Cleaner,
     Duel,
     PropertySet,
@@ -26,8 +27,7 @@ from benchmarks.properties import (
     compare,
     difference,
     mean_ranks,
-    part_of_columns,
-    read_cell,
+    measure,
     read_plan,
     read_rows,
     run_peer,
@@ -60,7 +60,6 @@ model = "runs/none/model"
 name = "acml against morgan"
 a = "acml"
 b = "morgan"
-must_be_ahead = 1
 [[group]]
 name = "features"
 systems = ["acml", "morgan"]
@@ -70,14 +69,12 @@ file = "toy.parquet"
 task = "regression"
 metric = "rmse"
 splits = ["split"]
-boosted_runs = 1
 [[set]]
 name = "long"
 file = "classes.parquet"
 task = "classification"
 metric = "roc-auc"
 splits = ["split"]
-boosted_runs = 0
 leave_out = ["rdkit"]
 why = "for time"
 """
@@ -138,8 +135,8 @@ def toy(tmp_path: Path, tiny_model: Path) -> Path:
     return path
 
 
-def measure(toy: Path, minutes: float | None = None, **more: Any) -> dict[str, Any]:
-    return Benchmark(read_plan(toy), toy.parent / "out", **more).run(1, minutes)
+def run(toy: Path, **more: Any) -> dict[str, Any]:
+    return measure(read_plan(toy), toy.parent / "out", n_workers=1, **more)
 
 
 def test_the_shipped_benchmarks_hold_all_sets() -> None:
@@ -156,13 +153,13 @@ def test_the_shipped_benchmarks_hold_all_sets() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('colour = "red"', "colour: unknown key"),
+        ('colour = "red"', "unknown key 'colour'"),
         ('[system.x]\nkind = "oracle"', "system.x.kind: input should be 'embedding'"),
-        ('[system.x]\nkind = "morgan"\nwidth = 3', "system.x.width: unknown key"),
+        ('[system.x]\nkind = "morgan"\nwidth = 3', "unknown key 'system.x.width'"),
         ('[[duel]]\nname = "d"\na = "acml"\nb = "nobody"', "'nobody', which is no system"),
         ('[[set]]\nname = "s"\nfile = "f"\ntask = "regression"\nmetric = "r2"\nsplits = ["a"]', "metric"),
         ('[[set]]\nname = "carbons"\nfile = "f"\ntask = "regression"\nmetric = "mae"\nsplits = ["a"]', "two"),
-        ("[[[", "cannot be read"),
+        ("[[[", "this is not TOML"),
     ],
 )
 def test_a_plan_with_an_error_is_refused(toy: Path, line: str, message: str) -> None:
@@ -204,10 +201,9 @@ def test_rows_that_cannot_be_used_say_why(tmp_path: Path) -> None:
 
 
 def test_a_benchmark_from_end_to_end(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = measure(toy, systems=("acml", "morgan", "chemprop", "gone"))
+    result = run(toy, systems=("acml", "morgan", "chemprop", "gone"))
     assert result == json.loads((toy.parent / "out" / "toy.json").read_text())
     assert result["kind"] == "properties"
-    assert result["left"] == 0
     carbons, long = result["sets"]
     assert (carbons["n"], carbons["n_failed"], carbons["n_targets"]) == (49, 1, 1)
     assert carbons["failed"][0]["row"] == 48
@@ -215,8 +211,8 @@ def test_a_benchmark_from_end_to_end(toy: Path, monkeypatch: pytest.MonkeyPatch)
     assert carbons["n_seen_in_training"] is None  # the tiny model names no list
     acml = carbons["systems"]["acml"]
     assert len(acml["values"]) == 2
-    assert acml["heads"]["linear"]["values"][0] == acml["heads"]["linear"]["values"][1]
-    assert acml["heads"]["boosted"]["values"][1] is None  # boosted_runs = 1
+    assert set(acml["heads"]) == {"linear", "kernel"}
+    assert acml["values"][0] == acml["values"][1]  # heads draw nothing
     assert acml["mean"] < 2.5  # the spread of the target is 4.6: the trunk's sums do know the size
     assert "--peer-python" in carbons["systems"]["chemprop"]["why_not"]
     assert "no such model" in carbons["systems"]["gone"]["why_not"]
@@ -232,41 +228,34 @@ def test_a_benchmark_from_end_to_end(toy: Path, monkeypatch: pytest.MonkeyPatch)
     assert lines[0].split() == ["set", "metric", "n", "acml", "morgan"]
     assert lines[1].split()[:3] == ["carbons", "rmse", "49"]
 
-    # every figure is that of the predictions stored beside it
-    path = toy.parent / "out" / "cells" / "carbons" / "split.any.acml.linear.parquet"
-    rows = pq.read_table(path).to_pylist()
-    errors = [row["y"][0] - row["prediction"][0] for row in rows if row["part"] == "test"]
+    # every figure is that of the predictions that the result names
+    rows = pq.read_table(acml["predictions"][0]).to_pylist()
+    errors = [row["y"][0] - row["linear"][0] for row in rows if row["part"] == "test"]
     assert acml["heads"]["linear"]["mean"] == pytest.approx(np.sqrt(np.mean(np.square(errors))), abs=1e-6)
     assert len({row["row"] for row in rows}) == len(rows)
 
     # again: nothing is done twice, and what was measured stays when another system is added
     with monkeypatch.context() as patched:
         patched.setattr(properties, "fit_head", None)
-        assert measure(toy, systems=("acml", "morgan"))["sets"][0]["systems"]["acml"] == acml
-    more = measure(toy, systems=("rdkit", "trunk", "untrained", "finetuned"), only=("carbons",))
+        assert run(toy, systems=("acml", "morgan"))["sets"][0]["systems"]["acml"] == acml
+    more = run(toy, systems=("rdkit", "trunk", "untrained", "finetuned"), only=("carbons",))
     assert more["sets"][0]["systems"]["acml"] == acml
     assert all(more["sets"][0]["systems"][name]["mean"] for name in ("untrained", "trunk", "finetuned"))
     assert more["sets"][1] == long
 
 
 def test_no_label_of_the_test_part_reaches_a_prediction(toy: Path) -> None:
-    measure(toy, only=("carbons",), systems=("acml", "morgan"))
-    folder = toy.parent / "out" / "cells" / "carbons"
-    before = {path.name: pq.read_table(path)["prediction"] for path in folder.iterdir()}
-    keys = {path.name: (read_cell(path) or {})["key"] for path in folder.iterdir()}
+    def predictions() -> list[Path]:
+        systems = run(toy, only=("carbons",), systems=("acml", "morgan"))["sets"][0]["systems"]
+        return [Path(systems[name]["predictions"][0]) for name in ("acml", "morgan")]
+
+    before = predictions()
     rows = [{**row, "y": -1000.0} if row["split"] == "test" else row for row in toy_rows()]
     write(toy.parent / "toy.parquet", rows)
-    measure(toy, only=("carbons",), systems=("acml", "morgan"))
-    for path in folder.iterdir():
-        assert pq.read_table(path)["prediction"] == before[path.name]
-        assert (read_cell(path) or {})["key"] != keys[path.name]  # another label is another measurement
-
-
-def test_time_that_is_up_leaves_the_rest(toy: Path) -> None:
-    result = measure(toy, minutes=0.0, systems=("morgan",))
-    assert result["left"] > 0
-    assert result["sets"][0]["systems"]["morgan"]["why_not"] == "not measured yet"
-    assert "not done yet; the same command goes on" in table(result)
+    for old, new in zip(before, predictions(), strict=True):
+        assert old != new  # another label is another measurement
+        for head in ("linear", "kernel"):
+            assert pq.read_table(old)[head] == pq.read_table(new)[head]
 
 
 def test_molecules_that_training_saw_are_left_out_of_the_second_figure(
@@ -275,24 +264,21 @@ def test_molecules_that_training_saw_are_left_out_of_the_second_figure(
     tested = [row for row in toy_rows() if row["split"] == "test"]
     keys = [one.inchikey14 for one in described(tested)]
     monkeypatch.setattr(properties, "training_list", lambda card: TrainingMolecules.of(keys[:3], {}))
-    result = measure(toy, only=("carbons",), systems=("morgan",))
+    result = run(toy, only=("carbons",), systems=("morgan",))
     assert result["sets"][0]["n_seen_in_training"] == 3
     morgan = result["sets"][0]["systems"]["morgan"]
-    path = toy.parent / "out" / "cells" / "carbons" / f"split.any.morgan.{morgan['chosen'][0]}.parquet"
-    if not path.exists():
-        path = path.with_name(path.name.replace(".any.", ".0."))
-    rows = [row for row in pq.read_table(path).to_pylist() if row["part"] == "test"]
-    errors = [row["y"][0] - row["prediction"][0] for row in rows if row["inchikey14"] not in keys[:3]]
+    rows = [row for row in pq.read_table(morgan["predictions"][0]).to_pylist() if row["part"] == "test"]
+    head = morgan["chosen"][0]
+    errors = [row["y"][0] - row[head][0] for row in rows if row["inchikey14"] not in keys[:3]]
     assert len(errors) == len(rows) - 3
-    if morgan["chosen"][0] == morgan["chosen"][1] != "boosted":
-        assert morgan["unseen"] == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+    assert morgan["unseen"] == pytest.approx(np.sqrt(np.mean(np.square(errors))))
 
 
 def test_unknown_sets_and_systems_are_named(toy: Path) -> None:
     with pytest.raises(ConfigError, match="has no set 'esol'; it has carbons, long"):
-        measure(toy, only=("esol",))
+        run(toy, only=("esol",))
     with pytest.raises(ConfigError, match="has no system 'oracle'"):
-        measure(toy, systems=("oracle",))
+        run(toy, systems=("oracle",))
 
 
 def test_a_peer_is_asked_through_files_and_sees_no_test_label(
@@ -303,16 +289,17 @@ def test_a_peer_is_asked_through_files_and_sees_no_test_label(
     script.write_text(PEER)
     monkeypatch.setattr(properties, "PEERS", script.parent)
     options = {"only": ("carbons",), "systems": ("chemprop",), "peer_python": Path(sys.executable)}
-    found = measure(toy, **options)["sets"][0]["systems"]["chemprop"]
+    found = run(toy, **options)["sets"][0]["systems"]["chemprop"]
     train = [row["y"] for row in toy_rows() if row["split"] == "train" and row["y"] not in (99.0, 1.0)]
     tested = [row["y"] for row in toy_rows() if row["split"] == "test"]
     expected = np.sqrt(np.mean((np.array(tested) - np.mean(train)) ** 2))
     assert found["values"] == pytest.approx([expected, expected], abs=1e-5)
     assert found["n_failed"] == 0  # the first molecule is of the valid part
     script.write_text(PEER + "\nraise SystemExit('out of luck')")
-    for path in (toy.parent / "out" / "cells").rglob("*.parquet"):
-        path.unlink()
-    assert "out of luck" in measure(toy, **options)["sets"][0]["systems"]["chemprop"]["why_not"]
+    assert run(toy, **options)["sets"][0]["systems"]["chemprop"] == found  # it is kept
+    shutil.rmtree(toy.parent / "cache")
+    (toy.parent / "out" / "toy.json").unlink()
+    assert "out of luck" in run(toy, **options)["sets"][0]["systems"]["chemprop"]["why_not"]
     with pytest.raises(ConfigError, match="the peer's Python cannot be run"):
         run_peer(str(toy.parent / "python"), "chemprop_train.py", [])
     with pytest.raises(ConfigError, match="the script is not here"):
@@ -331,11 +318,10 @@ def test_the_head_is_chosen_on_the_valid_part_alone() -> None:
     def heads(**valid: float | None) -> dict[str, dict[str, Any]]:
         return {name: {"valid": value} for name, value in valid.items()}
 
-    assert best_head(heads(linear=1.0, boosted=2.0), -1.0) == "linear"
-    assert best_head(heads(linear=0.7, boosted=0.8), 1.0) == "boosted"
-    assert best_head(heads(linear=1.0, boosted=1.0), -1.0) == "linear"
-    assert best_head(heads(linear=None, boosted=5.0), -1.0) == "boosted"
-    assert best_head({}, 1.0) is None
+    assert best_head(heads(linear=1.0, kernel=2.0), -1.0) == "linear"
+    assert best_head(heads(linear=0.7, kernel=0.8), 1.0) == "kernel"
+    assert best_head(heads(linear=1.0, kernel=1.0), -1.0) == "linear"
+    assert best_head(heads(linear=None, kernel=5.0), -1.0) == "kernel"
 
 
 def about(name: str, metric: str, **values: list[float | None]) -> dict[str, Any]:
@@ -354,12 +340,12 @@ def test_ahead_is_better_by_more_than_the_spread() -> None:
         about("half", "rmse", a=[1.0, None], b=[2.0, 0.1]),  # only runs that both have
         about("none", "rmse", a=[1.0, 2.0], b=[None, None]),
     ]
-    won = compare(Duel(name="d", a="a", b="b", must_be_ahead=2), sets)
+    won = compare(Duel(name="d", a="a", b="b"), sets)
     assert won["ahead"] == ["lower", "half"]
     assert won["behind"] == ["higher"]
     assert won["within"] == ["close"]
     assert won["not_answered"] == ["none"]
-    assert (won["n_ahead"], won["must_be_ahead"]) == (2, 2)
+    assert won["n_ahead"] == 2
     assert won["gain"]["lower"] == pytest.approx(0.5)
 
 
@@ -375,18 +361,16 @@ def test_ranks_are_over_sets_that_all_answered() -> None:
 
 
 def test_a_paired_bootstrap_sees_the_difference_not_the_noise_that_both_share(tmp_path: Path) -> None:
-    def predictions(name: str, predicted: Any) -> Path:
-        n = len(predicted)
-        columns = {"part": ["valid", *["test"] * (n - 1)], "inchikey14": ["x"] * n}
-        columns |= {"y": [[float(i)] for i in range(n)], "prediction": [[p] for p in predicted]}
-        pq.write_table(pa.table(columns), tmp_path / name)
-        return tmp_path / name
+    def predictions(name: str, predicted: Any) -> str:
+        rows = [{"part": "test", "y": [float(i)], "linear": [x]} for i, x in enumerate(predicted)]
+        return str(write(tmp_path / name, [{"part": "valid", "y": [0.0], "linear": [99.0]}, *rows]))
 
     noise, y = np.random.default_rng(0).normal(0, 3, 60), np.arange(60.0)
     worse, better = predictions("worse", y + 1.3 * noise), predictions("better", y + noise)
-    found = difference([(better, worse)], "rmse")
+    heads = ("linear", "linear")
+    found = difference([(better, worse, *heads)], "rmse")
     assert found is not None
     assert found[0] < found[1] < 0  # a smaller error
-    assert difference([(worse, better)], "rmse") == pytest.approx((-found[1], -found[0]))
-    assert difference([(worse, worse)], "rmse") == (0.0, 0.0)
+    assert difference([(worse, better, *heads)], "rmse") == pytest.approx((-found[1], -found[0]))
+    assert difference([(worse, worse, *heads)], "rmse") == (0.0, 0.0)
     assert difference([], "rmse") is None

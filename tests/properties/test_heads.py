@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from acml_search.core.errors import ConfigError
 from acml_search.properties import heads, metrics
-from acml_search.properties.heads import KINDS, MAX_LANDMARKS, BoostedHead, LinearHead, fit_head, load_head
+from acml_search.properties.heads import KINDS, MAX_LANDMARKS, LinearHead, fit_head, load_head
 
 
 def toy(n: int, task: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +88,6 @@ def test_of_many_targets_some_choose_for_all(monkeypatch: pytest.MonkeyPatch) ->
     def fit(targets: list[int]) -> LinearHead:
         columns = y[:, targets]
         head = fit_head("kernel", "classification", x[:300], columns[:300], x[300:], columns[300:], seed=0)
-        assert isinstance(head, LinearHead)
         return head
 
     by_all = fit([0, 1, 2, 3, 4])
@@ -119,32 +119,26 @@ def test_landmarks_hold_the_rare_class() -> None:
     assert heads._landmark_rows("classification", y[:100], seed=3).tolist() == list(range(100))
 
 
-def test_few_labels_get_several_forests_and_a_small_valid_part_does_not_stop_them_at_once() -> None:
-    x, y = toy(heads.FEW_LABELS + 100, "classification")
-    y[::2, 1] = np.nan
-    valid_x, valid_y = toy(12, "classification", seed=1)
-    noise = np.random.default_rng(2).standard_normal((len(x), 2 * heads.SPLIT_FEATURES)).astype(np.float32)
-    x, valid_x = np.hstack([x, noise]), np.hstack([valid_x, noise[:12]])
-    head = fit_head("boosted", "classification", x, y, valid_x, valid_y, seed=0)
-    assert isinstance(head, BoostedHead)
-    assert [len(forests) for forests in head.forests] == [1, heads.FORESTS]
-    assert min(len(forest.roots) for forests in head.forests for forest in forests) > 50
-    first, second = head.forests[1][:2]
-    assert not np.array_equal(first(x), second(x))
-
-
-def test_saved_trees_answer_as_scikit_learns_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    fitted = []
-    fit = HistGradientBoostingRegressor.fit
-    monkeypatch.setattr(
-        HistGradientBoostingRegressor, "fit", lambda self, *a, **k: fitted.append(self) or fit(self, *a, **k)
-    )
-    x, y = toy(200, "regression")
-    head = fit_head("boosted", "regression", x, y[:, :1], x[:9], np.ones((9, 1)), seed=0)
-    theirs = np.mean([forest.predict(x) for forest in fitted], axis=0)
-    np.testing.assert_allclose(head.predict(x)[:, 0], theirs, atol=1e-9)
+def test_trees_that_were_saved_as_arrays_still_answer(tmp_path: Path) -> None:
+    """Two trees of one split each, in two forests of the first target; the second target is constant."""
+    forest = {
+        "feature": np.array([0, 0, 0, 1, 0, 0], np.int32),
+        "threshold": np.array([0.5, 0, 0, -1.0, 0, 0]),
+        "left": np.array([1, 1, 2, 4, 4, 5], np.int32),
+        "right": np.array([2, 1, 2, 5, 4, 5], np.int32),
+        "value": np.array([0, 1.0, 2.0, 0, 10.0, 20.0]),
+        "roots": np.array([0, 3], np.int32),
+    }
+    arrays = {f"0.{i}.{k}": v for i in (0, 1) for k, v in {**forest, "base": np.array([100.0 * i])}.items()}
+    save_file(arrays, tmp_path / "boosted.safetensors")
+    about = {"kind": "boosted", "task": "regression", "valid_score": 0.5}
+    about |= {"constants": [0.0, 7.0], "grown": [2, 0]}
+    (tmp_path / "head.json").write_text(json.dumps(about), encoding="utf-8")
+    x = np.array([[0.5, -2.0], [0.6, -2.0], [0.6, 0.0]], np.float32)
+    assert load_head(tmp_path).predict(x).tolist() == [[61.0, 7.0], [62.0, 7.0], [72.0, 7.0]]
+    (tmp_path / "boosted.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match="fit the model again"):
+        load_head(tmp_path)
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
