@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.io import atomic
 from acml_search.encoders.card import ModelCard, read_card
+from acml_search.evaluation.results import read_result
 from benchmarks.suite.measures import by_class, failures
 
 _RANKING = (
@@ -40,7 +41,6 @@ KEYS: dict[str, tuple[str, ...]] = {
         "leakage",
     ),
     "isomers": _ISOMERS,
-    "stereoisomers": (*_ISOMERS, "reads_stereo"),
     "peaks": (
         "question", "modality", "set_error", "ci95", "median", "p90", "n_asked", "n_spectra", "n_molecules",
         "unit", "assigned",
@@ -76,11 +76,11 @@ def fill_card(
     for path, one in results:
         if one.get("model_digest") != card.digest:
             raise ConfigError(f"{path}: it was measured with another model than {directory}; measure again")
-        kind = one.get("kind") or ("isomers" if "accuracy" in one else "recall")
+        kind = one["kind"]
         values = {key: one[key] for key in KEYS[kind] if key in one}
         entries[kind].append({"kind": kind, **values, "seed": one.get("seed"), "command": one["command"]})
     new: dict[str, Any] = {
-        "metrics": [one for kind in ("recall", "isomers", "stereoisomers", "peaks") for one in entries[kind]],
+        "metrics": [one for kind in ("recall", "isomers", "peaks") for one in entries[kind]],
         "within_batches": entries["batches"],
         "calibration": _by_space(entries["calibration"]),
         "together": _by_space(entries["together"]),
@@ -106,20 +106,15 @@ def fill_card(
 
 def _results(path: Path) -> list[dict[str, Any]]:
     """The results in a folder, of however many runs of suites, or of one file, each with its `folder`."""
-    folder = path if path.is_dir() else path.parent
-    files = (
-        [one for one in sorted(path.glob("*.json")) if one.name != "suite.json"] if path.is_dir() else [path]
-    )
-    try:
-        found = [{**json.loads(file.read_text(encoding="utf-8")), "folder": folder} for file in files]
-        if not found:
-            raise FileNotFoundError("no JSON file")
-    except (OSError, ValueError, TypeError) as error:
+    files = [one for one in sorted(path.glob("*.json")) if one.name != "suite.json"]
+    if not path.is_dir() and path.exists():
+        files = [path]
+    if not files:
         raise ConfigError(
-            f"{path}: there are no results to read here ({error}); give the --out of `python -m benchmarks "
-            "suite`, or the JSON file of another benchmark"
-        ) from error
-    return found
+            f"{path}: there are no results to read here; give the --out of `python -m benchmarks suite`, or "
+            "the JSON file of another benchmark"
+        )
+    return [{**read_result(file).document(), "folder": file.parent} for file in files]
 
 
 def _by_space(fits: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -67,45 +67,22 @@ class Plots:
 
     def of_model(self, entries: Sequence[Entry], suffix: str) -> dict[str, str]:
         """All plots of one model's results, as Markdown by name."""
-
-        def of(kind: str, key: str) -> list[Entry]:
-            return [one for one in entries if one.kind == kind and getattr(one, key)]
-
-        wanted: list[tuple[str, str, Callable[[Questions], Figure], list[Entry]]] = [
-            *(
-                (
-                    f"pools-recall{k}",
-                    f"Recall@{k} against pool size",
-                    partial(pools, k=k),
-                    of("recall", "by_pool"),
-                )
-                for k in ("1", "10")
-            ),
-            (
-                "isomers",
-                "Accuracy against the number of molecules of the formula",
-                groups,
-                of("isomers", "by_group_size"),
-            ),
-            *(
-                (
-                    f"classes-{kind}",
-                    f"Recall@1 by {axis}",
-                    partial(classes, kind=kind, axis=axis),
-                    [one for one in plain(entries) if one.classed(kind)],
-                )
-                for kind, axis in CLASSES.items()
-            ),
-            (
-                "calibration",
-                "Probability against share of right first hits",
-                reliability,
-                of("calibration", "inner"),
-            ),
-        ]
+        in_pools, widest = [one for one in entries if one.by_pool], plain(entries)
+        isomers = [one for one in entries if one.by_group_size]
+        fitted = [one for one in entries if one.kind == "calibration"]
+        wanted: dict[str, tuple[str, Callable[[Questions], Figure], list[Entry]]] = {
+            f"pools-recall{k}": (f"Recall@{k} against pool size", partial(pools, k=k), in_pools)
+            for k in ("1", "10")
+        }
+        wanted["isomers"] = ("Accuracy against the number of molecules of the formula", groups, isomers)
+        for kind, axis in CLASSES.items():
+            some = [one for one in widest if one.classed(kind)]
+            draw = partial(classes, kind=kind, axis=axis)
+            wanted[f"classes-{kind}"] = (f"Recall@1 by {axis}", draw, some)
+        wanted["calibration"] = ("Probability against share of right first hits", reliability, fitted)
         return {
             name: self.save(name + suffix, f"{alt}, {some[0].maker[0]}", partial(draw, by("question", some)))
-            for name, alt, draw, some in wanted
+            for name, (alt, draw, some) in wanted.items()
             if some
         }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from acml_search.cli.app import command_line
+from acml_search.cli.app import columns, command_line
 from acml_search.cli.options import Model, SmilesColumn, Workers
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval quality and speed.")
@@ -46,7 +46,7 @@ Leakage = Annotated[
     ),
 ]
 Cache = Annotated[
-    Path | None, typer.Option(help="Folder that keeps structures between runs.", readable=False)
+    Path | None, typer.Option(help="Folder that keeps structures and vectors between runs.", readable=False)
 ]
 
 
@@ -155,7 +155,6 @@ def throughput(
     acml-search bench throughput --out throughput.json
     """
     options = {**locals(), "library": tuple(library or ()), "command": command_line()}
-    from acml_search.cli.bench_tables import throughput_table
     from acml_search.evaluation.throughput import measure_throughput
 
     typer.echo(throughput_table(measure_throughput(**options).document()))
@@ -169,7 +168,6 @@ def _measure(options: Mapping[str, Any], **question: Any) -> None:
     """Measure one question of the command line and print its table; one line on stderr where training saw
     molecules that are asked for.
     """
-    from acml_search.cli.bench_tables import isomer_table, recall_table
     from acml_search.evaluation.leakage import warning
     from acml_search.evaluation.retrieval import Question, measure_files
 
@@ -183,5 +181,52 @@ def _measure(options: Mapping[str, Any], **question: Any) -> None:
     line = warning(result.leakage)
     if line is not None:
         typer.echo(f"warning: {line}", err=True)
-    document = result.document()
-    typer.echo(isomer_table(document) if asked.isomers_only else recall_table(document))
+    typer.echo(ranking_table(result.document()))
+
+
+def ranking_table(result: Mapping[str, Any]) -> str:
+    """Recall (or accuracy among isomers) and MRR with their intervals and chance levels."""
+    if result["kind"] == "recall":
+        filtered = f", {result['filter']}" if result["filter"] else ""
+        what, pool = (
+            f"{result['modality']} {result['direction']}",
+            f", pool of {result['n_pool']:,}{filtered}",
+        )
+        figures = {
+            f"recall@{k}": (value, result["ci95"][k], result["chance"][k])
+            for k, value in result["recall"].items()
+        }
+        figures["mrr"] = (result["mrr"], result["ci95"]["mrr"], result["chance"]["mrr"])
+    else:
+        size = result["group_size"]
+        sizes = f"groups of {size['median']:g} (median) to {size['max']:,} molecules"
+        what, pool = result["modality"], f" in {result['n_groups']:,} formulas, {sizes}"
+        figures = {
+            "accuracy": (result["accuracy"], result["ci95"], result["chance"]),
+            "mrr": (result["mrr"], result["mrr_ci95"], result["mrr_chance"]),
+        }
+    rows: list[Sequence[object]] = [("", "value", "95 % interval", "chance")]
+    for name, (value, (low, high), chance) in figures.items():
+        rows.append((name, f"{value:.4f}", f"{low:.4f} to {high:.4f}", f"{chance:.2g}"))
+    n = f"{result['n_queries']:,} queries ({result['n_failed']:,} failed)"
+    return f"{what}: {n}{pool}{', re-ranked' if result['rerank'] else ''}\n{columns(rows)}"
+
+
+def throughput_table(result: Mapping[str, Any]) -> str:
+    """Molecules per second of every pipeline, and where the time goes."""
+    rates: list[Sequence[object]] = [("pipeline", "molecules/s", "lowest to highest of the rounds")]
+    for name, (low, high) in result["spread"].items():
+        rates.append((name, f"{result[f'{name}_per_second']:,.0f}", f"{low:,.0f} to {high:,.0f}"))
+    stages: list[Sequence[object]] = [("stage", "µs/molecule", "share of end to end")]
+    for name, one in result["stages"].items():
+        part = "" if one["share"] is None else f"{one['share']:.0%}"
+        stages.append((name, f"{one['microseconds']:.1f}", part))
+    ratios = [f"{result['ratio_to_parse']:.2f} x parse_only"]
+    ratios += [f"{result[f'ratio_to_{name}']:.1f} x {name}" for name in ("pyg", "pyg_in_workers")]
+    alone = ""
+    if result["ratio_to_one_space"] is not None:
+        times = f"{result['ratio_to_one_space']:.2f} x {result['one_space']} alone"
+        alone = f"; {len(result['spaces'])} spaces in one pass run at {times}"
+    head = f"{result['n']:,} molecules, {result['workers']} workers, {result['rounds']} rounds"
+    ratio = f"end to end is {', '.join(ratios)}{alone}"
+    return f"{head}\n{columns(rates)}\n{ratio}\n\n{columns(stages)}"

@@ -1,12 +1,10 @@
 """Probabilities of hits: one temperature per space, and how far the probabilities are off.
 
-A hit's probability is the softmax of scale x cosine over a shortlist. With the temperature T the logits
-become logit / T, so that 1 / T is a *factor* on the space's scale. It is fitted by maximum likelihood (Guo et
-al. 2017, arXiv 1706.04599) over queries whose shortlist holds the truth: a softmax over the shortlist can say
-which of its molecules it is, not that it is none of them. So the probability is a conditional one, given that
-the molecule is listed, and `truth_in_shortlist` says how often it is. (With missing truths added to the
-list, the likelihood is best at no confidence at all as soon as many are missing.) What is reported is the
-first hit's probability against how often it is the truth, over the same queries:
+A hit's probability is the softmax of scale x cosine over a shortlist; a temperature T divides the logits.
+It is fitted by maximum likelihood (Guo et al. 2017, arXiv 1706.04599) over queries whose shortlist holds the
+truth: the probability is conditional on that, and `truth_in_shortlist` says how often it is so. (With missing
+truths added to the list, the likelihood is best at no confidence at all as soon as many are missing.) What is
+reported is the first hit's probability against how often it is the truth, over the same queries:
 
 - **ECE**, the expected calibration error: queries in 15 bins of equal weight by probability; the mean
   distance between a bin's mean probability and its accuracy.

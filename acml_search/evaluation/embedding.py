@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from acml_search.chem import molecule
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
 from acml_search.core.io import digest_of
 from acml_search.core.progress import progress
@@ -24,6 +25,7 @@ from acml_search.encoders.card import ModelCard
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.pool import Structure, record_of
+from acml_search.modalities.base import reranker
 from acml_search.nmr.assign import Groups
 
 BLOCK = 1_024
@@ -209,9 +211,6 @@ class Embedded(NamedTuple):
 
 def embed_graphs(task: GraphTask) -> Embedded:
     """Worker task: the vectors of the molecules, and their peaks."""
-    from acml_search.chem import molecule
-    from acml_search.modalities.base import reranker
-
     model = processes.model()
     rerankers: dict[str, Any] = {name: reranker(name) for name in task.peaks}
     mols, rows = [], []

@@ -14,7 +14,7 @@ than it says, and the plain sum (a product of experts) would trust it too much.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,9 +69,6 @@ class Shortlists:
         return Shortlists(
             self.cosines[chosen], self.scores[chosen], self.places[chosen], self.listed[chosen], inchikeys
         )
-
-    def with_scores(self, scores: Floats) -> Shortlists:
-        return replace(self, scores=scores)
 
     @property
     def molecule_weights(self) -> Floats:

@@ -12,11 +12,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from acml_search.chem import molecule
 from acml_search.core.errors import ConfigError, FilterError, InvalidMolecule
 from acml_search.core.progress import progress
 from acml_search.core.typing import Floats, Ints
 from acml_search.core.workers import Workers, chunks
 from acml_search.evaluation.cache import Cache
+from acml_search.library.stream import open_library
 from acml_search.library.where import where_clause
 from acml_search.modalities import get
 
@@ -79,8 +81,6 @@ class Pool:
 
 def describe(rows: list[Text]) -> list[Described]:
     """Worker task: library rows -> each one's structure, or the reason why there is none."""
-    from acml_search.chem import molecule
-
     found: list[Described] = []
     for text, kind, error in rows:
         if error is not None:
@@ -107,8 +107,6 @@ def describe_rows(rows: Iterable[Text], workers: Workers, name: str) -> Iterator
 
 def library_texts(paths: Sequence[Path], smiles_column: str | None = None) -> Iterator[Text]:
     """The rows of library files, streamed."""
-    from acml_search.library.stream import open_library
-
     if paths:
         for batch in open_library(list(paths), smiles_column=smiles_column).batches(CHUNK):
             for row in batch:
@@ -123,8 +121,6 @@ def described_file(
     With a cache they are stored there, keyed by the file's content and the standardisation with its versions
     of RDKit and InChI. Raises LibraryError for a file that cannot be read, ConfigError for a damaged cache.
     """
-    from acml_search.chem.molecule import STANDARDISATION
-    from acml_search.library.stream import open_library
 
     def compute() -> list[Described]:
         return list(describe_rows(library_texts([path], smiles_column), workers, path.name))
@@ -132,7 +128,7 @@ def described_file(
     if cache is None:
         return compute()
     content = open_library([path], smiles_column=smiles_column).digest()
-    key = {"content": content, "standardisation": STANDARDISATION}
+    key = {"content": content, "standardisation": molecule.STANDARDISATION}
     table = Cache.at(cache).table("structures", key, lambda: _table_of(compute()))
     columns = [table[name].to_pylist() for name in (*Structure._fields, "error")]
     return [Structure(*of) if error is None else error for *of, error in zip(*columns, strict=True)]
@@ -163,7 +159,8 @@ class LibraryStructures:
     def __len__(self) -> int:
         if self._described is not None:
             return len(self._described)
-        return count_rows(self._paths, self._smiles_column)
+        known = open_library(self._paths, smiles_column=self._smiles_column).total if self._paths else 0
+        return sum(1 for _ in library_texts(self._paths, self._smiles_column)) if known is None else known
 
     def __iter__(self) -> Iterator[Described]:
         if self._described is not None:
@@ -178,16 +175,6 @@ class LibraryStructures:
         texts = enumerate(library_texts(self._paths, self._smiles_column))
         drawn = {row: text for row, text in texts if row in wanted}
         return dict(zip(drawn, describe_rows(list(drawn.values()), self._workers, "pool"), strict=True))
-
-
-def count_rows(paths: Sequence[Path], smiles_column: str | None = None) -> int:
-    """Number of rows of library files together."""
-    from acml_search.library.stream import open_library
-
-    if not paths:
-        return 0
-    total = open_library(list(paths), smiles_column=smiles_column).total
-    return total or sum(1 for _ in library_texts(paths, smiles_column))
 
 
 def make_pool(
@@ -324,8 +311,6 @@ def read_queries(
 
     Raises LibraryError for a file that cannot be read and ConfigError where it has no row.
     """
-    from acml_search.library.stream import open_library
-
     library = open_library([path], smiles_column=smiles_column)
     rows = [row for batch in library.batches(CHUNK) for row in batch]
     if not rows:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from acml_search.chem import molecule
 from acml_search.core.errors import ConfigError
 from acml_search.core.progress import progress
-from acml_search.core.typing import Floats
-from acml_search.core.workers import Workers, chunks
+from acml_search.core.typing import Floats, Ints
+from acml_search.core.workers import chunks
 from acml_search.encoders.card import ModelCard
 from acml_search.evaluation import workers as processes
-from acml_search.evaluation.embedding import MoleculeVectors, PeakLists, Source
+from acml_search.evaluation.embedding import PeakLists, Source
 from acml_search.evaluation.fusion import TIE, Shortlists, Weights, ranks
-from acml_search.evaluation.pool import Query, Structure, record_of
+from acml_search.evaluation.pool import Query, record_of
 from acml_search.evaluation.ranking import SHORTLIST, Ranker
 from acml_search.evaluation.results import QueryOutcome
 from acml_search.modalities import get
 from acml_search.modalities.base import reranked, reranker
+
+if TYPE_CHECKING:
+    from acml_search.evaluation.retrieval import PreparedQuestion
 
 QUERIES_PER_TASK = 4
 MAX_PREPARED = 50_000
@@ -50,54 +54,39 @@ def rerank_fields(weights: Weights) -> dict[str, Any]:
     return {"rerank": True, "rerank_weights": weights._asdict(), "shortlist": SHORTLIST, "tie_tolerance": TIE}
 
 
-@dataclass(frozen=True)
-class PeakComparison:
-    """How candidates of one modality are compared. `structures`: of the pool; `dept`: also by the hydrogens
-    that each carbon carries (column `multiplicity` of 13C); `vectors`: where the peaks of the candidates may
-    be known already.
+def compare(
+    prepared: PreparedQuestion, rankers: Sequence[Ranker], chosen: Collection[int] | None = None
+) -> tuple[list[int], list[Shortlists]]:
+    """The shortlists of each ranker with the scores of their peaks, all of a query computed at once.
+
+    `rankers`: of the readable queries; `chosen`: only these of them. Returns the indices of the queries that
+    have a shortlist (they were read, and their truth has a vector), sorted by mass, and of these, the
+    shortlists by ranker.
     """
+    outcomes, structures, store = prepared.readable, prepared.pool.structures, prepared.store
+    modality, vectors = prepared.question.modality, store.vectors
+    usable = [i for i in usable_queries(outcomes, rankers[0]) if chosen is None or i in chosen]
+    usable.sort(key=lambda i: structures[outcomes[i].truth].mass)
+    lists = [shortlists(outcomes, ranker, usable) for ranker in rankers]
+    wanted = [np.unique(np.concatenate([one.places[row] for one in lists])) for row in range(len(usable))]
+    wanted = [places[places >= 0] for places in wanted]
 
-    modality: str
-    structures: Sequence[Structure]
-    workers: Workers
-    seed: int = 0
-    dept: bool = False
-    vectors: MoleculeVectors | None = None
+    def candidates(places: Ints) -> list[str] | PeakLists:
+        smiles = [structures[place].smiles for place in places.tolist()]
+        known = vectors is not None and vectors.has_peaks(modality)
+        return vectors.peaks(modality, smiles) if vectors is not None and known else smiles
 
-    def compare(
-        self,
-        outcomes: Sequence[QueryOutcome],
-        rankers: Sequence[Ranker],
-        chosen: Collection[int] | None = None,
-    ) -> tuple[list[int], list[Shortlists]]:
-        """The shortlists of each ranker with the scores of their peaks, all of a query computed at once.
-
-        `outcomes`: the queries in the rankers' order; `chosen`: only these queries. Returns the indices of
-        the queries that have a shortlist (they were read, and their truth has a vector), sorted by mass, and
-        of these, the shortlists by ranker.
-        """
-        usable = [i for i in usable_queries(outcomes, rankers[0]) if chosen is None or i in chosen]
-        usable.sort(key=lambda i: self.structures[outcomes[i].truth].mass)
-        lists = [shortlists(outcomes, ranker, usable) for ranker in rankers]
-        wanted = [np.unique(np.concatenate([one.places[row] for one in lists])) for row in range(len(usable))]
-        wanted = [places[places >= 0] for places in wanted]
-        sources = (source_of(outcomes[i].query, self.modality) for i in usable)
-        tasks = (
-            _Task(self.modality, self.seed, self.dept, *map(list, zip(*part, strict=True)))
-            for part in chunks(zip(sources, map(self._candidates, wanted), strict=True), QUERIES_PER_TASK)
-        )
-        scores: list[Floats] = []
-        with progress(total=len(usable), desc="re-ranking", unit="query") as bar:
-            for found in self.workers.map(score, tasks):
-                scores += found
-                bar.update(len(found))
-        return usable, [_with_scores(one, wanted, scores) for one in lists]
-
-    def _candidates(self, places: Any) -> list[str] | PeakLists:
-        smiles = [self.structures[place].smiles for place in places.tolist()]
-        if self.vectors is not None and self.vectors.has_peaks(self.modality):
-            return self.vectors.peaks(self.modality, smiles)
-        return smiles
+    sources = (source_of(outcomes[i].query, modality) for i in usable)
+    tasks = (
+        _Task(modality, store.seed, prepared.question.dept, *map(list, zip(*part, strict=True)))
+        for part in chunks(zip(sources, map(candidates, wanted), strict=True), QUERIES_PER_TASK)
+    )
+    scores: list[Floats] = []
+    with progress(total=len(usable), desc="re-ranking", unit="query") as bar:
+        for found in store.workers.map(score, tasks):
+            scores += found
+            bar.update(len(found))
+    return usable, [_with_scores(one, wanted, scores) for one in lists]
 
 
 def source_of(query: Query, modality: str) -> Source:
@@ -179,8 +168,6 @@ def can_rerank(modality: str) -> bool:
 
 def _prepare(model: Any, chosen: Any, modality: str, smiles: Sequence[str]) -> Iterator[Any]:
     """What the re-ranker prepared of each candidate, now or before."""
-    from acml_search.chem import molecule
-
     known = _prepared.setdefault(model, OrderedDict())
     new = [text for text in dict.fromkeys(smiles) if (modality, text) not in known]
     mols = [molecule.parse(text)[0] for text in new]

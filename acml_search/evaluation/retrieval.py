@@ -54,7 +54,7 @@ from acml_search.evaluation.pool import (
 )
 from acml_search.evaluation.ranking import BLOCK, SHORTLIST, Conditions, Ranker, truth_scores
 from acml_search.evaluation.rescoring import (
-    PeakComparison,
+    compare,
     rerank_fields,
     set_reranked,
     source_of,
@@ -353,21 +353,13 @@ class PreparedQuestion:
         """The answers with their shortlists re-ranked by weighted cosine and peak comparison; `chosen`: only
         these queries (numbers among the readable ones), the others stay as they were.
         """
-        rows, lists = self.compare([one.ranker for one in answers], chosen)
+        rows, lists = compare(self, [one.ranker for one in answers], chosen)
         again = [self.answered(one.filter, one.ranker) for one in answers]
         for one, of in zip(again, lists, strict=True):
             readable = [outcome for outcome in one.outcomes if outcome.truth >= 0]
             set_reranked(readable, of, rows, weights.logits(of.cosines, of.scores))
         self.watch.lap("rerank")
         return again
-
-    def compare(self, rankers: Sequence[Ranker], chosen: Collection[int] | None = None) -> tuple[Any, Any]:
-        """`PeakComparison.compare` of the readable queries."""
-        question, store = self.question, self.store
-        comparison = PeakComparison(
-            question.modality, self.pool.structures, store.workers, store.seed, question.dept, store.vectors
-        )
-        return comparison.compare(self.readable, rankers, chosen)
 
     def with_queries(self, outcomes: Sequence[QueryOutcome]) -> PreparedQuestion:
         """Other queries in the same pool."""

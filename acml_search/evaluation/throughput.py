@@ -16,17 +16,21 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from rdkit import Chem
 
+from acml_search.chem import molecule
+from acml_search.chem.graph import collate
 from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.core.io import versions
 from acml_search.core.progress import progress
 from acml_search.core.workers import Workers, chunks
 from acml_search.encoders.card import read_card
 from acml_search.evaluation import workers as processes
-from acml_search.evaluation.pool import Text, count_rows, library_texts
+from acml_search.evaluation.pool import Text, library_texts
 from acml_search.evaluation.results import Result, check_out
 from acml_search.evaluation.retrieval import check_space
 from acml_search.evaluation.workers import model_workers
+from acml_search.library.stream import default_library
 
 CHUNK = 512
 BATCH = 64
@@ -42,15 +46,11 @@ PIPELINES = {
 
 def parse_only(texts: list[str]) -> int:
     """Worker task: RDKit's parsing and nothing else, the floor of any SMILES pipeline."""
-    from rdkit import Chem
-
     return sum(Chem.MolFromSmiles(text) is not None for text in texts)
 
 
 def end_to_end(task: tuple[list[str], list[str] | None]) -> int:
     """Worker task: texts to the float16 vectors of some spaces (None: all), standardised as for an index."""
-    from acml_search.chem import molecule
-
     texts, spaces = task
     model = processes.model()
     graphs = [model.featurise(molecule.parse(text)[0]) for text in texts]
@@ -223,29 +223,21 @@ def readable_texts(
     """A seeded choice of at most n SMILES that can be read, as the library (default: RDKit's own molecules)
     writes them. Raises ConfigError where there is none.
     """
-    from acml_search.library.stream import default_library
-
     paths = list(library) or default_library()
-    order = np.random.default_rng(seed).permutation(count_rows(paths, smiles_column))
+    rows = list(library_texts(paths, smiles_column))
+    order = np.random.default_rng(seed).permutation(len(rows))
     texts: list[str] = []
-    while len(texts) < n and len(order):
-        wanted = int(1.05 * (n - len(texts))) + 100
-        part, order = order[:wanted].tolist(), order[wanted:]
-        chosen = set(part)
-        drawn = {i: row for i, row in enumerate(library_texts(paths, smiles_column)) if i in chosen}
-        for found in workers.map(readable, chunks((drawn[i] for i in part), CHUNK)):
-            texts.extend(found)
+    for found in workers.map(readable, chunks((rows[i] for i in order), CHUNK)):
+        texts.extend(found)
+        if len(texts) >= n:
+            return texts[:n]
     if not texts:
         raise ConfigError("the library holds no molecule that can be read")
-    return texts[:n]
+    return texts
 
 
 def readable(rows: list[Text]) -> list[str]:
     """Worker task: the SMILES of library rows, without those that cannot be read."""
-    from rdkit import Chem
-
-    from acml_search.chem import molecule
-
     texts = []
     for text, kind, error in rows:
         if error is not None:
@@ -265,11 +257,6 @@ def time_stages(texts: list[str]) -> dict[str, dict[str, float | None]]:
     Standardising and the network are differences: a standardised parse less RDKit's, and the encoding of
     graphs less collating.
     """
-    from rdkit import Chem
-
-    from acml_search.chem import molecule
-    from acml_search.chem.graph import collate
-
     model = processes.model()
 
     def standardised() -> list[Any]:

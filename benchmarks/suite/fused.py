@@ -29,7 +29,7 @@ from acml_search.evaluation.fusion import (
 from acml_search.evaluation.leakage import check_truths
 from acml_search.evaluation.pool import Query, make_pool
 from acml_search.evaluation.ranking import BLOCK, SHORTLIST, Ranker
-from acml_search.evaluation.rescoring import shortlists, usable_queries, weights_of
+from acml_search.evaluation.rescoring import compare, shortlists, usable_queries, weights_of
 from acml_search.evaluation.results import QueryOutcome, Result
 from acml_search.evaluation.retrieval import (
     Answer,
@@ -162,7 +162,7 @@ class Fused:
                     replace(one, error=whole.error)
                     for one, whole in zip(part.outcomes, outcomes, strict=True)
                 ]
-                rows, lists = replace(part, outcomes=own).compare(rankers)
+                rows, lists = compare(replace(part, outcomes=own), rankers)
             else:
                 lists = [shortlists(outcomes, ranker, rows) for ranker in rankers]
             by_part.append([replace(one, cosines=_cosines(part, rows, one.places)) for one in lists])

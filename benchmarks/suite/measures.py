@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from rdkit import Chem
 
+from acml_search.chem import molecule
+from acml_search.chem.fingerprints import packed_morgan
 from acml_search.core.errors import ConfigError, InvalidMolecule
 from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.core.workers import Workers, chunks
@@ -33,10 +36,6 @@ MIN_MOLECULES = 20  # of a class that gets a figure
 
 def fingerprints(smiles: list[str]) -> npt.NDArray[np.uint8]:
     """Worker task: canonical SMILES -> (n, 128) uint8, packed Morgan bits of radius 2."""
-    from rdkit import Chem
-
-    from acml_search.chem.fingerprints import packed_morgan
-
     return packed_morgan([Chem.MolFromSmiles(text) for text in smiles], BITS)
 
 
@@ -106,8 +105,6 @@ def failures(classes: Sequence[dict[str, Any]], overall: float, question: str) -
 
 @lru_cache(maxsize=50_000)  # one query is asked with several filters
 def _elements_and_size(smiles: str) -> tuple[frozenset[str], int]:
-    from rdkit import Chem
-
     mol = Chem.MolFromSmiles(smiles)
     return frozenset(atom.GetSymbol() for atom in mol.GetAtoms()), mol.GetNumHeavyAtoms()
 
@@ -294,16 +291,11 @@ def measure_assigned(
 
 def has_node_head(space: str) -> bool:
     """Worker task: does the space predict what atoms show?"""
-
     return processes.model().predicts_peaks(space)
 
 
 def predict(task: tuple[str, list[str]]) -> list[AtomShifts | None]:
     """Worker task: (space, SMILES) -> what their atoms show; None for a SMILES that is refused."""
-    from rdkit import Chem
-
-    from acml_search.chem import molecule
-
     space, smiles = task
     model = processes.model()
     mols: list[Any] = []
@@ -332,7 +324,5 @@ def _predicted(space: str, smiles: Sequence[str], workers: Workers) -> list[Atom
 
 def _elements(smiles: str) -> Ints:
     """Atomic numbers in the order RDKit reads a SMILES; empty where it cannot."""
-    from rdkit import Chem
-
     mol = Chem.MolFromSmiles(smiles)
     return np.array([] if mol is None else [atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from acml_search.evaluation.ranking import SHORTLIST as RERANKED
 from acml_search.evaluation.ranking import pool_order, rank_in_pools
 from acml_search.evaluation.rescoring import (
     can_rerank,
+    compare,
     rerank_fields,
     shortlists,
     usable_queries,
@@ -38,6 +38,7 @@ from acml_search.evaluation.results import (
     PER_QUERY,
     QueryOutcome,
     Result,
+    check_out,
     figures,
     isomers_result,
     query_rows,
@@ -151,7 +152,9 @@ def measure_suite(
         suite = replace(suite, questions=plain)
     card = read_card(model)
     questions, fused, skipped = _possible(suite, card)
-    _check_folder(out)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is no folder; name one with --out")
+    check_out(out / SUMMARY)
     watch, seconds = Stopwatch(), dict[str, dict[str, float]]()
     results: list[Result] = []
     with model_workers(workers, model=model) as processes:
@@ -302,34 +305,22 @@ class QuestionRun:
         self, wanted: Filter, outcomes: Sequence[QueryOutcome], *, rerank: bool, **more: Any
     ) -> Iterator[Result]:
         """Write recall with a filter and, where it is by formula, among isomers. `more`: further keys."""
+        baseline = more.get("baseline")
         slug = "" if wanted == Filter() else f".{wanted.slug}"
-        suffix, asks = (f"{slug}.rerank", f"rerank {wanted.text}") if rerank else (slug, wanted.text)
-        fields = {"rerank": rerank, **more}
-        if "baseline" in fields:
-            suffix = f".baseline-{fields['baseline']}{slug}"
-        else:
-            fields["by_class"] = by_class(self.rows(outcomes), seed=self.seed)
-        result = self.recall(outcomes, wanted.name, **fields)
-        yield self.write(suffix, result, asks=asks, outcomes=outcomes)
+        found = [(slug, wanted.text, outcomes, self.recall(outcomes, wanted.name, rerank=rerank, **more))]
         if wanted.formula and self.question.isomers:
-            yield from self._write_isomers(outcomes, suffix.removesuffix(slug), asks, fields)
-
-    def _write_isomers(
-        self, outcomes: Sequence[QueryOutcome], suffix: str, asks: str, fields: dict[str, Any]
-    ) -> Iterator[Result]:
-        counted = with_isomers(outcomes, self.pool)
-        if not counted:
-            self.skip("isomers", "no query has an isomer in the pool")
-            return
-        if "baseline" in fields:
-            suffix, asks = f"{suffix}.isomers", "isomers"
-        else:
-            rerank = fields["rerank"]
-            suffix, asks = (".isomers.rerank", "rerank isomers") if rerank else (".isomers", "isomers")
-            classes = by_class(self.rows(counted), seed=self.seed)
-            fields = {"rerank": rerank, "leakage": self.leakage(counted), "by_class": classes}
-        result = isomers_result(counted, self.pool, seed=self.seed, **fields)
-        yield self.write(suffix, result, asks=asks, outcomes=counted)
+            counted = with_isomers(outcomes, self.pool)
+            fields = {"rerank": rerank, **(more if baseline else {"leakage": self.leakage(counted)})}
+            if counted:
+                result = isomers_result(counted, self.pool, seed=self.seed, **fields)
+                found.append((".isomers", "isomers", counted, result))
+            else:
+                self.skip("isomers", "no query has an isomer in the pool")
+        for name, asks, of, result in found:
+            suffix = f".baseline-{baseline}{name}" if baseline else f"{name}{'.rerank' if rerank else ''}"
+            if not baseline:
+                result = result.model_copy(update={"by_class": by_class(self.rows(of), seed=self.seed)})
+            yield self.write(suffix, result, asks=f"rerank {asks}" if rerank else asks, outcomes=of)
 
     def recall(self, outcomes: Sequence[QueryOutcome], filter_name: str | None, **more: Any) -> Result:
         """Recall of a ranking of the question's pool. `filter_name`: the filter in words."""
@@ -500,7 +491,7 @@ class QuestionRun:
         if dev is None:
             return None
         ranker = dev.answer(self.question.filters[0], RERANKED).ranker
-        rows, (lists,) = dev.compare([ranker])
+        rows, (lists,) = compare(dev, [ranker])
         if not lists.listed.any():
             return None
         start = Weights(self.run.card.spaces[self.question.modality].scale / 2, 0.5)
@@ -601,14 +592,6 @@ def _possible(
             "and no question asks for these"
         )
     return questions, fused, skipped
-
-
-def _check_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is no folder; name one with --out")
-    out.mkdir(parents=True, exist_ok=True)
-    if not os.access(out, os.W_OK):
-        raise ConfigError(f"{out}: the folder may not be written to; choose another --out")
 
 
 def _seconds(watch: Stopwatch) -> dict[str, float]:
