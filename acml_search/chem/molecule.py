@@ -6,8 +6,11 @@
 - metals and organometallics are accepted as long as RDKit reads them and InChI can name them, if need be
   without the dative bonds to the metal, which InChI does not know;
 - dummy atoms (`*`, R groups), query atoms and bonds of unknown order are rejected: such a thing is a pattern;
-- a fragment with carbon is kept before one without (methylammonium perchlorate is about the amine), then the
-  one with more heavy atoms, then more atoms, then the heavier, then the one first in the alphabet;
+- alkali and similar metals drawn with a bond to oxygen and the like are taken off as ions (`CC(=O)O[Na]`);
+- a fragment with carbon is kept before one without (methylammonium perchlorate is about the amine), then one
+  that is no counter-ion or solvent (`chem.salts`), then the one with more heavy atoms, then more atoms,
+  then the heavier, then the one first in the alphabet;
+- what has one standard InChI has one graph (`chem.tautomers`), as far as RDKit can rebuild it;
 - a charge that no hydrogen can balance stays (choline), and so do charges on neighbours (nitro groups) and
   charges of an ion whose neutral form RDKit cannot hold (hexafluorophosphate);
 - hydrogens go, except those that carry an isotope, the geometry of a double bond, or a bridge.
@@ -23,6 +26,8 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import inchi, rdinchi, rdMolDescriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
+from acml_search.chem.salts import METAL_SYMBOLS, is_salt, split_metals
+from acml_search.chem.tautomers import INCHI, one_form
 from acml_search.core.errors import InvalidMolecule
 
 MAX_CHARACTERS = 5_000
@@ -30,12 +35,14 @@ MAX_HEAVY_ATOMS = 1_000
 MAX_BLOCK_CHARACTERS = 500_000
 
 STANDARDISATION: dict[str, object] = {
-    "version": 1,
+    "version": 2,
     "steps": [
         "parse and sanitise",
         "drop atom maps and explicit hydrogens",
-        "keep the largest fragment, organic first",
+        "take covalently drawn salts apart",
+        "keep the largest fragment, organic first, counter-ions and solvents last",
         "neutralise",
+        "one form for each standard InChI",
         "canonical tautomer (option, off unless asked for)",
         "stereo kept",
     ],
@@ -47,7 +54,7 @@ STANDARDISATION: dict[str, object] = {
 
 # Text that may need more than a parse: fragments, charges, maps, free hydrogens, wildcards, extensions.
 _SIGNS = frozenset(".+*:~|> \t")
-_BRACKETS = re.compile(r"-\d*\]|\[\d*H|\[#")
+_BRACKETS = re.compile(rf"-\d*\]|\[\d*H|\[#|\[\d*(?:{METAL_SYMBOLS})")
 _BY_NUMBER = re.compile(r"\[\d*#")
 # The usual ways to write a nitro group: charges that standardisation leaves alone.
 _NITRO = ("[N+](=O)[O-]", "[N+]([O-])=O", "[O-][N+](=O)", "O=[N+]([O-])")
@@ -93,6 +100,7 @@ def parse(smiles: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | None]
         if mol is None:
             raise InvalidMolecule(_why_unreadable(text), smiles=text)
         if not tautomer and not _has_work(text):
+            mol = one_form(mol)
             if len(text) > MAX_HEAVY_ATOMS:
                 _check_size(mol)
             return mol, None
@@ -104,6 +112,18 @@ def parse(smiles: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | None]
         raise InvalidMolecule(f"RDKit cannot process it: {_one_line(str(error))}", smiles=text) from error
     finally:
         del block
+
+
+def read_stored(smiles: str) -> Chem.Mol:
+    """A molecule from the SMILES that a library stores of it: as it is, and so what its vectors were made of.
+
+    Raises InvalidMolecule for a SMILES that RDKit cannot read, which no library stores.
+    """
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+    if mol is None:
+        raise InvalidMolecule("RDKit cannot read it", smiles=smiles)
+    return mol
 
 
 def parse_block(block: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | None]:
@@ -133,7 +153,8 @@ def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
     try:
         with rdBase.BlockLogs():
             smiles = Chem.MolToSmiles(mol)
-            inchikey = inchi.MolToInchiKey(mol) or inchi.MolToInchiKey(_without_dative_bonds(mol))
+            name = mol.GetProp(INCHI) if mol.HasProp(INCHI) else inchi.MolToInchi(mol)
+            inchikey = inchi.InchiToInchiKey(name or inchi.MolToInchi(_without_dative_bonds(mol)))
             formula = rdMolDescriptors.CalcMolFormula(mol)
             # A sum over atoms in another order differs in its last digits; atomic masses have nine.
             mass = round(rdMolDescriptors.CalcExactMolWt(mol), 9)
@@ -172,13 +193,15 @@ def _standardise(mol: Chem.Mol, tautomer: bool) -> tuple[Chem.Mol, str | None]:
             mapped = True
     if mapped:
         mol = Chem.RemoveHs(mol)  # RDKit keeps hydrogens that have a map
-    mol, removed = _largest_fragment(mol)
+    mol, removed = _largest_fragment(split_metals(mol))
     _check_size(mol)
 
     def read_back(mol: Chem.Mol) -> Chem.Mol | None:
         return Chem.MolFromSmiles(Chem.MolToSmiles(mol))
 
     again = read_back(_neutralise(mol)) or read_back(mol)
+    if again is not None:
+        again = one_form(again)
     if again is not None and tautomer:
         again = read_back(_tautomers().Canonicalize(again))
     if again is None:
@@ -207,11 +230,17 @@ def _largest_fragment(mol: Chem.Mol) -> tuple[Chem.Mol, str | None]:
     return fragments[0][1], ".".join(sorted(smiles for smiles, _ in fragments[1:]))
 
 
-def _rank(fragment: Chem.Mol) -> tuple[bool, int, int, float]:
+def _rank(fragment: Chem.Mol) -> tuple[bool, bool, int, int, float]:
     """Sort key, smallest for the fragment to keep."""
     organic = any(atom.GetAtomicNum() == 6 for atom in fragment.GetAtoms())
     n_heavy, n_all = fragment.GetNumHeavyAtoms(), fragment.GetNumAtoms(onlyExplicit=False)
-    return not organic, -n_heavy, -n_all, -round(rdMolDescriptors.CalcExactMolWt(fragment), 9)
+    return (
+        not organic,
+        organic and is_salt(fragment),
+        -n_heavy,
+        -n_all,
+        -round(rdMolDescriptors.CalcExactMolWt(fragment), 9),
+    )
 
 
 def _check_size(mol: Chem.Mol) -> None:

@@ -216,7 +216,7 @@ def embed_graphs(task: GraphTask) -> Embedded:
     mols, rows = [], []
     for i, text in enumerate(task.smiles):
         try:
-            mols.append(molecule.parse(text)[0])
+            mols.append(molecule.read_stored(text))
             rows.append(i)
         except InvalidMolecule:  # RDKit wrote this SMILES and refuses it: a NaN row, counted as failed
             continue

@@ -170,7 +170,7 @@ def _prepare(model: Any, chosen: Any, modality: str, smiles: Sequence[str]) -> I
     """What the re-ranker prepared of each candidate, now or before."""
     known = _prepared.setdefault(model, OrderedDict())
     new = [text for text in dict.fromkeys(smiles) if (modality, text) not in known]
-    mols = [molecule.parse(text)[0] for text in new]
+    mols = [molecule.read_stored(text) for text in new]
     known.update(zip(((modality, text) for text in new), chosen.prepare(model, mols), strict=True))
     for text in smiles:
         known.move_to_end((modality, text))

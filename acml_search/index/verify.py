@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from acml_search import modalities
-from acml_search.chem.molecule import parse
+from acml_search.chem.molecule import read_stored
 from acml_search.core.errors import AcmlSearchError, CheckpointError
 from acml_search.core.io import sha256
 from acml_search.core.progress import progress
@@ -161,7 +161,7 @@ class _Verification:
         table = _spread(self.paths("molecules"), sample, ["key", "smiles"])
         smiles = np.array(table.column("smiles").to_pylist(), object)
         keys = table.column("key").to_numpy()
-        graphs = loaded.encode_molecules([parse(text)[0] for text in smiles])
+        graphs = loaded.encode_molecules([read_stored(text) for text in smiles])
         for space, info in self.manifest.spaces.items():
             kind = modalities.get(space)
             for side in info.sides:

@@ -102,7 +102,7 @@ def read_sample(
 
 
 def _from_index(where: Path, n: int, seed: int, model: str | None) -> MoleculeSample:
-    from acml_search.chem.molecule import parse
+    from acml_search.chem.molecule import read_stored
     from acml_search.encoders.checkpoint import load_model
     from acml_search.index.directory import IndexDirectory
 
@@ -117,7 +117,7 @@ def _from_index(where: Path, n: int, seed: int, model: str | None) -> MoleculeSa
         for inchikey14, i in chosen.items():
             columns = {name: value for name, value in rows[i].items() if name not in ("smiles", "inchikey")}
             smiles = rows[i]["smiles"]
-            molecules.append(SampledMolecule(parse(smiles)[0], smiles, inchikey14, columns))
+            molecules.append(SampledMolecule(read_stored(smiles), smiles, inchikey14, columns))
         stored = {
             name: index.vectors(name).stored(drawn[list(chosen.values())])
             for name, space in index.spaces.items()

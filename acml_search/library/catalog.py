@@ -134,6 +134,13 @@ class Catalog:
             cursor.close()
         return np.sort(np.asarray(found["key"], dtype=np.int64))
 
+    def of_inchikeys(self, inchikeys: Sequence[str]) -> dict[str, tuple[int, str]]:
+        """Key and SMILES of the molecules with these standard InChIKeys, by InChIKey, if there."""
+        query = "SELECT inchikey, key, smiles FROM molecules WHERE inchikey IN (SELECT unnest(?))"
+        with self._connection.cursor() as cursor:
+            found = cursor.execute(query, [list(inchikeys)]).fetchall()
+        return {inchikey: (key, smiles) for inchikey, key, smiles in sorted(found, reverse=True)}
+
     def rows(
         self, keys: Sequence[int] | npt.NDArray[np.int64], columns: Sequence[str] | None = None
     ) -> pa.Table:

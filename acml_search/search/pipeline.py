@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from acml_search import modalities
-from acml_search.chem.molecule import Molecule, describe, parse, parse_block
+from acml_search.chem.molecule import Molecule, describe, parse, parse_block, read_stored
 from acml_search.core.errors import ConfigError, FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.core.timing import Stopwatch
 from acml_search.core.typing import Bools, Float32s, Floats, Ints
@@ -219,12 +219,16 @@ class Pipeline:
         watch: Stopwatch,
     ) -> list[list[HitList]]:
         """For each query, a list per side."""
-        xq = self._encode_molecules(read, sorted({side.modality for side in sides}))
+        own = self._directory.catalog.of_inchikeys([item.molecule.inchikey for item in read])
+        xq = self._encode_molecules(read, sorted({side.modality for side in sides}), own)
         watch.lap("encode")
         found = [
             self._retrieve(side, xq[side.modality], max(request.k, SHORTLIST), keys)
             for side, keys in zip(sides, allowed, strict=True)
         ]
+        for side, hits, keys in zip(sides, found, allowed, strict=True):
+            if side.side == "graph":
+                self._own_first(side, hits, xq[side.modality], read, own, keys)
         watch.lap("search")
         rows = self._rows(sides, [_shown(hits, request.k) for hits in found])
         lists = [
@@ -236,6 +240,27 @@ class Pipeline:
         ]
         watch.lap("rows")
         return lists
+
+    def _own_first(
+        self,
+        side: Side,
+        hits: Hits,
+        xq: Float32s,
+        read: Sequence[_Read],
+        own: Mapping[str, tuple[int, str]],
+        allowed: Ints | None,
+    ) -> None:
+        """Put the molecule with a query's InChIKey first, in place, whatever form of it the index holds."""
+        for i, item in enumerate(read):
+            key = own.get(item.molecule.inchikey, (NO_HIT, ""))[0]
+            if key == NO_HIT or key == hits.keys[i, 0] or (allowed is not None and key not in allowed):
+                continue
+            score = self._stored(side.modality, np.array([key], np.int64))[0].astype(np.float64) @ xq[i]
+            there = np.flatnonzero(hits.keys[i] == key)
+            last = int(there[0]) if len(there) else hits.keys.shape[1] - 1
+            for array, first in ((hits.keys, key), (hits.scores, score)):
+                array[i, 1 : last + 1] = array[i, :last].copy()
+                array[i, 0] = first
 
     def _alone(self, side: Side, hits: Hits, i: int) -> Shortlist:
         """The candidates of one query of a batch on one side: there is nothing to fuse."""
@@ -275,7 +300,9 @@ class Pipeline:
         except FilterError:  # the molecules passed the same filter, so it is no mistake: no record passes
             return np.zeros(0, np.int64)
 
-    def _encode_molecules(self, read: Sequence[_Read], spaces: Sequence[str]) -> dict[str, Float32s]:
+    def _encode_molecules(
+        self, read: Sequence[_Read], spaces: Sequence[str], own: Mapping[str, tuple[int, str]]
+    ) -> dict[str, Float32s]:
         """Unit vectors (n, d) float32 per space, as half precision holds them.
 
         A lone molecule that comes first and that the index holds takes its stored vectors, which spares a
@@ -284,20 +311,12 @@ class Pipeline:
         """
         first, self._first = self._first, False
         if first and len(read) == 1 and self._model is None:
-            key = self._key_of(read[0].molecule)
-            if len(key):
-                return {name: self._stored(name, key) for name in spaces}
+            key, smiles = own.get(read[0].molecule.inchikey, (NO_HIT, ""))
+            # an index made by an earlier standardisation may hold another form, with another vector
+            if smiles == read[0].molecule.smiles:
+                return {name: self._stored(name, np.array([key], np.int64)) for name in spaces}
         encoded = self.loaded(spaces).encode_molecules([item.mol for item in read])
         return {name: encoded[name].astype(np.float16).astype(np.float32) for name in spaces}
-
-    def _key_of(self, molecule: Molecule) -> Ints:
-        """The key of exactly this molecule, (1,) int64, or (0,) when the index does not hold it.
-
-        An equal InChIKey would not do: tautomers share one, and they are different graphs with different
-        vectors.
-        """
-        quoted = molecule.smiles.replace("'", "''")
-        return self._directory.catalog.keys(where=f"smiles = '{quoted}'", formula=molecule.formula)[:1]
 
     def _stored(self, space: str, keys: Ints) -> Float32s:
         """(n, d) float32, the stored graph vectors of `keys`, ascending."""
@@ -430,7 +449,7 @@ class Pipeline:
         shown = found.keys[MAX_RERANKED : int(request.k)] if keys is None else first[:0]
         rows = Rows(self._directory, self._directory.catalog, [first, shown])
         smiles = rows.at(first).column("smiles").to_pylist()
-        return {key: parse(str(text))[0] for key, text in zip(first.tolist(), smiles, strict=True)}, rows
+        return {key: read_stored(str(text)) for key, text in zip(first.tolist(), smiles, strict=True)}, rows
 
     def _rerankers(
         self, found: Shortlist, passing: Ints | None

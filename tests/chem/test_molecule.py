@@ -113,11 +113,102 @@ def test_stereo_is_kept():
     assert key_of("[H]/N=C(/C)CC") != key_of("[H]/N=C(\\C)CC")
 
 
-def test_tautomers_meet_only_when_asked():
-    lactam, lactim = "O=c1cccc[nH]1", "Oc1ccccn1"
-    assert key_of(lactam) != key_of(lactim)
-    assert describe(*parse(lactam, tautomer=True)) == describe(*parse(lactim, tautomer=True))
+ONE_MOLECULE = [
+    # the form that is kept, then other spellings of its standard InChI
+    ("C[S+]([O-])c1ccccc1", "CS(=O)c1ccccc1"),
+    ("CP(C)(=O)c1ccccc1", "C[P+](C)([O-])c1ccccc1"),
+    ("[O-][n+]1ccccc1", "O=n1ccccc1"),
+    ("C[N+](C)(C)[O-]", "CN(C)(C)=O"),
+    ("O=[N+]([O-])c1ccccc1", "O=N(=O)c1ccccc1"),
+    ("CN=[N+]=[N-]", "CN=N#N", "C[N-][N+]#N"),
+    ("CC=[N+]=[N-]", "C[CH-][N+]#N"),
+    ("[C-]#[N+]C", "C[N+]#[C-]"),
+    ("CC#[N+][O-]", "CC#N=O"),
+    ("O=c1cccc[nH]1", "Oc1ccccn1"),
+    ("O=c1cc[nH]cc1", "Oc1ccncc1"),
+    ("O=c1[nH]cnc2ccccc12", "Oc1ncnc2ccccc12", "O=c1nc[nH]c2ccccc12"),
+    ("O=c1cc[nH]c(=O)[nH]1", "Oc1ccnc(O)n1"),
+    ("CNC(C)=O", "CN=C(C)O"),
+    ("CNC(=O)C[S+](C)[O-]", "CN=C(O)CS(C)=O"),
+    ("NC(N)=O", "NC(O)=N"),
+    ("CNC(C)=S", "CN=C(C)S"),
+    ("CC(=O)NO", "CC(O)=NO"),
+    ("CC(=O)NS(C)(=O)=O", "CC(O)=NS(C)(=O)=O"),
+    ("NC(=NO)c1ccccc1", "N=C(NO)c1ccccc1"),
+    ("N#CN=C(N)N", "N#CNC(N)=N"),
+    ("CNC1=NCCC1", "CN=C1CCCN1"),
+    ("Nc1nccs1", "N=c1[nH]ccs1"),
+    ("CC(=O)Nc1nccs1", "CC(=O)N=c1[nH]ccs1"),
+    ("Cc1c[nH]cn1", "Cc1cnc[nH]1"),
+    ("Cc1cc[nH]n1", "Cc1ccn[nH]1"),
+    ("Cc1nnn[nH]1", "Cc1nn[nH]n1"),
+    ("c1c[nH]nn1", "c1cn[nH]n1"),
+    ("Cc1nc[nH]n1", "Cc1nnc[nH]1", "Cc1ncn[nH]1"),
+    ("c1ccc2[nH]ncc2c1", "c1ccc2n[nH]cc2c1"),
+    ("Cn1c(=O)c2[nH]cnc2n(C)c1=O", "Cn1c(=O)c2nc[nH]c2n(C)c1=O"),
+    ("Nc1nc2[nH]cnc2c(=O)[nH]1", "Nc1nc2nc[nH]c2c(=O)[nH]1", "N=c1nc(O)c2nc[nH]c2[nH]1"),
+    ("Nc1ncnc2[nH]cnc12", "Nc1ncnc2nc[nH]c12", "Nc1nc[nH]c2ncnc1-2"),
+]
+
+
+@pytest.mark.parametrize("forms", ONE_MOLECULE, ids=lambda forms: forms[0])
+def test_all_spellings_of_one_inchikey_are_one_molecule(forms: tuple[str, ...]):
+    as_drawn = {Chem.MolToInchiKey(Chem.MolFromSmiles(form)) for form in forms}
+    kept = describe(*parse(forms[0]))
+    assert as_drawn == {kept.inchikey}
+    assert {key_of(form) for form in forms} == {kept.smiles}
+    assert (
+        key_of(Chem.MolToSmiles(Chem.MolFromInchi(Chem.MolToInchi(Chem.MolFromSmiles(forms[0])))))
+        == kept.smiles
+    )
+
+
+def test_the_kept_form_is_the_one_that_is_mostly_drawn():
+    """All but azoles and adenine, of which either nitrogen would do."""
+    for kept, *_ in ONE_MOLECULE:
+        assert key_of(kept) == Chem.CanonSmiles(kept)
+
+
+def test_charge_and_stereo_are_no_matter_of_spelling():
+    assert key_of("C[N+](C)(C)CC(=O)[O-]") != key_of("C[N+](C)(C)CC(=O)O")
+    assert key_of("C[S@](=O)c1ccccc1") == key_of("C[S@+]([O-])c1ccccc1")
+    assert key_of("C[S@](=O)c1ccccc1") != key_of("C[S@@](=O)c1ccccc1")
+    assert "@" in key_of("C[C@H](N=C(C)O)C(O)=NC")
+
+
+def test_tautomers_with_a_mobile_carbon_meet_only_when_asked():
+    keto, enol = "CC(=O)CC(C)=O", "CC(O)=CC(C)=O"
+    assert key_of(keto) != key_of(enol)
+    assert describe(*parse(keto, tautomer=True)) == describe(*parse(enol, tautomer=True))
     assert "@" in describe(*parse("C[C@H](N)C(=O)O", tautomer=True)).smiles
+
+
+PAMOIC_ACID = "OC(=O)c1cc2ccccc2c(c1O)Cc1c(O)c(cc2ccccc12)C(=O)O"
+
+
+@pytest.mark.parametrize(
+    ("smiles", "kept", "removed"),
+    [
+        (f"CC(N)Cc1ccccc1.{PAMOIC_ACID}", "CC(N)Cc1ccccc1", Chem.CanonSmiles(PAMOIC_ACID)),
+        ("CNCc1ccccn1.OC(=O)c1ccc2ccccc2c1O", "CNCc1ccccn1", "O=C(O)c1ccc2ccccc2c1O"),
+        ("CC(N)CF.[O-]S(=O)(=O)c1ccccc1.CO", "CC(N)CF", "CO.O=S(=O)([O-])c1ccccc1"),
+        ("CCNC.OC(=O)CC(O)(CC(=O)O)C(=O)O.CCNC", "CCNC", "CCNC.O=C(O)CC(O)(CC(=O)O)C(=O)O"),
+        ("CCNCF.OC(=O)[C@H](O)[C@@H](O)C(=O)O", "CCNCF", "O=C(O)[C@H](O)[C@@H](O)C(=O)O"),
+        (PAMOIC_ACID, Chem.CanonSmiles(PAMOIC_ACID), None),
+        (f"CO.{PAMOIC_ACID}", Chem.CanonSmiles(PAMOIC_ACID), "CO"),
+        ("CC(=O)O[Na]", "CC(=O)O", "[Na+]"),
+        ("[Na]OC(=O)CCO[K]", "O=C(O)CCO", "[K+].[Na+]"),
+        ("CCCCCCS[Ag]", "CCCCCCS", "[Ag+]"),
+        ("CC(=O)O[Mg]OC(C)=O", "CC(=O)O", "CC(=O)[O-].[Mg+2]"),
+        ("C[Mg]Br", "[CH3][Mg][Br]", None),
+        ("[Na]Cl", "Cl", "[Na+]"),
+    ],
+)
+def test_counter_ions_and_solvents_go_before_the_largest_fragment_is_chosen(
+    smiles: str, kept: str, removed: str | None
+):
+    molecule = describe(*parse(smiles))
+    assert (molecule.smiles, molecule.removed) == (kept, removed)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +297,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]):
 
 
 def test_the_standardisation_names_its_version():
-    assert STANDARDISATION["version"] == 1
+    assert STANDARDISATION["version"] == 2
     assert "stereo kept" in STANDARDISATION["steps"]  # type: ignore[operator]
 
 

@@ -1,7 +1,7 @@
 """Molecule queries against a brute-force NumPy oracle, over real FAISS files and a made-up model."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +74,10 @@ class FakeCatalog:
             f"SELECT key FROM molecules WHERE {' AND '.join(wanted)} ORDER BY key"
         ).fetchnumpy()
         return found["key"].astype(np.int64)
+
+    def of_inchikeys(self, inchikeys: Sequence[str]) -> dict[str, tuple[int, str]]:
+        rows = self.table.select(["inchikey", "key", "smiles"]).to_pylist()
+        return {row["inchikey"]: (row["key"], row["smiles"]) for row in rows if row["inchikey"] in inchikeys}
 
     def rows(self, keys: np.ndarray) -> pa.Table:
         place = {key: i for i, key in enumerate(self.table.column("key").to_pylist())}
@@ -250,10 +254,26 @@ def test_a_great_k_makes_smaller_batches(engine: FakePipeline, monkeypatch: pyte
     assert len(list(queries)) == 3
 
 
-def test_an_equal_inchikey_is_not_enough_for_the_stored_vector(world: World, engine: FakePipeline) -> None:
-    """Tautomers share an InChIKey; their graphs, and so their vectors, differ."""
-    mine = describe(parse("CCO")[0])._replace(smiles="other")
-    assert len(engine._key_of(mine)) == 0
+def test_the_molecule_with_the_inchikey_is_first_in_an_older_form_too(
+    world: World, engine: FakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index of an earlier standardisation holds another graph of it, and so another vector."""
+    (answer,) = ask(engine, "CCO", k=40)
+    ranked = next(hits for hits in answer.lists if hits.side == "graph").hits.keys[0]
+    mine, far = int(ranked[0]), int(ranked[-1])
+    rows = engine._directory.catalog.table.to_pylist()
+    of_key = {row["key"]: row for row in rows}
+    of_key[mine]["inchikey"], of_key[far]["inchikey"] = of_key[far]["inchikey"], of_key[mine]["inchikey"]
+    monkeypatch.setattr(engine._directory, "catalog", FakeCatalog(pa.Table.from_pylist(rows)))
+    engine._model, engine._first = None, True
+    for k in (1, 10):
+        (answer,) = ask(engine, "CCO", k=k)
+        similar = next(hits for hits in answer.lists if hits.side == "graph")
+        assert similar.hits.keys[0, 0] == far
+        assert similar.hits.counts[0] == k
+        assert len(set(similar.hits.keys[0].tolist())) == k
+        assert list(similar.hits.scores[0, 1:]) == sorted(similar.hits.scores[0, 1:], reverse=True)
+    assert engine._model is not None  # the stored vector is of the other graph
 
 
 def test_a_batch_gives_the_same_as_one_by_one(world: World, engine: FakePipeline) -> None:
