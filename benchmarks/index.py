@@ -167,7 +167,9 @@ def _grid(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 class Engine:
-    """BUILD and SEARCH: the keys that a plan may give. PACKAGE, DISTRIBUTION: what must be installed."""
+    """BUILD and SEARCH: the keys that a plan may give. PACKAGE, DISTRIBUTION: what must be installed.
+    `threads`: of an engine that does not keep to `threadpool_limits`, within which all of it runs.
+    """
 
     BUILD: ClassVar[tuple[str, ...]] = ("factory",)
     SEARCH: ClassVar[tuple[str, ...]] = ("nprobe",)
@@ -175,9 +177,10 @@ class Engine:
     DISTRIBUTION: ClassVar[str] = "faiss-cpu"
     index: Any = None
 
-    def build(
-        self, base: Float32s, typical: Float32s, folder: Path, how: Any, threads: int
-    ) -> dict[str, Any]:
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def build(self, base: Float32s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
         """Index `base` (n, d) and write it into `folder`; returns facts for the result.
 
         `typical` (m, d): queries that are not measured, for an engine that calibrates itself.
@@ -188,7 +191,7 @@ class Engine:
         """Make the index in `folder` ready to be searched."""
         raise NotImplementedError
 
-    def set(self, search: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    def set(self, search: Mapping[str, Any]) -> dict[str, Any]:
         """Search like this from now on; returns the setting in numbers."""
         raise NotImplementedError
 
@@ -218,14 +221,9 @@ class _Shards:
 class Ours(Engine):
     """The index of `build-index`. nprobe "calibrated": as many lists as the build measured to be enough."""
 
-    def build(
-        self, base: Float32s, typical: Float32s, folder: Path, how: Any, threads: int
-    ) -> dict[str, Any]:
-        import faiss
-
+    def build(self, base: Float32s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
         from acml_search.index.factory import build_vectors
 
-        faiss.omp_set_num_threads(threads)
         source: Any = _Shards(base)
         queries = typical if len(typical) else None
         return asdict(build_vectors(folder / "ours", source, how.get("factory", "auto"), queries))
@@ -236,10 +234,7 @@ class Ours(Engine):
         self.index = VectorIndex.open(folder / "ours")
         self._calibrated = self.index.details
 
-    def set(self, search: Mapping[str, Any], threads: int) -> dict[str, Any]:
-        import faiss
-
-        faiss.omp_set_num_threads(threads)
+    def set(self, search: Mapping[str, Any]) -> dict[str, Any]:
         wanted = search.get("nprobe", "calibrated")
         if self._calibrated.nprobe is None:  # an exact scan
             return {}
@@ -254,15 +249,12 @@ class PlainFaiss(Engine):
     BUILD = ("factory", "efConstruction")
     SEARCH = ("nprobe", "efSearch", "k_factor")
 
-    def build(
-        self, base: Float32s, typical: Float32s, folder: Path, how: Any, threads: int
-    ) -> dict[str, Any]:
+    def build(self, base: Float32s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
         import faiss
 
         from acml_search.index import factory as factories
 
         n, d = base.shape
-        faiss.omp_set_num_threads(threads)
         factory = how.get("factory", "Flat").replace("{lists}", str(factories.lists_for(n)))
         index = factories.make(factory, d)
         if "efConstruction" in how:
@@ -281,19 +273,12 @@ class PlainFaiss(Engine):
 
         self.index = faiss.read_index(str(folder / "index.faiss"))
 
-    def set(self, search: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    def set(self, search: Mapping[str, Any]) -> dict[str, Any]:
         import faiss
 
-        faiss.omp_set_num_threads(threads)
-        owners = {
-            "nprobe": faiss.try_extract_index_ivf(self.index),
-            "efSearch": getattr(self.index, "hnsw", None),
-            "k_factor": self.index if isinstance(self.index, faiss.IndexRefine) else None,
-        }
         for name, value in search.items():
-            if owners[name] is None:
-                raise ConfigError(f"{type(self.index).__name__} has no setting {name}")
-            setattr(owners[name], name, value)
+            own = "k_factor_rf" if name == "k_factor" else name
+            faiss.ParameterSpace().set_index_parameter(self.index, own, value)
         return dict(search)
 
 
@@ -304,15 +289,13 @@ class Usearch(Engine):
     SEARCH = ("expansion_search",)
     PACKAGE = DISTRIBUTION = "usearch"
 
-    def build(
-        self, base: Float32s, typical: Float32s, folder: Path, how: Any, threads: int
-    ) -> dict[str, Any]:
+    def build(self, base: Float32s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
         from usearch.index import Index
 
         index = Index(ndim=base.shape[1], **how)
         for number, block in enumerate(_blocks(base)):
             keys = np.arange(number * BLOCK, number * BLOCK + len(block))
-            index.add(keys, block, threads=threads)
+            index.add(keys, block, threads=self.threads)
         index.save(str(folder / "index.usearch"))
         return {"connectivity": index.connectivity, "expansion_add": index.expansion_add}
 
@@ -321,14 +304,13 @@ class Usearch(Engine):
 
         self.index = Index.restore(str(folder / "index.usearch"))
 
-    def set(self, search: Mapping[str, Any], threads: int) -> dict[str, Any]:
-        self._threads = threads
+    def set(self, search: Mapping[str, Any]) -> dict[str, Any]:
         if "expansion_search" in search:
             self.index.expansion_search = search["expansion_search"]
         return {"expansion_search": self.index.expansion_search}
 
     def search(self, xq: Float32s, k: int) -> Ints:
-        found = self.index.search(xq, k, threads=self._threads)
+        found = self.index.search(xq, k, threads=self.threads)
         keys = np.full((len(xq), k), -1, np.int64)
         rows = np.asarray(found.keys, np.int64).reshape(len(xq), -1)  # one query: a list without padding
         counts = np.asarray(getattr(found, "counts", [rows.shape[1]])).reshape(-1)
@@ -352,13 +334,13 @@ def run_step(job: dict[str, Any]) -> dict[str, Any]:
     """What a build or a turn of one engine measured."""
     from threadpoolctl import threadpool_limits
 
-    engine, folder, data = ENGINES[job["kind"]](), Path(job["folder"]), Path(job["data"])
+    engine, folder, data = ENGINES[job["kind"]](job["threads"]), Path(job["folder"]), Path(job["data"])
     base, queries = np.load(data / "base.npy", mmap_mode="r"), np.load(data / "queries.npy")
     if job["step"] == "build":
         with threadpool_limits(job["threads"]):
             began = time.perf_counter()
             typical = np.load(data / "typical.npy")
-            facts = engine.build(base, typical, folder, job["arguments"], job["threads"])
+            facts = engine.build(base, typical, folder, **job["arguments"])
             seconds = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {
@@ -376,13 +358,13 @@ def run_step(job: dict[str, Any]) -> dict[str, Any]:
     settings: list[dict[str, Any]] = []
     answers: dict[str, Any] = {}
     for search in job["searches"]:
-        setting = engine.set(search, job["threads"])
+        setting = engine.set(search)
         if setting in [one["set"] for one in settings]:
             continue  # a word and a number may mean the same
         with threadpool_limits(job["threads"]):
             for k in job["k"] if job["answers"] else ():
                 answers[f"{len(settings)}.{k}"] = engine.search(queries, k)
-        settings.append({"search": search, "set": setting, **_timed(engine, queries, search, job)})
+        settings.append({"search": search, "set": setting, **_timed(engine, queries, job)})
     after = _resident_mb()
     if job["answers"]:
         np.savez(job["answers"], **answers)
@@ -395,7 +377,7 @@ def run_step(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _timed(engine: Engine, queries: Float32s, search: Any, job: Any) -> dict[str, Any]:
+def _timed(engine: Engine, queries: Float32s, job: Any) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
     k = job["k_timed"]
@@ -407,14 +389,15 @@ def _timed(engine: Engine, queries: Float32s, search: Any, job: Any) -> dict[str
             times += 1
         rate = times * len(queries) / (time.perf_counter() - began)
     milliseconds = []
+    engine.threads = 1
     with threadpool_limits(1):
-        engine.set(search, 1)
         for query in queries[-WARM:]:
             engine.search(query[None], k)
         for query in queries[: job["single"]]:
             began = time.perf_counter()
             engine.search(query[None], k)
             milliseconds.append(1000 * (time.perf_counter() - began))
+    engine.threads = job["threads"]
     return {"milliseconds": milliseconds, "queries_per_second_batched": rate}
 
 

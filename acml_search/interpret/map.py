@@ -280,26 +280,19 @@ def picture(drawn: Map) -> Any:
 
 def page(drawn: Map) -> str:
     """The map as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import PackageLoader
+    from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup
 
-    from acml_search.search.render.text import clean
+    from acml_search.search.render.html import environment
 
-    environment = Environment(
-        loader=PackageLoader("acml_search.interpret", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # text is cleaned of control characters first
-        finalize=lambda value: value if isinstance(value, Markup | int) else clean(value, 6_000),
-    )
+    pages = environment().overlay(loader=PackageLoader("acml_search.interpret", "page"))
     folder = files("acml_search.interpret").joinpath("page")
     script, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("map.js", "map.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     colour = drawn.colour
     missing = int(colour.missing.sum())
-    return environment.get_template("map.html").render(
+    return pages.get_template("map.html").render(
         title=drawn.title,
         about=drawn.about,
         axes=drawn.layout.axes,
@@ -313,7 +306,7 @@ def page(drawn: Map) -> str:
         style=Markup(style),
         script=Markup(script),
         script_hash=Markup(f"sha256-{digest}"),
-        data=Markup(_json(_page_data(drawn))),
+        data=htmlsafe_json_dumps(_page_data(drawn), separators=(",", ":"), allow_nan=False),
     )
 
 
@@ -369,9 +362,3 @@ def _legend(colour: Colour) -> list[tuple[str, str, str]]:
         (name, PALETTE[i], f"{int((colour.values == i).sum()):,}")
         for i, name in enumerate(colour.categories or [])
     ]
-
-
-def _json(document: Any) -> str:
-    """JSON that cannot end the block it stands in, nor begin a comment or an entity."""
-    text = json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
