@@ -16,8 +16,9 @@ class CarbonNMR(ShiftModality):
     option = Option(
         "--c-nmr",
         "TEXT|FILE",
-        '13C NMR: shifts ("155.4, 151.7, 148.6"), the line as a paper prints it, a text file with it, '
-        'or a JCAMP-DX peak table. "85.8 (CH), 23.8 (CH3)" tells what DEPT showed.',
+        '13C NMR: shifts ("155.4, 151.7, 148.6"), the line as a paper prints it, a text file with it or a '
+        "table, or a spectrum: JCAMP-DX, a folder of Bruker or Varian or a ZIP of it, nmrML, NMReDATA. "
+        '"85.8 (CH), 23.8 (CH3)" tells what DEPT showed.',
     )
     decimals = 1
     tolerance = (2.0, 5.0)  # once and two and a half times the mean error of shift predictors

@@ -91,7 +91,7 @@ class ShiftModality(Modality):
         return np.unique(shifts.round(2)).astype(np.float32)
 
     def read_input(self, given: str, adduct: str | None = None) -> Observation:
-        """A list of shifts, a line as papers print it, a text file with either, or a JCAMP-DX table."""
+        """A list of shifts, a line as papers print it, a text file with either, or a file of a spectrum."""
         from acml_search.nmr.sources import nmr_peaks
 
         return self.observe_peaks(nmr_peaks(given, self.name), given)
@@ -115,7 +115,8 @@ class ShiftModality(Modality):
     def observe_peaks(self, peaks: PeakList, given: str, adduct: str | None = None) -> Observation:
         record = peaks.record()
         item = self.read(record)
-        notes = [*source_notes(peaks, given), *left_out_notes(peaks), *self.record_notes(record)]
+        said = [f"{self.name}: {note}" for note in peaks.about.get("notes", ())]
+        notes = [*source_notes(peaks, given), *said, *left_out_notes(peaks), *self.record_notes(record)]
         return Observation(self.name, given, item, peaks, notes=notes, record=record)
 
     def record_notes(self, record: Any) -> list[str]:

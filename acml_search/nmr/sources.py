@@ -1,117 +1,126 @@
-"""Sources of an NMR spectrum: shifts, a printed line, a table of peaks, or a file with one of these."""
+"""Sources of an NMR spectrum: shifts, a printed line, a table of peaks, a file or a folder."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from acml_search.chem.peaks import PeakList
 from acml_search.core.errors import InvalidRecord, shorten
 from acml_search.nmr.parser import read_nmr_text
 from acml_search.nmr.solvents import without_solvent
+from acml_search.nmr.tables import peaks_of_table
+
+if TYPE_CHECKING:
+    from acml_search.ms.io.base import Format
 
 MAX_FILE_CHARACTERS = 1_000_000
 _MAX_PATH = 1_000  # characters
-_JCAMP = (".jdx", ".dx", ".jcamp")
 _FILE_ENDING = re.compile(
-    r"\.(txt|text|csv|tsv|dat|asc|log|nmr|md|html?|json|xml|pdf|docx?|xlsx?|odt|rtf)$", re.IGNORECASE
+    r"\.(txt|text|csv|tsv|dat|asc|log|nmr|md|html?|json|xml|pdf|docx?|xlsx?|odt|rtf|jdx|dx|jcamp|zip|nmrml|sdf?|mol"
+    r"|mnova|jdf|fid)(\.gz)?(#\d+)?$",
+    re.IGNORECASE,
 )
-_POINT = str.maketrans({",": ".", "−": "-", "–": "-"})
-_NUMBER = re.compile(r"[-+−–]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?$")
-_SHIFT_COLUMN = re.compile(r"ppm|shift|δ|delta|\bf1\b", re.IGNORECASE)
+_NUMBERED = re.compile(r"(.+)#[^#/\\]*", re.DOTALL)
+_SDF = re.compile(r"^M  END|^.{33,36}V[23]000\s*$|^>.*<NMREDATA_", re.MULTILINE)
+_JCAMP = re.compile(r"\s*##\s*(?:TITLE|JCAMP-?DX)\s*=", re.IGNORECASE)
 
 
 def nmr_peaks(source: str, modality: str) -> PeakList:
     """The peaks of a source without those of the solvent.
 
-    source: a printed line or bare shifts; a text file with either, or with a table of peaks; a JCAMP-DX file
-    (`FILE#n` for its n-th block). Raises InvalidRecord for anything else.
+    source: a printed line or bare shifts; a text file with either, or with a table of peaks; JCAMP-DX, nmrML,
+    an SD file with NMReDATA, a folder of Bruker or Varian or a ZIP archive of any (`FILE#n` for the n-th
+    spectrum). Peaks of a curve are picked. Raises InvalidRecord for anything else.
     """
-    name = source.lower().rpartition("#")[0] or source.lower()
-    if name.removesuffix(".gz").endswith(_JCAMP):
-        from acml_search.ms.io import read_spectrum
-
-        return without_solvent(read_spectrum(source, modality))
     path = _path_of(source, modality)
+    if path is not None:
+        path, format = _format_of(path)
+        if format is not None:
+            from acml_search.ms.io import read_spectrum
+
+            number = "" if _is_path(source) else source[len(_NUMBERED.sub(r"\1", source)) :]
+            return without_solvent(read_spectrum(f"{path}{number}", modality, format))
     text = source if path is None else _text_of(path, modality)
     try:
-        if text.lstrip().startswith("##TITLE"):
-            raise InvalidRecord("it is JCAMP-DX; give it as a file that ends in .jdx", modality=modality)
-        return without_solvent(read_nmr_text(shifts_of_table(text, modality), modality))
+        if _JCAMP.match(text):
+            raise InvalidRecord("it is JCAMP-DX; give it as a file", modality=modality)
+        if _SDF.search(text[:1_000_000]):
+            raise InvalidRecord(
+                "it is a mol block, a structure; give a list of peaks, or a file", modality=modality
+            )
+        return without_solvent(peaks_of_table(text, modality) or read_nmr_text(text, modality))
     except InvalidRecord as error:
         if path is None:
             raise
         raise InvalidRecord(f"{path}: {error.reason}", modality=modality) from error
 
 
-def shifts_of_table(text: str, modality: str) -> str:
-    """The shifts of a table as text, separated by commas; any other text unchanged.
+def _format_of(path: Path) -> tuple[Path, Format | None]:
+    """How a file or folder is read, None as text; and the experiment that a file such as `1r` belongs to.
 
-    A table is what spectrometer software exports, one peak a line: the same number of columns, two or more,
-    of numbers in every line, perhaps below a line of names; the column named "ppm", "shift", "δ" or "f1" has
-    the shifts. Read as running text, the other columns' numbers would become shifts. Lines whose numbers all
-    rise or fall from one to the next are a list of shifts, however many stand in each.
-
-    Raises InvalidRecord for a table whose columns have no such names.
+    The content decides; the ending only of a file that is not what it says.
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    separator = _separator(lines)
-    rows = [[cell.strip().strip('"') for cell in line.split(separator)] for line in lines]
-    first = next((i for i, row in enumerate(rows) if all(map(_NUMBER.match, row))), len(rows))
-    header, rows = rows[first - 1] if first else [], rows[first:]
-    width = len(rows[0]) if rows else 0
-    if len(rows) < 2 or width < 2:
-        return text
-    if any(len(row) != width or not all(map(_NUMBER.match, row)) for row in rows):
-        return text
-    numbers = [[cell.translate(_POINT) for cell in row] for row in rows]
-    named = len(header) == width
-    columns = [i for i, name in enumerate(header) if named and _SHIFT_COLUMN.search(name)]
-    if len(columns) == 1:
-        return ", ".join(row[columns[0]] for row in numbers)
-    values = [float(number) for row in numbers for number in row]
-    if not named and values in (sorted(values), sorted(values, reverse=True)):
-        return text
-    raise InvalidRecord(
-        f"its {len(rows):,} lines have {width} numbers each, and nothing says which of them is the shift; "
-        "name the columns in a first line, such as 'ppm,intensity', or give the shifts alone",
-        modality=modality,
-    )
+    from acml_search.ms.io.base import Unreadable, head_of
+    from acml_search.nmr import instruments
+    from acml_search.nmr.jcamp import JCAMP_NMR
+    from acml_search.nmr.sdf import SD
 
-
-def _separator(lines: list[str]) -> str | None:
-    """What stands between cells; None for white space. Beside another one, or where no number has a point,
-    a comma may be a decimal one.
-    """
-    for separator in (";", "\t"):
-        if lines and separator in lines[-1]:  # what stands above the numbers may be a sentence
-            return separator
-    return "," if lines and "," in lines[-1] and any("." in line for line in lines) else None
+    if path.name in instruments.INSIDE and instruments.is_experiment(path.parent):
+        return path.parent, instruments.FOLDER
+    if path.is_dir():
+        return path, instruments.FOLDER
+    try:
+        head = head_of(path)
+    except Unreadable:
+        head = b""  # the reader says what is wrong
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return path, instruments.ZIP
+    text = head.decode("utf-8", "replace").lstrip("\ufeff")
+    if "<nmrML" in text:
+        return path, instruments.NMRML
+    if _JCAMP.match(text):
+        return path, JCAMP_NMR
+    if _SDF.search(text):
+        return path, SD
+    endings = [one.lower() for one in path.suffixes[-2:]]
+    ending = endings[0] if endings[-1:] == [".gz"] else "".join(endings[-1:])
+    formats = {
+        **dict.fromkeys((".jdx", ".dx", ".jcamp"), JCAMP_NMR),
+        **dict.fromkeys((".sdf", ".sd", ".mol"), SD),
+        ".zip": instruments.ZIP,
+        ".nmrml": instruments.NMRML,
+    }
+    return path, formats.get(ending)
 
 
 def _path_of(source: str, modality: str) -> Path | None:
-    """The file that is meant; None where the text is the spectrum itself.
+    """The file or folder that is meant; None where the text is the spectrum itself.
 
-    Raises InvalidRecord for a folder, and for what ends like a file and does not exist: its digits would be
-    taken for shifts.
+    Raises InvalidRecord for what ends like a file and does not exist: its digits would be taken for shifts.
     """
-    if "\n" in source or len(source) > _MAX_PATH:
+    if "\n" in source or len(source) > _MAX_PATH or not source.strip():
         return None
+    if _is_path(source):
+        return Path(source)
+    numbered = _NUMBERED.fullmatch(source)
+    if numbered is not None and _is_path(numbered[1]):
+        return Path(numbered[1])
     path = Path(source)
-    try:
-        if path.is_file():
-            return path
-        folder = bool(source.strip()) and path.is_dir()
-    except (OSError, ValueError):  # longer than a name can be, or with a NUL in it
-        return None
-    if folder:
-        raise InvalidRecord(f"{source} is a folder; give a file or the shifts themselves", modality=modality)
     named = path.suffix and not any(c.isdigit() for c in path.stem + path.suffix)
     if named or _FILE_ENDING.search(source.strip()):
         raise InvalidRecord(
             f"there is no file {shorten(source)}; give a file or the shifts themselves", modality=modality
         )
     return None
+
+
+def _is_path(name: str) -> bool:
+    try:
+        return Path(name).is_file() or Path(name).is_dir()
+    except (OSError, ValueError):  # longer than a name can be, or with a NUL in it
+        return False
 
 
 def _text_of(path: Path, modality: str) -> str:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from spectrum_files import C13, CURVE, EI, H1, MGF, MONA, MSDIAL, NIST, mzml, scan
 
 from acml_search.core.errors import InvalidRecord
+from acml_search.modalities import get
 from acml_search.ms.io import BadSpectrum, read_spectra, read_spectrum
+from acml_search.nmr.sources import nmr_peaks
 
 SOUND = {
     "x.msp": (MONA + NIST + MSDIAL).encode(),
@@ -45,6 +47,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check(path: Path, content: bytes, modality: str) -> None:
     path.write_bytes(content)
+    if modality.endswith("nmr"):
+        check_nmr(path, modality)
+        return
     try:
         found = list(read_spectra(path, modality, on_error="yield"))
     except InvalidRecord as error:
@@ -67,6 +72,19 @@ def check(path: Path, content: bytes, modality: str) -> None:
             assert len(read_spectrum(asked, modality))
         except InvalidRecord as error:
             sentence(error)
+
+
+def check_nmr(path: Path, modality: str) -> None:
+    """What comes of a damaged file is shifts that can be, or a sentence."""
+    low, high = (-50, 350) if modality == "c_nmr" else (-40, 40)
+    for asked in (str(path), f"{path}#2"):
+        try:
+            peaks = nmr_peaks(asked, modality)
+            get(modality).read(peaks.record())
+        except InvalidRecord as error:
+            sentence(error)
+            continue
+        assert all(low <= peak.position <= high for peak in peaks)
 
 
 def sentence(error: InvalidRecord) -> None:

@@ -1,4 +1,4 @@
-"""JCAMP-DX: peak tables of mass spectra and NMR; curves and other spectra are refused."""
+"""JCAMP-DX: peak tables of mass spectra and NMR; other spectra are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from spectrum_files import C13, CURVE, EI, H1
 from acml_search.core.errors import InvalidRecord
 from acml_search.modalities import get
 from acml_search.ms.io import read_spectra, read_spectrum
+from acml_search.ms.io.base import Unreadable
 from acml_search.ms.io.jcamp import table_of, variables_of
+from acml_search.nmr.jcamp import JCAMP_NMR
 
 
 def put(folder: Path, content: str, name: str = "x.jdx") -> Path:
@@ -31,14 +33,14 @@ def test_an_ei_spectrum_is_read_with_its_factors(tmp_path: Path) -> None:
 
 
 def test_carbon_shifts_are_read(tmp_path: Path) -> None:
-    one = read_spectrum(put(tmp_path, C13, "x.dx"), "c_nmr")
+    one = read_spectrum(put(tmp_path, C13, "x.dx"), "c_nmr", JCAMP_NMR)
     assert [peak.position for peak in one] == [171.1, 60.4, 21.0, 14.2]
     assert (one.solvent, one.field_mhz, one.unit) == ("CDCl3", 100.6, "ppm")
     assert get("c_nmr").read(one.record()).tolist() == pytest.approx([14.2, 21.0, 60.4, 171.1])
 
 
 def test_proton_shifts_are_brought_from_hz_to_ppm(tmp_path: Path) -> None:
-    one = read_spectrum(put(tmp_path, H1, "x.jcamp"), "h_nmr")
+    one = read_spectrum(put(tmp_path, H1, "x.jcamp"), "h_nmr", JCAMP_NMR)
     assert [peak.position for peak in one] == pytest.approx([4.12, 2.04, 1.26])
     assert [peak.multiplicity for peak in one] == ["q", "s", "t"]
     assert [peak.intensity for peak in one] == [2, 3, 3]
@@ -47,18 +49,39 @@ def test_proton_shifts_are_brought_from_hz_to_ppm(tmp_path: Path) -> None:
 def test_the_block_of_the_asked_kind_is_found(tmp_path: Path) -> None:
     link = f"##TITLE=all\n##DATA TYPE=LINK\n##BLOCKS=3\n{EI}{C13}{H1}##END=\n"
     path = put(tmp_path, link)
-    found = {name: read_spectrum(path, name) for name in ("gc_ms", "c_nmr", "h_nmr")}
+    nmr = {"c_nmr": JCAMP_NMR, "h_nmr": JCAMP_NMR}
+    found = {name: read_spectrum(path, name, nmr.get(name)) for name in ("gc_ms", "c_nmr", "h_nmr")}
     assert [one.number for one in found.values()] == [1, 2, 3]
     assert [one.line for one in found.values()] == [4, 19, 34]
     assert len(list(read_spectra(path, "lc_ms"))) == 1
     with pytest.raises(InvalidRecord, match=r"#3.*its nucleus is '\^1H', and c_nmr takes 13C"):
-        read_spectrum(f"{path}#3", "c_nmr")
+        read_spectrum(f"{path}#3", "c_nmr", JCAMP_NMR)
 
 
 @pytest.mark.parametrize(
     ("content", "modality", "says"),
     [
-        (CURVE, "c_nmr", "a curve of points, not peaks; pick the peaks"),
+        (CURVE, "c_nmr", "its axis is in Hz and the frequency is not stated"),
+        (
+            CURVE.replace("NMR", "MASS").replace("##.OBSERVE NUCLEUS=^13C\n", ""),
+            "gc_ms",
+            "a curve of points, not peaks",
+        ),
+        (
+            C13.replace("NMR PEAK TABLE", "PEAKTABLE"),
+            "gc_ms",
+            "it states a nucleus, so it is an NMR spectrum",
+        ),
+        (
+            C13.replace("171.1, 30", "(171.1, 30").replace("(XY..XY)", "(XYA)"),
+            "c_nmr",
+            "bracket that does not close",
+        ),
+        (
+            C13.replace("(XY..XY)", "(XYA)").replace("171.1, 30", "(171.1, 30, 5, 6)"),
+            "c_nmr",
+            "too many values",
+        ),
         (EI.replace("MASS SPECTRUM", "INFRARED SPECTRUM"), "gc_ms", "data type is 'infrared spectrum'"),
         (EI.replace("(XY..XY)", "(XY..XY) 5"), "gc_ms", "9 numbers, so one lacks its partner"),
         (EI.replace("27,2200", "27,many"), "gc_ms", "'many' in its peak table is not a number"),
@@ -76,7 +99,7 @@ def test_the_block_of_the_asked_kind_is_found(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_used_is_said(tmp_path: Path, content: str, modality: str, says: str) -> None:
     with pytest.raises(InvalidRecord, match=says) as caught:
-        read_spectrum(put(tmp_path, content), modality)
+        read_spectrum(put(tmp_path, content), modality, JCAMP_NMR if modality.endswith("nmr") else None)
     assert "\n" not in str(caught.value)
 
 
@@ -107,3 +130,43 @@ def test_rows_of_assignments() -> None:
     assert rows[0].text == "Ph, (ortho)"
     assert (rows[1].y, rows[1].text) == (None, "CH3")
     assert [(row.x, row.multiplicity) for row in table_of("(XYM)\n1,2,S\n3,4,D")] == [(1, "s"), (3, "d")]
+
+
+def test_pages_of_ntuples_are_spectra(tmp_path: Path) -> None:
+    pages = "".join(
+        f"##PAGE=T={60 * n}\n##NPOINTS={n + 1}\n##DATA TABLE=(XY..XY), PEAKS\n"
+        f"43, {n}; 58, 9{'; 71, 5' * (n - 1)}\n"
+        for n in (1, 2)
+    )
+    text = (
+        "##TITLE=run\n##JCAMP-DX=5.00\n##DATA TYPE=MASS SPECTRUM\n##DATA CLASS=NTUPLES\n"
+        f"##NTUPLES=MASS SPECTRUM\n##SYMBOL=X,Y,T\n##UNITS=M/Z,RELATIVE ABUNDANCE,SECONDS\n{pages}"
+        "##END NTUPLES=MASS SPECTRUM\n##END=\n"
+    )
+    path = put(tmp_path, text)
+    assert [peak.position for peak in read_spectrum(path, "gc_ms")] == [43, 58]
+    second = read_spectrum(f"{path}#2", "gc_ms")
+    assert [(peak.position, peak.intensity) for peak in second] == [(43, 2), (58, 9), (71, 5)]
+    assert second.about["PAGE"] == "T=120"
+    assert len(list(read_spectra(path, "gc_ms"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "stated", "found"),
+    [
+        ("171,2 10,5\n60,4 20,1", 2, [171.2, 60.4]),
+        ("171,2; 10,5\n60,4; 20,1", 2, [171.2, 60.4]),
+        ("171,2 10,5\n60,4 20,1", 4, [171, 10, 60, 20]),
+        ("27,2200 29,3010\n31,9990 45,5140", None, [27, 29, 31, 45]),
+        ("171,2 10,5\n60,4 20,1", None, [171.2, 60.4]),
+    ],
+)
+def test_commas_that_separate_and_decimal_ones(data: str, stated: int | None, found: list[float]) -> None:
+    assert [row.x for row in table_of(f"(XY..XY)\n{data}", stated)] == found
+
+
+def test_commas_that_may_be_either_are_refused() -> None:
+    for table in ("(XY..XY)\n50,2 90,5 20,4 70,1 60,3 10,1", "(XYA)\n(171,2, <1>)\n(60,4, <2>)"):
+        with pytest.raises(Unreadable, match="its commas may separate numbers or be decimal"):
+            table_of(table)
+    assert [row.x for row in table_of("(XYA)\n(171,2, 10,0, <1>)\n(60,4, 20,0, <2>)")] == [171.2, 60.4]

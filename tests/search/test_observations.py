@@ -59,7 +59,7 @@ class TestNmr:
     def test_a_folder_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "45").mkdir()
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(InvalidRecord, match="45 is a folder"):
+        with pytest.raises(InvalidRecord, match="45: it is a folder without NMR data"):
             nmr_peaks("45", "c_nmr")
 
     @pytest.mark.parametrize("text", ["45", "45.5", "45.5, 20", 'δ 151.2, 23.9"', '"168.1, 23.9"', " 23.9 "])
@@ -86,11 +86,12 @@ class TestNmr:
         with pytest.raises(InvalidRecord, match=r"1\.csv: its 3 lines have 2 numbers each"):
             positions(str(path))
 
-    def test_jcamp_under_another_name_says_so(self, tmp_path: Path) -> None:
+    def test_jcamp_under_another_name_is_read_as_what_it_is(self, tmp_path: Path) -> None:
         path = tmp_path / "1.txt"
-        path.write_text("##TITLE=x\n##JCAMP-DX=5.01\n##PEAK TABLE=(XY..XY)\n1,2\n##END=")
-        with pytest.raises(InvalidRecord, match=r"JCAMP-DX; give it as a file that ends in \.jdx"):
-            positions(str(path))
+        path.write_text("##TITLE=x\n##JCAMP-DX=5.01\n##PEAK TABLE=(XY..XY)\n21.5,2\n##END=")
+        assert positions(str(path)) == [21.5]
+        with pytest.raises(InvalidRecord, match="it is JCAMP-DX; give it as a file"):
+            positions(path.read_text())
 
 
 class TestAdduct:

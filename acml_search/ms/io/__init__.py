@@ -1,4 +1,4 @@
-"""Spectrum files as peak lists: MSP, MGF, mzML (each also `.gz`) and JCAMP-DX peak tables."""
+"""Files of mass spectra as peak lists: MSP, MGF, mzML (each also `.gz`) and JCAMP-DX peak tables."""
 
 from __future__ import annotations
 
@@ -66,26 +66,40 @@ def read_spectra(
     return _read_all(_entries(path, modality), path, modality, on_error)
 
 
-def read_spectrum(source: Path | str, modality: str) -> PeakList:
-    """One spectrum of a file: `FILE#n` is the n-th from 1, `FILE` the first that can be used.
+def read_spectrum(source: Path | str, modality: str, format: Format | None = None) -> PeakList:
+    """One spectrum of a file: `FILE#n` is the n-th from 1, `FILE` the first that can be used, peaks before
+    curves.
 
+    format: how the file is read; None as its ending says.
     Without a number, `about["of"]` says how many spectra the file holds where there are several ("more than
     one" where counting them would take long), and `about["passed_over"]` what is wrong with those before it.
 
     Raises BadSpectrum, an InvalidRecord, for a file or a spectrum that cannot be used; UnknownModality.
     """
     path, wanted = _split_number(str(source), modality)
-    entries = _entries(path, modality)
+    entries = _entries(path, modality, format)
     number = 0
     other_kinds: list[BadSpectrum] = []
     unusable: list[BadSpectrum] = []
+    curves: list[tuple[int, Entry]] = []
     for number, entry in enumerate(entries, start=1):
         if wanted is not None:
             if number == wanted:
                 return _read(entry, path, modality, number)
             continue
+        if entry.curve:
+            curves.append((number, entry))
+            continue
         try:
             peaks = _read(entry, path, modality, number)
+        except BadSpectrum as error:
+            errors = other_kinds if isinstance(error.__cause__, OtherKind) else unusable
+            errors += [error][: MAX_PASSED_OVER - len(errors)]
+            continue
+        return replace(peaks, about={**peaks.about, **_about_others(entries, path, number, unusable)})
+    for place, entry in curves:
+        try:
+            peaks = _read(entry, path, modality, place)
         except BadSpectrum as error:
             errors = other_kinds if isinstance(error.__cause__, OtherKind) else unusable
             errors += [error][: MAX_PASSED_OVER - len(errors)]
@@ -95,6 +109,12 @@ def read_spectrum(source: Path | str, modality: str) -> PeakList:
         has = f"{number:,} spectra" if number > 1 else "one spectrum" if number else "no spectrum"
         reason = f"the file has {has}, so there is no number {wanted}; count from 1"
         raise BadSpectrum(path, reason, modality=modality)
+    if curves and len(unusable) > 1:  # that a curve cannot be picked is not all that is wrong
+        unusable.sort(key=lambda error: error.number or 0)
+        faults = "; ".join(
+            f"#{error.number}: {getattr(error.__cause__, 'reason', error)}" for error in unusable
+        )
+        raise BadSpectrum(path, f"none of its spectra can be used: {faults}", modality=modality)
     raise unusable[0] if unusable else _nothing(path, modality, number, other_kinds)
 
 
@@ -119,7 +139,7 @@ def _exists(name: str) -> bool:
         return False
 
 
-def _entries(path: Path, modality: str) -> Iterator[Entry]:
+def _entries(path: Path, modality: str, format: Format | None = None) -> Iterator[Entry]:
     """The entries of a file, after a look at its first bytes.
 
     Raises BadSpectrum and UnknownModality at once, and BadSpectrum where the file is damaged.
@@ -127,7 +147,8 @@ def _entries(path: Path, modality: str) -> Iterator[Entry]:
     if modality not in MODALITIES:
         raise UnknownModality(modality, MODALITIES)
     inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    format = FORMATS.get(inner.suffix.lower())
+    stated = format
+    format = format or FORMATS.get(inner.suffix.lower())
     if format is None:
         reason = (
             f"its ending {inner.suffix!r} is of no format of spectra; known are {', '.join(endings())}, "
@@ -145,7 +166,10 @@ def _entries(path: Path, modality: str) -> Iterator[Entry]:
             raise BadSpectrum(path, error.reason, modality=modality, line=error.line) from error
 
     try:
-        check_content(head_of(path), format.name)
+        if stated is None or path.is_file():
+            head = head_of(path)
+            if stated is None or stated.checked:
+                check_content(head, format.name)
     except Unreadable as error:
         raise BadSpectrum(path, error.reason, modality=modality) from error
     return entries()

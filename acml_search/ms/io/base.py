@@ -91,6 +91,8 @@ class Entry(NamedTuple):
     """of the file, from 1, at which it begins"""
     read: Callable[[], PeakList]
     """raises Unreadable; file, number and line are filled in by the caller"""
+    curve: bool = False
+    """whether it is a curve whose peaks would have to be picked"""
 
 
 class Format(NamedTuple):
@@ -101,6 +103,8 @@ class Format(NamedTuple):
     """that its files can hold"""
     entries: Callable[[Path, str], Iterator[Entry]]
     """(file, modality) -> every spectrum, in constant memory; raises Unreadable where the file is damaged"""
+    checked: bool = True
+    """whether the first bytes of a file must look like the format"""
 
 
 def open_bytes(path: Path) -> BinaryIO:
