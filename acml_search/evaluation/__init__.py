@@ -1,1 +1,1 @@
-"""Measuring: `data`, `vectors`, `measures`, `ranks` and `rerank` are what the benchmarks are made of."""
+"""Measuring: `retrieval` asks questions of a model, `metrics` sums the ranks up, `results` writes them."""

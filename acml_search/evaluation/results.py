@@ -195,7 +195,8 @@ def result_of(document: Any, path: Path | str) -> Result:
         (kind for kind, keys in KINDS.items() if keys and all(key in document for key in keys)), None
     )
     if kind not in KINDS:
-        raise ConfigError(f"{path}: not a result of a benchmark")
+        named = f" that this version knows: its kind is {kind!r}" if kind else ""
+        raise ConfigError(f"{path}: not a result of a benchmark{named}")
     missing = [key for key in KINDS[kind] if key not in document]
     if missing:
         raise ConfigError(
