@@ -31,7 +31,7 @@ from acml_search.evaluation.retrieval import Question, measure_files
 from acml_search.networks import current_names
 from acml_search.training.align import align
 from acml_search.training.config import AlignPlan, ShiftPlan, plan_of, read_plan
-from acml_search.training.simulated import simulate
+from acml_search.training.shifts import simulate
 from benchmarks.report import Entry, compare, share, signed
 
 CONFIG = Path("acml_search/training/configs/acml-base.toml")

@@ -37,7 +37,7 @@ from acml_search.ocsr.depict import draw
 from acml_search.ocsr.image import foreground
 from acml_search.ocsr.styles import Style, held_out_style
 from acml_search.training.detector import same_molecule
-from acml_search.training.synth.styles import training_style
+from acml_search.training.picture_styles import training_style
 
 QUERIES, OUT = Path("../shared/data/nmr_c13.parquet"), Path("benchmarks/results/pictures.json")
 STYLES = {"held-out": held_out_style, "training": training_style}

@@ -1,7 +1,7 @@
 """How pictures of structures are drawn: RDKit's default style, and random ones that no reader is trained on.
 
 `ocsr.depict` draws a `Style`. `held_out_style` makes the pictures that measure a picture reader; the family
-that readers are trained on is `training.synth.styles`. The two families share nothing but what any drawing
+that readers are trained on is `training.picture_styles`. The two families share nothing but what any drawing
 of a molecule has:
 
                    training                                  held out

@@ -31,21 +31,23 @@ from acml_search.modalities.nmr import ShiftModality
 from acml_search.networks import current_names
 from acml_search.networks.nmr import Peaks, ShiftHead
 from acml_search.training.config import AlignPlan, SamplerTable, SpaceTable, read_plan
+from acml_search.training.contrast import ContrastiveLoss, MoleculeSampler, pair_recall
 from acml_search.training.corpus import Corpus, corpus_of
-from acml_search.training.loop import Task, read_log, train
-from acml_search.training.losses import ContrastiveLoss, pair_recall
+from acml_search.training.loop import Task, encoder_file, read_log, train
 from acml_search.training.records import (
-    FeatureSource,
     MeasuredRecords,
     MeasuredSource,
     RecordSource,
     frozen_features,
     read_records,
-    structure_rows,
 )
-from acml_search.training.sampling import MoleculeSampler
-from acml_search.training.shifts import AssignedShifts, read_assigned, set_errors, shift_loss
-from acml_search.training.simulated import open_simulated
+from acml_search.training.shifts import (
+    AssignedShifts,
+    open_simulated,
+    read_assigned,
+    set_errors,
+    shift_loss,
+)
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -89,9 +91,7 @@ def align(plan: AlignPlan, device: str = "auto") -> ModelCard:
         {name: _source(plan, corpus, model, name, measured.get(name)) for name in trained},
         [_sampler(table, corpus, measured) for table in plan.sampler],
         labels,
-        plan.training.weights,
-        frozenset(name for name, space in trained.items() if space.train_encoder),
-        {name: space.dropout for name, space in trained.items()},
+        trained,
     )
     averaged = train(task, plan.training, plan.seed, plan.out_folder).cpu()
     about = {
@@ -121,12 +121,10 @@ class Aligner(nn.Module):
     def __init__(self, hyper: dict[str, Any], alignment_weights: Mapping[str, float]) -> None:
         super().__init__()
         self.network = DualEncoder(hyper)
-        self.losses = nn.ModuleDict(
-            {
-                name: ContrastiveLoss(alignment_weight=alignment_weights.get(name, 0.0))
-                for name in hyper["spaces"]
-            }
-        )
+        losses = {
+            name: ContrastiveLoss(alignment_weight=weight) for name, weight in alignment_weights.items()
+        }
+        self.losses = nn.ModuleDict(losses)
 
     def contrast(self, name: str) -> ContrastiveLoss:
         """The loss of one space."""
@@ -147,9 +145,7 @@ class Aligner(nn.Module):
 
 
 class AlignTask(Task[Aligner]):
-    """`sources`: where each space's records come from; `weights`: of each space's loss, 1 unless named;
-    `dropout`: share of a space's frozen features that is left out at random.
-    """
+    """`sources`: where the records of each of the `spaces` come from."""
 
     def __init__(
         self,
@@ -158,14 +154,11 @@ class AlignTask(Task[Aligner]):
         sources: dict[str, RecordSource],
         samplers: list[MoleculeSampler],
         labels: Labels,
-        weights: dict[str, float],
-        trained_encoders: frozenset[str] = frozenset(),
-        dropout: Mapping[str, float] | None = None,
+        spaces: Mapping[str, SpaceTable],
     ) -> None:
         self.corpus, self.model = corpus, model
-        self.sources, self.samplers, self.weights = sources, samplers, weights
+        self.sources, self.samplers, self.spaces = sources, samplers, spaces
         self.lists, self.assigned = labels
-        self.trained_encoders, self.dropout = trained_encoders, dropout or {}
         self.batch_size = sum(sampler.size for sampler in samplers)
         self.rows = np.unique(np.concatenate([sampler.rows for sampler in samplers]))
         self.formulas = corpus.formulas
@@ -176,8 +169,8 @@ class AlignTask(Task[Aligner]):
 
     def set_train_mode(self) -> None:
         self.model.train()
-        for name in self.sources:
-            if name not in self.trained_encoders:  # frozen means its normalisation statistics, too
+        for name, space in self.spaces.items():
+            if not space.train_encoder:  # frozen means its normalisation statistics, too
                 self.model.network.tower(name).encoder.eval()
 
     def batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -191,14 +184,13 @@ class AlignTask(Task[Aligner]):
         terms = {}
         for name, source in self.sources.items():
             at = np.flatnonzero(source.has(rows))
-            features = F.dropout(source.sample(rows[at], rng), self.dropout.get(name, 0.0))
+            features = F.dropout(source.sample(rows[at], rng), self.spaces[name].dropout)
             records = self.model.network.tower(name).projection(features)
-            term = self.model.contrast(name)(vectors[name], records, same, self.tensor(at))
-            terms[name] = self.weights.get(name, 1.0) * term
+            terms[name] = self.model.contrast(name)(vectors[name], records, same, self.tensor(at))
         for name, found in peaks.items():
             if name in self.lists:
-                shifts = shift_loss(found, rows, self.lists[name], self.assigned.get(name), rng)
-                terms[f"{name}_shifts"] = self.weights.get("shifts", 1.0) * shifts
+                assigned = self.assigned.get(name)
+                terms[f"{name}_shifts"] = shift_loss(found, rows, self.lists[name], assigned, rng)
         return terms
 
     @torch.inference_mode()
@@ -256,11 +248,6 @@ def _hyper(plan: AlignPlan, spaces: Mapping[str, SpaceTable]) -> dict[str, Any]:
     return hyper
 
 
-def encoder_file(folder: Path) -> Path:
-    """The weights that a pretraining left in its folder."""
-    return folder / "encoder.safetensors"
-
-
 def _initialise(plan: AlignPlan, model: Aligner, trained: Mapping[str, SpaceTable]) -> None:
     """Frozen encoders in their places; trunk, heads and projections from the shift predictor or the model
     that `start` names, and with a model its scales.
@@ -299,11 +286,7 @@ def _source(
     if measured is not None:
         simulated = open_simulated(plan.below(space.simulated), name) if space.simulated else None
         return MeasuredSource(tower, measured, simulated)
-    rows = structure_rows(plan.seed, corpus, space)
-    path = plan.below(space.features) if space.features else plan.out_folder / f"features-{name}.npy"
-    encoder = encoder_file(plan.below(space.pretrained))
-    frozen = frozen_features(path, encoder, plan.seed, corpus, rows, tower, space.views)
-    return FeatureSource(corpus, rows, frozen, next(tower.parameters()).device)
+    return frozen_features(plan, corpus, name, space, tower)
 
 
 def _sampler(table: SamplerTable, corpus: Corpus, measured: Mapping[str, MeasuredRecords]) -> MoleculeSampler:
@@ -352,7 +335,7 @@ def training_molecules(
     blocks = np.array(table["inchikey14"].to_pylist(), np.str_)
     rows = {name: records.molecules for name, records in measured.items()}
     for name, shifts in assigned.items():
-        more = np.fromiter(shifts.by_row, np.int64, len(shifts.by_row))
+        more = np.fromiter(shifts, np.int64, len(shifts))
         rows[name] = np.union1d(rows.get(name, np.zeros(0, np.int64)), more)
     records = {name: blocks[np.intersect1d(of, corpus.train_rows)].tolist() for name, of in rows.items()}
     return TrainingMolecules.of(blocks[corpus.train_rows].tolist(), records)

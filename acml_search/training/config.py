@@ -12,14 +12,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     PrivateAttr,
-    Tag,
 )
 
 from acml_search.core.errors import ConfigError
@@ -47,7 +45,7 @@ class Source(Table):
 class CorpusSource(Source):
     """Molecules that enter the corpus."""
 
-    name: str | None = None
+    name: str
     limit: PositiveInt | None = None
 
 
@@ -55,60 +53,34 @@ class CorpusRecipe(Table):
     """How a corpus is prepared, see `training.corpus`."""
 
     directory: str
-    views: PositiveInt
-    """random SMILES per molecule"""
+    views: PositiveInt  # random SMILES per molecule
     seed: int
     source: list[CorpusSource]
-    exclude: list[Source] = []
-    """molecules that must not enter"""
+    exclude: list[Source] = []  # molecules that must not enter
 
 
-class InlineCorpus(CorpusRecipe):
-    """A recipe within a plan."""
-
-    skip: list[str] = []
-    """sources that are in the corpus's files, but not trained on"""
-
-
-class CorpusFile(Table):
-    """A recipe in a TOML file of its own, beside the plan."""
+class CorpusTable(Table):
+    """The corpus of a plan: a recipe in a TOML file beside it."""
 
     file: str
-    skip: list[str] = []
-
-
-def _corpus_kind(table: Any) -> str:
-    named = isinstance(table, CorpusFile) or (isinstance(table, dict) and "file" in table)
-    return "<file>" if named else "<inline>"
-
-
-Corpora = Annotated[
-    Annotated[CorpusFile, Tag("<file>")] | Annotated[InlineCorpus, Tag("<inline>")],
-    Discriminator(_corpus_kind),
-]
+    skip: list[str] = []  # sources that are in the corpus's files, but not trained on
 
 
 class Schedule(Table):
     """How long and how fast a model learns."""
 
     epochs: PositiveInt
-    epoch_size: PositiveInt
-    """molecules"""
-    lr: PositiveFloat
-    """highest learning rate of the cycle"""
-    weight_decay: NonNegativeFloat
-    """of parameters with more than one dimension"""
-    ema_decay: Share = 0.999
-    """of the averaged weights"""
+    epoch_size: PositiveInt  # molecules
+    lr: PositiveFloat  # highest learning rate of the cycle
+    weight_decay: NonNegativeFloat  # of parameters with more than one dimension
+    ema_decay: Share = 0.999  # of the averaged weights
 
 
 class BatchSchedule(Schedule):
     """A schedule with the size of its batches."""
 
-    batch_size: PositiveInt
-    """molecules"""
-    group_size: PositiveInt = 1
-    """molecules of one formula side by side, where there are as many"""
+    batch_size: PositiveInt  # molecules
+    group_size: PositiveInt = 1  # molecules of one formula side by side, where there are as many
 
 
 class Plan(Table):
@@ -117,9 +89,8 @@ class Plan(Table):
     root: str
     out: str
     seed: int
-    reads_stereo: bool = True
-    """is configuration part of the graphs?"""
-    corpus: Corpora
+    reads_stereo: bool = True  # is configuration part of the graphs?
+    corpus: CorpusTable
 
     _path: Path = PrivateAttr(default=Path())
 
@@ -152,8 +123,7 @@ class PretrainPlan(Plan):
 
     modality: str
     tower: Hyper
-    head: Hyper
-    """of the projection: hidden, d"""
+    head: Hyper  # of the projection: hidden, d
 
 
 class ViewsSchedule(BatchSchedule):
@@ -171,42 +141,34 @@ class ShiftPlan(Plan):
     """The shift predictor (`training.shifts`)."""
 
     method: Literal["shifts"]
-    records: dict[str, list[Source]]
-    """unassigned peak lists by modality"""
-    assigned: Source | None = None
-    """shifts assigned to atoms"""
+    records: dict[str, list[Source]]  # unassigned peak lists by modality
+    assigned: Source  # shifts assigned to atoms
     trunk: Hyper
     head: dict[str, Hyper]
     training: BatchSchedule
 
 
 class SimulatedSchedule(ViewsSchedule):
-    measured_share: Annotated[float, Field(gt=0, lt=1)]
-    """of a batch"""
+    measured_share: Annotated[float, Field(gt=0, lt=1)]  # of a batch
 
 
 class SimulatedPlan(PretrainPlan):
     """Predicted peaks must meet simulated and measured lists (`training.simulated`)."""
 
     method: Literal["simulated"]
-    simulator: str
-    """plan of the shift predictor, relative to this plan's folder"""
+    simulator: str  # plan of the shift predictor, relative to this plan's folder
     records: list[Source]
     training: SimulatedSchedule
 
 
 class SpectraSchedule(BatchSchedule):
-    negatives: NonNegativeInt
-    """molecules of the same mass that each record must be told from"""
-    tolerance_ppm: PositiveFloat
-    """within which a mass is the same"""
+    negatives: NonNegativeInt  # molecules of the same mass that each record must be told from
+    tolerance_ppm: PositiveFloat  # within which a mass is the same
     dropout: Share
     same_mass_weight: NonNegativeFloat = 1.0
-    batch_weight: NonNegativeFloat
-    """of the contrast among all molecules of a batch"""
+    batch_weight: NonNegativeFloat  # of the contrast among all molecules of a batch
     fingerprint_weight: NonNegativeFloat
-    spectrum_weight: NonNegativeFloat = 1.0
-    """of the predicted spectrum, for heads that predict one"""
+    spectrum_weight: NonNegativeFloat = 1.0  # of the predicted spectrum, for heads that predict one
 
 
 class SpectraPlan(PretrainPlan):
@@ -219,39 +181,28 @@ class SpectraPlan(PretrainPlan):
 
 
 class DetectorSchedule(BatchSchedule):
-    pages: PositiveInt
-    """canvases per batch"""
-    spectral_sources: list[str]
-    """sources of the corpus with measured spectra"""
-    repeat_spectral: NonNegativeInt
-    """further visits of their molecules per epoch"""
-    repeat_rare: NonNegativeInt
-    """further visits of molecules with rare symbols"""
-    dev_molecules: NonNegativeInt
-    """that are drawn and read after each epoch"""
+    pages: PositiveInt  # canvases per batch
+    spectral_sources: list[str]  # sources of the corpus with measured spectra
+    repeat_spectral: NonNegativeInt  # further visits of their molecules per epoch
+    repeat_rare: NonNegativeInt  # further visits of molecules with rare symbols
+    dev_molecules: NonNegativeInt  # that are drawn and read after each epoch
 
 
 class DetectorPlan(PretrainPlan):
     """Atoms and bonds are found in drawings (`training.detector`)."""
 
     method: Literal["detector"]
-    smiles_encoder: str
-    """folder of the pretrained SMILES encoder"""
-    start: str | None = None
-    """folder of an earlier result to go on from"""
+    smiles_encoder: str  # folder of the pretrained SMILES encoder
+    start: str | None = None  # folder of an earlier result to go on from
     training: DetectorSchedule
 
 
 class FragmentTable(Table):
     molecules: PositiveInt
-    candidates: PositiveInt
-    """molecules of the same mass beside the true one"""
-    spectra: PositiveInt
-    """of each molecule"""
-    min_molecules: PositiveInt
-    """that must show a feature"""
-    sources: list[str]
-    """of the corpus, that candidates are drawn from"""
+    candidates: PositiveInt  # molecules of the same mass beside the true one
+    spectra: PositiveInt  # of each molecule
+    min_molecules: PositiveInt  # that must show a feature
+    sources: list[str]  # of the corpus, that candidates are drawn from
 
 
 class Tolerance(Table):
@@ -283,38 +234,31 @@ class ModelPlan(Plan):
     """A plan whose result is a model."""
 
     name: str
-    half: bool = False
-    """keep the weights as float16"""
+    half: bool = False  # keep the weights as float16
 
 
 class FeatureTable(Table):
     """Records that are made from structures, and the file that keeps their features."""
 
-    pretrained: str
-    """folder of the pretrained encoder"""
-    features: str | None = None
-    """file of the frozen encoder's features; default: beside the log"""
+    pretrained: str  # folder of the pretrained encoder
+    features: str | None = None  # file that keeps its features; default: beside the log
     max_molecules: PositiveInt | None = None
-    priority_sources: list[str] = []
-    """whose molecules are chosen first"""
-    views: PositiveInt = 1
-    """variations of each record"""
+    priority_sources: list[str] = []  # whose molecules are chosen first
+    views: PositiveInt = 1  # variations of each record
 
 
 class SpaceTable(FeatureTable):
     """One space of an alignment: measured records (`records`), or records made from structures."""
 
     head: Hyper | None = None
+    # not trained: head and projection of that space, over another encoder of the same width
     copy_of: str | None = None
-    """not trained: head and projection of that space, over another encoder of the same width"""
     records: list[Source] | None = None
-    simulated: str | None = None
-    """folder of simulated peaks for molecules without a measured list"""
+    simulated: str | None = None  # folder of simulated peaks for molecules without a measured list
     alignment_weight: NonNegativeFloat = 0.0
     frozen_projection: bool = False
     train_encoder: bool = False
-    dropout: Share = 0.0
-    """of the frozen encoder's features"""
+    dropout: Share = 0.0  # of the frozen encoder's features
 
 
 class SamplerTable(Table):
@@ -324,48 +268,34 @@ class SamplerTable(Table):
     sources: list[str] = []
     n: PositiveInt
     group_size: PositiveInt = 1
-    isomer_negatives: NonNegativeInt = 0
-    """further molecules of the same formula, for each one"""
-
-
-class AlignSchedule(Schedule):
-    weights: dict[str, float] = {}
-    """of the loss of a space, or of `shifts`; 1 unless named"""
+    isomer_negatives: NonNegativeInt = 0  # further molecules of the same formula, for each one
 
 
 class AlignPlan(ModelPlan):
     """A graph trunk and a head per space meet frozen encoders (`training.align`)."""
 
-    start: str | None = None
-    """weights to begin with"""
+    start: str | None = None  # weights to begin with
     trunk: Hyper
     space: dict[str, SpaceTable]
     assigned: Source | None = None
     sampler: list[SamplerTable]
-    training: AlignSchedule
-    card: dict[str, Any] = {}
-    """what the model card says besides"""
+    training: Schedule
+    card: dict[str, Any] = {}  # what the model card says besides
 
 
 class FinetunePlan(ModelPlan):
     """A plan that goes on from a model."""
 
-    start: str
-    """folder of a model below the root, or the name of a shipped one"""
-    encoders: dict[str, str] = {}
-    """newer encoders to put in, by space"""
+    start: str  # folder of a model below the root, or the name of a shipped one
+    encoders: dict[str, str] = {}  # newer encoders to put in, by space
 
 
 class HardNegativesSpace(FeatureTable):
     name: str
-    encoder_of: str | None = None
-    """space whose encoder reads the records; default: the space's own"""
-    copy_to: list[str] = []
-    """spaces that get the same head and projection"""
-    noisy_views: NonNegativeInt = 0
-    """variations that are misread structures"""
-    noise_share: Share = 0.5
-    """of the records of a step that are misread"""
+    encoder_of: str | None = None  # space whose encoder reads the records; default: the space's own
+    copy_to: list[str] = []  # spaces that get the same head and projection
+    noisy_views: NonNegativeInt = 0  # variations that are misread structures
+    noise_share: Share = 0.5  # of the records of a step that are misread
     alignment_weight: NonNegativeFloat = 0.0
 
 
@@ -392,13 +322,10 @@ class MemoryTable(Table):
 
 
 class MemorySchedule(BatchSchedule):
-    max_records: PositiveInt | None = None
-    """of one molecule that are kept"""
-    unmeasured: NonNegativeInt
-    """molecules of the corpus without a record"""
+    max_records: PositiveInt | None = None  # of one molecule that are kept
+    unmeasured: NonNegativeInt  # molecules of the corpus without a record
     isomer_negatives: NonNegativeInt
-    negatives: NonNegativeInt
-    """in each step, of all molecules"""
+    negatives: NonNegativeInt  # in each step, of all molecules
     similarity_weight: NonNegativeFloat
 
 

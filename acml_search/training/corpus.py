@@ -40,7 +40,7 @@ from acml_search.core.progress import progress
 from acml_search.core.toml import check_table, read_toml
 from acml_search.core.workers import Workers, chunks, cpu_count
 from acml_search.networks.pyg import to_batch
-from acml_search.training.config import CorpusFile, CorpusRecipe, Plan, Source
+from acml_search.training.config import CorpusRecipe, Plan, Source
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -66,13 +66,10 @@ class Corpus:
     is_dev: np.ndarray
     """(n,) bool"""
     sources: np.ndarray
-    """(n,) str, the source each molecule came from: its name in the plan, else its file's"""
+    """(n,) str, name of the source that each molecule came from"""
     fingerprints: np.ndarray
-    atoms: np.ndarray
-    edges: np.ndarray
-    bonds: np.ndarray
-    atom_offsets: np.ndarray
-    edge_offsets: np.ndarray
+    graphs: dict[str, np.ndarray]
+    """atoms, edges and bonds of all molecules end to end, atom_offsets and edge_offsets"""
     skip: tuple[str, ...] = ()
     """sources that are not to be learned from"""
     stereo: bool = True
@@ -97,9 +94,10 @@ class Corpus:
         return len(self.inchikey_hashes)
 
     def graph(self, i: int) -> MolGraph:
-        a, b = self.atom_offsets[i], self.atom_offsets[i + 1]
-        c, d = self.edge_offsets[i], self.edge_offsets[i + 1]
-        graph = MolGraph(self.atoms[a:b], self.edges[:, c:d], self.bonds[c:d])
+        atoms, edges = (slice(*self.graphs[k][i : i + 2]) for k in ("atom_offsets", "edge_offsets"))
+        graph = MolGraph(
+            self.graphs["atoms"][atoms], self.graphs["edges"][:, edges], self.graphs["bonds"][edges]
+        )
         return graph if self.stereo else flatten(graph)
 
     def graph_batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Batch:
@@ -119,15 +117,10 @@ class Corpus:
 
 def corpus_of(plan: Plan) -> Corpus:
     """The corpus that a plan names, prepared on first use. Raises `ConfigError`."""
-    table = plan.corpus
-    recipe: CorpusRecipe
-    if isinstance(table, CorpusFile):
-        path = plan.path.parent / table.file
-        recipe = check_table(read_toml(path, "plan"), CorpusRecipe, path)
-    else:
-        recipe = table
+    path = plan.path.parent / plan.corpus.file
+    recipe = check_table(read_toml(path, "plan"), CorpusRecipe, path)
     corpus = prepare_corpus(recipe, plan.root_folder)
-    return replace(corpus, skip=tuple(table.skip), stereo=plan.reads_stereo)
+    return replace(corpus, skip=tuple(plan.corpus.skip), stereo=plan.reads_stereo)
 
 
 def open_corpus(directory: Path) -> Corpus:
@@ -149,11 +142,7 @@ def open_corpus(directory: Path) -> Corpus:
         is_dev=table["inner"].to_numpy(),
         sources=np.array(table["source"].to_pylist(), np.str_),
         fingerprints=np.load(directory / "fingerprints.npy", mmap_mode="r"),
-        atoms=graphs["atoms"],
-        edges=graphs["edges"],
-        bonds=graphs["bonds"],
-        atom_offsets=np.asarray(graphs["atom_offsets"]),
-        edge_offsets=np.asarray(graphs["edge_offsets"]),
+        graphs=graphs,
     )
 
 
@@ -179,7 +168,7 @@ def prepare_corpus(recipe: CorpusRecipe, root: Path) -> Corpus:
     """
     directory = root / recipe.directory
     told = {
-        "config": recipe.model_dump(exclude_unset=True, exclude={"directory", "skip"}, mode="json"),
+        "config": recipe.model_dump(exclude_unset=True, exclude={"directory"}, mode="json"),
         "standardisation": STANDARDISATION,
         "bits": BITS,
     }
@@ -210,9 +199,9 @@ def _excluded(sources: Iterable[Source], root: Path) -> set[str]:
 
 
 def _write(recipe: CorpusRecipe, root: Path, out: Path, excluded: set[str]) -> list[dict[str, Any]]:
-    seen: set[str] = set()
-    columns: dict[str, list[Any]] = {k: [] for k in ("smiles", "inchikey14", "formula", "source", "views")}
-    arrays: dict[str, list[np.ndarray]] = {k: [] for k in ("atoms", "edges", "bonds", "counts", "bits")}
+    rows: dict[str, dict[str, Any]] = {}  # by InChIKey
+    graphs: list[MolGraph] = []
+    bits: list[np.ndarray] = []
     report = []
     for source in recipe.source:
         # Distinct SMILES, in an order that depends on the text alone.
@@ -224,44 +213,42 @@ def _write(recipe: CorpusRecipe, root: Path, out: Path, excluded: set[str]) -> l
             (chunk, recipe.views, recipe.seed + i * _CHUNK, excluded)
             for i, chunk in enumerate(chunks(smiles, _CHUNK))
         ]
-        name = source.name or Path(source.path).name
-        counts: Counter[str] = Counter(used=0)
+        name, before, counts = source.name, len(rows), Counter[str]()
         with Workers(max(1, min(cpu_count(), len(tasks)))) as workers:
-            for part in progress(workers.map(_prepared, tasks), total=len(tasks), desc=name, unit="chunk"):
-                counts.update(part["left_out"])
-                for molecule, views, graph, bits in part["molecules"]:
-                    if molecule.inchikey in seen:
-                        continue
-                    seen.add(molecule.inchikey)
-                    counts["used"] += 1
-                    columns["smiles"].append(molecule.smiles)
-                    columns["inchikey14"].append(molecule.inchikey[:14])
-                    columns["formula"].append(molecule.formula)
-                    columns["source"].append(name)
-                    columns["views"].append(views)
-                    atoms, edges, bonds = graph
-                    arrays["atoms"].append(atoms)
-                    arrays["edges"].append(edges.astype(np.int16))
-                    arrays["bonds"].append(bonds)
-                    arrays["counts"].append(np.array([len(atoms), len(bonds)]))
-                    arrays["bits"].append(bits)
-        report.append({"source": name, "file": Path(source.path).name, "rows": len(smiles), **counts})
-    columns["inner"] = [is_dev(block) for block in columns["inchikey14"]]
-    if not any(columns["inner"]) or all(columns["inner"]):
-        raise ConfigError(f"{len(seen)} molecules are too few to train on and keep a dev split")
-    pq.write_table(pa.table(columns), out / "molecules.parquet", compression="zstd")
-    ends = np.concatenate([[[0, 0]], np.stack(arrays["counts"]).cumsum(axis=0)])
-    np.save(out / "graphs" / "atoms.npy", np.concatenate(arrays["atoms"]))
-    np.save(out / "graphs" / "edges.npy", np.concatenate(arrays["edges"], axis=1))
-    np.save(out / "graphs" / "bonds.npy", np.concatenate(arrays["bonds"]))
-    np.save(out / "graphs" / "atom_offsets.npy", ends[:, 0])
-    np.save(out / "graphs" / "edge_offsets.npy", ends[:, 1])
-    np.save(out / "fingerprints.npy", np.stack(arrays["bits"]))
+            parts = workers.map(_prepared, tasks)
+            for molecules, left_out in progress(parts, total=len(tasks), desc=name, unit="chunk"):
+                counts.update(left_out)
+                for inchikey, row, graph, fingerprint in molecules:
+                    if inchikey not in rows:
+                        rows[inchikey] = {**row, "source": name}
+                        graphs.append(graph)
+                        bits.append(fingerprint)
+        used = len(rows) - before
+        report.append(
+            {"source": name, "file": Path(source.path).name, "rows": len(smiles), "used": used, **counts}
+        )
+    inner = [row["inner"] for row in rows.values()]
+    if not any(inner) or all(inner):
+        raise ConfigError(f"{len(rows)} molecules are too few to train on and keep a dev split")
+    pq.write_table(pa.Table.from_pylist([*rows.values()]), out / "molecules.parquet", compression="zstd")
+    sizes = np.array([(len(graph.x), len(graph.edge_attr)) for graph in graphs]).cumsum(axis=0)
+    atoms, edges, bonds = zip(*graphs, strict=True)
+    for file, array in {
+        "graphs/atoms": np.concatenate(atoms),
+        "graphs/edges": np.concatenate(edges, axis=1).astype(np.int16),
+        "graphs/bonds": np.concatenate(bonds),
+        "graphs/atom_offsets": np.append(0, sizes[:, 0]),
+        "graphs/edge_offsets": np.append(0, sizes[:, 1]),
+        "fingerprints": np.stack(bits),
+    }.items():
+        np.save(out / f"{file}.npy", array)
     return report
 
 
-def _prepared(task: tuple[list[str], int, int, set[str]]) -> dict[str, Any]:
-    """One chunk in a worker: pure, so the corpus does not depend on the number of workers."""
+def _prepared(task: tuple[list[str], int, int, set[str]]) -> tuple[list[Any], Counter[str]]:
+    """One chunk in a worker: pure, so the corpus does not depend on the number of workers. (InChIKey, row of
+    the table, graph, packed Morgan bits) of each molecule, and how many were left out, by reason.
+    """
     smiles, n_views, seed, excluded = task
     generator = morgan_generator(BITS)
     molecules = []
@@ -273,12 +260,15 @@ def _prepared(task: tuple[list[str], int, int, set[str]]) -> dict[str, Any]:
         except InvalidMolecule:
             left_out["invalid"] += 1
             continue
-        if molecule.inchikey[:14] in excluded:
+        block = molecule.inchikey[:14]
+        if block in excluded:
             left_out["excluded"] += 1
         elif mol.GetNumAtoms() > MAX_ATOMS:
             left_out[f"over {MAX_ATOMS} atoms"] += 1
         else:
             views = list(Chem.MolToRandomSmilesVect(mol, n_views, randomSeed=seed + number + 1))
+            texts = {"smiles": molecule.smiles, "inchikey14": block, "formula": molecule.formula}
+            row = {**texts, "inner": is_dev(block), "views": views}
             bits = np.packbits(generator.GetFingerprintAsNumPy(mol))
-            molecules.append((molecule, views, featurise(mol), bits))
-    return {"molecules": molecules, "left_out": left_out}
+            molecules.append((molecule.inchikey, row, featurise(mol), bits))
+    return molecules, left_out

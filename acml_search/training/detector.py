@@ -1,16 +1,14 @@
 """Training of the OCSR detector: structures are recognised in drawings, atom by atom and bond by bond.
 
-Molecules are drawn in the training family of styles (`training.synth`) and their pictures worn in many ways;
-where every atom is, what is written there and which bonds are drawn is known, so one picture gives some
-hundred labels. All styles of the held-out family are kept for measuring. What is written is the detector with
-a copy of the frozen SMILES encoder behind it, and that one's projection.
+Molecules are drawn in the training family of styles (`training.picture_styles`) and their pictures worn in
+many ways; where every atom is, what is written there and which bonds are drawn is known, so one picture gives
+some hundred labels. All styles of the held-out family are kept for measuring. What is written is the detector
+with a copy of the frozen SMILES encoder behind it, and that one's projection.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from rdkit import Chem, rdBase
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,14 +37,12 @@ from acml_search.ocsr.detector import (
     near_pairs,
 )
 from acml_search.ocsr.image import foreground, resized
-from acml_search.ocsr.prior import environment
 from acml_search.ocsr.reader import PictureReader
 from acml_search.ocsr.styles import Effect, apply_effects, held_out_style
-from acml_search.training.align import encoder_file
 from acml_search.training.config import DetectorPlan, DetectorSchedule, Hyper
 from acml_search.training.corpus import Corpus, corpus_of
-from acml_search.training.loop import Task, train
-from acml_search.training.synth.styles import training_style
+from acml_search.training.loop import Task, encoder_file, save_result, train
+from acml_search.training.picture_styles import training_style
 
 CANVAS = 256
 """side of a canvas in units of a sixteenth of a bond"""
@@ -97,9 +93,7 @@ def run(plan: DetectorPlan, device: torch.device) -> Path:
     weights = {f"encoder.{name}": value for name, value in averaged.state_dict().items()}
     for name, value in current_names(load_file(smiles_encoder)).items():
         weights[name.replace("encoder.", "encoder.smiles.", 1)] = value
-    save_file({k: v.cpu().contiguous() for k, v in weights.items()}, encoder_file(plan.out_folder))
-    (plan.out_folder / "config.json").write_text(json.dumps(plan.written(), indent=1))
-    return plan.out_folder
+    return save_result(plan, weights)
 
 
 class DetectorModel(nn.Module):
@@ -205,23 +199,10 @@ def start_from(model: DetectorModel, folder: Path) -> None:
     own = model.state_dict()
     given = {name.removeprefix("encoder."): value for name, value in current_names(load_file(path)).items()}
     weights = {name: value for name, value in given.items() if name in own}
-    name = "detector.stem.1.0.weight"
-    if weights[name].shape[1] == STRIDE**2:
-        weights[name] = at_full_resolution(weights[name])
     odd = [name for name, value in weights.items() if own[name].shape != value.shape]
     if odd:
         raise ConfigError(f"{path}: {odd[0]} has other dimensions than the plan's `tower`")
     model.load_state_dict(weights, strict=False)
-
-
-def at_full_resolution(kernel: Tensor) -> Tensor:
-    """A convolution over cells of averaged pixels, (o, STRIDE^2, k, k), as one over cells of all the pixels,
-    (o, (SHARP STRIDE)^2, k, k), that gives the same (Net2Net: Chen et al. 2016).
-    """
-    o, _, h, w = kernel.shape
-    cells = kernel.reshape(o, STRIDE, STRIDE, h, w) / SHARP**2
-    wide = cells.repeat_interleave(SHARP, dim=1).repeat_interleave(SHARP, dim=2)
-    return wide.reshape(o, (SHARP * STRIDE) ** 2, h, w)
 
 
 def same_molecule(recognised: str, smiles: str) -> bool:
@@ -457,7 +438,7 @@ def ruler_loss(ruler: BondLengthEstimator, samples: list[Sample], rng: np.random
     return torch.stack(errors).mean() if errors else torch.zeros((), device=device)
 
 
-# How often symbols and environments of atoms are met
+# How often symbols are met
 
 
 def symbol_shares(drawings: Iterable[Drawing]) -> np.ndarray:
@@ -481,13 +462,3 @@ def shift_prior(network: Detector, trained: np.ndarray, met: np.ndarray) -> np.n
     assert isinstance(last, nn.Linear)
     last.bias.add_(torch.from_numpy(shift).to(last.bias))
     return np.asarray(shift)
-
-
-def environments(mols: Iterable[Chem.Mol]) -> dict[str, int]:
-    """The table of `ocsr/environments.json`: atoms in a million by environment, the most frequent first, of
-    all environments that are met more than once.
-    """
-    counts = Counter(environment(atom) for mol in mols for atom in mol.GetAtoms())
-    share = 1e6 / max(counts.total(), 1)
-    rows = sorted((-max(round(n * share), 1), name) for name, n in counts.items() if n > 1)
-    return {name: -n for n, name in rows}

@@ -19,10 +19,10 @@ from acml_search.encoders.card import ModelCard, model_below, read_card
 from acml_search.encoders.checkpoint import DualEncoder, save_model
 from acml_search.encoders.training_molecules import training_list, write_training_list
 from acml_search.networks import current_names, placement, width_of
-from acml_search.training.align import commit_of, encoder_file
+from acml_search.training.align import commit_of
 from acml_search.training.config import FinetunePlan
 from acml_search.training.corpus import Corpus
-from acml_search.training.loop import read_log
+from acml_search.training.loop import encoder_file, read_log
 
 CARD_KEYS = ("training", "molecules", "records", "split", "log", "licence", "data_notice")
 """what the card of the model that is gone on from says and stays true"""
@@ -105,16 +105,15 @@ def save_finetuned(
 
 @torch.inference_mode()
 def pooled_vectors(
-    network: DualEncoder, corpus: Corpus, rows: np.ndarray, space: str | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pooled trunk (n, trunk width) float16 of molecules and, of a `space`, its graph side (n, d) float16."""
+    network: DualEncoder, corpus: Corpus, rows: np.ndarray, space: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled trunk (n, trunk width) and graph side of `space` (n, d) of molecules, both float16."""
     pooled, vectors = [], []
     device, _ = placement(network)
     for start in progress(range(0, len(rows), 64), desc="trunk", unit="batch"):
         batch = corpus.graph_batch(rows[start : start + 64], device)
         states, whole = network.trunk.states_and_pooled(batch)
         pooled.append(whole.half().cpu().numpy())
-        if space is not None:
-            head = network.heads[space](states, whole, batch, network.tower(space))
-            vectors.append(head.half().cpu().numpy())
-    return np.concatenate(pooled), np.concatenate(vectors) if vectors else None
+        own = network.heads[space](states, whole, batch, network.tower(space))
+        vectors.append(own.half().cpu().numpy())
+    return np.concatenate(pooled), np.concatenate(vectors)

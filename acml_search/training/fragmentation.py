@@ -40,9 +40,9 @@ from acml_search.ms.fragmenter import (
     write_model,
 )
 from acml_search.training.config import FragmentationPlan, FragmentationSchedule
+from acml_search.training.contrast import MassPool
 from acml_search.training.corpus import Corpus, corpus_of
 from acml_search.training.records import MeasuredRecords, read_records
-from acml_search.training.sampling import MassPool
 
 SAME_MASS_PPM = 10.0
 MAX_BROKEN = 4
@@ -61,8 +61,8 @@ def run(plan: FragmentationPlan, device: torch.device) -> Path:
     rng = np.random.default_rng(plan.seed)
     in_dev = corpus.is_dev[measured.molecules]
     train_rows = rng.permutation(measured.molecules[~in_dev])
-    drawer = CaseDrawer(plan, measured)
-    cases = drawer.draw(train_rows[: table.molecules], same_mass, table.candidates, table.spectra, rng)
+    chosen = train_rows[: table.molecules]
+    cases = draw_cases(plan, measured, chosen, same_mass, table.candidates, table.spectra, rng)
     described = DescribedMolecules(corpus)
     vocabulary = vocabulary_of(cases, described, table.min_molecules)
     modes = sorted({peaks.mode for case in cases for peaks in case.spectra})
@@ -77,7 +77,8 @@ def run(plan: FragmentationPlan, device: torch.device) -> Path:
     model.cpu()
     prior = _fit_prior(corpus, train_rows, same_mass, plan.training.prior_weight_decay, rng)
     pool = MassPool(corpus, np.flatnonzero(from_sources), SAME_MASS_PPM)
-    dev = drawer.draw(measured.molecules[in_dev], pool, DEV_CANDIDATES, DEV_SPECTRA, rng)
+    dev_rows = measured.molecules[in_dev]
+    dev = draw_cases(plan, measured, dev_rows, pool, DEV_CANDIDATES, DEV_SPECTRA, rng)
     weight, log = _weigh_prior(model, dev, described, vocabulary, modes, prior, corpus)
     log |= {"cross_entropy": history, "molecules": len(cases), "features": len(vocabulary)}
     about = {"config": plan.written(), "log": log}
@@ -96,34 +97,27 @@ class RankingCase(NamedTuple):
     spectra: list[NeutralPeaks]
 
 
-@dataclass
-class CaseDrawer:
-    """Draws cases from measured spectra."""
-
-    plan: FragmentationPlan
-    measured: MeasuredRecords
-
-    def draw(
-        self, molecules: np.ndarray, pool: MassPool, candidates: int, spectra: int, rng: np.random.Generator
-    ) -> list[RankingCase]:
-        """A case for each of `molecules` (corpus rows) that has a rival and a peak below its own mass."""
-        measured, cases = self.measured, []
-        for row in molecules.tolist():
-            rivals = pool.draw(row, candidates, rng)
-            if not len(rivals):
-                continue
-            at = int(np.searchsorted(measured.molecules, row))
-            records = np.arange(measured.starts[at], measured.starts[at + 1])
-            chosen = rng.permutation(records)[:spectra]
-            tolerance, mass = self.plan.tolerance, float(pool.masses[row])
-            peaks = [
-                neutral_peaks(measured.items[i], self.plan.modality, mass, tolerance.ppm, tolerance.da)
-                for i in chosen.tolist()
-            ]
-            peaks = [one for one in peaks if len(one.at)]
-            if peaks:
-                cases.append(RankingCase([row, *rivals.tolist()], peaks))
-        return cases
+def draw_cases(
+    plan: FragmentationPlan, measured: MeasuredRecords, molecules: np.ndarray, pool: MassPool,
+    candidates: int, spectra: int, rng: np.random.Generator,
+) -> list[RankingCase]:  # fmt: skip
+    """A case for each of `molecules` (corpus rows) that has a rival and a peak below its own mass."""
+    cases, tolerance = [], plan.tolerance
+    for row in molecules.tolist():
+        rivals = pool.draw(row, candidates, rng)
+        if not len(rivals):
+            continue
+        at = int(np.searchsorted(measured.molecules, row))
+        records = rng.permutation(np.arange(measured.starts[at], measured.starts[at + 1]))[:spectra]
+        mass = float(pool.masses[row])
+        peaks = [
+            neutral_peaks(measured.items[i], plan.modality, mass, tolerance.ppm, tolerance.da)
+            for i in records.tolist()
+        ]
+        peaks = [one for one in peaks if len(one.at)]
+        if peaks:
+            cases.append(RankingCase([row, *rivals.tolist()], peaks))
+    return cases
 
 
 class DescribedMolecules(dict[int, DescribedFragments]):
@@ -154,30 +148,20 @@ def vocabulary_of(
 class CaseTensors:
     """A case as tensors: u = candidates x modes units, each with its fragments."""
 
-    columns: Tensor
-    """features of all sides end to end, offset by the mode"""
-    starts: Tensor
-    """(sides,) where each side's begin"""
-    first: Tensor
-    """(fragments,) side"""
-    second: Tensor
-    """(fragments,) other side, or -1"""
+    columns: Tensor  # features of all sides end to end, offset by the mode
+    starts: Tensor  # (sides,) where each side's begin
+    first: Tensor  # (fragments,) side
+    second: Tensor  # (fragments,) other side, or -1
     codes: Tensor
     kinds: Tensor
-    units: Tensor
-    """(fragments,) unit of each fragment"""
-    modes: Tensor
-    """(u,)"""
-    match_peaks: Tensor
-    """(matches,) row in `weights` of each match of a peak and a fragment"""
+    units: Tensor  # (fragments,) unit of each fragment
+    modes: Tensor  # (u,)
+    match_peaks: Tensor  # (matches,) row in `weights` of each match of a peak and a fragment
     match_fragments: Tensor
     match_shifts: Tensor
-    weights: Tensor
-    """root intensity of each peak, for every candidate anew"""
-    cells: Tensor
-    """(spectrum, candidate) of each row of `weights`, as one number"""
-    shape: tuple[int, int]
-    """spectra, candidates"""
+    weights: Tensor  # root intensity of each peak, for every candidate anew
+    cells: Tensor  # (spectrum, candidate) of each row of `weights`, as one number
+    shape: tuple[int, int]  # spectra, candidates
 
     def to(self, device: torch.device) -> CaseTensors:
         tensors = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "shape"}
@@ -344,7 +328,7 @@ def fit_softmax(features: Tensor, sizes: Sequence[int], decay: float) -> Tensor:
         total.backward()
         return total
 
-    optimiser.step(cost)
+    optimiser.step(cost)  # which enables gradients
     return weights.detach()
 
 
@@ -360,21 +344,7 @@ def _fit_prior(
     return fit_softmax(bits, [len(group) for group in groups], decay)
 
 
-@torch.inference_mode()
-def _dev_scores(
-    model: TrainableFragmentation,
-    cases: Sequence[RankingCase],
-    described: DescribedMolecules,
-    vocabulary: dict[str, int],
-    modes: Sequence[int],
-) -> list[Tensor]:
-    scores = []
-    for case in progress(cases, desc="dev split", unit="mol"):
-        scores.append(model.scale.exp() * model(case_tensors(case, described, vocabulary, modes)))
-        described.clear()
-    return scores
-
-
+@torch.no_grad()
 def _weigh_prior(
     model: TrainableFragmentation,
     cases: Sequence[RankingCase],
@@ -386,7 +356,10 @@ def _weigh_prior(
 ) -> tuple[float, dict[str, Any]]:
     """The prior's weight beside the likelihood (whose weight is 1), and how far both go."""
     cases = [case for case in cases if {peaks.mode for peaks in case.spectra} <= set(modes)]
-    likely = _dev_scores(model, cases, described, vocabulary, modes)
+    likely = []
+    for case in progress(cases, desc="dev split", unit="mol"):
+        likely.append(model.scale.exp() * model(case_tensors(case, described, vocabulary, modes)))
+        described.clear()
     priors = [torch.from_numpy(corpus.bits(np.array(case.rows))) @ prior for case in cases]
     rows = [torch.stack([one.mean(dim=0), at], dim=1) for one, at in zip(likely, priors, strict=True)]
     weights = fit_softmax(torch.cat(rows), [len(row) for row in rows], 0.0)

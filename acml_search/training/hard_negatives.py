@@ -24,16 +24,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard
-from acml_search.encoders.checkpoint import DualEncoder, device_of
-from acml_search.training.align import encoder_file
+from acml_search.encoders.checkpoint import device_of
 from acml_search.training.config import HardNegativesPlan, read_plan
+from acml_search.training.contrast import ContrastiveLoss, pair_recall
 from acml_search.training.corpus import Corpus, corpus_of
 from acml_search.training.finetune import finetune_from, pooled_vectors, save_finetuned
 from acml_search.training.loop import Task, train
-from acml_search.training.losses import ContrastiveLoss, pair_recall
-from acml_search.training.records import FrozenFeatures, frozen_features, structure_rows
+from acml_search.training.records import FrozenFeatures, frozen_features
 
 NEIGHBOURS = 8
 N_PROBE = 8
@@ -55,7 +53,14 @@ def run(path: Path | str, root: Path | None = None, device: str = "auto") -> Mod
     scale = start.spaces[space.name].scale
     tower = network.tower(space.name)
     model = ProjectionPair(network.heads[space.name], tower.projection, scale, space.alignment_weight)
-    task = _task(plan, network, model.to(device_of(device)))
+    corpus = corpus_of(plan)
+    # The reader of pictures hands what it read to the SMILES encoder: its space is trained on that.
+    encoder = network.tower(space.encoder_of or space.name)
+    frozen = frozen_features(plan, corpus, space.name, space, encoder, space.noisy_views)
+    pooled, _ = pooled_vectors(network, corpus, frozen.rows, space.name)
+    model.to(device_of(device))
+    task = HardNegativesTask(corpus, pooled, frozen, model, space.views, space.noise_share)
+    task.take_batches_of(plan.training)
     averaged = train(task, plan.training, plan.seed, plan.out_folder)
     scales = {name: one.scale for name, one in start.spaces.items()}
     for name in (space.name, *space.copy_to):
@@ -80,7 +85,7 @@ class ProjectionPair(nn.Module):
 
 
 class HardNegativesTask(Task[ProjectionPair]):
-    """pooled: the trunk's vectors (n, width) float16 of the molecules `rows`. frozen: features of their
+    """pooled: the trunk's vectors (n, width) float16 of the molecules. frozen: features of their
     records, the first `views` of each those of the structure itself, the others of misread ones, which are
     the share `noise_share` of a step's records.
     """
@@ -88,7 +93,6 @@ class HardNegativesTask(Task[ProjectionPair]):
     def __init__(
         self,
         corpus: Corpus,
-        rows: np.ndarray,
         pooled: np.ndarray,
         frozen: FrozenFeatures,
         model: ProjectionPair,
@@ -96,8 +100,7 @@ class HardNegativesTask(Task[ProjectionPair]):
         noise_share: float = 0.5,
     ) -> None:
         self.model, self.pooled, self.views, self.noise_share = model, pooled, views, noise_share
-        self.features = frozen.features
-        readable = frozen.readable
+        self.features, rows, readable = frozen.features, frozen.rows, frozen.readable
         self.inchikey_hashes = corpus.inchikey_hashes[rows]
         self.formulas = corpus.formulas[rows]
         # Places in `rows`, which are what a step is given; none of a source that is skipped.
@@ -120,8 +123,8 @@ class HardNegativesTask(Task[ProjectionPair]):
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         rows = np.unique(rows)
         views = self.draw_views(len(rows), rng)
-        records = self.model.projection(self._floats(self.features[rows, views]))
-        graphs = self.model.graphs(self._floats(self.pooled[rows]))
+        records = self.model.projection(self.floats(self.features[rows, views]))
+        graphs = self.model.graphs(self.floats(self.pooled[rows]))
         return {"contrast": self.model.contrast(graphs, records, self.tensor(self.inchikey_hashes[rows]))}
 
     def draw_views(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -140,7 +143,7 @@ class HardNegativesTask(Task[ProjectionPair]):
         """
         order = np.concatenate([self.dev, self.rows])
         parts = [self.pooled[order[i : i + _CHUNK]] for i in range(0, len(order), _CHUNK)]
-        graphs = torch.cat([model.graphs(self._floats(part)) for part in parts])
+        graphs = torch.cat([model.graphs(self.floats(part)) for part in parts])
         records = self._records(model, self.dev, 0)
         same = self.tensor(self.inchikey_hashes[order])
         found = {
@@ -156,10 +159,7 @@ class HardNegativesTask(Task[ProjectionPair]):
 
     def _records(self, model: ProjectionPair, places: np.ndarray, view: int) -> Tensor:
         parts = [self.features[places[i : i + _CHUNK], view] for i in range(0, len(places), _CHUNK)]
-        return torch.cat([model.projection(self._floats(part)) for part in parts])
-
-    def _floats(self, array: np.ndarray) -> Tensor:
-        return self.tensor(array.astype(np.float32))
+        return torch.cat([model.projection(self.floats(part)) for part in parts])
 
 
 def nearest_neighbours(vectors: np.ndarray) -> np.ndarray:
@@ -174,21 +174,3 @@ def nearest_neighbours(vectors: np.ndarray) -> np.ndarray:
     index.nprobe = N_PROBE
     near: np.ndarray = index.search(vectors, NEIGHBOURS)[1]
     return np.where(near < 0, np.arange(len(near))[:, None], near)
-
-
-def _task(plan: HardNegativesPlan, network: DualEncoder, model: ProjectionPair) -> HardNegativesTask:
-    space = plan.space
-    if space.features is None:
-        raise ConfigError(f"{plan.path}: missing key 'space.features'")
-    # The reader of pictures hands what it read to the SMILES encoder: its space is trained on that.
-    tower = network.tower(space.encoder_of or space.name)
-    corpus = corpus_of(plan)
-    rows = structure_rows(plan.seed, corpus, space)
-    encoder = encoder_file(plan.below(space.pretrained))
-    frozen = frozen_features(
-        plan.below(space.features), encoder, plan.seed, corpus, rows, tower, space.views, space.noisy_views
-    )
-    pooled, _ = pooled_vectors(network, corpus, rows)
-    task = HardNegativesTask(corpus, rows, pooled, frozen, model, space.views, space.noise_share)
-    task.take_batches_of(plan.training)
-    return task

@@ -11,12 +11,13 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,8 +26,8 @@ from acml_search.core.errors import ConfigError
 from acml_search.core.io import atomic
 from acml_search.core.progress import progress
 from acml_search.networks import placement
-from acml_search.training.config import BatchSchedule, Schedule
-from acml_search.training.sampling import isomer_batches
+from acml_search.training.config import BatchSchedule, Plan, PretrainPlan, Schedule
+from acml_search.training.contrast import isomer_batches
 
 WARM_UP = 0.05
 """share of the steps in which the learning rate rises"""
@@ -74,6 +75,10 @@ class Task(ABC, Generic[M]):
         """An array on the model's device."""
         return torch.as_tensor(array, device=self.device)
 
+    def floats(self, array: np.ndarray) -> Tensor:
+        """An array of half precision as float32 on the model's device."""
+        return self.tensor(array.astype(np.float32))
+
 
 def train(task: Task[M], schedule: Schedule, seed: int, out: Path) -> M:
     """Train, or go on training, and return the averaged model.
@@ -107,52 +112,38 @@ def train(task: Task[M], schedule: Schedule, seed: int, out: Path) -> M:
     else:
         (out / "log.jsonl").unlink(missing_ok=True)
     for epoch in range(first, schedule.epochs):
-        line = _epoch(task, averaged, optimiser, scheduler, steps, seed, epoch, schedule.epochs)
+        rng, started = np.random.default_rng([seed, epoch]), time.perf_counter()
+        torch.manual_seed(seed * 1_000_003 + epoch)
+        sums: dict[str, float] = defaultdict(float)
+        task.set_train_mode()
+        batches = _endless(task, rng)
+        for _ in progress(range(steps), desc=f"epoch {epoch + 1}/{schedule.epochs}", unit="batch"):
+            terms = task.loss(next(batches), rng)
+            optimiser.zero_grad(set_to_none=True)
+            torch.stack(list(terms.values())).sum().backward()
+            nn.utils.clip_grad_norm_(task.model.parameters(), MAX_GRADIENT_NORM)
+            optimiser.step()
+            rate = float(scheduler.get_last_lr()[0])
+            scheduler.step()
+            averaged.update_parameters(task.model)
+            for name, term in terms.items():
+                sums[name] += float(term.detach())
+        spent = time.perf_counter() - started
+        measured = task.evaluate(cast("M", averaged.module.eval()))
+        line = {
+            "epoch": epoch + 1,
+            "step": (epoch + 1) * steps,
+            "lr": round(rate, 6),
+            **{name: round(value / steps, 5) for name, value in sums.items()},
+            **{name: round(value, 5) for name, value in measured.items()},
+            "molecules_per_second": round(steps * task.batch_size / spent, 1),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
         with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         with atomic(state) as file:
             torch.save({**{k: part.state_dict() for k, part in parts.items()}, "epoch": epoch + 1}, file)
     return cast("M", averaged.module.eval())
-
-
-def _epoch(
-    task: Task[M],
-    averaged: AveragedModel,
-    optimiser: torch.optim.Optimizer,
-    scheduler: OneCycleLR,
-    steps: int,
-    seed: int,
-    epoch: int,
-    epochs: int,
-) -> dict[str, float]:
-    """One epoch; the line of the log."""
-    rng = np.random.default_rng([seed, epoch])
-    torch.manual_seed(seed * 1_000_003 + epoch)
-    started = time.perf_counter()
-    sums: dict[str, float] = defaultdict(float)
-    task.set_train_mode()
-    batches = _endless(task, rng)
-    for _ in progress(range(steps), desc=f"epoch {epoch + 1}/{epochs}", unit="batch"):
-        terms = task.loss(next(batches), rng)
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        nn.utils.clip_grad_norm_(task.model.parameters(), MAX_GRADIENT_NORM)
-        optimiser.step()
-        rate = float(scheduler.get_last_lr()[0])
-        scheduler.step()
-        averaged.update_parameters(task.model)
-        for name, term in terms.items():
-            sums[name] += float(term.detach())
-    spent = time.perf_counter() - started
-    return {
-        "epoch": epoch + 1,
-        "step": (epoch + 1) * steps,
-        "lr": round(rate, 6),
-        **{name: round(value / steps, 5) for name, value in sums.items()},
-        **{name: round(value, 5) for name, value in task.evaluate(cast("M", averaged.module.eval())).items()},
-        "molecules_per_second": round(steps * task.batch_size / spent, 1),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
 
 
 def _endless(task: Task[M], rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -199,3 +190,17 @@ def _moving_average(decay: float) -> Any:
 def read_log(out: Path) -> list[dict[str, Any]]:
     """The log of a run."""
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def encoder_file(folder: Path) -> Path:
+    """The weights that the pretraining of an encoder leaves in its folder."""
+    return folder / "encoder.safetensors"
+
+
+def save_result(plan: Plan, weights: Mapping[str, Tensor], file: str = "encoder.safetensors") -> Path:
+    """Write weights and plan into the plan's folder; of an encoder's model, encoder and projection alone."""
+    if isinstance(plan, PretrainPlan):
+        weights = {k: v for k, v in weights.items() if k.startswith(("encoder.", "projection."))}
+    save_file({k: v.cpu().contiguous() for k, v in weights.items()}, plan.out_folder / file)
+    (plan.out_folder / "config.json").write_text(json.dumps(plan.written(), indent=1))
+    return plan.out_folder

@@ -13,7 +13,7 @@ count alike.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,14 +23,14 @@ from torch.nn import functional as F
 from acml_search import modalities
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import ModelCard
-from acml_search.encoders.checkpoint import DualEncoder, Tower, device_of
+from acml_search.encoders.checkpoint import DualEncoder, device_of
 from acml_search.networks import KNNMemory, MemoryAugmentedHead, SimilarityHead, placement, tensors
-from acml_search.training.config import MemoryPlan, MemorySchedule, read_plan
-from acml_search.training.corpus import Corpus, corpus_of
+from acml_search.training.config import MemoryPlan, read_plan
+from acml_search.training.contrast import IsomerPool, same_molecules
+from acml_search.training.corpus import corpus_of
 from acml_search.training.finetune import finetune_from, pooled_vectors, save_finetuned
 from acml_search.training.loop import Task, read_log, train
-from acml_search.training.records import MeasuredRecords, read_records
-from acml_search.training.sampling import IsomerPool
+from acml_search.training.records import MeasuredRecords, encoded, read_records
 
 BALANCES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 4.0)
 SIMILAR_WEIGHT = 8.0
@@ -48,7 +48,7 @@ def run(path: Path | str, root: Path | None = None, device: str = "auto") -> Mod
     space = plan.space.name
     start, hyper, network = finetune_from(plan, space, new_memory=True)
     network.to(device_of(device)).requires_grad_(False)
-    task = memory_task(plan, network)
+    task = MemoryTask(plan, network)
     averaged = train(task, plan.training, plan.seed, plan.out_folder)
     with torch.inference_mode():
         task.fill(averaged)
@@ -76,52 +76,53 @@ class MemoryModule(nn.Module):
 class MemoryTask(Task[MemoryModule]):
     """`molecules` (n,): corpus rows, those with a record first, in the order of `measured`, then others;
     everything else counts them by their place. `pooled`, `own`: trunk and space's own vectors of them, both
-    float16. `tower`: the space's, frozen.
+    float16. `tower`: the space's, frozen, as `network` is.
     """
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        measured: MeasuredRecords,
-        molecules: np.ndarray,
-        pooled: np.ndarray,
-        own: np.ndarray,
-        tower: Tower,
-        model: MemoryModule,
-        settings: MemorySchedule,
-    ) -> None:
-        self.corpus, self.measured, self.model, self.settings = corpus, measured, model, settings
-        self.molecules, self.pooled, self.own = molecules, pooled, own
-        self.modality, self.tower = modalities.get(tower.modality), tower
+    def __init__(self, plan: MemoryPlan, network: DualEncoder) -> None:
+        space, sizes, settings = plan.space.name, plan.memory, plan.training
+        self.corpus = corpus = corpus_of(plan)
+        self.tower, self.modality, self.settings = network.tower(space), modalities.get(space), settings
+        encoder: Any = self.tower.encoder
+        if not hasattr(encoder, "binned"):
+            raise ConfigError(f"the encoder of {space} bins no records, so it cannot query a memory")
         self.take_batches_of(settings)
-        self.inchikey_hashes = self.tensor(corpus.inchikey_hashes[molecules])
-        self.formulas = corpus.formulas[molecules]
-        in_dev = corpus.is_dev[molecules]
+        self.measured = measured = read_records(space, plan.space.records, corpus, plan.root_folder)
+        others = np.random.default_rng([plan.seed, 1]).permutation(corpus.train_rows)
+        others = others[~measured.has(others)][: settings.unmeasured]
+        self.molecules = np.concatenate([measured.molecules, others])
+        self.formulas = corpus.formulas[self.molecules]
+        in_dev = corpus.is_dev[self.molecules]
         with_record = np.arange(len(measured.molecules))
         self.rows, self.dev = with_record[~in_dev[with_record]], with_record[in_dev[with_record]]
-        self.negatives = np.setdiff1d(np.arange(len(molecules)), self.dev)
+        self.negatives = np.setdiff1d(np.arange(len(self.molecules)), self.dev)
         self.isomers = IsomerPool(self.negatives, self.formulas)
         self.molecule = np.searchsorted(measured.molecules, measured.rows)
         """(records,) int64, the molecule of each record"""
         self.records = kept_records(measured, ~in_dev[self.molecule], settings.max_records)
         self.dev_records = kept_records(measured, in_dev[self.molecule], 1)
-        self.binned = F.normalize(self._binned(self.records), dim=1).to_sparse()  # most bins are empty
+        memory = KNNMemory(
+            encoder.n_bins, len(self.records), len(self.rows), sizes.key, sizes.d, sizes.nearest, sizes.guess
+        )
+        similarity = SimilarityHead(network.trunk.width, sizes.hidden, sizes.d)
+        self.model = MemoryModule(memory, similarity).to(placement(network)[0])
+        self.pooled, self.own = pooled_vectors(network, corpus, self.molecules, space)
+        self.inchikey_hashes = self.tensor(corpus.inchikey_hashes[self.molecules])
         self.record_hashes = self.inchikey_hashes[self.tensor(self.molecule[self.records])]
+        self.binned = F.normalize(self._binned(self.records), dim=1).to_sparse()  # most bins are empty
+        with torch.no_grad():  # keys begin as the principal axes of the records
+            axes = torch.svd_lowrank(self.binned, q=sizes.key, niter=4)[2]
+            memory.key.weight.copy_(axes.T)
 
     def _binned(self, records: np.ndarray) -> Tensor:
-        items = [self.measured.items[i] for i in records]
-        encoder: Any = self.tower.encoder
-        with torch.inference_mode():
-            parts = [
-                encoder.binned(tensors(self.modality.collate(items[at : at + 512]), self.tower))
-                for at in range(0, len(items), 512)
-            ]
-        return torch.cat(parts).clone()
+        items, encoder = [self.measured.items[i] for i in records], cast("Any", self.tower.encoder)
+        with torch.no_grad():
+            return encoded(self.modality, items, self.tower, encoder.binned, size=512)
 
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         memory, encoder = self.model.memory, self.tower.encoder
-        drawn = self.measured.draw(self.measured.molecules[rows], rng)
-        items = [self.modality.augment(self.measured.items[i], rng) for i in drawn]
+        drawn = self.measured.drawn(self.measured.molecules[rows], rng)
+        items = [self.modality.augment(item, rng) for item in drawn]
         binned = encoder.binned(tensors(self.modality.collate(items), self.tower))  # type: ignore[operator]
         queries = memory.query_key(binned)
         own = self.inchikey_hashes[self.tensor(rows)]
@@ -131,13 +132,12 @@ class MemoryTask(Task[MemoryModule]):
         isomers = self.isomers.draw(rows, self.settings.isomer_negatives, rng)
         others = rng.choice(self.negatives, self.settings.negatives, replace=False)
         candidates = np.concatenate([rows, isomers, others])
-        vectors = self.model.similarity(self._floats(self.pooled[np.concatenate([found, candidates])]))
+        vectors = self.model.similarity(self.floats(self.pooled[np.concatenate([found, candidates])]))
         values, graphs = vectors[: len(found)], vectors[len(found) :]
         retrieved = memory.retrieve(queries, weights, values[self.tensor(at.reshape(which.shape))])
         logits = self.model.log_scale.exp() * retrieved @ graphs.T
-        duplicate = own[:, None] == self.inchikey_hashes[self.tensor(candidates)][None]
+        duplicate = same_molecules(own, self.inchikey_hashes[self.tensor(candidates)])
         truth = torch.arange(len(rows), device=self.device)
-        duplicate[truth, truth] = False
         similarity = self._similarity_error(values @ graphs.T, found, candidates)
         return {
             "contrast": F.cross_entropy(logits.masked_fill(duplicate, -torch.inf), truth),
@@ -182,14 +182,13 @@ class MemoryTask(Task[MemoryModule]):
         self.fill(model)
         retrieved = model.memory(self._binned(self.dev_records)) @ graphs.T
         items = [self.measured.items[i] for i in self.dev_records]
-        batch = tensors(self.modality.collate(items), self.tower)
-        own = self.tower.projection(self.tower.encoder(batch)) @ self._floats(self.own).T
-        return own, retrieved
+        features = encoded(self.modality, items, self.tower, self.tower.encoder)
+        return self.tower.projection(features) @ self.floats(self.own).T, retrieved
 
     def similarity_vectors(self, model: MemoryModule, places: np.ndarray) -> Tensor:
         """Vectors (n, d) of molecules in the memory's space."""
         parts = [self.pooled[places[at : at + 8192]] for at in range(0, len(places), 8192)]
-        return torch.cat([model.similarity(self._floats(part)) for part in parts])
+        return torch.cat([model.similarity(self.floats(part)) for part in parts])
 
     def fill(self, model: MemoryModule) -> None:
         """Put keys and vectors of all records into the memory."""
@@ -213,9 +212,6 @@ class MemoryTask(Task[MemoryModule]):
             "formula_mrr": float((1 / formula_ranks).mean()),
         }
 
-    def _floats(self, array: np.ndarray) -> Tensor:
-        return self.tensor(array.astype(np.float32))
-
 
 def kept_records(measured: MeasuredRecords, allowed: np.ndarray, limit: int | None) -> np.ndarray:
     """Numbers of the records to be kept: those in `allowed` (n,) bool, of one molecule at most `limit`,
@@ -228,25 +224,3 @@ def kept_records(measured: MeasuredRecords, allowed: np.ndarray, limit: int | No
         own = low + np.flatnonzero(allowed[low:high])
         kept.append(own[np.unique(np.linspace(0, len(own) - 1, min(limit, len(own))).astype(np.int64))])
     return np.concatenate(kept)
-
-
-def memory_task(plan: MemoryPlan, network: DualEncoder) -> MemoryTask:
-    """The task of a plan over a frozen network."""
-    corpus, tower, sizes = corpus_of(plan), network.tower(plan.space.name), plan.memory
-    encoder: Any = tower.encoder
-    if not hasattr(encoder, "binned"):
-        raise ConfigError(f"the encoder of {plan.space.name} bins no records, so it cannot query a memory")
-    measured = read_records(plan.space.name, plan.space.records, corpus, plan.root_folder)
-    molecules = measured.with_unmeasured(corpus, plan.training.unmeasured, plan.seed)
-    records = len(kept_records(measured, ~corpus.is_dev[measured.rows], plan.training.max_records))
-    n_trained = int((~corpus.is_dev[measured.molecules]).sum())
-    device, _ = placement(network)
-    memory = KNNMemory(encoder.n_bins, records, n_trained, sizes.key, sizes.d, sizes.nearest, sizes.guess)
-    model = MemoryModule(memory, SimilarityHead(network.trunk.width, sizes.hidden, sizes.d)).to(device)
-    pooled, own = pooled_vectors(network, corpus, molecules, plan.space.name)
-    assert own is not None
-    task = MemoryTask(corpus, measured, molecules, pooled, own, tower, model, plan.training)
-    with torch.no_grad():  # keys begin as the principal axes of the records
-        axes = torch.svd_lowrank(task.binned, q=sizes.key, niter=4)[2]
-        memory.key.weight.copy_(axes.T)
-    return task

@@ -1,24 +1,35 @@
 """Pretraining: what a model is aligned from. The plan's `method` says which way.
 
-Here stands the way `views`, for encoders whose records are made from structures: two random variations of one
-molecule's record (two walks over its SMILES, say) must meet, and differ from those of every other molecule in
-the batch, isomers among them (SimCLR, Chen et al. 2020, with SMILES randomisation as the augmentation,
-Arus-Pous et al. 2019); and each must tell the molecule's Morgan bits, a dense signal in which chemical
-similarity shows. Both signals come from the molecules themselves: no label is used. What is written is the
-encoder, with the projection as a start for alignment.
+Here stand the three ways that an encoder is pretrained so that records of one molecule meet. In each of them
+the encoder must also tell the molecule's Morgan bits, so that chemical similarity is in the vectors; no graph
+trunk takes part. What is written is the encoder, with the projection as a start for alignment.
+
+`views`, for records that are made from structures: two random variations of one molecule's record (two walks
+over its SMILES, say) must meet, and differ from those of every other molecule in the batch, isomers among
+them (SimCLR, Chen et al. 2020, with SMILES randomisation as the augmentation, Arus-Pous et al. 2019).
+
+`simulated`, for peak lists: a molecule's predicted peaks (`training.shifts`), seen through the encoder as
+distributions, must meet a simulated or measured spectrum of it. The encoder learns which differences between
+peak lists mean another molecule and which are only error.
+
+`spectra`, for measured mass spectra: the molecules that a search must tell apart have the same mass, exactly
+or to the unit. Every record meets its molecule among others of that mass (within `tolerance_ppm`, isomers
+preferred), drawn from the whole corpus, and among all molecules of the batch. The molecule's side is the
+modality's own head, which reads Morgan bits in place of a trunk, cheap enough for many negatives, and is
+thrown away; a head that predicts a spectrum is taught the measured one, too. Molecules that were measured are
+not like molecules of a library, so part of what is gained this way is a prior: what kind of molecule gets
+measured. `dev_prior_*` in the log says how far that alone goes, with the mean vector of all records in place
+of the record's own.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +37,11 @@ from acml_search import modalities
 from acml_search.core.errors import ConfigError, InvalidRecord
 from acml_search.core.toml import read_toml
 from acml_search.encoders.checkpoint import device_of
+from acml_search.modalities.nmr import ShiftModality
 from acml_search.networks import Projection, tensors, width_of
+from acml_search.networks.ei import EISpectrumEncoder, SpectrumPredictor
+from acml_search.networks.nmr import Peaks, ShiftTower, expected_features
+from acml_search.training import detector, fragmentation, shifts
 from acml_search.training.config import (
     DetectorPlan,
     FragmentationPlan,
@@ -38,23 +53,26 @@ from acml_search.training.config import (
     ViewsPlan,
     read_plan,
 )
+from acml_search.training.contrast import (
+    ContrastiveLoss,
+    MassPool,
+    isomer_batches,
+    pair_recall,
+    same_molecules,
+)
 from acml_search.training.corpus import BITS, Corpus, corpus_of
-from acml_search.training.loop import Task, train
-from acml_search.training.losses import ContrastiveLoss, pair_recall
+from acml_search.training.loop import Task, save_result, train
+from acml_search.training.records import MeasuredRecords, encoded, read_records
+from acml_search.training.shifts import SimulatedPeaks, open_simulated, simulate
 
-METHODS: dict[str, tuple[type[Plan], str]] = {
-    "views": (ViewsPlan, "pretrain"),
-    "shifts": (ShiftPlan, "shifts"),
-    "simulated": (SimulatedPlan, "simulated"),
-    "spectra": (SpectraPlan, "spectra"),
-    "detector": (DetectorPlan, "detector"),
-    "fragmentation": (FragmentationPlan, "fragmentation"),
-}
-"""method -> its plan, and the module of this package whose `run` follows it"""
 POOL = 10_000
 """molecules of the dev split among which records are searched after each epoch"""
 FINGERPRINT_SCALE = 20
 """the mean over 1,024 bits is near 0.05; this many times it weighs like the contrastive term"""
+DEV_PPM = 10.0
+"""what counts as the same mass when the dev split is ranked"""
+GROUP_WIDTH = 0.05
+"""Da: molecules of one batch that stand side by side"""
 
 
 def pretrain(path: Path | str, root: Path | None = None, device: str = "auto") -> Path:
@@ -65,10 +83,8 @@ def pretrain(path: Path | str, root: Path | None = None, device: str = "auto") -
     method = read_toml(Path(path), "plan").get("method")
     if method not in METHODS:
         raise ConfigError(f"{path}: unknown method {method!r}; there are {', '.join(METHODS)}")
-    plan_type, module = METHODS[method]
-    plan = read_plan(path, plan_type, root)
-    result: Path = importlib.import_module(f"acml_search.training.{module}").run(plan, device_of(device))
-    return result
+    plan_type, run = METHODS[method]
+    return run(read_plan(path, plan_type, root), device_of(device))
 
 
 class Pretrainer(nn.Module):
@@ -81,6 +97,11 @@ class Pretrainer(nn.Module):
         self.projection = Projection(width, **plan.head)
         self.bits = nn.Linear(width, BITS)
         self.contrast = ContrastiveLoss()
+
+    def vectors(self, batch: Any) -> Tensor:
+        """Unit vectors (n, d) of a batch of records."""
+        found: Tensor = self.projection(self.encoder(batch))
+        return found
 
 
 class ViewsTask(Task[Pretrainer]):
@@ -103,29 +124,18 @@ class ViewsTask(Task[Pretrainer]):
         pooled = model.encoder(tensors(self.modality.collate([*first, *second]), model))
         vectors = model.projection(pooled)
         same = self.tensor(self.corpus.inchikey_hashes[rows])
-        bits = F.binary_cross_entropy_with_logits(
-            model.bits(pooled), self.tensor(self.corpus.bits(rows)).repeat(2, 1)
-        )
+        bits = self.tensor(self.corpus.bits(rows)).repeat(2, 1)
+        fingerprint = F.binary_cross_entropy_with_logits(model.bits(pooled), bits)
         return {
             "contrastive": model.contrast(vectors[: len(rows)], vectors[len(rows) :], same),
-            "fingerprint": FINGERPRINT_SCALE * self.fingerprint_weight * bits,
+            "fingerprint": FINGERPRINT_SCALE * self.fingerprint_weight * fingerprint,
         }
 
     @torch.inference_mode()
     def evaluate(self, model: Pretrainer) -> dict[str, float]:
         """Recall at 1 of one view among the others."""
         first, second, readable = self._pairs(self.dev, np.array([[0, 1]] * len(self.dev)))
-        a, b = (
-            torch.cat(
-                [
-                    model.projection(
-                        model.encoder(tensors(self.modality.collate(items[at : at + 256]), model))
-                    )
-                    for at in range(0, len(items), 256)
-                ]
-            )
-            for items in (first, second)
-        )
+        a, b = (encoded(self.modality, items, model, model.vectors) for items in (first, second))
         same = self.tensor(self.corpus.inchikey_hashes[self.dev[readable]])
         return {"dev_recall_at_1": pair_recall(a, b, same), "dev_pool": float(len(readable))}
 
@@ -141,19 +151,234 @@ class ViewsTask(Task[Pretrainer]):
         return [a for a, _ in pairs], [b for _, b in pairs], readable
 
 
-def run(plan: ViewsPlan, device: torch.device) -> Path:
+def run_views(plan: ViewsPlan, device: torch.device) -> Path:
     """Pretrain from two views and return the folder with `encoder.safetensors`."""
     torch.manual_seed(plan.seed)
     corpus = corpus_of(plan)
-    model = Pretrainer(plan).to(device)
-    averaged = train(ViewsTask(corpus, plan, model), plan.training, plan.seed, plan.out_folder)
-    return save_result(plan, averaged.state_dict())
+    task = ViewsTask(corpus, plan, Pretrainer(plan).to(device))
+    return save_result(plan, train(task, plan.training, plan.seed, plan.out_folder).state_dict())
 
 
-def save_result(plan: Plan, weights: Mapping[str, Tensor], file: str = "encoder.safetensors") -> Path:
-    """Write weights and plan into the plan's folder; of an encoder's model, encoder and projection alone."""
-    if isinstance(plan, PretrainPlan):
-        weights = {k: v for k, v in weights.items() if k.startswith(("encoder.", "projection."))}
-    save_file({k: v.cpu().contiguous() for k, v in weights.items()}, plan.out_folder / file)
-    (plan.out_folder / "config.json").write_text(json.dumps(plan.written(), indent=1))
-    return plan.out_folder
+class SimulatedTask(Task[Pretrainer]):
+    """A batch holds simulated spectra of any molecules, and measured ones."""
+
+    def __init__(
+        self, corpus: Corpus, plan: SimulatedPlan, simulated: SimulatedPeaks, measured: MeasuredRecords,
+        model: Pretrainer,
+    ) -> None:  # fmt: skip
+        self.corpus, self.simulated, self.measured, self.model = corpus, simulated, measured, model
+        self.take_batches_of(plan.training)
+        self.settings = plan.training
+        self.kind = cast("ShiftModality", modalities.get(plan.modality))
+        self.width = self.kind.head_defaults["scale"] / 400
+        self.rows = corpus.train_rows[simulated.has(corpus.train_rows)]
+        self.formulas = corpus.formulas
+        self.measured_rows = np.intersect1d(measured.molecules, self.rows)
+        dev = corpus.dev_rows[simulated.has(corpus.dev_rows)]
+        self.dev = np.intersect1d(measured.molecules, dev)
+        self.pool = np.concatenate([self.dev, np.setdiff1d(dev, self.dev)])[:POOL]
+
+    def batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Simulated molecules first, then measured ones, each with their isomers."""
+        n = int(self.batch_size * self.settings.measured_share)
+        real: Iterator[np.ndarray] = iter(())
+        for rows in isomer_batches(self.rows, self.formulas, self.batch_size - n, self.group_size, rng):
+            found = next(real, None)
+            if found is None:
+                real = isomer_batches(self.measured_rows, self.formulas, n, self.group_size, rng)
+                found = next(real)
+            yield np.concatenate([rows, found])
+
+    def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
+        model = self.model
+        n = int(len(rows) * self.settings.measured_share)
+        simulated = self.simulated.draw(rows[:-n], rng)
+        measured = [self.kind.augment(item, rng) for item in self.measured.drawn(rows[-n:], rng)]
+        batches = (simulated, self.kind.collate(measured))
+        records = torch.cat([model.encoder(tensors(batch, model)) for batch in batches])
+        same = self.tensor(self.corpus.inchikey_hashes[rows])
+        predicted = self._predicted(model, rows)
+        fingerprint = F.binary_cross_entropy_with_logits(
+            model.bits(records), self.tensor(self.corpus.bits(rows))
+        )
+        return {
+            "contrastive": model.contrast(predicted, model.projection(records), same),
+            "fingerprint": FINGERPRINT_SCALE * self.settings.fingerprint_weight * fingerprint,
+        }
+
+    @torch.inference_mode()
+    def evaluate(self, model: Pretrainer) -> dict[str, float]:
+        """Measured spectra of the dev split against the predictions of all its molecules.
+
+        The predictor has not seen them, so this is what the encoder is worth with its errors.
+        """
+        parts = [self.pool[i : i + 1024] for i in range(0, len(self.pool), 1024)]
+        predicted = torch.cat([self._predicted(model, part) for part in parts])
+        items = self.measured.drawn(self.dev, np.random.default_rng(0))
+        records = encoded(self.kind, items, model, model.vectors)
+        same = self.tensor(self.corpus.inchikey_hashes[self.pool])
+        return {
+            "dev_to_molecule_at_1": pair_recall(records, predicted, same),
+            "dev_queries": float(len(self.dev)),
+            "dev_pool": float(len(self.pool)),
+            "scale": model.contrast.scale.item(),
+        }
+
+    def _predicted(self, model: Pretrainer, rows: np.ndarray) -> Tensor:
+        """Unit vectors (len(rows), d) of predicted peaks."""
+        peaks = Peaks(*(tensor.to(self.device) for tensor in self.simulated.peaks(rows)))
+        encoder = cast("ShiftTower", model.encoder)
+        vectors: Tensor = model.projection(expected_features(peaks, len(rows), encoder, self.width))
+        return vectors
+
+
+def run_simulated(plan: SimulatedPlan, device: torch.device) -> Path:
+    """Simulate the spectra, pretrain, and return the folder with `encoder.safetensors`."""
+    predictor = read_plan(plan.path.parent / plan.simulator, ShiftPlan)
+    simulated = open_simulated(simulate(predictor, device), plan.modality)
+    corpus = corpus_of(plan)
+    torch.manual_seed(plan.seed)
+    measured = read_records(plan.modality, plan.records, corpus, plan.root_folder)
+    task = SimulatedTask(corpus, plan, simulated, measured, Pretrainer(plan).to(device))
+    return save_result(plan, train(task, plan.training, plan.seed, plan.out_folder).state_dict())
+
+
+class MorganTrunk(nn.Module):
+    """Stands for a graph trunk: Morgan bits of a molecule, some of them hidden in training."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.width = BITS
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, bits: Tensor) -> Tensor:
+        hidden: Tensor = self.dropout(bits)
+        return hidden
+
+
+class SpectrumPretrainer(nn.Module):
+    """Encoder, projection and fingerprint head of a modality, and the molecule's side."""
+
+    def __init__(self, plan: SpectraPlan) -> None:
+        super().__init__()
+        modality = modalities.get(plan.modality)
+        self.encoder = modality.encoder(**plan.tower)
+        width = width_of(self.encoder)
+        self.dropout = nn.Dropout(plan.training.dropout)
+        self.projection = Projection(width, **plan.head)
+        self.bits = nn.Linear(width, BITS)
+        self.trunk = MorganTrunk(plan.training.dropout)
+        self.head = modality.head(self.trunk, self, **plan.molecule_head)
+        self.contrast = ContrastiveLoss()
+
+    def vectors(self, batch: Any) -> Tensor:
+        """Unit vectors (n, d) of a batch of records."""
+        found: Tensor = self.projection(self.dropout(self.encoder(batch)))
+        return found
+
+    def molecules(self, corpus: Corpus, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Unit vectors (n, d) of corpus rows, and the spectra predicted on the way, if any."""
+        device = self.bits.weight.device
+        features = self.trunk(torch.from_numpy(corpus.bits(rows)).to(device))
+        if not isinstance(self.head, SpectrumPredictor):
+            return self.head([], features, None, self), None
+        predicted = self.head.binned(features, corpus.graph_batch(rows, device))
+        return self.head.embed(predicted, self), predicted
+
+
+class SpectraTask(Task[SpectrumPretrainer]):
+    """A record of each molecule in the batch, and molecules of the same mass beside."""
+
+    def __init__(
+        self, corpus: Corpus, measured: MeasuredRecords, plan: SpectraPlan, model: SpectrumPretrainer
+    ) -> None:
+        self.corpus, self.measured, self.model = corpus, measured, model
+        self.modality = modalities.get(plan.modality)
+        self.settings = plan.training
+        self.take_batches_of(plan.training)
+        in_dev = corpus.is_dev[measured.molecules]
+        self.rows, self.dev = measured.molecules[~in_dev], measured.molecules[in_dev]
+        self.same_mass = MassPool(corpus, corpus.train_rows, plan.training.tolerance_ppm)
+        used = np.flatnonzero(~np.isin(corpus.sources, corpus.skip))
+        self.dev_pool = MassPool(corpus, used, DEV_PPM)
+        # Molecules of one mass stand side by side in a batch as isomers do elsewhere.
+        self.formulas = np.round(self.same_mass.masses / GROUP_WIDTH).astype(np.int64)
+
+    def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
+        settings, model = self.settings, self.model
+        drawn = self.measured.drawn(rows, rng)
+        items = [self.modality.augment(item, rng) for item in drawn]
+        features = model.dropout(model.encoder(tensors(self.modality.collate(items), model)))
+        negatives = [self.same_mass.draw(int(row), settings.negatives, rng) for row in rows]
+        everything = np.concatenate([rows, *negatives])
+        molecules, predicted = model.molecules(self.corpus, everything)
+        logits = model.contrast.scale * model.projection(features) @ molecules.T
+        truth = torch.arange(len(rows), device=self.device)
+        hashes = self.tensor(self.corpus.inchikey_hashes[everything])
+        logits = logits.masked_fill(same_molecules(hashes[: len(rows)], hashes), -torch.inf)
+        masses = self.same_mass.masses[everything]
+        apart = np.abs(masses[: len(rows), None] - masses[None]) / masses[None]
+        other_mass = self.tensor(apart > 2e-6 * settings.tolerance_ppm)
+        same_mass = F.cross_entropy(logits.masked_fill(other_mass, -torch.inf), truth)
+        back = logits[:, : len(rows)].T
+        in_batch = (F.cross_entropy(logits, truth) + F.cross_entropy(back, truth)) / 2
+        bits = self.tensor(self.corpus.bits(rows))
+        fingerprint = F.binary_cross_entropy_with_logits(model.bits(features), bits)
+        terms = {
+            "same_mass": settings.same_mass_weight * same_mass,
+            "all": settings.batch_weight * in_batch,
+            "fingerprint": settings.fingerprint_weight * fingerprint,
+        }
+        if predicted is not None:
+            batch = tensors(self.modality.collate(drawn), model)
+            observed = cast("EISpectrumEncoder", model.encoder).binned(batch)
+            off = 1 - F.cosine_similarity(predicted[: len(rows)], observed, dim=1).mean()
+            terms["spectrum"] = settings.spectrum_weight * off
+        return terms
+
+    @torch.inference_mode()
+    def evaluate(self, model: SpectrumPretrainer) -> dict[str, float]:
+        """A record of each molecule of the dev split against the corpus's molecules of its mass; a tie is a
+        miss.
+        """
+        if not len(self.dev):
+            return {}
+        items = self.measured.drawn(self.dev, np.random.default_rng(0))
+        vectors = encoded(self.modality, items, model, model.vectors)
+        prior = vectors.mean(dim=0)
+        better = []
+        for row, vector in zip(self.dev.tolist(), vectors, strict=True):
+            rivals = self.dev_pool.same_mass(row)
+            if len(rivals):
+                molecules, _ = model.molecules(self.corpus, np.concatenate([[row], rivals]))
+                scores = molecules @ torch.stack([vector, prior], dim=1)
+                better.append((scores[1:] >= scores[0]).sum(dim=0).tolist())
+        if not better:
+            return {}
+        ranks = np.array(better)
+        shares = {
+            f"dev_{name}_at_{k}": float((ranks[:, column] < k).mean())
+            for column, name in enumerate(("same_mass", "prior"))
+            for k in (1, 5)
+        }
+        return {**shares, "dev_queries": float(len(ranks))}
+
+
+def run_spectra(plan: SpectraPlan, device: torch.device) -> Path:
+    """Pretrain on measured spectra and return the folder with `encoder.safetensors`."""
+    corpus = corpus_of(plan)
+    measured = read_records(plan.modality, plan.records, corpus, plan.root_folder)
+    torch.manual_seed(plan.seed)
+    task = SpectraTask(corpus, measured, plan, SpectrumPretrainer(plan).to(device))
+    return save_result(plan, train(task, plan.training, plan.seed, plan.out_folder).state_dict())
+
+
+METHODS: dict[str, tuple[type[Plan], Callable[[Any, torch.device], Path]]] = {
+    "views": (ViewsPlan, run_views),
+    "shifts": (ShiftPlan, shifts.run),
+    "simulated": (SimulatedPlan, run_simulated),
+    "spectra": (SpectraPlan, run_spectra),
+    "detector": (DetectorPlan, detector.run),
+    "fragmentation": (FragmentationPlan, fragmentation.run),
+}
+"""method -> its plan, and what follows it"""

@@ -1,40 +1,52 @@
-"""Records of a corpus's molecules: measured ones, and frozen features of those made from structures.
-
-A `RecordSource` gives alignment the records of one space as its frozen encoder sees them.
-"""
+"""Records of a corpus's molecules: measured ones, and frozen features of those made from structures."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from rdkit import Chem
-from torch import Tensor
+from torch import Tensor, nn
 
 from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
+from acml_search.core.io import sha256
 from acml_search.core.progress import progress
 from acml_search.encoders.checkpoint import Tower
+from acml_search.modalities.base import Modality
 from acml_search.networks import placement, tensors
-from acml_search.training.config import FeatureTable, Source
+from acml_search.training import ocsr_noise
+from acml_search.training.config import FeatureTable, Plan, Source
 from acml_search.training.corpus import Corpus, read_rows
-from acml_search.training.synth import ocsr_noise
+from acml_search.training.loop import encoder_file
 
 if TYPE_CHECKING:
-    from acml_search.training.simulated import SimulatedPeaks
+    from acml_search.training.shifts import SimulatedPeaks
 
+REPLACED = 0.2
+"""share of molecules with a measured list that get a simulated one all the same"""
 _CHUNK = 4_096
-_BATCH = 64
 _MAX_SEED = 2**63 - 1
+
+
+def encoded(
+    modality: Modality,
+    items: Sequence[Any],
+    network: nn.Module,
+    encode: Callable[[Any], Tensor],
+    size: int = 256,
+) -> Tensor:
+    """What `encode` makes of items, collated `size` at a time where `network` is: (len(items), ...)."""
+    parts = [items[at : at + size] for at in range(0, len(items), size)]
+    return torch.cat([encode(tensors(modality.collate(part), network)) for part in parts])
 
 
 @dataclass
@@ -64,10 +76,9 @@ class MeasuredRecords:
         low, high = self.starts[at], self.starts[at + 1]
         return low + (rng.random(len(rows)) * (high - low)).astype(np.int64)
 
-    def with_unmeasured(self, corpus: Corpus, n: int, seed: int) -> np.ndarray:
-        """Corpus rows of all molecules with a record, in their order, then of `n` without one."""
-        order = np.random.default_rng([seed, 1]).permutation(corpus.train_rows)
-        return np.concatenate([self.molecules, order[~self.has(order)][:n]])
+    def drawn(self, rows: np.ndarray, rng: np.random.Generator) -> list[Any]:
+        """What `draw` finds, as the modality read it."""
+        return [self.items[i] for i in self.draw(rows, rng)]
 
 
 def read_records(
@@ -88,7 +99,10 @@ def read_records(
         for record in table.select(present).to_pylist():
             smiles = record["smiles"]
             if smiles not in row_of:
-                row_of[smiles] = _corpus_row(smiles, corpus)
+                try:
+                    row_of[smiles] = corpus.row_of.get(Chem.MolToSmiles(parse(smiles)[0]), -1)
+                except InvalidMolecule:
+                    row_of[smiles] = -1
             if row_of[smiles] < 0:
                 left_out["molecule not in the corpus"] += 1
                 continue
@@ -111,173 +125,136 @@ def read_records(
     )
 
 
-def _corpus_row(smiles: str, corpus: Corpus) -> int:
-    try:
-        return corpus.row_of.get(Chem.MolToSmiles(parse(smiles)[0]), -1)
-    except InvalidMolecule:
-        return -1
-
-
-class RecordSource(ABC):
-    """Records of one space by corpus row, through its encoder."""
-
-    @abstractmethod
-    def has(self, rows: np.ndarray) -> np.ndarray:
-        """(len(rows),) bool: is there a record to train with?"""
-
-    @abstractmethod
-    def measured(self, rows: np.ndarray) -> np.ndarray:
-        """(len(rows),) bool: is there a record that is not simulated?"""
-
-    @abstractmethod
-    def sample(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Features (len(rows), width) of a random record of each row; every row must have one."""
-
-    @abstractmethod
-    def fixed(self, rows: np.ndarray) -> Tensor:
-        """As `sample`, always the same and without variation, of rows that are `measured`."""
-
-
 @dataclass
-class MeasuredSource(RecordSource):
-    """Measured records, varied and encoded anew each time; for molecules without one, simulated ones."""
+class MeasuredSource:
+    """Measured records of a space, varied and encoded anew each time; for molecules without one, simulated
+    ones.
+    """
 
     tower: Tower
     records: MeasuredRecords
     simulated: SimulatedPeaks | None
-    replaced: float = 0.2
-    """share of molecules with a measured list that get a simulated one all the same"""
 
     def has(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows),) bool: is there a record of this corpus row to train with?"""
         measured = self.measured(rows)
         return measured if self.simulated is None else self.simulated.has(rows) | measured
 
     def measured(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows),) bool: is there a record that is not simulated?"""
         return self.records.has(rows)
 
     def sample(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Features (len(rows), width) of a random record of each row; every row must have one."""
         kind = modalities.get(self.tower.modality)
         measured = self.measured(rows)
         if self.simulated is not None:
-            measured &= (rng.random(len(rows)) > self.replaced) | ~self.simulated.has(rows)
+            measured &= (rng.random(len(rows)) > REPLACED) | ~self.simulated.has(rows)
         device, dtype = placement(self.tower)
         out = torch.empty(len(rows), self.tower.width, device=device, dtype=dtype)
-        at = np.flatnonzero(measured)
+        at, rest = np.flatnonzero(measured), np.flatnonzero(~measured)
         if len(at):
-            items = [self.records.items[i] for i in self.records.draw(rows[at], rng)]
-            batch = kind.collate([kind.augment(item, rng) for item in items])
-            out[torch.from_numpy(at).to(device)] = self._encoded(batch)
-        rest = np.flatnonzero(~measured)
+            items = [kind.augment(item, rng) for item in self.records.drawn(rows[at], rng)]
+            out[torch.from_numpy(at).to(device)] = self._features(kind.collate(items))
         if len(rest) and self.simulated is not None:
-            drawn = self.simulated.draw(rows[rest], rng)
-            out[torch.from_numpy(rest).to(device)] = self._encoded(drawn)
+            out[torch.from_numpy(rest).to(device)] = self._features(self.simulated.draw(rows[rest], rng))
         return out
 
     def fixed(self, rows: np.ndarray) -> Tensor:
-        drawn = self.records.draw(rows, np.random.default_rng(0))
-        kind = modalities.get(self.tower.modality)
-        return self._encoded(kind.collate([self.records.items[i] for i in drawn]))
+        """As `sample`, always the same and without variation, of rows that are `measured`."""
+        items = self.records.drawn(rows, np.random.default_rng(0))
+        return self._features(modalities.get(self.tower.modality).collate(items))
 
-    def _encoded(self, batch: Any) -> Tensor:
+    def _features(self, batch: Any) -> Tensor:
         features: Tensor = self.tower.encoder(tensors(batch, self.tower))
         return features
 
 
-class FeatureSource(RecordSource):
-    """Frozen features of records that were made from the structures `rows` of a corpus."""
+@dataclass
+class FrozenFeatures:
+    """Features of records that were made from structures; asked as a `MeasuredSource` is."""
 
-    def __init__(
-        self, corpus: Corpus, rows: np.ndarray, frozen: FrozenFeatures, device: torch.device
-    ) -> None:
-        self.features, self.device = frozen.features, device
-        self.place = np.full(len(corpus), -1)
-        self.place[rows[frozen.readable]] = frozen.readable
+    rows: np.ndarray
+    """(n,) int64, ascending: the corpus rows"""
+    features: np.ndarray
+    """(n, views, width) float16"""
+    readable: np.ndarray
+    """places of those that may be used"""
+    device: torch.device
 
     def has(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self.place[rows] >= 0)
+        """(len(rows),) bool: are there features of this corpus row?"""
+        return np.isin(rows, self.rows[self.readable])
 
     measured = has
 
     def sample(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Features (len(rows), width) of a random variation of each row's record."""
         return self._features(rows, rng.integers(0, self.features.shape[1], len(rows)))
 
     def fixed(self, rows: np.ndarray) -> Tensor:
+        """Those of the first variation."""
         return self._features(rows, 0)
 
     def _features(self, rows: np.ndarray, views: np.ndarray | int) -> Tensor:
-        features = self.features[self.place[rows], views].astype(np.float32)
+        features = self.features[np.searchsorted(self.rows, rows), views].astype(np.float32)
         return torch.from_numpy(features).to(self.device)
 
 
-@dataclass
-class FrozenFeatures:
-    """Features (n, views, width) float16 of n records, of which those in `readable` may be used."""
-
-    features: np.ndarray
-    readable: np.ndarray
-
-
-def structure_rows(seed: int, corpus: Corpus, table: FeatureTable) -> np.ndarray:
-    """Rows whose records are made: a seeded choice, `priority_sources` and the dev split first."""
-    order = np.random.default_rng([seed, 1]).permutation(len(corpus))
-    first = np.isin(corpus.sources, table.priority_sources) | corpus.is_dev
-    order = np.concatenate([order[first[order]], order[~first[order]]])
-    return np.sort(order[: table.max_molecules or len(corpus)])
+RecordSource = MeasuredSource | FrozenFeatures
 
 
 @torch.inference_mode()
 def frozen_features(
-    path: Path, encoder: Path, seed: int, corpus: Corpus, rows: np.ndarray, tower: Tower, views: int,
-    noisy_views: int = 0,
-) -> FrozenFeatures:  # fmt: skip
-    """Features of records made from the structures `rows`, kept in `path` (.npy); an interrupted computation
-    goes on.
+    plan: Plan, corpus: Corpus, name: str, space: FeatureTable, tower: Tower, noisy_views: int = 0
+) -> FrozenFeatures:
+    """Features of the records of space `name`, made from structures and kept in a file (.npy); an interrupted
+    computation goes on.
 
-    A variation is another of the corpus's SMILES; `noisy_views` further ones are the structure as a reader of
-    pictures may get it wrong (`synth.ocsr_noise`). With another encoder file, seed, choice of rows or number
-    of views they are computed anew. A record that the modality cannot read is left out of `readable`.
+    The molecules are a seeded choice, `priority_sources` and the dev split first. A variation is another of
+    the corpus's SMILES; `noisy_views` further ones are the structure as a reader of pictures may get it wrong
+    (`training.ocsr_noise`). With another encoder file, seed, choice or number of views they are computed
+    anew.
     """
+    order = np.random.default_rng([plan.seed, 1]).permutation(len(corpus))
+    first = np.isin(corpus.sources, space.priority_sources) | corpus.is_dev
+    order = np.concatenate([order[first[order]], order[~first[order]]])
+    rows = np.sort(order[: space.max_molecules or len(corpus)])
+    views = space.views + noisy_views
     stamp: dict[str, Any] = {
-        "encoder": sha256(encoder.read_bytes()).hexdigest(),
-        "seed": seed,
-        "rows": sha256(rows.tobytes()).hexdigest(),
+        "encoder": sha256(encoder_file(plan.below(space.pretrained))),
+        "seed": plan.seed,
+        "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
         "records": len(rows),
-        "views": views + noisy_views,
+        "views": views,
     }
     if noisy_views:
-        stamp |= {
-            "misread": noisy_views,
-            "misread_by": sha256(Path(ocsr_noise.__file__).read_bytes()).hexdigest(),
-        }
+        stamp |= {"misread": noisy_views, "misread_by": sha256(Path(ocsr_noise.__file__))}
+    path = plan.below(space.features) if space.features else plan.out_folder / f"features-{name}.npy"
     note = path.with_suffix(".json")
     state = json.loads(note.read_text()) if note.exists() and path.exists() else {}
     done, unread = (state["done"], state["unread"]) if state.get("of") == stamp else (0, [])
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode: Any = "r+" if done else "w+"
-    shape = (len(rows), views + noisy_views, tower.width)
-    features = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)
+    shape = (len(rows), views, tower.width)
+    features = np.lib.format.open_memmap(path, "r+" if done else "w+", dtype=np.float16, shape=shape)
     for start in progress(range(done, len(rows), _CHUNK), desc=path.stem, unit="chunk"):
         chunk = rows[start : start + _CHUNK]
-        for view in range(shape[1]):
-            encoded, failed = _encoded(tower, corpus, chunk, view, noisy=view >= views)
-            features[start : start + _CHUNK, view] = encoded
-            unread += [start + i for i in failed]
+        for view in range(views):
+            unread += [start + i for i in _encode_view(tower, corpus, chunk, view, space, features[start:])]
         features.flush()
         note.write_text(json.dumps({"of": stamp, "done": start + len(chunk), "unread": unread}))
-    readable = np.ones(len(rows), bool)
-    readable[unread] = False
-    return FrozenFeatures(np.load(path, mmap_mode="r"), np.flatnonzero(readable))
+    readable = np.setdiff1d(np.arange(len(rows)), unread)
+    return FrozenFeatures(rows, np.load(path, mmap_mode="r"), readable, placement(tower)[0])
 
 
-def _encoded(
-    tower: Tower, corpus: Corpus, rows: np.ndarray, view: int, noisy: bool
-) -> tuple[np.ndarray, list[int]]:
-    """Features (n, width) float16 of one view of some records, zeros for those whose places come second."""
+def _encode_view(
+    tower: Tower, corpus: Corpus, rows: np.ndarray, view: int, space: FeatureTable, out: np.ndarray
+) -> list[int]:
+    """Write features of one view of the records of `rows`; the places of those that cannot be read."""
     modality = modalities.get(tower.modality)
-    out = np.zeros((len(rows), tower.width), np.float16)
     items, places, failed = [], [], []
     for place, row in enumerate(rows.tolist()):
-        if noisy:
+        if view >= space.views:
             rng = np.random.default_rng([view, int(corpus.inchikey_hashes[row]) & _MAX_SEED])
             text = ocsr_noise.misread(corpus.smiles_of(row), rng)
         else:
@@ -287,7 +264,6 @@ def _encoded(
             places.append(place)
         except InvalidRecord:
             failed.append(place)
-    for at in range(0, len(items), _BATCH):
-        batch = tensors(modality.collate(items[at : at + _BATCH]), tower)
-        out[places[at : at + _BATCH]] = tower.encoder(batch).cpu().numpy()
-    return out, failed
+    if items:
+        out[places, view] = encoded(modality, items, tower, tower.encoder, size=64).cpu().numpy()
+    return failed

@@ -6,18 +6,23 @@ atoms are moved towards their peaks (sorted matching, as in Kwon et al., J. Chem
 Schuett et al. for sets). Errors are taken as Laplace distributed with a spread of each atom's own, so the
 predictor also says how sure it is. Where a set of assigned shifts exists it is used as such.
 
-The trunk and heads are a start for alignment, and the predictor simulates spectra (`training.simulated`).
+The trunk and heads are a start for alignment, and the predictor simulates spectra of every molecule of the
+corpus: its prediction with the errors that it expects itself. Every peak moves by its spread (Laplace), is
+missing as often as spectra leave such atoms out, now and then one more is lost, peaks that fall together
+merge, and a foreign peak (solvent, impurity) may join.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from rdkit import Chem
+from safetensors.torch import load_file
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,13 +30,15 @@ from acml_search import modalities
 from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, featurise, flatten
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import InvalidMolecule
+from acml_search.core.io import atomic
+from acml_search.core.progress import progress
 from acml_search.core.typing import Floats, Ints
-from acml_search.networks import GraphNet
+from acml_search.modalities.nmr import ShiftArrays, ShiftModality
+from acml_search.networks import GraphNet, current_names
 from acml_search.networks.nmr import Peaks, ShiftHead
 from acml_search.training.config import Hyper, ShiftPlan, Source
 from acml_search.training.corpus import Corpus, corpus_of, read_rows
-from acml_search.training.loop import Task, train
-from acml_search.training.pretrain import save_result
+from acml_search.training.loop import Task, save_result, train
 from acml_search.training.records import MeasuredRecords, read_records
 
 if TYPE_CHECKING:
@@ -43,16 +50,15 @@ PRESENCE_WEIGHT = 0.1
 """of the loss that teaches which atoms spectra leave out"""
 EQUIVALENT_PPM = 1e-4
 """equivalent atoms are predicted within this of one another"""
+LOST, FOREIGN = 0.03, 0.03
+"""chance that a listed peak is lost, and that a spectrum shows a peak that is not the molecule's"""
+_ARRAYS = ("position", "spread", "present")
 
 
-@dataclass
-class AssignedShifts:
-    """Shifts assigned to atoms, for one nucleus: corpus row -> places (k,) among the graph's atoms of that
-    nucleus, ppm (k,), measured (k,) bool.
-    """
-
-    by_row: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
-    left_out: int
+AssignedShifts = dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""corpus row -> shifts assigned to its atoms of one nucleus: places (k,) among these atoms, ppm (k,), and are
+they measured (k,) bool
+"""
 
 
 class ShiftNet(nn.Module):
@@ -86,7 +92,7 @@ class ShiftTask(Task[ShiftNet]):
         self.corpus, self.model = corpus, model
         self.measured, self.assigned = measured, assigned
         known = [records.molecules for records in measured.values()]
-        known += [np.fromiter(a.by_row, np.int64, len(a.by_row)) for a in assigned.values()]
+        known += [np.fromiter(a, np.int64, len(a)) for a in assigned.values()]
         rows = np.unique(np.concatenate(known))
         self.rows = np.intersect1d(rows, corpus.train_rows)
         self.dev = np.intersect1d(rows, corpus.dev_rows)
@@ -111,7 +117,7 @@ class ShiftTask(Task[ShiftNet]):
             errors = [set_errors(peaks[name], rows, records, rng) for rows, peaks in predicted]
             if sum(map(len, errors)):
                 out[f"{name}_set_error"] = float(np.mean(np.concatenate(errors)))
-            if name in self.assigned and any(m.any() for _, _, m in self.assigned[name].by_row.values()):
+            if name in self.assigned and any(m.any() for _, _, m in self.assigned[name].values()):
                 atoms = [assigned_errors(peaks[name], rows, self.assigned[name]) for rows, peaks in predicted]
                 out[f"{name}_atom_error"] = float(np.concatenate(atoms).mean())
         return out
@@ -134,26 +140,9 @@ def run(plan: ShiftPlan, device: torch.device) -> Path:
 
 def match_sorted(few: Floats, many: Floats) -> Ints:
     """Least total distance on a line: `few` (m,) and `many` (n,), both ascending, m <= n -> (m,) int64, the
-    index in `many` of each one's partner, ascending.
-
-    Optimal partners on a line never cross, so a dynamic programme over the two sorted lists finds them; for
-    m = n they are simply the sorted order.
+    index in `many` of each one's partner, ascending: optimal partners on a line need not cross.
     """
-    m, n = len(few), len(many)
-    if m == n:
-        return np.arange(n)
-    cost = np.abs(few[:, None] - many[None, :])
-    best = np.empty((m, n))
-    best[0] = cost[0]
-    for i in range(1, m):
-        best[i, 0] = np.inf
-        best[i, 1:] = cost[i, 1:] + np.minimum.accumulate(best[i - 1])[:-1]
-    partners = np.empty(m, np.int64)
-    end = n
-    for i in range(m - 1, -1, -1):
-        partners[i] = int(best[i, :end].argmin())
-        end = partners[i]
-    return partners
+    return np.sort(linear_sum_assignment(np.abs(few[:, None] - many))[1])
 
 
 def match_peaks(predicted: Floats, observed: Floats) -> tuple[Ints, Floats, int]:
@@ -200,9 +189,7 @@ def shift_loss(
     which atoms spectra leave out. `rows` (b,) are the corpus rows of the graphs.
     """
     position, ends = _by_molecule(peaks, len(rows))
-    chosen: list[np.ndarray] = []
-    values: list[np.ndarray] = []
-    weights: list[np.ndarray] = []
+    labels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # atoms, ppm, weights
     unseen: list[np.ndarray] = []
     drawn = _drawn(measured, rows, rng)
     for graph, row in enumerate(rows.tolist()):
@@ -211,21 +198,18 @@ def shift_loss(
             continue
         if drawn[graph] >= 0:
             atoms, ppm, classes = match_peaks(position[first:last], _listed(measured, drawn[graph]))
-            chosen.append(first + atoms)
-            values.append(ppm)
-            weights.append(np.full(len(atoms), 1 / len(atoms)))
+            labels.append((first + atoms, ppm, np.full(len(atoms), 1 / len(atoms))))
             if len(atoms) < classes:
                 unseen.append(np.setdiff1d(np.arange(first, last), first + atoms))
-        if assigned is not None and row in assigned.by_row:
-            atoms, ppm, sure = assigned.by_row[row]
-            chosen.append(first + atoms)
-            values.append(ppm)
-            weights.append(np.where(sure, 1.0, COMPUTED_WEIGHT) / len(atoms))
-    if not chosen:
+        if assigned is not None and row in assigned:
+            atoms, ppm, sure = assigned[row]
+            labels.append((first + atoms, ppm, np.where(sure, 1.0, COMPUTED_WEIGHT) / len(atoms)))
+    if not labels:
         return peaks.position.sum() * 0
     device = peaks.position.device
-    at = torch.from_numpy(np.concatenate(chosen)).to(device)
-    target, weight = (torch.from_numpy(np.concatenate(x)).float().to(device) for x in (values, weights))
+    chosen, values, weights = (np.concatenate(column) for column in zip(*labels, strict=True))
+    at = torch.from_numpy(chosen).to(device)
+    target, weight = (torch.from_numpy(x).float().to(device) for x in (values, weights))
     spread = peaks.spread[at]
     error = (peaks.position[at] - target).abs()
     likelihood = (weight * (error / spread + spread.log())).sum() / weight.sum()
@@ -260,9 +244,9 @@ def assigned_errors(peaks: Peaks, rows: np.ndarray, assigned: AssignedShifts) ->
     out = [np.zeros(0)]
     position, ends = _by_molecule(peaks, len(rows))
     for graph, row in enumerate(rows.tolist()):
-        if row not in assigned.by_row or ends[graph] == ends[graph + 1]:
+        if row not in assigned or ends[graph] == ends[graph + 1]:
             continue
-        atoms, ppm, measured = assigned.by_row[row]
+        atoms, ppm, measured = assigned[row]
         out.append(np.abs(position[ends[graph] : ends[graph + 1]][atoms] - ppm)[measured])
     return np.concatenate(out)
 
@@ -275,7 +259,7 @@ def read_assigned(root: Path, source: Source | None, corpus: Corpus) -> dict[str
     """
     if source is None:
         return {}
-    found = {"c_nmr": AssignedShifts({}, 0), "h_nmr": AssignedShifts({}, 0)}
+    found: dict[str, AssignedShifts] = {"c_nmr": {}, "h_nmr": {}}
     for record in read_rows(root, source).to_pylist():
         try:
             mol, _ = parse(record["smiles"])
@@ -285,8 +269,6 @@ def read_assigned(root: Path, source: Source | None, corpus: Corpus) -> dict[str
         atoms, edges, _ = flatten(featurise(mol))
         kept = flatten(corpus.graph(row)) if row >= 0 else None
         if kept is None or not (np.array_equal(atoms, kept[0]) and np.array_equal(edges, kept[1])):
-            for assigned in found.values():
-                assigned.left_out += 1
             continue
         element, hydrogens = atoms[:, 0], atoms[:, 3]
         measured = _column(record["c13_exp"], len(element))
@@ -299,7 +281,7 @@ def read_assigned(root: Path, source: Source | None, corpus: Corpus) -> dict[str
             ppm, trusted = values[chosen], sure[chosen]
             known = np.flatnonzero(~np.isnan(ppm))
             if len(known):
-                found[name].by_row[row] = (known, ppm[known], trusted[known])
+                found[name][row] = (known, ppm[known], trusted[known])
     return found
 
 
@@ -318,3 +300,106 @@ def _listed(measured: MeasuredRecords, at: int) -> np.ndarray:
 
 def _column(values: list[float | None] | None, n: int) -> np.ndarray:
     return np.full(n, np.nan) if values is None else np.array([np.nan if v is None else v for v in values])
+
+
+# What the predictor simulates
+
+
+@dataclass
+class SimulatedPeaks:
+    """Predicted peaks of all corpus molecules, one per class of equivalent atoms."""
+
+    kind: ShiftModality
+    starts: np.ndarray
+    """(n + 1,) int64"""
+    position: np.ndarray
+    """(P,) float32, ppm"""
+    spread: np.ndarray
+    """(P,) float32, ppm"""
+    present: np.ndarray
+    """(P,) float32, logit"""
+
+    def has(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows),) bool: does the molecule show any peak?"""
+        return self.starts[rows + 1] > self.starts[rows]
+
+    def peaks(self, rows: np.ndarray) -> Peaks:
+        """The predictions themselves, as a head gives them, of corpus rows."""
+        at, graph_of = self._places(rows)
+        position, spread, present = (
+            torch.from_numpy(np.ascontiguousarray(a[at])) for a in (self.position, self.spread, self.present)
+        )
+        return Peaks(torch.from_numpy(at), torch.from_numpy(graph_of), position, spread, present)
+
+    def draw(self, rows: np.ndarray, rng: np.random.Generator) -> ShiftArrays:
+        """A spectrum of each corpus row; every row must have a peak."""
+        at, graph_of = self._places(rows)
+        moved = self.position[at] + self.spread[at] * rng.laplace(size=len(at))
+        moved += rng.normal(0, self.kind.jitter, len(rows))[graph_of]
+        seen = rng.random(len(at)) < (1 - LOST) / (1 + np.exp(-self.present[at]))
+        # A spectrum without a peak is no spectrum: the first one stays.
+        seen[np.searchsorted(graph_of, np.setdiff1d(np.arange(len(rows)), graph_of[seen]))] = True
+        foreign = np.flatnonzero(rng.random(len(rows)) < FOREIGN)
+        graph_of = np.concatenate([graph_of[seen], foreign])
+        moved = np.concatenate([moved[seen], rng.uniform(*self.kind.typical, len(foreign))])
+        order = np.lexsort((moved, graph_of))
+        graph_of, moved = graph_of[order], moved[order]
+        merged = np.zeros(len(moved), bool)
+        merged[1:] = (np.diff(graph_of) == 0) & (np.diff(moved) < self.kind.jitter / 3)
+        graph_of, moved = graph_of[~merged], moved[~merged]
+        return ShiftArrays(moved.astype(np.float32), graph_of, np.bincount(graph_of, minlength=len(rows)))
+
+    def _places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the peaks of the rows stand, (p,) int64, and whose they are, (p,) int64."""
+        counts = self.starts[rows + 1] - self.starts[rows]
+        graph_of = np.repeat(np.arange(len(rows)), counts)
+        before = np.cumsum(counts) - counts
+        return np.arange(len(graph_of)) - before[graph_of] + self.starts[rows][graph_of], graph_of
+
+
+def open_simulated(directory: Path, modality: str) -> SimulatedPeaks:
+    """What `simulate` left for one modality."""
+    arrays = {
+        name: np.load(directory / f"{modality}-{name}.npy", mmap_mode="r") for name in ("starts", *_ARRAYS)
+    }
+    return SimulatedPeaks(cast("ShiftModality", modalities.get(modality)), **arrays)
+
+
+@torch.inference_mode()
+def simulate(plan: ShiftPlan, device: torch.device | str = "cpu") -> Path:
+    """Predict the peaks of the corpus of a trained shift predictor; its folder's `simulated` holds them."""
+    out = plan.out_folder / "simulated"
+    if out.exists():
+        return out
+    corpus = corpus_of(plan)
+    torch.set_num_threads(1)
+    model = ShiftNet(plan.trunk, plan.head)
+    model.load_state_dict(current_names(load_file(plan.out_folder / "shifts.safetensors")))
+    model.to(device).eval().trunk.fold()
+    found: dict[str, dict[str, list[np.ndarray]]] = {
+        name: {k: [] for k in ("counts", *_ARRAYS)} for name in model.heads
+    }
+    for start in progress(range(0, len(corpus), 64), desc="simulating", unit="batch"):
+        rows = np.arange(start, min(start + 64, len(corpus)))
+        for name, peaks in model.peaks(corpus.graph_batch(rows, device)).items():
+            for key, values in _distinct(peaks, len(rows), cast("ShiftHead", model.heads[name])).items():
+                found[name][key].append(values)
+    with atomic(out) as folder:
+        folder.mkdir(parents=True)
+        for name, parts in found.items():
+            counts = np.concatenate(parts.pop("counts"))
+            np.save(folder / f"{name}-starts.npy", np.concatenate([[0], counts.cumsum()]))
+            for key, values in parts.items():
+                np.save(folder / f"{name}-{key}.npy", np.concatenate(values))
+    return out
+
+
+def _distinct(peaks: Peaks, n: int, head: ShiftHead) -> dict[str, Any]:
+    """One peak for each class of equivalent atoms, and how many each molecule has."""
+    position, graph_of = peaks.position.cpu().numpy(), peaks.graph_of.cpu().numpy()
+    order = np.lexsort((position, graph_of))
+    first = np.ones(len(order), bool)
+    first[1:] = (np.diff(graph_of[order]) > 0) | (np.diff(position[order]) > head.scale / 5e4)
+    kept = order[first]
+    arrays = {k: getattr(peaks, k).cpu().numpy()[kept].astype(np.float32) for k in _ARRAYS}
+    return {"counts": np.bincount(graph_of[kept], minlength=n), **arrays}

@@ -11,7 +11,6 @@ import pytest
 import torch
 from rdkit import Chem
 from safetensors.torch import load_file, save_file
-from torch.nn import functional as F
 
 from acml_search import modalities
 from acml_search.core.errors import ConfigError
@@ -19,16 +18,14 @@ from acml_search.encoders.checkpoint import Tower
 from acml_search.networks import Projection, tensors
 from acml_search.ocsr.assemble import SYMBOLS
 from acml_search.ocsr.depict import draw
-from acml_search.ocsr.detector import BOND, SHARP, STRIDE, BondLengthEstimator, Detector
+from acml_search.ocsr.detector import BOND, SHARP, BondLengthEstimator, Detector
 from acml_search.ocsr.styles import Style
 from acml_search.training.detector import (
     CANVAS,
     DetectorModel,
     Sample,
-    at_full_resolution,
     at_scale,
     detector_loss,
-    environments,
     mutated,
     packed,
     ruler_loss,
@@ -38,12 +35,13 @@ from acml_search.training.detector import (
     start_from,
     symbol_shares,
 )
+from acml_search.training.picture_styles import training_style
 from acml_search.training.pretrain import pretrain
-from acml_search.training.synth.styles import training_style
 
 TOWER = {"width": 8, "hidden": 8, "layers": 2, "fine": 8, "coarse": 8, "blocks": 1, "ruler": 8}
 PLAN = """
 root = "."
+corpus = { file = "corpus.toml" }
 out = "pictures"
 method = "detector"
 modality = "image"
@@ -58,15 +56,18 @@ batch_size = 4
 pages = 1
 lr = 1e-3
 weight_decay = 1e-4
-spectral_sources = ["library.parquet"]
+spectral_sources = ["toy"]
 repeat_spectral = 1
 repeat_rare = 1
 dev_molecules = 2
-[corpus]
+"""
+
+
+CORPUS = """
 directory = "corpus"
 views = 1
 seed = 7
-source = [{ path = "library.parquet" }]
+source = [{ name = "toy", path = "library.parquet" }]
 """
 
 
@@ -167,6 +168,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for end in ("O", "N", "c1ccccc1", "C(=O)O", "Cl", "[N+](C)(C)C")
     ]
     pq.write_table(pa.table({"smiles": smiles}), root / "library.parquet")
+    (root / "corpus.toml").write_text(CORPUS)
     (root / "image.toml").write_text(PLAN)
     with pytest.raises(ConfigError, match="pretrain the SMILES encoder first"):
         pretrain(root / "image.toml")
@@ -215,15 +217,6 @@ def test_a_larger_reader_begins_as_the_smaller_one() -> None:
         assert torch.equal(one, other)
 
 
-@torch.inference_mode()
-def test_a_convolution_over_averaged_pixels_becomes_one_over_all() -> None:
-    torch.manual_seed(0)
-    kernel, picture = torch.randn(5, STRIDE**2, 3, 3), torch.rand(2, 1, 64, 96)
-    before = F.conv2d(F.pixel_unshuffle(F.avg_pool2d(picture, SHARP), STRIDE), kernel, padding=1)
-    after = F.conv2d(F.pixel_unshuffle(picture, SHARP * STRIDE), at_full_resolution(kernel), padding=1)
-    assert torch.allclose(before, after, atol=1e-4)
-
-
 def test_a_reader_of_other_dimensions_is_no_start(trained: Path) -> None:
     with pytest.raises(ConfigError, match="other dimensions"):
         start_from(DetectorModel({**TOWER, "fine": 16}), trained)
@@ -248,12 +241,6 @@ def test_shares_count_what_is_drawn() -> None:
     assert found.sum() == pytest.approx(1.0)
     assert found[SYMBOLS.index("")] == pytest.approx(5 / (len(SYMBOLS) + 6))  # four corners and one
     assert found[SYMBOLS.index("O")] == found[SYMBOLS.index("N")] == pytest.approx(2 / (len(SYMBOLS) + 6))
-
-
-def test_environments_are_counted_in_a_million_atoms() -> None:
-    # Eight atoms: two methyls, two CH2, two OH, and a C and an F that are met once.
-    found = environments(Chem.MolFromSmiles(s) for s in ("CCO", "CCO", "CF"))
-    assert list(found.items()) == [("C-C", 250_000), ("C-C-O", 250_000), ("O-C", 250_000)]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

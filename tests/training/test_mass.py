@@ -26,8 +26,9 @@ from acml_search.encoders.checkpoint import DualEncoder, Tower, load_model, save
 from acml_search.ms.fragmenter import FragmentedMolecule, neutral_peaks, read_model
 from acml_search.networks import KNNMemory, tensors
 from acml_search.networks.msms import BIN, BINS
-from acml_search.training import fragmentation, memory, spectra
+from acml_search.training import fragmentation, memory
 from acml_search.training.config import FragmentationPlan, MemoryPlan, SpectraPlan, read_plan
+from acml_search.training.contrast import MassPool
 from acml_search.training.corpus import corpus_of, open_corpus
 from acml_search.training.fragmentation import (
     DescribedMolecules,
@@ -37,15 +38,16 @@ from acml_search.training.fragmentation import (
     vocabulary_of,
 )
 from acml_search.training.loop import read_log
-from acml_search.training.pretrain import pretrain
+from acml_search.training.pretrain import SpectraTask, SpectrumPretrainer, pretrain
 from acml_search.training.records import read_records
-from acml_search.training.sampling import MassPool
 
 PARTS = ["C", "CC", "CCC", "C(C)C", "OC", "OCC", "COC", "N", "NC", "CN", "Cl", "F"]
 COMMON = """
 root = "."
 seed = 7
-[corpus]
+corpus = { file = "corpus.toml" }
+"""
+CORPUS = """
 directory = "corpus"
 views = 1
 seed = 7
@@ -102,7 +104,7 @@ name = "toy"
 start = "start"
 half = true
 memory = {{ key = 12, d = 16, nearest = 4, guess = 24, hidden = 32 }}
-{COMMON.replace("spectra.parquet", "ei.parquet").replace('"corpus"', '"ei-corpus"')}
+{COMMON.replace("corpus.toml", "ei-corpus.toml")}
 [space]
 name = "gc_ms"
 records = [{{ path = "ei.parquet", where = "mzs IS NOT NULL" }}]
@@ -153,6 +155,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = {"training": {"space": {}}, "records": {}, "licence": "none"}
     network = DualEncoder(HYPER).eval()
     save_model(room / "start", "toy", network, HYPER, {"gc_ms": 10.0, "smiles": 20.0}, card, half=True)
+    (room / "corpus.toml").write_text(CORPUS)
+    ei_corpus = CORPUS.replace("spectra.parquet", "ei.parquet").replace('"corpus"', '"ei-corpus"')
+    (room / "ei-corpus.toml").write_text(ei_corpus)
     plans = {"spectra": SPECTRA, "fragmentation": FRAGMENTATION, "memory": MEMORY}
     for name, text in plans.items():
         (room / f"{name}.toml").write_text(text)
@@ -194,7 +199,7 @@ def test_no_molecule_of_the_dev_split_is_in_a_step(room: Path, monkeypatch: pyte
     plan = read_plan(room / "spectra.toml", SpectraPlan)
     corpus = corpus_of(plan)
     measured = read_records("lc_ms", plan.records, corpus, plan.root_folder)
-    task = spectra.SpectraTask(corpus, measured, plan, spectra.SpectrumPretrainer(plan))
+    task = SpectraTask(corpus, measured, plan, SpectrumPretrainer(plan))
     assert not corpus.is_dev[task.rows].any()
     assert not corpus.is_dev[task.same_mass.rows].any()
     assert corpus.is_dev[task.dev].all()
@@ -350,7 +355,7 @@ def test_a_second_memory_takes_the_place_of_the_first(room: Path) -> None:
 def test_a_memory_holds_no_dev_molecule_and_no_query_finds_itself(room: Path) -> None:
     """In a step all of a molecule's own records are left out, or it would learn to look up answers."""
     plan = read_plan(room / "memory.toml", MemoryPlan)
-    task = memory.memory_task(plan, load_model(room / "start").network.requires_grad_(False))
+    task = memory.MemoryTask(plan, load_model(room / "start").network.requires_grad_(False))
     in_dev = task.corpus.is_dev[task.molecules]
     assert in_dev[task.dev].all()
     assert len(task.dev_records)

@@ -22,10 +22,9 @@ from acml_search.training import align, finetune
 from acml_search.training.config import MemoryPlan, plan_of
 from acml_search.training.loop import read_log
 from acml_search.training.pretrain import pretrain
-from acml_search.training.simulated import open_simulated
+from acml_search.training.shifts import open_simulated
 
 CORPUS = """
-[corpus]
 directory = "corpus"
 views = 1
 seed = 7
@@ -39,6 +38,7 @@ where = "has_atoms"
 SHIFTS = f"""
 method = "shifts"
 root = "."
+corpus = {{ file = "corpus.toml" }}
 out = "shifts"
 seed = 7
 records = {{ c_nmr = [{{ path = "spectra.parquet" }}] }}
@@ -50,17 +50,18 @@ epoch_size = 800
 batch_size = 32
 lr = 5e-3
 weight_decay = 1e-4
-{ASSIGNED}{CORPUS}"""
-ENCODER = f"""
+{ASSIGNED}"""
+ENCODER = """
 method = "simulated"
 root = "."
+corpus = { file = "corpus.toml" }
 out = "encoder"
 modality = "c_nmr"
 simulator = "shifts.toml"
 seed = 7
-records = [{{ path = "spectra.parquet" }}]
-tower = {{ curve = 32, hidden = 32, width = 32 }}
-head = {{ hidden = 32, d = 16 }}
+records = [{ path = "spectra.parquet" }]
+tower = { curve = 32, hidden = 32, width = 32 }
+head = { hidden = 32, d = 16 }
 [training]
 epochs = 3
 epoch_size = 1024
@@ -70,9 +71,10 @@ group_size = 2
 lr = 5e-3
 weight_decay = 1e-4
 fingerprint_weight = 0.5
-{CORPUS}"""
+"""
 ALIGN = f"""
 root = "."
+corpus = {{ file = "corpus.toml" }}
 out = "aligned"
 name = "toy"
 seed = 7
@@ -92,7 +94,7 @@ epochs = 2
 epoch_size = 640
 lr = 2e-3
 weight_decay = 1e-4
-{ASSIGNED}{CORPUS}"""
+{ASSIGNED}"""
 
 
 def shift(atom: Chem.Atom) -> float:
@@ -128,7 +130,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 | {"c13_exp": atoms, "c13_dft": None, "h1_dft": None}
             )
     pq.write_table(pa.Table.from_pylist(rows), room / "spectra.parquet")
-    for name, text in (("shifts", SHIFTS), ("encoder", ENCODER), ("align", ALIGN)):
+    for name, text in (("corpus", CORPUS), ("shifts", SHIFTS), ("encoder", ENCODER), ("align", ALIGN)):
         (room / f"{name}.toml").write_text(text)
     for name in ("shifts", "encoder"):
         pretrain(room / f"{name}.toml", device="cpu")

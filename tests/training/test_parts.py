@@ -12,12 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acml_search.training.contrast import ContrastiveLoss, MoleculeSampler, isomer_batches, pair_recall
 from acml_search.training.hard_negatives import NEIGHBOURS, nearest_neighbours
 from acml_search.training.loop import one_cycle
-from acml_search.training.losses import ContrastiveLoss, pair_recall
 from acml_search.training.memory import kept_records
 from acml_search.training.records import MeasuredRecords
-from acml_search.training.sampling import MoleculeSampler, isomer_batches
 from acml_search.training.shifts import match_peaks, match_sorted
 
 EYE = torch.eye(3)

@@ -28,11 +28,10 @@ from acml_search.training.pretrain import ViewsTask, pretrain
 from acml_search.training.records import FrozenFeatures
 
 CORPUS = """
-[corpus]
 directory = "corpus"
 views = 2
 seed = 7
-source = [{ path = "library.parquet", limit = 900 }]
+source = [{ name = "toy", path = "library.parquet", limit = 900 }]
 exclude = [{ path = "library.parquet", where = "kept_aside" }]
 """
 TRAINING = """
@@ -43,6 +42,7 @@ lr = 5e-3
 weight_decay = 1e-4
 """
 PRETRAIN = f"""
+corpus = {{ file = "corpus.toml" }}
 method = "views"
 root = "."
 out = "pretrained"
@@ -54,8 +54,9 @@ head = {{ hidden = 32, d = 16 }}
 batch_size = 64
 group_size = 4
 fingerprint_weight = 1.0
-{CORPUS}"""
+"""
 ALIGN = f"""
+corpus = {{ file = "corpus.toml" }}
 root = "."
 out = "aligned"
 name = "toy"
@@ -66,11 +67,12 @@ pretrained = "pretrained"
 views = 2
 head = {{ hidden = 32, d = 16 }}
 [[sampler]]
-sources = ["library.parquet"]
+sources = ["toy"]
 n = 64
 group_size = 4
-{TRAINING}{CORPUS}"""
+{TRAINING}"""
 HARD_NEGATIVES = f"""
+corpus = {{ file = "corpus.toml" }}
 root = "."
 out = "hard"
 name = "toy-hard"
@@ -86,7 +88,7 @@ noisy_views = 2
 alignment_weight = 1.0
 {TRAINING}
 batch_size = 64
-{CORPUS}"""
+"""
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     aside = [inchikey14_hash(b) % 7 == 0 for b in blocks]
     table = pa.table({"smiles": smiles, "inchikey14": blocks, "kept_aside": aside})
     pq.write_table(table, room / "library.parquet")
-    for name, text in (("pretrain", PRETRAIN), ("align", ALIGN), ("hard", HARD_NEGATIVES)):
+    plans = {"corpus": CORPUS, "pretrain": PRETRAIN, "align": ALIGN, "hard": HARD_NEGATIVES}
+    for name, text in plans.items():
         (room / f"{name}.toml").write_text(text)
     pretrain(room / "pretrain.toml", device="cpu")
     return room
@@ -122,10 +125,13 @@ def test_the_corpus_leaves_out_what_is_excluded(room: Path) -> None:
     report = json.loads((room / "corpus" / "corpus.json").read_text())["report"][0]
     assert report["used"] == len(corpus)
     assert report["excluded"] > 50
-    (room / "other.toml").write_text(PRETRAIN.replace("views = 2", "views = 3"))
+    (room / "other.toml").write_text(PRETRAIN.replace("corpus.toml", "other-corpus.toml"))
+    (room / "other-corpus.toml").write_text(CORPUS.replace("views = 2", "views = 3"))
     with pytest.raises(ConfigError, match="holds another corpus"):
         pretrain(room / "other.toml")
-    (room / "sql.toml").write_text(PRETRAIN.replace('"corpus"', '"new"').replace("kept_aside", "kept_asde"))
+    (room / "sql.toml").write_text(PRETRAIN.replace("corpus.toml", "sql-corpus.toml"))
+    wrong = CORPUS.replace('"corpus"', '"new"').replace("kept_aside", "kept_asde")
+    (room / "sql-corpus.toml").write_text(wrong)
     with pytest.raises(ConfigError, match=r"library\.parquet: `where` cannot be used: .*kept_asde"):
         pretrain(room / "sql.toml")
 
@@ -238,10 +244,10 @@ def test_hard_negatives_skip_sources_and_misread_a_share(share: float) -> None:
         train_rows=np.array([0, 2, 5, 8]),  # 3 is of a source that is skipped, 7 of the dev split
         dev_rows=np.array([1, 7]),
     )
-    frozen = FrozenFeatures(np.zeros((4, 5, 3), np.float16), np.array([0, 1, 3]))  # the third is unreadable
-    task = hard_negatives.HardNegativesTask(
-        corpus, np.array([2, 3, 5, 7]), np.zeros((4, 2), np.float16), frozen, None, 2, share
-    )
+    frozen = FrozenFeatures(
+        np.array([2, 3, 5, 7]), np.zeros((4, 5, 3), np.float16), np.array([0, 1, 3]), torch.device("cpu")
+    )  # the third is unreadable
+    task = hard_negatives.HardNegativesTask(corpus, np.zeros((4, 2), np.float16), frozen, None, 2, share)
     assert task.rows.tolist() == [0]
     assert task.dev.tolist() == [3]
     views = task.draw_views(20_000, np.random.default_rng(0))

@@ -25,9 +25,8 @@ from acml_search.ocsr.styles import (
     apply_effects,
     held_out_style,
 )
-from acml_search.training.synth.effects import TRAINING_EFFECTS
-from acml_search.training.synth.ocsr_noise import ERRORS, misread, standard_smiles
-from acml_search.training.synth.styles import TRAINING_FONTS, training_style
+from acml_search.training.ocsr_noise import ERRORS, misread, standard_smiles
+from acml_search.training.picture_styles import TRAINING_EFFECTS, TRAINING_FONTS, training_style
 
 SMILES = "CC(=O)Nc1ccc(O)cc1"
 PARACETAMOL = Chem.MolFromSmiles(SMILES)

@@ -74,8 +74,7 @@ def _letter(mol: Chem.RWMol, rng: np.random.Generator) -> None:
     atom = mol.GetAtomWithIdx(int(rng.integers(mol.GetNumAtoms())))
     atom.SetAtomicNum(int(rng.choice(_LETTERS, p=_LETTER_PROBABILITIES)))
     atom.SetFormalCharge(0)
-    atom.SetNumExplicitHs(0)
-    atom.SetNoImplicit(False)
+    _refill(atom)
 
 
 def _lost(mol: Chem.RWMol, rng: np.random.Generator) -> None:
@@ -89,7 +88,8 @@ def _lost(mol: Chem.RWMol, rng: np.random.Generator) -> None:
         mol.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
         parts = sorted(Chem.GetMolFrags(mol), key=len)
         if len(parts[0]) <= _MAX_LOST_ATOMS:
-            _remove(mol, parts[0])
+            for i in sorted(parts[0], reverse=True):
+                mol.RemoveAtom(i)
 
 
 def _added(mol: Chem.RWMol, rng: np.random.Generator) -> None:
@@ -119,8 +119,7 @@ def _order(mol: Chem.RWMol, rng: np.random.Generator) -> None:
         bond = mol.GetBondWithIdx(int(rng.integers(mol.GetNumBonds())))
         bond.SetBondType(_ORDERS.get(bond.GetBondType(), Chem.BondType.SINGLE))
         for atom in (bond.GetBeginAtom(), bond.GetEndAtom()):
-            atom.SetNumExplicitHs(0)
-            atom.SetNoImplicit(False)
+            _refill(atom)
 
 
 def _broken(mol: Chem.RWMol, rng: np.random.Generator) -> None:
@@ -146,8 +145,7 @@ def _charge(mol: Chem.RWMol, rng: np.random.Generator) -> None:
     if charged:
         atom = mol.GetAtomWithIdx(int(rng.choice(charged)))
         atom.SetFormalCharge(0)
-        atom.SetNumExplicitHs(0)
-        atom.SetNoImplicit(False)
+        _refill(atom)
     else:
         other = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() in (7, 8)]
         if other:
@@ -168,9 +166,10 @@ def _attach(mol: Chem.RWMol, at: int, group: str) -> None:
     mol.GetAtomWithIdx(at).SetNumExplicitHs(0)
 
 
-def _remove(mol: Chem.RWMol, atoms: tuple[int, ...]) -> None:
-    for i in sorted(atoms, reverse=True):
-        mol.RemoveAtom(i)
+def _refill(atom: Chem.Atom) -> None:
+    """The valence is filled with hydrogens anew."""
+    atom.SetNumExplicitHs(0)
+    atom.SetNoImplicit(False)
 
 
 ERRORS: tuple[Callable[[Chem.RWMol, np.random.Generator], None], ...] = (
