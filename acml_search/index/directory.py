@@ -154,20 +154,6 @@ class IndexDirectory:
         """Name or directory of the checkpoint the index was built with."""
         return self.manifest.model["source"]
 
-    @property
-    def restriction(self) -> str | None:
-        """What the licence of the index's model forbids, as a sentence; None when it forbids nothing."""
-        return self.manifest.model.get("restriction")
-
-    @property
-    def tautomer(self) -> bool:
-        """Whether the molecules were turned into canonical tautomers; a query must be, then, too."""
-        return bool(self.manifest.options["tautomer"])
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return self.manifest.counts
-
     @cached_property
     def catalog(self) -> Catalog:
         from acml_search.library.catalog import Catalog

@@ -173,14 +173,8 @@ def shortlist_factor(index: Any, d: int) -> int:
 
 def _last(error: RuntimeError) -> str:
     """FAISS's own words without its source position."""
-    text = str(error)
-    return (
-        text.rsplit("failed: ", 1)[-1]
-        .rsplit(": Error: ", 1)[-1]
-        .split(".cpp:", 1)[-1]
-        .split(": ", 1)[-1]
-        .strip()
-    )
+    text = str(error).rsplit("failed: ", 1)[-1].rsplit(": Error: ", 1)[-1]
+    return text.split(".cpp:", 1)[-1].split(": ", 1)[-1].strip()
 
 
 TARGET = 0.99  # recall@10 against an exact search

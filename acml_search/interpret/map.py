@@ -280,13 +280,15 @@ def picture(drawn: Map) -> Any:
 
 def page(drawn: Map) -> str:
     """The map as HTML."""
-    from jinja2 import PackageLoader
+    from jinja2 import ChoiceLoader, PackageLoader
     from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup
 
     from acml_search.search.render.html import environment
 
-    pages = environment().overlay(loader=PackageLoader("acml_search.interpret", "page"))
+    shared = environment()
+    own = PackageLoader("acml_search.interpret", "page")
+    pages = shared.overlay(loader=ChoiceLoader([own, shared.loader]))
     folder = files("acml_search.interpret").joinpath("page")
     script, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("map.js", "map.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -205,7 +205,7 @@ class Pipeline:
             raise InvalidMolecule(query.error, smiles=query.text or None, row=query.row)
         reader = parse if query.kind == "smiles" else parse_block
         try:
-            mol, removed = reader(query.text, tautomer=self._directory.tautomer)
+            mol, removed = reader(query.text, tautomer=self._directory.manifest.options["tautomer"])
             return _Read(place, query, mol, describe(mol, removed))
         except InvalidMolecule as error:
             raise InvalidMolecule(error.reason, smiles=error.smiles, row=query.row) from error
@@ -592,7 +592,9 @@ class Pipeline:
     # both
 
     def _restriction(self) -> list[str]:
-        return [self._directory.restriction] if self._directory.restriction else []
+        """What the licence of the index's model forbids."""
+        forbidden = self._directory.manifest.model.get("restriction")
+        return [forbidden] if forbidden else []
 
     def _retrieve(self, side: Side, xq: Float32s, k: int, keys: Ints | None) -> Hits:
         """The k nearest of each vector (n, d) on one side, among `keys` only if given."""

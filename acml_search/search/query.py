@@ -200,7 +200,7 @@ class Index:
         self.close()
 
     def __len__(self) -> int:
-        return self._directory.counts["molecules"]
+        return self._directory.manifest.counts["molecules"]
 
     def __repr__(self) -> str:
         return f"Index({str(self.path)!r}, {len(self):,} molecules, spaces: {', '.join(self.spaces)})"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +21,11 @@ from acml_search.modalities import Observation
 
 if TYPE_CHECKING:
     from acml_search.chem.peaks import PeakList
+    from acml_search.library.catalog import Catalog
 
 
 DEFAULT_PPM = 10.0
 COARSE_TOLERANCE = 0.6  # Da, for a precursor of unit resolution, or rounded
-
-
-class _Catalog(Protocol):
-    def keys(
-        self,
-        where: str | None = None,
-        formula: str | None = None,
-        mass: float | None = None,
-        tol_da: float | None = None,
-        elements_allowed: Sequence[str] | None = None,
-        elements_required: Sequence[str] | None = None,
-    ) -> npt.NDArray[np.int64]: ...
-
-    def count(self) -> int: ...
 
 
 class Conditions(TypedDict, total=False):
@@ -122,23 +109,18 @@ class Filters:
             return self.tol_da
         return self.mass * (self.tol_ppm or 0.0) * 1e-6
 
-    def keys(self, catalog: _Catalog) -> npt.NDArray[np.int64] | None:
+    def keys(self, catalog: Catalog) -> npt.NDArray[np.int64] | None:
         """The keys that pass, (n,) int64 ascending; None when there is no condition.
 
         Raises FilterError when nothing passes, or when the catalogue refuses the SQL.
         """
         if not self:
             return None
-        asked: dict[str, Any] = {
-            "where": self.where,
-            "formula": self.formula,
-            "mass": self.mass,
-            "tol_da": self.half_width,
-        }
+        asked: dict[str, Any] = {"where": self.where, "formula": self.formula, "mass": self.mass}
         for name in ("elements_allowed", "elements_required"):
             if (said := getattr(self, name)) is not None:
                 asked[name] = _symbols(said)
-        keys = catalog.keys(**asked)
+        keys = catalog.keys(**asked, tol_da=self.half_width)
         if len(keys) == 0:
             raise FilterError(
                 f"none of the {catalog.count():,} molecules of the index passes the filter {self}; loosen it"

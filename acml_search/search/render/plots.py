@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import numpy as np
+
 from acml_search.search.render.text import atoms, error, position, signed, subscripts, title
 
 if TYPE_CHECKING:
-    from acml_search.chem.peaks import Peak
     from acml_search.modalities import Modality
     from acml_search.modalities.base import Match
     from acml_search.search.results import ObservedPeaks, Reason
@@ -25,12 +26,19 @@ ABOUT_TICKS = 8
 M_TOP, M_UP, M_JOIN, M_DOWN, M_LOW, M_AXIS, M_HEIGHT = 46.0, 62.0, 128.0, 158.0, 224.0, 280.0, 314.0
 # heights in a stick plot: labels' feet, highest stick, axis, all
 S_NAMES, S_TOP, S_BASE, S_HEIGHT = 92.0, 124.0, 250.0, 286.0
+# labels: where a line to the stick bends, where it ends, the text's foot, and its anchor
+_LABELS = {
+    "above": (M_TOP + 10, M_TOP + 2, M_TOP, "start"),
+    "below": (M_LOW + 8, M_LOW + 15, M_LOW + 18, "end"),
+    "names": (S_NAMES + 14, S_NAMES + 3, S_NAMES, "start"),
+}
 MAX_MIRROR = 250  # sticks of one side of a mirror plot
 MAX_STICKS = 400  # of a stick plot: the highest, and all that are explained
 MAX_MARKS = 5  # peaks marked as mattering most
 MAX_LABELS = 26  # explained peaks, the highest, that are labelled
 M_GAP, S_GAP = 13.5, 14.0  # pixels between labels
 BAR_WIDTH, BAR_HEIGHT = 160.0, 14.0
+_WORST_LAST = ("good", "fair", "known", "poor")
 
 
 class Scale(NamedTuple):
@@ -41,8 +49,8 @@ class Scale(NamedTuple):
     descending: bool
 
     def __call__(self, at: float) -> float:
-        share = (at - self.low) / (self.high - self.low)
-        return MARGIN + (1.0 - share if self.descending else share) * (WIDTH - 2 * MARGIN)
+        part = (at - self.low) / (self.high - self.low)
+        return MARGIN + (1.0 - part if self.descending else part) * (WIDTH - 2 * MARGIN)
 
     def ticks(self) -> list[float]:
         """Round numbers within the scale: 1, 2 or 5 times a power of ten apart."""
@@ -63,26 +71,20 @@ def scale(positions: Sequence[float], min_span: float, *, descending: bool) -> S
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """`places`, moved as little as it takes (least squares) to be `gap` apart and inside the plot.
-
-    Isotonic regression by pooling neighbours that clash (Ayer and others, 1955). Order is kept. Labels that
-    cannot fit at all are set closer than `gap`.
+    """`places`, moved as little as it takes (least squares, by isotonic regression) to be `gap` apart and
+    inside the plot. Order is kept. Labels that cannot fit at all are set closer than `gap`.
     """
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    gap = min(gap, (WIDTH - 2 * MARGIN) / max(1, len(places) - 1))
-    blocks: list[tuple[float, int]] = []  # mean of places[i] - i * gap, number of labels
-    for i, index in enumerate(order):
-        mean, count = places[index] - i * gap, 1
-        while blocks and blocks[-1][0] > mean:
-            before, n = blocks.pop()
-            mean, count = (before * n + mean * count) / (n + count), n + count
-        blocks.append((mean, count))
-    wanted = [mean for mean, count in blocks for _ in range(count)]
-    moved = [0.0] * len(places)
-    last = WIDTH - MARGIN - gap * (len(places) - 1)
-    for i, index in enumerate(order):
-        moved[index] = min(max(wanted[i], MARGIN), last) + i * gap
-    return moved
+    from scipy.optimize import isotonic_regression
+
+    n = len(places)
+    if n == 0:
+        return []
+    gap = min(gap, (WIDTH - 2 * MARGIN) / max(1, n - 1))
+    order, steps = np.argsort(places, kind="stable"), gap * np.arange(n)
+    free = isotonic_regression(np.asarray(places)[order] - steps).x
+    moved = np.empty(n)
+    moved[order] = np.clip(free, MARGIN, WIDTH - MARGIN - gap * (n - 1)) + steps
+    return [float(x) for x in moved]
 
 
 class Stick(NamedTuple):
@@ -133,14 +135,14 @@ class Plot:
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         return [(self.to(tick), f"{tick:.{decimals}f}") for tick in ticks]
 
-    def label_all(self, items: Sequence[tuple[float, float, str, str]], kind: str, gap: float) -> None:
-        """Add labels, pushed apart; items: position, end of the stick, grade, text. kind: where they are."""
+    def stick(self, at: float, base: float, end: float, grade: str, words: str) -> None:
+        """Add a peak."""
+        self.sticks.append(Stick(grade, words, [("stick", f"M{self.to(at):.1f} {base:.1f}V{end:.1f}")]))
+
+    def label_all(self, items: Sequence[tuple[float, float, str, str]], where: str, gap: float) -> None:
+        """Add labels, pushed apart; items: position, end of the stick, grade, text."""
+        knee, foot, y, anchor = _LABELS[where]
         for (at, end, grade, text), x in zip(items, spread([self.to(i[0]) for i in items], gap), strict=True):
-            knee, foot, y, anchor = {
-                "above": (M_TOP + 10, M_TOP + 2, M_TOP, "start"),
-                "below": (M_LOW + 8, M_LOW + 15, M_LOW + 18, "end"),
-                "names": (S_NAMES + 14, S_NAMES + 3, S_NAMES, "start"),
-            }[kind]
             lead = f"M{self.to(at):.1f} {end:.1f}V{knee:.0f}L{x:.1f} {foot:.0f}"
             self.labels.append(Label(grade, text, x + 4, y, anchor, lead))
 
@@ -152,15 +154,13 @@ class Plot:
 def mirror(reason: Reason) -> Plot:
     """A spectrum against what is predicted of a molecule: observed up, predicted down, pairs joined."""
     kind, peaks = reason.kind, reason.observed
-    pairs = [match for match in reason.matched if match.predicted is not None][:MAX_MIRROR]
-    alone = [match for match in reason.matched if match.predicted is None][:MAX_MIRROR]
+    matched = reason.matched[:MAX_MIRROR]
+    pairs = [(match, match.predicted) for match in reason.matched if match.predicted is not None][:MAX_MIRROR]
     lost, missing = reason.unmatched_observed[:MAX_MIRROR], reason.unmatched_predicted[:MAX_MIRROR]
-    shown = [
-        *(match.observed for match in reason.matched[:MAX_MIRROR]),
-        *(match.predicted for match in pairs if match.predicted is not None),
-        *lost,
-        *(peak.position for peak in missing),
-    ]
+    observed = {match.observed: str(reason.grade(match)) for match in matched}
+    # equivalent atoms may stand in several pairs: one label is enough
+    predicted = {down: str(reason.grade(match)) for match, down in pairs}
+    shown = [*observed, *predicted, *lost, *(peak.position for peak in missing)]
     to = scale(shown, kind.min_span, descending=kind.descending)
     about = f"{title(kind.name)}: observed peaks above, predicted peaks below"
     plot = Plot(M_HEIGHT, about, kind.unit, to, M_AXIS, "mirror")
@@ -170,31 +170,36 @@ def mirror(reason: Reason) -> Plot:
         peak = peaks.at(at)
         return M_JOIN - (M_JOIN - M_UP) * (heights[peak.position] if peak else 1.0)
 
-    def stick(at: float, end: float, grade: str, words: str, base: float = M_JOIN) -> None:
-        path = f"M{to(at):.1f} {base:.1f}V{end:.0f}"
-        plot.sticks.append(Stick(grade, f"{position(at, kind)} {words}", [("stick", path)]))
-
-    plot.ranges = [_range(peak, to) for peak in peaks if _in_range(peak, to)]
-    # of the matches, the bad ones last, so that nothing hides them
-    for match in sorted(pairs, key=lambda one: ("good", "fair", "known", "poor").index(reason.grade(one))):
-        plot.sticks.append(_pair(match, reason, to, top(match.observed)))
-    for match in alone:
-        stick(match.observed, top(match.observed), reason.grade(match), "observed")
+    for peak in peaks:
+        if peak.low is not None and peak.high is not None and to.low <= peak.low < peak.high <= to.high:
+            left, right = sorted((to(peak.low), to(peak.high)))
+            plot.ranges.append((left, right - left))
+    # the bad ones last, so that nothing hides them
+    for match, down in sorted(pairs, key=lambda pair: _WORST_LAST.index(reason.grade(pair[0]))):
+        off = f"{error(reason.error(match), kind)} {'ppm' if kind.relative_errors else kind.unit}"
+        words = (
+            f"observed {position(match.observed, kind)}, predicted {position(down, kind)}, error {off}; "
+            f"atoms {atoms(match.atoms)}"
+        )
+        up, low = to(match.observed), to(down)
+        ends = f"M{up:.1f} {top(match.observed):.1f}V{M_JOIN:.0f}M{low:.1f} {M_DOWN:.0f}V{M_LOW:.0f}"
+        join = f"M{up:.1f} {M_JOIN:.0f}L{low:.1f} {M_DOWN:.0f}"
+        plot.sticks.append(Stick(reason.grade(match), words, [("stick", ends), ("join", join)]))
+    for match in matched:
+        if match.predicted is None:
+            at = match.observed
+            plot.stick(at, M_JOIN, top(at), reason.grade(match), f"{position(at, kind)} observed")
     for at in lost:
-        stick(at, top(at), "lost", "observed, not predicted")
+        plot.stick(at, M_JOIN, top(at), "lost", f"{position(at, kind)} observed, not predicted")
         plot.cross(at, top(at))
     for one in missing:
-        words = f"predicted, not observed; atoms {atoms(one.atoms)}"
-        stick(one.position, M_LOW, "missing", words, base=M_DOWN)
+        words = f"{position(one.position, kind)} predicted, not observed; atoms {atoms(one.atoms)}"
+        plot.stick(one.position, M_DOWN, M_LOW, "missing", words)
         plot.cross(one.position, M_LOW, "missing")
-    up = {match.observed: str(reason.grade(match)) for match in reason.matched[:MAX_MIRROR]}
-    up |= dict.fromkeys(lost, "lost")
-    plot.label_all([(x, top(x), grade, position(x, kind)) for x, grade in up.items()], "above", M_GAP)
-    # equivalent atoms may stand in several pairs: one label is enough
-    down = {match.predicted: str(reason.grade(match)) for match in pairs if match.predicted is not None}
-    items = [(x, M_LOW, grade, position(x, kind)) for x, grade in down.items()]
-    items += [(one.position, M_LOW, "missing", position(one.position, kind)) for one in missing]
-    plot.label_all(items, "below", M_GAP)
+    up_labels = observed | dict.fromkeys(lost, "lost")
+    plot.label_all([(x, top(x), grade, position(x, kind)) for x, grade in up_labels.items()], "above", M_GAP)
+    down_labels = [*predicted.items(), *((one.position, "missing") for one in missing)]
+    plot.label_all([(x, M_LOW, grade, position(x, kind)) for x, grade in down_labels], "below", M_GAP)
     return plot
 
 
@@ -209,49 +214,22 @@ def _heights(peaks: ObservedPeaks) -> dict[float, float]:
     return {peak.position: 0.45 + 0.55 * (x / highest) ** 0.5 for peak, x in zip(peaks, numbers, strict=True)}
 
 
-def _in_range(peak: Peak, to: Scale) -> bool:
-    """Whether a peak is a range of positions and lies in the plot."""
-    if peak.low is None or peak.high is None:
-        return False
-    return peak.high > peak.low and to.low <= peak.low and peak.high <= to.high
-
-
-def _range(peak: Peak, to: Scale) -> tuple[float, float]:
-    assert peak.low is not None
-    assert peak.high is not None
-    left, right = sorted((to(peak.low), to(peak.high)))
-    return left, right - left
-
-
-def _pair(match: Match, reason: Reason, to: Scale, top: float) -> Stick:
-    assert match.predicted is not None
-    kind = reason.kind
-    up, down = to(match.observed), to(match.predicted)
-    unit = "ppm" if kind.relative_errors else kind.unit
-    about = (
-        f"observed {position(match.observed, kind)}, predicted {position(match.predicted, kind)}, "
-        f"error {error(reason.error(match), kind)} {unit}; atoms {atoms(match.atoms)}"
-    )
-    ends = f"M{up:.1f} {top:.1f}V{M_JOIN:.0f}M{down:.1f} {M_DOWN:.0f}V{M_LOW:.0f}"
-    join = f"M{up:.1f} {M_JOIN:.0f}L{down:.1f} {M_DOWN:.0f}"
-    return Stick(reason.grade(match), about, [("stick", ends), ("join", join)])
-
-
 def sticks(reason: Reason, precursor: float | None = None) -> Plot:
     """A spectrum with the peaks that a molecule explains, and those that matter most. precursor: m/z, marked
     where it lies in the plot."""
     kind, peaks = reason.kind, reason.observed
+
+    def listed(at: float) -> float:
+        peak = peaks.at(at)
+        return at if peak is None else peak.position
+
     heights = {
         peak.position: 1.0 if peak.intensity is None else max(0.0, peak.intensity) / peaks.highest
         for peak in peaks
     }
-    explained: dict[float, Match] = {}
-    for match in reason.matched:
-        peak = peaks.at(match.observed)
-        explained[match.observed if peak is None else peak.position] = match
-    missed = {peak.position if (peak := peaks.at(at)) else at for at in reason.unmatched_observed}
-    everything = set(heights) or missed
-    shown = sorted(everything | set(explained), key=lambda x: -heights.get(x, 1.0))
+    explained: dict[float, Match] = {listed(match.observed): match for match in reason.matched}
+    missed = {listed(at) for at in reason.unmatched_observed}
+    shown = sorted((set(heights) or missed) | set(explained), key=lambda x: -heights.get(x, 1.0))
     shown = [x for i, x in enumerate(shown) if i < MAX_STICKS or x in explained]
     to = scale([*shown, *([precursor] if precursor else [])], kind.min_span, descending=kind.descending)
     about = f"{title(kind.name)}: peaks that the molecule explains are coloured"
@@ -272,11 +250,9 @@ def sticks(reason: Reason, precursor: float | None = None) -> Plot:
             off = reason.error(one)
             unit = "ppm" if kind.relative_errors else kind.unit
             words += f": {one.label or ''}" + ("" if off is None else f", {error(off, kind)} {unit}")
-        path = f"M{to(at):.1f} {S_BASE:.0f}V{top(at):.1f}"
-        plot.sticks.append(Stick(grade, words, [("stick", path)]))
-    named = [x for x in shown if x in explained and explained[x].label][:MAX_LABELS]
-    labels = [subscripts((explained[x].label or "")[:18]) for x in named]
-    items = [(x, top(x), str(reason.grade(explained[x])), y) for x, y in zip(named, labels, strict=True)]
+        plot.stick(at, S_BASE, top(at), grade, words)
+    named = [(x, explained[x]) for x in shown if x in explained and explained[x].label][:MAX_LABELS]
+    items = [(x, top(x), str(reason.grade(one)), subscripts((one.label or "")[:18])) for x, one in named]
     plot.label_all(items, "names", S_GAP)
     for at, change in reason.occlusion[:MAX_MARKS]:
         if (peak := peaks.at(at)) is not None:
