@@ -286,9 +286,8 @@ def page(drawn: Map) -> str:
 
     from acml_search.search.render.html import environment
 
-    shared = environment()
-    own = PackageLoader("acml_search.interpret", "page")
-    pages = shared.overlay(loader=ChoiceLoader([own, shared.loader]))
+    folders = ("acml_search.interpret", "page"), ("acml_search.search.render", ".")
+    pages = environment().overlay(loader=ChoiceLoader([PackageLoader(*folder) for folder in folders]))
     folder = files("acml_search.interpret").joinpath("page")
     script, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("map.js", "map.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
