@@ -10,7 +10,6 @@ from acml_search.chem.peaks import PeakList
 from acml_search.core.errors import InvalidRecord, shorten
 from acml_search.nmr.parser import read_nmr_text
 from acml_search.nmr.solvents import without_solvent
-from acml_search.nmr.tables import peaks_of_table
 
 if TYPE_CHECKING:
     from acml_search.ms.io.base import Format
@@ -50,11 +49,20 @@ def nmr_peaks(source: str, modality: str) -> PeakList:
             raise InvalidRecord(
                 "it is a mol block, a structure; give a list of peaks, or a file", modality=modality
             )
-        return without_solvent(peaks_of_table(text, modality) or read_nmr_text(text, modality))
+        return without_solvent(_table(text, modality) or read_nmr_text(text, modality))
     except InvalidRecord as error:
         if path is None:
             raise
         raise InvalidRecord(f"{path}: {error.reason}", modality=modality) from error
+
+
+def _table(text: str, modality: str) -> PeakList | None:
+    """The peaks of a table, which has two lines or more; None for other text."""
+    if len(text.strip().splitlines()) < 2:
+        return None
+    from acml_search.nmr.tables import peaks_of_table
+
+    return peaks_of_table(text, modality)
 
 
 def _format_of(path: Path) -> tuple[Path, Format | None]:
