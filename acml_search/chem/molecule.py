@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -75,8 +76,8 @@ class Molecule(NamedTuple):
     """SMILES of the fragments taken off, joined by '.'."""
 
 
-def parse(smiles: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | None]:
-    """Read and standardise a SMILES.
+def parse(structure: str | Chem.Mol, *, tautomer: bool = False) -> tuple[Chem.Mol, str | None]:
+    """Read and standardise a SMILES, an InChI, a mol block or an RDKit molecule.
 
     Returns the sanitised molecule and the SMILES of removed fragments ('.'-joined, or None). `tautomer` also
     turns the molecule into its canonical tautomer, which takes milliseconds. Parsing the SMILES of a
@@ -84,7 +85,11 @@ def parse(smiles: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | None]
 
     Raises `InvalidMolecule` for anything that is not one usable structure, with the reason.
     """
-    text = _text(smiles, "SMILES").strip()
+    if isinstance(structure, Chem.Mol):
+        return _guarded(lambda: _of_rdkit(structure, tautomer))
+    text = _text(structure, "SMILES").strip()
+    if "\n" in text and "M  END" in text:
+        return parse_block(structure, tautomer=tautomer)
     if not text:
         raise InvalidMolecule("the SMILES is empty")
     if len(text) > MAX_CHARACTERS:
@@ -94,18 +99,42 @@ def parse(smiles: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | None]
         )
     if not (text.isascii() and text.isprintable()):
         raise InvalidMolecule(_foreign_character(text), smiles=text)
+    return _guarded(lambda: _of_line(text, tautomer), text)
+
+
+def _of_line(text: str, tautomer: bool) -> tuple[Chem.Mol, str | None]:
+    """From a SMILES or an InChI."""
+    if text.startswith("InChI="):
+        mol = inchi.MolFromInchi(text)
+        if mol is None:
+            raise InvalidMolecule("RDKit cannot read this InChI")
+        return _standardise(mol, tautomer)
+    mol = Chem.MolFromSmiles(text)
+    if mol is None:
+        raise InvalidMolecule(_why_unreadable(text))
+    if not tautomer and not _has_work(text):
+        mol = one_form(mol)
+        if len(text) > MAX_HEAVY_ATOMS:
+            _check_size(mol)
+        return mol, None
+    _refuse_text_after(text)
+    return _standardise(mol, tautomer)
+
+
+def _of_rdkit(mol: Chem.Mol, tautomer: bool) -> tuple[Chem.Mol, str | None]:
+    """From a molecule of the caller's, which stays as it is: sanitised or not, with hydrogens or without."""
+    mol = Chem.Mol(mol)
+    Chem.SanitizeMol(mol)
+    return _standardise(Chem.RemoveHs(mol), tautomer)
+
+
+def _guarded(
+    read: Callable[[], tuple[Chem.Mol, str | None]], text: str | None = None
+) -> tuple[Chem.Mol, str | None]:
+    """What `read` gives, RDKit's errors as InvalidMolecule and its log silent."""
     block = rdBase.BlockLogs()
     try:
-        mol = Chem.MolFromSmiles(text)
-        if mol is None:
-            raise InvalidMolecule(_why_unreadable(text), smiles=text)
-        if not tautomer and not _has_work(text):
-            mol = one_form(mol)
-            if len(text) > MAX_HEAVY_ATOMS:
-                _check_size(mol)
-            return mol, None
-        _refuse_text_after(text)
-        return _standardise(mol, tautomer)
+        return read()
     except InvalidMolecule as error:
         raise InvalidMolecule(error.reason, smiles=text) from None
     except (ValueError, RuntimeError) as error:  # RDKit's own exceptions derive from these

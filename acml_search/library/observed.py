@@ -17,7 +17,7 @@ MAX_PEAKS = 1_000
 """Peaks of a mass spectrum that are taken, the strongest; towers read fewer. It bounds the rows in flight."""
 
 USUAL_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "can_smiles", "smiles_string", "smi")
-"""Names of a SMILES column that needs no `--smiles-column`; the first that exists counts."""
+"""Names of a SMILES column that needs no `--smiles-column`, blanks as `_`; the first that exists counts."""
 
 _ABSENT = {"", "n/a", "na", "none", "null", "nan", "-", "unknown"}
 """What spectral libraries write where a structure is not known."""

@@ -1,4 +1,4 @@
-"""`.sdf`: mol blocks with data items, ended by `$$$$`. Only split here; the workers parse the blocks."""
+"""`.sdf`, `.mol`: mol blocks with data items. Only split here; the workers parse the blocks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ import pyarrow as pa
 
 from acml_search.core.errors import LibraryError
 from acml_search.library.source import Meter, Row, Source, register, safe_names
-from acml_search.library.text import DAMAGED, lines, open_bytes, text_head_of
+from acml_search.library.text import DAMAGED, decoded, lines, open_bytes, text_head_of
 
 _MAX_RECORD = 1 << 22
-"""Characters of one record; without a limit, a file that lacks its `$$$$` would be one record."""
+"""Characters of one record; a longer one is no molecule."""
 
-_item = re.compile(r"^>.*?<([^>]+)>")
-_items_in_bytes = re.compile(rb"^>[^\n]*?<([^>\n]+)>", re.MULTILINE)
+_HEADER = 3  # lines of a mol block before its counts line: title, program, comment
+_item = re.compile(r"^>[^<]*<(.+)>[^>]*$")
+_items_in_bytes = re.compile(rb"^>[^<\n]*<([^\n]+)>[^>\n]*$", re.MULTILINE)
+_counts = re.compile(r"^[ \d]{6}.*\bV[23]000\s*$|^[ \d]{6}(?:[ \d]{3}){6,9}999\s*$")
 
 
-@register(".sdf", ".sd")
+@register(".sdf", ".sd", ".mol")
 class Sdf(Source):
-    """The title line becomes the column `name`, every data item a column of its own name, as text."""
+    """The title line becomes the column `name`, every data item a column of its own name, as text.
+
+    Where an item is called name, it is that column, and the title, where it says something else, `title`. A
+    record ends at `$$$$`, or where the next mol block begins; an item ends where the next one begins. An item
+    that comes twice in a record has both values, a line each.
+    """
 
     def __init__(self, path: Path, smiles_column: str | None = None) -> None:
         super().__init__(path, smiles_column)
@@ -50,29 +57,36 @@ class Sdf(Source):
                 rest = rest[: 1 << 16]
                 found.update(dict.fromkeys(_items_in_bytes.findall(whole)))
         found.update(dict.fromkeys(_items_in_bytes.findall(rest)))
-        items = [name.decode(errors="replace") for name in found]
-        if "name" not in items:
-            items.insert(0, "name")
-        return dict(zip(items, safe_names(items), strict=True))
+        items = [decoded(name)[0] for name in found]
+        named = any(item.casefold() == "name" for item in items)
+        return dict(zip(["", *items], safe_names(["title" if named else "name", *items]), strict=True))
 
     def metadata_types(self) -> dict[str, pa.DataType]:
         return dict.fromkeys(self._names.values(), pa.string())
 
     def rows(self, meter: Meter) -> Iterator[Row]:
         block: list[str] = []
-        size = 0
+        size = ended = 0  # characters, and lines up to 'M  END'
         error: str | None = None
         for text, wrong in lines(self.path, meter):
             error = error or wrong
             if text.startswith("$$$$"):
                 yield self._record(block, error)
-                block, size, error = [], 0, None
+                block, size, ended, error = [], 0, 0, None
                 continue
+            counts = _counts.match(text) is not None
+            if ended and (counts or text.startswith("M  END")):
+                # The next mol block, although no $$$$ came. Without its counts line, all lines here are its.
+                begins = max(len(block) - _HEADER, ended) if counts else ended
+                yield self._record(block[:begins], error)
+                block, ended, error = block[begins:], 0, None
+                size = sum(map(len, block))
             size += len(text) + 1
             if size > _MAX_RECORD:
                 error = error or f"the record is longer than {_MAX_RECORD:,} characters"
             else:
                 block.append(text)
+                ended = ended or (len(block) if text.startswith("M  END") else 0)
         if error is not None or any(line.strip() for line in block):
             yield self._record(block, error)
 
@@ -84,21 +98,24 @@ class Sdf(Source):
             error = "the record has no 'M  END', so it is cut off or holds no structure"
         if error is not None or end is None:
             return Row(text="\n".join(block[:100]), kind="molblock", error=error)
-        metadata: dict[str, object] = {self._names["name"]: block[0].strip() or None}
-        metadata.update(self._items(block[end + 1 :]))
+        items = dict(self._items(block[end + 1 :]))
+        title = block[0].strip()
+        known = [value for item, value in items.items() if item.casefold() == "name"]
+        metadata: dict[str, object] = {self._names[""]: None if title in known else title or None}
+        metadata.update((self._names[name], value) for name, value in items.items())
         return Row(text="\n".join(block[: end + 1]) + "\n", kind="molblock", metadata=metadata)
 
     def _items(self, tail: list[str]) -> Iterator[tuple[str, str | None]]:
-        """Data items: `> <NAME>`, lines of the value, an empty line."""
-        name: str | None = None
-        value: list[str] = []
-        for line in [*tail, ""]:
-            header = _item.match(line) if not value else None
+        """Data items, `> <NAME>` and the lines of the value; each name once."""
+        values: dict[str, list[str]] = {}
+        value: list[str] = []  # of no item
+        for line in tail:
+            header = _item.match(line)
             if header is not None:
-                name = header[1]
-            elif line.strip():
-                value.append(line)
+                while value and not value[-1].strip():
+                    value.pop()
+                value = values.setdefault(header[1], [])
             else:
-                if name is not None:
-                    yield self._names[name], "\n".join(value) or None
-                name, value = None, []
+                value.append(line)
+        for name, of_name in values.items():
+            yield name, "\n".join(of_name).strip("\n") or None

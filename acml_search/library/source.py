@@ -5,6 +5,7 @@ A format is a class with the decorator `@register(".ending")`, in `text`, `sdf`,
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -106,6 +107,13 @@ def open_source(path: Path, smiles_column: str | None = None, records: Sequence[
     source = _formats.get(ending.lower())
     if path.is_dir():
         raise LibraryError(path, "this is a directory; name the files in it")
+    if ending.lower() in (".xlsx", ".xls", ".xlsm", ".ods"):
+        raise LibraryError(
+            path,
+            "spreadsheets are not read; save the sheet as CSV (in Excel: Save As, CSV UTF-8), and give that",
+        )
+    if (source is None or ending.lower() == ".txt") and path.exists():
+        source = _by_content(path) or source
     if source is None:
         raise LibraryError(
             path, f"the ending {ending!r} is of no known format; known are {', '.join(known)}, each also .gz"
@@ -116,8 +124,27 @@ def open_source(path: Path, smiles_column: str | None = None, records: Sequence[
     return opened
 
 
+def _by_content(path: Path) -> type[Source] | None:
+    """The format that the first bytes of a file speak for beyond doubt, where its ending says nothing."""
+    from acml_search.library.text import head_of
+
+    try:
+        head = head_of(path)
+    except LibraryError:  # of no format then
+        return None
+    signs = {
+        ".parquet": head.startswith(b"PAR1"),
+        ".sdf": re.search(rb"^M  END", head, re.MULTILINE),
+        ".mgf": re.search(rb"^BEGIN IONS", head, re.MULTILINE),
+        ".msp": re.search(rb"^num peaks:", head, re.MULTILINE | re.IGNORECASE),
+        ".mzml": b"<mzML" in head,
+    }
+    return next((_formats[ending] for ending, there in signs.items() if there), None)
+
+
 def smiles_column(names: Sequence[str], wanted: str | None) -> int | None:
-    """Position of the SMILES column: `wanted` if given, else the first of the usual names; None if absent.
+    """Position of the SMILES column: `wanted` if given, else the first of the usual names, else the one
+    column whose name has the word SMILES, else `structure` or `inchi`; None if absent.
 
     An exact match wins over one that differs in case.
     """
@@ -126,14 +153,18 @@ def smiles_column(names: Sequence[str], wanted: str | None) -> int | None:
         if wanted in names:
             return list(names).index(wanted)
         return folded.index(wanted.strip().casefold()) if wanted.strip().casefold() in folded else None
+    joined = ["_".join(name.split()) for name in folded]
     for usual in USUAL_NAMES:
-        if usual in folded:
-            return list(names).index(usual) if usual in names else folded.index(usual)
-    return None
+        if usual in joined:
+            return list(names).index(usual) if usual in names else joined.index(usual)
+    with_word = [place for place, name in enumerate(folded) if "smiles" in re.split(r"[^a-z]+", name)]
+    if with_word:
+        return with_word[0] if len(with_word) == 1 else None
+    return next((joined.index(usual) for usual in ("structure", "inchi") if usual in joined), None)
 
 
 def no_smiles_column(path: Path, names: Iterable[str], wanted: str | None, hint: str = "") -> LibraryError:
-    """The error for a table without a SMILES column; it lists the columns there are."""
+    """The error for a table without a SMILES column, or with several; it lists the columns there are."""
     there = ", ".join(repr(name) for name in names) or "none"
     missing = "no column named 'smiles'" if wanted is None else f"no column named {wanted!r}"
     return LibraryError(path, f"{missing}; its columns are {there}; name one with --smiles-column{hint}")

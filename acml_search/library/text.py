@@ -7,14 +7,17 @@ file that is cut off.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -36,7 +39,8 @@ MAX_LINE = 1 << 20
 
 _CHUNK = 1 << 16
 _UTF8_BOM = b"\xef\xbb\xbf"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 CUT_OFF = "damaged or cut off"
 """in the reason of the last row of a damaged file: rows after it are missing"""
 DAMAGED = (EOFError, OSError, zlib.error)
@@ -74,9 +78,38 @@ def is_gzipped(path: Path) -> bool:
 
 
 def open_bytes(path: Path, meter: Meter | None = None) -> BinaryIO:
-    """The content of `path`, decompressed if its name ends in `.gz`."""
-    counted = cast(BinaryIO, io.BufferedReader(_Counted(path, meter or Meter()), _CHUNK))
-    return cast(BinaryIO, _Gunzip(counted)) if is_gzipped(path) else counted
+    """The content of `path`, decompressed if its name ends in `.gz`, and UTF-16 with its mark as UTF-8."""
+    stream: Any = io.BufferedReader(_Counted(path, meter or Meter()), _CHUNK)
+    if is_gzipped(path):
+        stream = _Gunzip(stream)
+    try:
+        mark = stream.peek(2)[:2]
+    except DAMAGED:
+        mark = b""  # reading says what is wrong
+    return cast(BinaryIO, io.BufferedReader(_Recoded(stream, _UTF16[mark]))) if mark in _UTF16 else stream
+
+
+class _Recoded(io.RawIOBase):
+    """UTF-16 text as UTF-8."""
+
+    def __init__(self, below: BinaryIO, encoding: str) -> None:
+        self._below = below
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        text = ""
+        while not text and (chunk := self._below.read(max(1, len(buffer) // 4) * 2)):
+            text = self._decoder.decode(chunk)
+        raw = text.encode(errors="replace")
+        buffer[: len(raw)] = raw
+        return len(raw)
+
+    def close(self) -> None:
+        self._below.close()
+        super().close()
 
 
 class _Gunzip(gzip.GzipFile):
@@ -119,17 +152,19 @@ def head_of(path: Path) -> bytes:
 
 
 def text_head_of(path: Path) -> str:
-    """As `head_of`, for a file that should be UTF-8 text: also raises `LibraryError` for binary content.
+    """As `head_of`, for a file that should be text: also raises `LibraryError` for binary content.
 
-    Bytes that are not UTF-8 are replaced, because a single bad line is reported with its row.
+    Bytes that cannot be read are replaced, because a single bad line is reported with its row.
     """
     head = head_of(path)
-    if head.startswith(_UTF16_BOMS):
-        raise LibraryError(path, "this is UTF-16 text; save it as UTF-8")
+    if head.startswith(_WORKBOOKS):
+        raise LibraryError(
+            path, "this is a spreadsheet or another archive, not text; save the sheet as CSV UTF-8"
+        )
     n_control = sum(byte < 32 and byte not in b"\t\n\r\f\v\x1a\x1b" for byte in head)
     if n_control > 0.02 * len(head):  # a single stray byte is the matter of its row
         raise LibraryError(path, "this is binary data, not text; check that the file is what its name says")
-    text = head.removeprefix(_UTF8_BOM).decode("utf-8", errors="replace")
+    text = "\n".join(decoded(line)[0] for line in head.removeprefix(_UTF8_BOM).split(b"\n"))
     if not text.strip():
         raise LibraryError(path, "the file is empty: it has nothing but blank lines")
     if text.count("�") > 0.1 * len(text):
@@ -138,7 +173,7 @@ def text_head_of(path: Path) -> str:
 
 
 def lines(path: Path, meter: Meter | None = None) -> Iterator[Line]:
-    """Every line of a UTF-8 file; ends may be LF, CRLF or CR; a byte order mark is dropped."""
+    """Every line of a file of text; ends may be LF, CRLF or CR; a byte order mark is dropped."""
     head = head_of(path)
     end = b"\r" if b"\r" in head and b"\n" not in head else b"\n"
     with open_bytes(path, meter) as stream:
@@ -148,12 +183,21 @@ def lines(path: Path, meter: Meter | None = None) -> Iterator[Line]:
                 raw = raw.removeprefix(_UTF8_BOM)
                 first = False
             raw = raw.removesuffix(b"\r")
-            try:
-                yield Line(raw.decode(), error)
-            except UnicodeDecodeError as wrong:
-                byte = f"byte 0x{raw[wrong.start]:02x} at position {wrong.start + 1}"
-                reason = f"this line is not UTF-8 text ({byte}); convert the file to UTF-8"
-                yield Line(raw.decode(errors="replace"), error or reason)
+            text, reason = decoded(raw)
+            yield Line(text, error or reason)
+
+
+def decoded(raw: bytes) -> tuple[str, str | None]:
+    """A line as UTF-8, or else as Windows-1252, which Excel writes; or what can be made of it, and why."""
+    try:
+        return raw.decode(), None
+    except UnicodeDecodeError:
+        try:
+            return raw.decode("cp1252"), None
+        except UnicodeDecodeError as wrong:
+            byte = f"byte 0x{raw[wrong.start]:02x} at position {wrong.start + 1}"
+            reason = f"this line is neither UTF-8 nor Windows-1252 text ({byte}); convert the file to UTF-8"
+            return raw.decode(errors="replace"), reason
 
 
 def _split(stream: BinaryIO, end: bytes) -> Iterator[tuple[bytes, str | None]]:
@@ -185,13 +229,16 @@ def _split(stream: BinaryIO, end: bytes) -> Iterator[tuple[bytes, str | None]]:
 
 _DELIMITERS = "\t,;"
 MAX_LINES_OF_A_ROW = 200
+MAX_TITLE_LINES = 20
+_SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _HINT = " (by number, from 1, if the file has no header)"
 csv.field_size_limit(2 * MAX_LINE)
 
 
 class _Layout(NamedTuple):
     delimiter: str
-    has_header: bool
+    before: int
+    """Rows before the first molecule: Excel's `sep=;`, lines of a title, the header."""
     smiles: int
     """Position of the SMILES among the fields."""
     names: list[str]
@@ -200,10 +247,11 @@ class _Layout(NamedTuple):
 
 @register(".csv", ".tsv", ".txt")
 class Delimited(Source):
-    """Comma, semicolon or tab, whichever the first line has most of; a quoted field may span lines.
+    """Comma, semicolon or tab, whichever the header has most of; a quoted field may span lines.
 
-    Without a header, the first column that begins with a structure of 5 heavy atoms or more is taken. Blank
-    lines are no rows; empty fields are null.
+    The header is the first line that names a SMILES column, within the first lines: what stands before it is
+    a title. Without a header, the first column that begins with a structure of 5 heavy atoms or more is
+    taken. Blank lines are no rows; empty fields are null.
     """
 
     def __init__(self, path: Path, smiles_column: str | None = None) -> None:
@@ -215,9 +263,9 @@ class Delimited(Source):
         return dict.fromkeys(self._layout.names, pa.string())
 
     def rows(self, meter: Meter) -> Iterator[Row]:
-        delimiter, before_first, at, names = self._layout
+        delimiter, before, at, names = self._layout
         n_fields = len(names) + 1
-        for text, error in _rows(lines(self.path, meter), delimiter):
+        for text, error in islice(_rows(lines(self.path, meter), delimiter), before, None):
             if error is not None:
                 yield Row(text=text, error=error)
                 continue
@@ -225,9 +273,6 @@ class Delimited(Source):
                 fields = _fields(text, delimiter)
             except csv.Error as wrong:
                 yield Row(text=text, error=f"the row cannot be split into fields: {wrong}")
-                continue
-            if before_first:
-                before_first = False
                 continue
             if len(fields) != n_fields:
                 reason = f"the row has {len(fields)} fields where {n_fields} are expected"
@@ -280,26 +325,43 @@ def _is_open(text: str, delimiter: str) -> bool:
 
 
 def _layout(path: Path, head: str, wanted: str | None) -> _Layout:
-    first = next(line for line in head.splitlines() if line.strip())
-    delimiter = max(_DELIMITERS, key=first.count)
-    rows = _rows((Line(line, None) for line in head.splitlines()), delimiter)
+    full = [line for line in head.splitlines() if line.strip()]
+    stated = _SEP.fullmatch(full[0].strip())
+    if stated is not None and len(full) == 1:
+        raise LibraryError(path, "the file is empty: it has a line 'sep=' and no rows")
+    for start in range(int(stated is not None), min(len(full), MAX_TITLE_LINES)):
+        delimiter = stated[1] if stated else max(_DELIMITERS, key=full[start].count)
+        rows = list(_rows((Line(line, None) for line in full), delimiter))
+        # Lines of a title may hold line breaks in quotes: only where rows are lines is a row's number known.
+        if start >= len(rows) or (rows[start].text != full[start] and '"' not in full[start]):
+            continue
+        try:
+            names = [field.strip() for field in _fields(rows[start].text, delimiter)]
+        except csv.Error:
+            continue
+        first = start == int(stated is not None)
+        # A number may be the name of a column, or stand in the first row of a file without names.
+        number = _number(wanted, len(names))
+        if first and number is not None and _is_structure(names[number], least=1):
+            return _Layout(delimiter, start, number, _others(_numbered(len(names), number), number))
+        at = smiles_column(names, wanted) if first or number is None else None
+        # Below the first line, `structure` may be anything.
+        if at is not None and (first or wanted is not None or "smi" in names[at].casefold()):
+            if start + 1 == len(rows):
+                raise LibraryError(path, "the file is empty: it has a header and no rows")
+            return _Layout(delimiter, start + 1, at, _others(names, at))
+    start = int(stated is not None)
+    delimiter = stated[1] if stated else max(_DELIMITERS, key=full[start].count)
     try:
-        fields = _fields(next(rows).text, delimiter)
+        names = [field.strip() for field in _fields(full[start], delimiter)]
     except csv.Error as error:
         raise LibraryError(path, f"the first line cannot be split into fields: {error}") from error
-    names = [field.strip() for field in fields]
-    # A number may be the name of a column, or stand in the first row of a file without names.
-    number = _number(wanted, len(names))
-    headless = number is not None and _is_structure(fields[number], least=1)
-    at = None if headless else smiles_column(names, wanted)
-    has_header = True
-    if at is None:
-        at = _structure_column(path, names, wanted)
-        has_header = False
-        names = _numbered(len(names), at)
-    if has_header and next(rows, None) is None:
-        raise LibraryError(path, "the file is empty: it has a header and no rows")
-    return _Layout(delimiter, has_header, at, safe_names(names[:at] + names[at + 1 :]))
+    at = _structure_column(path, names, wanted)
+    return _Layout(delimiter, start, at, _others(_numbered(len(names), at), at))
+
+
+def _others(names: list[str], at: int) -> list[str]:
+    return safe_names(names[:at] + names[at + 1 :])
 
 
 def _structure_column(path: Path, fields: list[str], wanted: str | None) -> int:

@@ -22,15 +22,16 @@ BATCH = 4096  # molecules held at once
 
 
 def encode(
-    molecules: Iterable[str] | Data | Sequence[Data],
+    molecules: Iterable[str | Chem.Mol] | Data | Sequence[Data],
     model: Path | str = DEFAULT_MODEL,
     *,
     device: str = "auto",
 ) -> dict[str, npt.NDArray[np.float32]]:
     """The graph encoder's vectors of molecules, standardised as a library is.
 
-    molecules: SMILES, or graphs of `acml_search.to_pyg` (a torch_geometric `Data`, `Batch`, or a list).
-    model: name or directory of a checkpoint. device: auto (CUDA where there is one), cpu, cuda or mps.
+    molecules: SMILES, InChI, mol blocks or RDKit molecules, or graphs of `acml_search.to_pyg` (a
+    torch_geometric `Data`, `Batch`, or a list). model: name or directory of a checkpoint. device: auto (CUDA
+    where there is one), cpu, cuda or mps.
     Returns for each space of the model a (n, d) float32 array of unit vectors; the similarity of two
     molecules is their inner product.
 
@@ -46,16 +47,16 @@ def encode(
         from acml_search.networks.pyg import graphs_of
 
         return loaded.encode_graphs(graphs_of(cast("Data", molecules)))
-    mols = _parsed(cast("Iterable[str]", molecules))
+    mols = _parsed(cast("Iterable[str | Chem.Mol]", molecules))
     blocks = [loaded.encode_molecules([])]  # no molecules are (0, d), not an error
     while batch := list(islice(mols, BATCH)):
         blocks.append(loaded.encode_molecules(batch))
     return {name: np.concatenate([block[name] for block in blocks]) for name in loaded.spaces}
 
 
-def _parsed(smiles_list: Iterable[str]) -> Iterator[Chem.Mol]:
-    for row, smiles in enumerate(smiles_list):
+def _parsed(structures: Iterable[str | Chem.Mol]) -> Iterator[Chem.Mol]:
+    for row, structure in enumerate(structures):
         try:
-            yield parse(smiles)[0]
+            yield parse(structure)[0]
         except InvalidMolecule as error:
             raise InvalidMolecule(error.reason, smiles=error.smiles, row=row) from error

@@ -10,7 +10,7 @@ scored once, candidates are fetched, parsed and predicted once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -202,8 +202,8 @@ class Pipeline:
 
     def _read(self, place: int, query: MoleculeQuery) -> _Read:
         if query.error is not None:
-            raise InvalidMolecule(query.error, smiles=query.text or None, row=query.row)
-        reader = parse if query.kind == "smiles" else parse_block
+            raise InvalidMolecule(query.error, smiles=str(query.text) or None, row=query.row)
+        reader: Callable[..., tuple[Chem.Mol, str | None]] = parse if query.kind == "smiles" else parse_block
         try:
             mol, removed = reader(query.text, tautomer=self._directory.manifest.options["tautomer"])
             return _Read(place, query, mol, describe(mol, removed))
@@ -679,7 +679,9 @@ def _molecule_question(item: _Read, request: SearchRequest, passing: Ints | None
     """The molecule and how it was understood."""
     molecule = item.molecule
     question: dict[str, Any] = {} if item.query.row is None else {"row": item.query.row}
-    question["smiles"] = item.query.text if item.query.kind == "smiles" else molecule.smiles
+    text = item.query.text
+    given = item.query.kind == "smiles" and isinstance(text, str) and "\n" not in text.strip()
+    question["smiles"] = text if given else molecule.smiles
     question |= {
         "standardised": molecule.smiles,
         "inchikey": molecule.inchikey,
@@ -700,7 +702,10 @@ def _molecule_notes(
 ) -> list[str]:
     notes = []
     if item.molecule.removed is not None:
-        notes.append(f"the query is searched without {item.molecule.removed}: the largest fragment is kept")
+        notes.append(
+            f"the query is searched without {item.molecule.removed}: counter-ions and solvents are left out, "
+            "and all but the largest other fragment"
+        )
     notes += [
         f"{hits.modality} {hits.side}: {_fewer(len(hits), request.k, passing)}"
         for hits in lists

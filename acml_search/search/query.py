@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack
 
 from acml_search.core.errors import ConfigError, IndexReplaced, InvalidMolecule
 from acml_search.encoders.card import read_card
@@ -22,6 +22,9 @@ from acml_search.search.request import (
     with_precursor,
 )
 from acml_search.search.results import Answer
+
+if TYPE_CHECKING:
+    from rdkit import Chem
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,10 +82,17 @@ class Index:
 
     @_retried
     def search(
-        self, smiles: str, *, k: int = 10, modality: str | None = None, **conditions: Unpack[Conditions]
+        self,
+        smiles: str | Chem.Mol,
+        *,
+        k: int = 10,
+        modality: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> Answer:
         """The k best hits for one molecule: on the record side of every modality that has one (or of
         `modality` alone), and last, as similarity, on the graph side.
+
+        smiles: a SMILES, an InChI, a mol block or an RDKit molecule.
 
         conditions: `where`, `formula`, `mass`, `tol_ppm`, `tol_da`, ..., see `Filters`. They hold before the
         search, so k hits come back whenever k molecules pass.
@@ -96,7 +106,7 @@ class Index:
 
     def search_batch(
         self,
-        smiles: Iterable[str],
+        smiles: Iterable[str | Chem.Mol],
         *,
         k: int = 10,
         modality: str | None = None,

@@ -20,6 +20,8 @@ from acml_search.core.errors import ConfigError, FilterError, shorten
 from acml_search.modalities import Observation
 
 if TYPE_CHECKING:
+    from rdkit import Chem
+
     from acml_search.chem.peaks import PeakList
     from acml_search.library.catalog import Catalog
 
@@ -186,12 +188,12 @@ FEW_DECIMALS = 2  # a precursor written with no more is of unit resolution, or r
 class MoleculeQuery(NamedTuple):
     """One molecule to search for.
 
-    text: a SMILES, or a mol block when `kind` is "molblock". row: its 0-based data row in a file.
-    error: why that row could not be read at all. about: the other columns of the row; the answer repeats
-    them.
+    text: a SMILES, an InChI, an RDKit molecule or a mol block, and such a one when `kind` is "molblock".
+    row: its 0-based data row in a file. error: why that row could not be read at all. about: the other
+    columns of the row; the answer repeats them.
     """
 
-    text: str
+    text: str | Chem.Mol
     kind: Literal["smiles", "molblock"] = "smiles"
     row: int | None = None
     error: str | None = None

@@ -316,6 +316,23 @@ def test_the_way_a_molecule_is_written_does_not_matter(smiles: str, seed: int):
     assert describe(*parse(again)) == describe(*parse(smiles))
 
 
+@pytest.mark.parametrize("smiles", ["CC(=O)Nc1ccccc1", "C[C@H](N)C(=O)O", "CC(=O)[O-].[Na+]", "C[S+](C)[O-]"])
+def test_inchi_mol_block_and_rdkit_molecule_are_read_as_their_smiles(smiles: str):
+    mol = Chem.MolFromSmiles(smiles)
+    raw = Chem.MolFromSmiles(smiles, sanitize=False)
+    expected = describe(*parse(smiles))
+    for structure in (Chem.MolToInchi(mol), f" {Chem.MolToInchi(mol)}\n", mol, Chem.AddHs(mol), raw):
+        assert describe(*parse(structure)) == expected._replace(removed=describe(*parse(structure)).removed)
+    if "@" not in smiles:
+        assert describe(*parse(Chem.MolToMolBlock(mol))) == expected
+    assert Chem.MolToSmiles(mol) == Chem.CanonSmiles(smiles)  # untouched
+
+
+def test_an_inchi_that_is_none_and_a_molecule_with_a_wrong_valence_say_so():
+    assert "cannot read this InChI" in reason("InChI=1S/nonsense")
+    assert "valence" in reason(Chem.MolFromSmiles("CC(C)(C)(C)C", sanitize=False))
+
+
 @given(st.lists(st.sampled_from(STRUCTURES), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=40)
 def test_the_order_of_fragments_does_not_matter(parts: list[str]):

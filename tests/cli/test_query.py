@@ -146,11 +146,11 @@ def test_batch_writes_a_line_per_query(index: str, tmp_path: Path) -> None:
 
 def test_a_batch_may_call_its_column_otherwise(index: str, tmp_path: Path) -> None:
     queries = tmp_path / "queries.csv"
-    queries.write_text("id,structure\n1,CCO\n", encoding="utf-8")
+    queries.write_text("id,drawn\n1,CCO\n", encoding="utf-8")
     refused = run(index, "--batch", str(queries))
     assert refused.exit_code == 1
     assert "--smiles-column" in refused.stderr
-    result = run(index, "--batch", str(queries), "--smiles-column", "structure", "-k", "1")
+    result = run(index, "--batch", str(queries), "--smiles-column", "drawn", "-k", "1")
     assert json.loads(result.stdout)["lists"][-1]["hits"][0]["smiles"] == "CCO"
 
 

@@ -329,11 +329,17 @@ def test_many_queries_are_read_a_batch_at_a_time(engine: FakePipeline) -> None:
     assert taken == BATCH
 
 
-def test_a_mol_block_is_a_query_too(world: World, engine: Pipeline) -> None:
-    block = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO"))
-    (answer,) = engine.molecules(iter([MoleculeQuery(block, kind="molblock")]), SearchRequest(1), SIDES)
-    assert isinstance(answer, Answer)
-    assert answer.query["smiles"] == "CCO"
+def test_a_structure_is_a_query_in_any_form(engine: Pipeline) -> None:
+    mol = Chem.MolFromSmiles("CCO")
+    block, name = Chem.MolToMolBlock(mol), Chem.MolToInchi(mol)
+    queries = [
+        MoleculeQuery(block, kind="molblock"),
+        *map(MoleculeQuery, (block, name, mol, Chem.AddHs(mol))),
+    ]
+    for query, answer in zip(queries, engine.molecules(queries, SearchRequest(1), SIDES), strict=True):
+        assert isinstance(answer, Answer)
+        assert answer.query["standardised"] == "CCO"
+        assert answer.query["smiles"] == (name if query.text == name else "CCO")
 
 
 def test_probabilities_share_out_the_shortlist(world: World, engine: Pipeline) -> None:
