@@ -98,10 +98,20 @@ class Pretrainer(nn.Module):
         self.bits = nn.Linear(width, BITS)
         self.contrast = ContrastiveLoss()
 
+    def features(self, batch: Any) -> Tensor:
+        """What projection and fingerprint head see of a batch of records."""
+        found: Tensor = self.encoder(batch)
+        return found
+
     def vectors(self, batch: Any) -> Tensor:
         """Unit vectors (n, d) of a batch of records."""
-        found: Tensor = self.projection(self.encoder(batch))
+        found: Tensor = self.projection(self.features(batch))
         return found
+
+    def fingerprint_loss(self, features: Tensor, bits: np.ndarray) -> Tensor:
+        """How badly Morgan bits (n, BITS) are told from the features (n, width) of records."""
+        truth = torch.from_numpy(bits).to(features.device)
+        return F.binary_cross_entropy_with_logits(self.bits(features), truth)
 
 
 class ViewsTask(Task[Pretrainer]):
@@ -124,8 +134,7 @@ class ViewsTask(Task[Pretrainer]):
         pooled = model.encoder(tensors(self.modality.collate([*first, *second]), model))
         vectors = model.projection(pooled)
         same = self.tensor(self.corpus.inchikey_hashes[rows])
-        bits = self.tensor(self.corpus.bits(rows)).repeat(2, 1)
-        fingerprint = F.binary_cross_entropy_with_logits(model.bits(pooled), bits)
+        fingerprint = model.fingerprint_loss(pooled, np.tile(self.corpus.bits(rows), (2, 1)))
         return {
             "contrastive": model.contrast(vectors[: len(rows)], vectors[len(rows) :], same),
             "fingerprint": FINGERPRINT_SCALE * self.fingerprint_weight * fingerprint,
@@ -198,9 +207,7 @@ class SimulatedTask(Task[Pretrainer]):
         records = torch.cat([model.encoder(tensors(batch, model)) for batch in batches])
         same = self.tensor(self.corpus.inchikey_hashes[rows])
         predicted = self._predicted(model, rows)
-        fingerprint = F.binary_cross_entropy_with_logits(
-            model.bits(records), self.tensor(self.corpus.bits(rows))
-        )
+        fingerprint = model.fingerprint_loss(records, self.corpus.bits(rows))
         return {
             "contrastive": model.contrast(predicted, model.projection(records), same),
             "fingerprint": FINGERPRINT_SCALE * self.settings.fingerprint_weight * fingerprint,
@@ -243,38 +250,24 @@ def run_simulated(plan: SimulatedPlan, device: torch.device) -> Path:
     return save_result(plan, train(task, plan.training, plan.seed, plan.out_folder).state_dict())
 
 
-class MorganTrunk(nn.Module):
+class MorganTrunk(nn.Dropout):
     """Stands for a graph trunk: Morgan bits of a molecule, some of them hidden in training."""
 
-    def __init__(self, dropout: float) -> None:
-        super().__init__()
-        self.width = BITS
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, bits: Tensor) -> Tensor:
-        hidden: Tensor = self.dropout(bits)
-        return hidden
+    width = BITS
 
 
-class SpectrumPretrainer(nn.Module):
-    """Encoder, projection and fingerprint head of a modality, and the molecule's side."""
+class SpectrumPretrainer(Pretrainer):
+    """The same with dropout, and the molecule's side."""
 
     def __init__(self, plan: SpectraPlan) -> None:
-        super().__init__()
-        modality = modalities.get(plan.modality)
-        self.encoder = modality.encoder(**plan.tower)
-        width = width_of(self.encoder)
+        super().__init__(plan)
         self.dropout = nn.Dropout(plan.training.dropout)
-        self.projection = Projection(width, **plan.head)
-        self.bits = nn.Linear(width, BITS)
         self.trunk = MorganTrunk(plan.training.dropout)
-        self.head = modality.head(self.trunk, self, **plan.molecule_head)
-        self.contrast = ContrastiveLoss()
+        self.head = modalities.get(plan.modality).head(self.trunk, self, **plan.molecule_head)
 
-    def vectors(self, batch: Any) -> Tensor:
-        """Unit vectors (n, d) of a batch of records."""
-        found: Tensor = self.projection(self.dropout(self.encoder(batch)))
-        return found
+    def features(self, batch: Any) -> Tensor:
+        """What projection and fingerprint head see of a batch of records."""
+        return self.dropout(super().features(batch))
 
     def molecules(self, corpus: Corpus, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Unit vectors (n, d) of corpus rows, and the spectra predicted on the way, if any."""
@@ -308,7 +301,7 @@ class SpectraTask(Task[SpectrumPretrainer]):
         settings, model = self.settings, self.model
         drawn = self.measured.drawn(rows, rng)
         items = [self.modality.augment(item, rng) for item in drawn]
-        features = model.dropout(model.encoder(tensors(self.modality.collate(items), model)))
+        features = model.features(tensors(self.modality.collate(items), model))
         negatives = [self.same_mass.draw(int(row), settings.negatives, rng) for row in rows]
         everything = np.concatenate([rows, *negatives])
         molecules, predicted = model.molecules(self.corpus, everything)
@@ -322,8 +315,7 @@ class SpectraTask(Task[SpectrumPretrainer]):
         same_mass = F.cross_entropy(logits.masked_fill(other_mass, -torch.inf), truth)
         back = logits[:, : len(rows)].T
         in_batch = (F.cross_entropy(logits, truth) + F.cross_entropy(back, truth)) / 2
-        bits = self.tensor(self.corpus.bits(rows))
-        fingerprint = F.binary_cross_entropy_with_logits(model.bits(features), bits)
+        fingerprint = model.fingerprint_loss(features, self.corpus.bits(rows))
         terms = {
             "same_mass": settings.same_mass_weight * same_mass,
             "all": settings.batch_weight * in_batch,
