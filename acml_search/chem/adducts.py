@@ -3,8 +3,11 @@
 The notation is that of MassBank and GNPS: `[nM±X±Y...]z±`, X a formula or a name below with a count before
 it, z the number of charges: `[M+H]+`, `[M-2H2O+H]+`, `[2M+FA-H]-`, `[M+2H]2+`. Also read: several signs for
 several charges (`[M+2H]++`), the sign first (`[M+2H]+2`), a radical's dot or star (`[M]+.`, `[M]+*`,
-`[M]•+`), no brackets (`M+H`; the charge is then what H, Na, Cl and the like carry; `M+.`),
-and `[Cat]+` for the cation itself.
+`[M]•+`), round brackets, no brackets (`M+H`, `M+H+`, `MH+`, `M+.`), no sign (`[M+H]`; the charge is then what
+H, Na, Cl and the like carry, or that of the ion mode), and `[Cat]+` for the cation itself.
+
+Acids under a name are what programs mean by them: `[M+FA]-`, `[M+FA-H]-` and `[M+formate]-` are one ion, that
+with HCOO, while `[M+FA+H]+` holds the whole acid.
 
 The molecule is what the library holds: a neutral molecule, or for `[M]+` and `[M]-` the ion itself, whose
 exact mass is that of its atoms.
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -38,42 +42,59 @@ USUAL_ADDUCTS = {
         [2M+HCOO]- [M-2H]2- [M-3H]3-
     """.split(),  # noqa: SIM905
 }
+LIKELY_ADDUCTS = {
+    "+": ("[M+H]+", "[M+Na]+", "[M+NH4]+", "[M+K]+", "[M]+", "[M-H2O+H]+", "[2M+H]+", "[M+2H]2+"),
+    "-": ("[M-H]-", "[M+HCOO]-", "[M+CH3COO]-", "[M+Cl]-", "[M]-", "[2M-H]-", "[M-2H]2-"),
+}
+"""By ion mode, what a precursor without an adduct is taken for: 99 of 100 LC-MS/MS records of MassBank."""
 
-# groups under names that are no formulas
+# groups under names that are no formulas; names are compared without case where nothing fits as it is written
 _GROUPS = {
     "ACN": "C2H3N",
+    "AcN": "C2H3N",
     "MeCN": "C2H3N",
     "MeOH": "CH4O",
     "EtOH": "C2H6O",
     "IsoProp": "C3H8O",
     "iPrOH": "C3H8O",
+    "IPA": "C3H8O",
     "DMSO": "C2H6OS",
-    "FA": "CH2O2",
-    "HFA": "CH2O2",
-    "formate": "CHO2",
-    "HAc": "C2H4O2",
-    "Hac": "C2H4O2",
-    "AcOH": "C2H4O2",
-    "acetate": "C2H3O2",
-    "OAc": "C2H3O2",
-    "TFA": "C2HF3O2",
+    "NaAc": "C2H3O2Na",
+    "NaOAc": "C2H3O2Na",
+    "NaTFA": "C2F3O2Na",
+    "TEA": "C6H15N",
     "Hex": "C6H10O5",
     "e": "",
+}
+# acids and what is left of them without a proton: as many keep theirs as the charge of the ion allows
+_ACIDS = {
+    **dict.fromkeys(("FA", "HFA", "Form", "formate", "HCOOH", "CH2O2", "H2CO2"), "CH2O2"),
+    **dict.fromkeys(("Ac", "HAc", "Hac", "AcOH", "HOAc", "OAc", "Oac", "acetate", "CH3COOH"), "C2H4O2"),
+    **dict.fromkeys(("TFA", "TFAc", "trifluoroacetate", "CF3COOH"), "C2HF3O2"),
 }
 # charges of groups, for adducts without a sign
 _CHARGES = {
     **dict.fromkeys(("H", "Na", "K", "NH4", "Li", "Ag", "Cs", "Rb"), 1),
-    **dict.fromkeys(("Cl", "Br", "I", "HCOO", "HCO2", "formate", "CH3COO", "acetate", "OAc"), -1),
+    **dict.fromkeys(("Cl", "Br", "I", "F", "HCOO", "HCO2", "CHO2", "CH3COO", "CH3CO2", "C2H3O2"), -1),
+    **dict.fromkeys(("formate", "acetate", "OAc", "Oac", "trifluoroacetate", "CF3COO", "CF3CO2"), -1),
     **dict.fromkeys(("Ca", "Mg", "Fe", "Cu", "Zn"), 2),
     "e": -1,
 }
-_SIGNS = str.maketrans({**dict.fromkeys("−–—‐‑﹣－⁻", "-"), **dict.fromkeys("＋⁺", "+")})
-_BARE_ION = re.compile(r"(\d*M)[.*•·]?([+-])[.*•·]?$", re.ASCII)
+_SIGNS = str.maketrans(
+    {**dict.fromkeys("−–—‐‑﹣－⁻", "-"), **dict.fromkeys("＋⁺", "+"), **dict.fromkeys(".*•·", ".")}
+)
+_ROUND = re.compile(r"\((\d*M[^()]*)\)([.\d+-]*)$", re.ASCII)
+_GROUP_IN_ROUND = re.compile(r"([+-]\d*)\(([A-Za-z0-9]+)\)(?!\d)", re.ASCII)
+_BARE_ION = re.compile(r"(\d*M)\.?([+-])\.?$", re.ASCII)
+_BARE_SIGNED = re.compile(r"(\d*M(?:[+-]\d*[A-Za-z][A-Za-z0-9]*)+)([+-])$", re.ASCII)
 _ISOTOPES = frozenset({"13C", "15N", "17O", "18O", "33S", "34S", "37Cl", "81Br"})
-_BRACKETS = re.compile(r"\[([^\[\]]+)\][.*•·]?(\d*)([+-]+)(\d*)[.*•·]?$", re.ASCII)
+_BRACKETS = re.compile(r"\[([^\[\]]+)\]\.?(\d*)([+-]+)(\d*)\.?$", re.ASCII)
+_UNSIGNED = re.compile(r"\[([^\[\]]+)\]$", re.ASCII)
 _BODY = re.compile(r"(\d*)M((?:[+-]\d*[A-Za-z][A-Za-z0-9]*)*)$", re.ASCII)
 _PART = re.compile(r"([+-])(\d*)([A-Za-z][A-Za-z0-9]*)", re.ASCII)
 _ATOM = re.compile(r"([A-Z][a-z]?)(\d*)", re.ASCII)
+_HEAVIEST = 83
+"""atomic number; what comes after bismuth is in no adduct, and Ac is acetate"""
 
 
 class Adduct(NamedTuple):
@@ -119,34 +140,77 @@ def precursor_mz(neutral_mass: float, adduct: str) -> float:
     return mz
 
 
+def likely_masses(precursor_mz: float, mode: str, charge: int | None = None) -> dict[str, float]:
+    """By adduct, the neutral mass in Da if an ion of this m/z (Th) is one of `LIKELY_ADDUCTS` of the mode
+    ("+" or "-"); of this number of charges only, where it is known.
+
+    Raises ConfigError for an m/z that is not a positive number.
+    """
+    masses = {}
+    for adduct in LIKELY_ADDUCTS[mode]:
+        if charge is not None and abs(parse_adduct(adduct).charge) != charge:
+            continue
+        try:
+            masses[adduct] = neutral_mass(precursor_mz, adduct)
+        except ConfigError:
+            if not precursor_mz > 0:
+                raise  # else the ion is too light for this adduct
+    return masses
+
+
+def parse_adduct(adduct: str, mode: str | None = None) -> Adduct:
+    """`mode`: "+" or "-", the sign of an adduct that states none and whose groups carry no charge.
+
+    Raises ConfigError, listing the usual adducts, for a text that is none.
+    """
+    return _parsed(str(adduct), mode)[1]
+
+
+def write_adduct(adduct: str, mode: str | None = None) -> str:
+    """The adduct in square brackets and with its sign: "[M+H]+" for "M+H", "[M+H]1+" and "(M+H)+".
+
+    Raises ConfigError as `parse_adduct` does.
+    """
+    body, ion = _parsed(str(adduct), mode)
+    size = abs(ion.charge)
+    return f"[{body}]{size if size > 1 else ''}{'+' if ion.charge > 0 else '-'}"
+
+
 @cache
-def parse_adduct(adduct: str) -> Adduct:
-    """Raises ConfigError, listing the usual adducts, for a text that is none."""
-    text = "".join(str(adduct).split()).translate(_SIGNS).replace("[Cat]", "[M]")
-    if bare := _BARE_ION.match(text):
-        text = f"[{bare[1]}]{bare[2]}"
-    if not text or len(text) > MAX_CHARACTERS:
-        raise _unknown(adduct, "it is empty" if not text else "it is too long")
-    found = _BRACKETS.match(text)
-    body = _BODY.match(found[1] if found else text)
-    if body is None:
+def _parsed(adduct: str, mode: str | None) -> tuple[str, Adduct]:
+    """What stands in the brackets, and what it says."""
+    body, charge = _split(adduct)
+    found = _BODY.match(body)
+    if found is None:
         raise _unknown(adduct, "it is not of the form [M+X-Y]charge")
-    molecules = int(body[1] or 1)
-    parts = _PART.findall(body[2])
+    molecules = int(found[1] or 1)
+    parts = _PART.findall(found[2])
     if labels := [count + name for _, count, name in parts if count + name in _ISOTOPES]:
         raise _unknown(adduct, f"{labels[0]} is an isotope, and the library holds the most common ones")
     groups = [(int(sign + (count or "1")), name) for sign, count, name in parts]
-    if found:
-        charge = _stated_charge(found, adduct)
-    else:
-        charge = sum(count * _CHARGES.get(name, 0) for count, name in groups)
-        if not charge:
-            raise _unknown(adduct, "it states no charge")
+    if charge is None:
+        charge = _charge_of(groups, mode, adduct)
     if not 1 <= molecules <= MAX_PER_ION or not 1 <= abs(charge) <= MAX_PER_ION:
         raise _unknown(adduct, f"one ion holds 1 to {MAX_PER_ION} molecules and as many charges")
     if any(abs(count) > MAX_COUNT for count, _ in groups):
         raise _unknown(adduct, f"a count is beyond {MAX_COUNT:,}")
-    return Adduct(molecules, math.fsum(count * _mass(name, adduct) for count, name in groups), charge)
+    added = math.fsum(count * _mass(name, adduct) for count, name in groups)
+    return body, Adduct(molecules, added - _mass("H", adduct) * _protons_lost(groups, charge, adduct), charge)
+
+
+def _split(adduct: str) -> tuple[str, int | None]:
+    """The body of an adduct, "M+H", and its charge, None where it states none."""
+    text = "".join(adduct.split()).translate(_SIGNS).replace("[Cat]", "[M]").replace("Cat+", "M+")
+    if not text or len(text) > MAX_CHARACTERS:
+        raise _unknown(adduct, "it is empty" if not text else "it is too long")
+    text = _GROUP_IN_ROUND.sub(r"\1\2", _ROUND.sub(r"[\1]\2", text))
+    text = re.sub(r"^\[?(\d*M)H\]?\+$", r"[\1+H]+", text)
+    if bare := _BARE_ION.match(text) or _BARE_SIGNED.match(text):
+        text = f"[{bare[1]}]{bare[2]}"
+    if unsigned := _UNSIGNED.match(text):
+        return unsigned[1].removesuffix("."), None
+    found = _BRACKETS.match(text)
+    return (text, None) if found is None else (found[1].removesuffix("."), _stated_charge(found, adduct))
 
 
 def _stated_charge(found: re.Match[str], adduct: str) -> int:
@@ -157,15 +221,58 @@ def _stated_charge(found: re.Match[str], adduct: str) -> int:
     return size if signs[0] == "+" else -size
 
 
+def _charge_of(groups: list[tuple[int, str]], mode: str | None, adduct: str) -> int:
+    """The charge of an adduct that states none: that of its groups, or one of the ion mode's sign."""
+    charges = [count * _CHARGES[name] for count, name in groups if name in _CHARGES]
+    charge = sum(charges)
+    if not charges and mode is not None:
+        return 1 if mode == "+" else -1
+    if not charge:
+        raise _unknown(adduct, "it states no charge")
+    if mode is not None and (charge > 0) != (mode == "+"):
+        stated = "positive" if mode == "+" else "negative"
+        raise _unknown(adduct, f"it states no charge, and its groups contradict the {stated} mode")
+    return charge
+
+
+def _protons_lost(groups: list[tuple[int, str]], charge: int, adduct: str) -> int:
+    """How many of the added acids have lost their proton, for the charge to be what it is."""
+    acids = sum(count for count, name in groups if count > 0 and _name(name, _ACIDS))
+    if not acids:
+        return 0
+    if charge > 0 and any(_name(name, _ACIDS) == "Ac" for _, name in groups):
+        raise _unknown(adduct, "Ac is acetate in negative ions; write a formula")
+    others = sum(count * _CHARGES.get(name, 0) for count, name in groups if not _name(name, _ACIDS))
+    return min(max(others - charge, 0), acids)
+
+
+def _name(name: str, names: Mapping[str, str]) -> str | None:
+    """`name` as `names` has it, whatever its case where it is no formula; None where it has not."""
+    if name in names:
+        return name
+    if _is_formula(name) or len(name) < 3:
+        return None
+    return next((known for known in names if known.casefold() == name.casefold()), None)
+
+
+@cache
+def _is_formula(text: str) -> bool:
+    atoms = _ATOM.findall(text)
+    table = Chem.GetPeriodicTable()
+    return "".join(symbol + count for symbol, count in atoms) == text and all(
+        symbol in ELEMENTS and table.GetAtomicNumber(symbol) <= _HEAVIEST for symbol, _ in atoms
+    )
+
+
 def _mass(name: str, adduct: str) -> float:
     """Mass in Da of the atoms of a named group or a formula, of the most common isotopes."""
-    formula = _GROUPS.get(name, name)
-    atoms = _ATOM.findall(formula)
-    complete = "".join(symbol + count for symbol, count in atoms) == formula
-    if not complete or any(symbol not in ELEMENTS for symbol, _ in atoms):
+    names = {**_GROUPS, **_ACIDS}
+    known = _name(name, names)
+    formula = name if known is None else names[known]
+    if not _is_formula(formula):
         raise _unknown(adduct, f"{name!r} is neither a formula nor a known group")
     mass_of = Chem.GetPeriodicTable().GetMostCommonIsotopeMass
-    return sum((mass_of(symbol) * int(count or 1) for symbol, count in atoms), 0.0)
+    return sum((mass_of(symbol) * int(count or 1) for symbol, count in _ATOM.findall(formula)), 0.0)
 
 
 def _unknown(adduct: str, why: str) -> ConfigError:

@@ -57,6 +57,8 @@ class PeakList:
     ion_mode: str | None = None
     """"+" or "-" """
     collision_energy: str | None = None
+    isolation: tuple[float, float] | None = None
+    """Th; the ends of a window of which any ion may have been fragmented, `precursor_mz` being its middle"""
     file: Path | None = None
     number: int | None = None
     """of the spectrum in its file, from 1"""
@@ -83,7 +85,7 @@ class PeakList:
             carbons = [peak.multiplicity if peak.multiplicity in CARBONS else None for peak in self.peaks]
             return {"shifts": positions} | ({"multiplicity": carbons} if any(carbons) else {})
         known = {
-            "precursor_mz": self.precursor_mz,
+            "precursor_mz": None if self.isolation else self.precursor_mz,
             "adduct": self.adduct,
             "ion_mode": self.ion_mode,
             "collision_energy": self.collision_energy,

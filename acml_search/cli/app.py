@@ -40,6 +40,8 @@ class ErrorGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except AcmlSearchError as error:
+            for note in getattr(error, "__notes__", ()):
+                typer.echo(f"acml-search: {note}", err=True)
             raise _stop(str(error)) from error
         except KeyboardInterrupt as error:
             resumes = ctx.invoked_subcommand in RESUMABLE

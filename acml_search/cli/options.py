@@ -97,7 +97,8 @@ def takes_observations(command: Callable[..., None]) -> Callable[..., None]:
 
     def check(given: dict[str, Any]) -> None:
         ions = [modalities.get(name) for name in options if modalities.get(name).has_precursor]
-        if given.get("adduct") is not None and not any(given["observed"].get(kind.name) for kind in ions):
+        asked = {*given["observed"], *([given.get("modality")] if given.get("batch") is not None else [])}
+        if given.get("adduct") is not None and not any(kind.name in asked for kind in ions):
             needed = " or ".join(kind.option.flag for kind in ions if kind.option)
             raise typer.BadParameter(f"an adduct needs an MS/MS spectrum ({needed})", param_hint="'--adduct'")
 

@@ -26,8 +26,8 @@ def query(
     batch: Annotated[
         Path | None,
         typer.Option(
-            help="A file of molecules (.smi, .csv, .sdf, .parquet, ...), or with --modality a Parquet of "
-            "records: one JSON line of hits each.",
+            help="A file of molecules (.smi, .csv, .sdf, .parquet, ...), or with --modality of spectra "
+            "(.mgf, .msp, .mzML, ...) or a Parquet of records: one JSON line of hits each.",
             readable=False,
         ),
     ] = None,
@@ -112,7 +112,8 @@ def query(
     tolerances = ("--tol-ppm", "--tol-da")
     if sum([smiles is not None, batch is not None, bool(observed)]) != 1:
         refuse(f"give --smiles, --batch, or observations ({flags()})", "--smiles")
-    if mass is None and "lc_ms" not in observed and (tol_ppm is not None or tol_da is not None):
+    massive = mass is not None or "lc_ms" in observed or (batch is not None and modality == "lc_ms")
+    if not massive and (tol_ppm is not None or tol_da is not None):
         refuse("a tolerance needs --mass", *tolerances)
     if tol_ppm is not None and tol_da is not None:
         refuse("give one tolerance, in ppm or in Da", *tolerances)
@@ -142,7 +143,7 @@ def query(
     }
     with open_index(index, model=model) as opened_index:
         if batch is not None:
-            how = (k, rerank is not False, not no_precursor_filter, conditions)
+            how = (k, adduct, rerank is not False, not no_precursor_filter, conditions)
             _run_batch(opened_index, batch, modality, smiles_column, out, *how)
         elif smiles is not None:
             show(opened_index.search(smiles, k=k, modality=modality, **conditions), form, out)
@@ -166,24 +167,33 @@ def _run_batch(
     smiles_column: str | None,
     out: Path | None,
     k: int,
+    adduct: str | None,
     rerank: bool,
     by_precursor: bool,
     conditions: Conditions,
 ) -> None:
-    from acml_search import modalities
-    from acml_search.search.batch import run_molecules, run_records
+    from acml_search.search.batch import asks_with_records, run_molecules, run_records
     from acml_search.search.request import Filters, SearchRequest
 
-    records = modality is not None and not modalities.get(modality).from_structure
     with opened(out) as stream:
-        if modality is not None and records and batch.suffix == ".parquet":
+        if asks_with_records(batch, modality) and modality is not None:
             report = run_records(
-                index, batch, modality, stream, k=k, rerank=rerank, by_precursor=by_precursor, **conditions
+                index,
+                batch,
+                modality,
+                stream,
+                k=k,
+                adduct=adduct,
+                rerank=rerank,
+                by_precursor=by_precursor,
+                **conditions,
             )
         else:
             request = SearchRequest(k, Filters(**conditions), modality)
             report = run_molecules(index, batch, request, stream, smiles_column=smiles_column)
     failed = f"; {report.failed:,} could not be read, their lines say why" if report.failed else ""
+    failed += f"; {report.empty:,} have no candidate, their lines say why" if report.empty else ""
+    failed += f"; {report.passed_over:,} spectra of another kind passed over" if report.passed_over else ""
     typer.echo(f"acml-search: {report.queries:,} queries{failed}", err=True)
-    if report.failed == report.queries:
+    if report.failed + report.empty == report.queries:
         raise typer.Exit(1)

@@ -10,11 +10,12 @@
     ├── IndexReplaced        another index took the place of one that is being asked
     ├── SpaceMismatch        vectors of one space offered to another
     ├── FilterError          a filter that cannot be applied
+    │   └── NoCandidates     a filter that no molecule of the index passes
     ├── CheckpointError      a model that cannot be loaded
     └── ConfigError          an invalid configuration or option
 
 Each message is one sentence that says what is wrong, where, and what to do. The command line prints it
-and exits with status 1.
+and exits with status 1. Notes on the question (`add_note`) are printed before it.
 """
 
 from __future__ import annotations
@@ -115,6 +116,10 @@ class SpaceMismatch(AcmlSearchError):
 
 class FilterError(AcmlSearchError):
     """A filter that cannot be applied."""
+
+
+class NoCandidates(FilterError):
+    """A filter that no molecule of the index passes."""
 
 
 class CheckpointError(AcmlSearchError):

@@ -1,4 +1,7 @@
-"""`.msp`, `.mgf`, `.mzML`: spectral libraries. A spectrum is a row: the molecule it names, and its peaks."""
+"""`.msp`, `.mgf`, `.mzML`, `.mzXML`, `.json`: spectral libraries.
+
+A spectrum is a row: the molecule it names, and its peaks.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _KNOWN = ("precursor_mz", "adduct", "ion_mode", "collision_energy")
 """Attributes of a peak list that become columns, under the names that a modality reads."""
 
 
-@register(".msp", ".mgf", ".mzml")
+@register(".msp", ".mgf", ".mzml", ".mzxml", ".json")
 class Spectra(Source):
     """Read by `ms.io`. Other fields of a spectrum become columns of their own names, as text.
 
@@ -110,6 +113,6 @@ class Spectra(Source):
 
 def _has_column(name: str) -> bool:
     """Is this the source's name of what has a column already: of the SMILES, or of what is known?"""
-    from acml_search.ms.io.base import plain_name
+    from acml_search.ms.io.fields import plain_name
 
     return plain_name(name) in {plain_name(taken) for taken in (*USUAL_NAMES, *_KNOWN)}

@@ -132,7 +132,9 @@ class Observation:
 
     given: as the user gave it. item: what the modality's `read` returned. peaks: the typed list, of spectra.
     neutral_mass: of the molecule in Da, where precursor and adduct tell it. notes: sentences for the user.
-    record: what `item` was read from.
+    record: what `item` was read from. masses: the neutral masses that the precursor allows, by adduct: one
+    where the adduct is known, several where it may be any of the likely ones. mass_width: half the width in
+    Da of each, where an isolation window let through several ions. mass_source: where they come from.
     """
 
     modality: str
@@ -142,6 +144,9 @@ class Observation:
     neutral_mass: float | None = None
     notes: list[str] = field(default_factory=list)
     record: Any = None
+    masses: Mapping[str, float] = field(default_factory=dict)
+    mass_width: float | None = None
+    mass_source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """What was understood, for JSON."""
@@ -150,7 +155,10 @@ class Observation:
             return out
         conditions = {
             name: getattr(self.peaks, name)
-            for name in ("solvent", "field_mhz", "precursor_mz", "adduct", "ion_mode", "collision_energy")
+            for name in (
+                *("solvent", "field_mhz", "precursor_mz", "adduct", "ion_mode", "collision_energy"),
+                "isolation",
+            )
         }
         return {
             **out,
@@ -162,6 +170,7 @@ class Observation:
             **{name: value for name, value in conditions.items() if value is not None},
             "left_out": [one._asdict() for one in self.peaks.left_out],
             **({} if self.neutral_mass is None else {"neutral_mass": self.neutral_mass}),
+            **({"neutral_masses": dict(self.masses)} if len(self.masses) > 1 else {}),
         }
 
 

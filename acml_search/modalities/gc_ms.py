@@ -27,7 +27,12 @@ class GcMs(MassModality):
     """
 
     title = "EI-MS"
-    option = Option("--gc-ms", "FILE", "EI spectrum (MSP, MGF, mzML, JCAMP-DX); FILE#n for the n-th.")
+    option = Option(
+        "--gc-ms",
+        "FILE",
+        "EI spectrum (MSP, JCAMP-DX, mzML, JSON, MassBank record, two columns as .csv or .txt); FILE#n for "
+        "the n-th.",
+    )
     decimals = 2
 
     def read(self, record: Any) -> Spectrum:

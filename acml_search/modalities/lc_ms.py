@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from math import isclose
 from typing import TYPE_CHECKING, Any
 
 from acml_search.modalities.base import Option, register
@@ -32,16 +34,6 @@ ADDUCTS = [
     "[M-2H]-",
     "[M]-",
 ]
-_SAME_ADDUCT = {
-    "[M+H-H2O]+": "[M-H2O+H]+",
-    "[M+HCO2]-": "[M+HCOO]-",
-    "[M+HCOOH-H]-": "[M+HCOO]-",
-    "[M-H+HCOOH]-": "[M+HCOO]-",
-    "[M+CH3COOH-H]-": "[M+CH3COO]-",
-    "[M+CH3CO2]-": "[M+CH3COO]-",
-    "[M]+*": "[M]+",
-    "[M]+.": "[M]+",
-}
 MODES = {"+": 1, "positive": 1, "pos": 1, "-": 2, "negative": 2, "neg": 2}
 UNITS = {"ev": 1, "v": 1, "ramp ev": 1, "nce": 2, "%": 2, "ramp nce": 2}
 TOKENS = (len(ADDUCTS) + 2, 3, 4)  # adduct, mode, unit of the energy (3 = a number without unit)
@@ -59,8 +51,8 @@ class LcMs(MassModality):
     option = Option(
         "--lc-ms",
         "FILE",
-        "MS/MS spectrum (MSP, MGF, mzML); FILE#n for the n-th. Several of one compound: the option again, as "
-        "for all of these.",
+        "MS/MS spectrum (MSP, MGF, mzML, mzXML, JSON, MassBank record); FILE#n for the n-th. Several of one "
+        "compound: the option again, as for all of these.",
     )
     tolerance = (5.0, 10.0)  # ppm: what Orbitraps and quadrupole time-of-flight instruments keep
     has_precursor = True
@@ -140,8 +132,23 @@ class LcMs(MassModality):
 
 
 def _adduct(text: Any) -> int:
-    if not isinstance(text, str) or not text.strip():
-        return 0
-    text = text.strip().replace(" ", "")
-    text = _SAME_ADDUCT.get(text, text)
-    return ADDUCTS.index(text) + 1 if text in ADDUCTS else len(ADDUCTS) + 1
+    return _code(text) if isinstance(text, str) and text.strip() else 0
+
+
+@cache
+def _code(text: str) -> int:
+    """The code of an adduct, however it is written."""
+    from acml_search.chem.adducts import parse_adduct
+    from acml_search.core.errors import ConfigError
+
+    try:
+        ion = parse_adduct(text)
+    except ConfigError:
+        return len(ADDUCTS) + 1
+    for code, name in enumerate(ADDUCTS, start=1):
+        known = parse_adduct(name)
+        if (known.molecules, known.charge) == (ion.molecules, ion.charge) and isclose(
+            known.added, ion.added, abs_tol=1e-6
+        ):
+            return code
+    return len(ADDUCTS) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from acml_search.core.errors import ConfigError, InvalidRecord
 from acml_search.modalities.base import (
@@ -45,23 +45,31 @@ class MassModality(Modality):
 
     def observe(self, record: Any, given: str = "a record", adduct: str | None = None) -> Observation:
         if adduct is not None and isinstance(record, Mapping):
-            self._check_adduct(adduct)
+            self._sign(adduct)
             record = {**record, "adduct": adduct}
         item, peaks = self.read(record), self.peaks(record)
-        neutral, notes = self._neutral_mass(peaks)
-        return Observation(self.name, given, item, peaks, neutral, notes, record)
+        mass = self._mass(peaks, "named" if adduct is not None else "stated")
+        return Observation(self.name, given, item, peaks, record=record, **mass)
 
     def observe_peaks(self, peaks: PeakList, given: str, adduct: str | None = None) -> Observation:
         notes = source_notes(peaks, given)
-        if adduct is None and (reason := peaks.about.get("adduct_from")):
-            notes.append(f"{self.name}: taken as {peaks.adduct}, for {reason}; --adduct names another")
+        if note := peaks.about.get("precursor_note"):
+            notes.append(f"{self.name}: {note}")
         if adduct is not None:
-            self._check_adduct(adduct)
-            peaks = replace(peaks, adduct=adduct)
-        neutral, doubts = self._neutral_mass(peaks)
+            sign = self._sign(adduct)
+            peaks = replace(peaks, adduct=adduct, ion_mode=peaks.ion_mode or sign)
+        elif assumed := peaks.about.get("adduct_from"):
+            notes.append(f"{self.name}: taken as {peaks.adduct}, for {assumed}; --adduct names another")
+        elif contradiction := peaks.about.get("contradiction"):
+            raise InvalidRecord(
+                f"{peaks.file}#{peaks.number}: {contradiction} contradict each other about the sign of the "
+                "ion; name the ion with --adduct",
+                modality=self.name,
+            )
+        mass = self._mass(peaks, "named" if adduct is not None else "stated")
         record = peaks.record()
-        notes += [*doubts, *left_out_notes(peaks)]
-        return Observation(self.name, given, self.read(record), peaks, neutral, notes, record)
+        notes += [*mass.pop("notes"), *left_out_notes(peaks)]
+        return Observation(self.name, given, self.read(record), peaks, record=record, notes=notes, **mass)
 
     def peaks(self, record: Any) -> PeakList:
         from acml_search.ms.peaks import number_or_none
@@ -78,29 +86,61 @@ class MassModality(Modality):
             collision_energy=record.get("collision_energy"),
         )
 
-    def _neutral_mass(self, peaks: PeakList) -> tuple[float | None, list[str]]:
-        """The neutral mass in Da by precursor and adduct, where they are stated; and doubts about it."""
-        if peaks.precursor_mz is None or peaks.adduct is None:
-            return None, []
-        from acml_search.chem.adducts import neutral_mass, parse_adduct
+    def _mass(self, peaks: PeakList, how: Literal["named", "stated"]) -> dict[str, Any]:
+        """What an Observation says of the neutral mass by precursor and adduct, and doubts about it.
 
+        Without an adduct, the likely ones of the ion mode are taken. Raises InvalidRecord where a stated
+        adduct and the ion mode contradict each other: a wrong mass would hide the molecule.
+        """
+        if peaks.precursor_mz is None or not self.has_precursor:
+            return {"notes": []}
+        from acml_search.chem.adducts import likely_masses, neutral_mass, parse_adduct
+
+        low, high = peaks.isolation or (peaks.precursor_mz, peaks.precursor_mz)
+        ions = f"precursor m/z {low:.10g}" if low == high else f"an ion of m/z {low:.10g} to {high:.10g}"
+        if peaks.adduct is None:
+            if peaks.ion_mode not in ("+", "-"):
+                return {"notes": []}
+            charge = None if low == high else 1
+            masses = likely_masses(peaks.precursor_mz, peaks.ion_mode, charge)
+            if low != high:  # of one width then, whatever the ion
+                masses = {name: mass for name, mass in masses.items() if parse_adduct(name).molecules == 1}
+            mode = "positive" if peaks.ion_mode == "+" else "negative"
+            source = f"{ions} as a likely ion of the {mode} mode, for no adduct is stated"
+            return {
+                "masses": masses, "mass_width": (high - low) / 2 or None, "mass_source": source, "notes": []
+            }  # fmt: skip
         try:
             neutral = neutral_mass(peaks.precursor_mz, peaks.adduct)
         except ConfigError as error:
-            return None, [f"{self.name}: {error}"]
-        sign = "+" if parse_adduct(peaks.adduct).charge > 0 else "-"
-        if peaks.ion_mode in ("+", "-") and peaks.ion_mode != sign:
+            return {"notes": [f"{self.name}: {error}"]}
+        ion = parse_adduct(peaks.adduct)
+        doubts = []
+        if peaks.ion_mode in ("+", "-") and (peaks.ion_mode == "+") != (ion.charge > 0):
             mode = "positive" if peaks.ion_mode == "+" else "negative"
-            doubt = f"the adduct {peaks.adduct} and the stated {mode} mode contradict each other; check both"
-            return neutral, [f"{self.name}: {doubt}"]
-        return neutral, []
+            doubt = f"the adduct {peaks.adduct} and the stated {mode} mode contradict each other"
+            if how == "stated":
+                place = "" if peaks.file is None else f"{peaks.file}#{peaks.number}: "
+                raise InvalidRecord(f"{place}{doubt}; name the ion with --adduct", modality=self.name)
+            doubts = [f"{self.name}: {doubt}; the adduct counts"]
+        origin = peaks.about.get("adduct_from")
+        origin = (
+            "named by you" if how == "named" else f"taken from {origin}" if origin else "as stated beside it"
+        )
+        return {
+            "neutral_mass": neutral,
+            "masses": {peaks.adduct: neutral},
+            "mass_width": (high - low) / 2 * abs(ion.charge) / ion.molecules or None,
+            "mass_source": f"{ions} as {peaks.adduct}, {origin}",
+            "notes": doubts,
+        }
 
-    def _check_adduct(self, adduct: str) -> None:
-        """An adduct that the user names has to be one; of a file's, a wrong one is a note."""
+    def _sign(self, adduct: str) -> str:
+        """ "+" or "-". An adduct that the user names has to be one; of a file's, a wrong one is a note."""
         from acml_search.chem.adducts import parse_adduct
 
         try:
-            parse_adduct(adduct)
+            return "+" if parse_adduct(adduct).charge > 0 else "-"
         except ConfigError as error:
             raise InvalidRecord(str(error), modality=self.name) from error
 

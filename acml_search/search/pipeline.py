@@ -525,8 +525,11 @@ class Pipeline:
 
     def _explain(self, shown: Shortlist, request: SearchRequest, molecules: pa.Table) -> list[Explanation]:
         """Why each of the hits `shown` is one."""
-        stated = [one.neutral_mass for one in request.observations if one.neutral_mass is not None]
-        neutral = stated[0] if stated else request.filters.mass
+        first = next((one for one in request.observations if one.masses), None)
+        by_adduct = dict(first.masses) if first else {}
+        if first is None or (len(by_adduct) > 1 and not request.filters.masses):
+            by_adduct = {"": request.filters.mass} if request.filters.mass else {}
+        width = first.mass_width if first else None
         keys = shown.keys.tolist()
         evidence: dict[int, dict[str, Evidence]] = {key: {} for key in keys}
         for name, one in shown.compared.items():
@@ -542,12 +545,14 @@ class Pipeline:
             Explanation(
                 {name: float(logits[i]) for name, logits in shown.logits.items()},
                 {name: float(cosines[i]) for name, cosines in shown.cosines.items()},
-                round((float(masses[i] or 0.0) - neutral) / neutral * 1e6, 2) if neutral else None,
+                None if error is None or width is not None else error,
                 True if request.filters.formula is not None else None,  # no other passes the filter
                 evidence[key],
                 occlusion[i],
+                adduct if len(by_adduct) > 1 else None,
             )
             for i, key in enumerate(keys)
+            for adduct, error in [_nearest(float(masses[i] or 0.0), by_adduct)]
         ]
 
     def _occlusion(
@@ -650,6 +655,14 @@ def occlusions(
     return [
         sorted(zip(positions, row, strict=True), key=lambda peak: -abs(peak[1])) for row in changes.tolist()
     ]
+
+
+def _nearest(mass: float, by_adduct: Mapping[str, float]) -> tuple[str | None, float | None]:
+    """The adduct whose neutral mass is nearest to that of a hit, and how far off it is in ppm."""
+    if not by_adduct:
+        return None, None
+    adduct, neutral = min(by_adduct.items(), key=lambda one: abs(one[1] - mass))
+    return adduct, round((mass - neutral) / neutral * 1e6, 2)
 
 
 def _shown(hits: Hits, k: int) -> Ints:

@@ -8,7 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack
 
-from acml_search.core.errors import ConfigError, IndexReplaced, InvalidMolecule
+from acml_search.core.errors import AcmlSearchError, ConfigError, IndexReplaced, InvalidMolecule, NoCandidates
 from acml_search.encoders.card import read_card
 from acml_search.index.directory import IndexDirectory
 from acml_search.search.pipeline import Pipeline, Side
@@ -18,6 +18,7 @@ from acml_search.search.request import (
     MoleculeQuery,
     Observation,
     SearchRequest,
+    no_candidates,
     read_observations,
     with_precursor,
 )
@@ -161,15 +162,15 @@ class Index:
         that an MS/MS spectrum's precursor and adduct give, within `tol_ppm` (10) or `tol_da`, unless `mass`
         or `formula` is given. occlude: say for each hit which peaks of a mass spectrum matter most.
         conditions: as in `search`.
-        Raises InvalidRecord for an observation that cannot be used, FilterError, ConfigError, SpaceMismatch.
+        Raises InvalidRecord for an observation that cannot be used, FilterError (NoCandidates where nothing
+        passes), ConfigError, SpaceMismatch; the notes on the observations are the error's.
         """
         read = read_observations(observations, adduct)
         limited, notes = with_precursor(conditions, read) if by_precursor else (conditions, [])
         request = SearchRequest(
             k, Filters(**limited), observations=read, rerank=rerank, occlude=occlude, notes=notes
         )
-        with self._current():
-            return self._pipeline.observations(request)
+        return self._answer(request, conditions)
 
     @_retried
     def explain(
@@ -196,8 +197,20 @@ class Index:
             keys=keys,
             notes=notes,
         )
-        with self._current():
-            return self._pipeline.observations(request)
+        return self._answer(request, {})
+
+    def _answer(self, request: SearchRequest, conditions: Conditions) -> Answer:
+        """`conditions`: the user's own, without what a precursor adds to them."""
+        try:
+            with self._current():
+                return self._pipeline.observations(request)
+        except AcmlSearchError as error:
+            made: AcmlSearchError = error
+            if isinstance(error, NoCandidates):
+                made = no_candidates(error, conditions, request.filters, request.observations, len(self))
+            for note in (note for one in request.observations for note in one.notes):
+                made.add_note(note)
+            raise made from (error if made is not error else error.__cause__)
 
     def close(self) -> None:
         """Release the catalogue and the mapped files; a search afterwards opens them again."""

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from acml_search import modalities
 from acml_search.chem.formula import ELEMENTS, hill
-from acml_search.core.errors import ConfigError, FilterError, shorten
+from acml_search.core.errors import ConfigError, FilterError, NoCandidates, shorten
 from acml_search.modalities import Observation
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Conditions(TypedDict, total=False):
     where: str | None
     formula: str | None
     mass: float | None
+    masses: Sequence[float] | None
     tol_ppm: float | None
     tol_da: float | None
     elements_allowed: str | None
@@ -49,7 +50,7 @@ class Filters:
     where: one SQL expression over the columns of `molecules`, such as `exact_mass < 300 AND vendor = 'X'`.
     formula: a molecular formula in any order; brought to Hill order here.
     mass: neutral exact mass in Da, within `tol_ppm` (parts per million of `mass`; 10 when neither is given)
-    or within `tol_da` (Da), ends included.
+    or within `tol_da` (Da), ends included. masses: several such masses, of which a molecule needs one.
     elements_allowed: symbols parted by commas, `C,H,N,O`: molecules of no other elements (H counts as one).
     elements_required: `Br,N`: molecules that contain all of these. Both are brought to Hill order here.
 
@@ -65,6 +66,7 @@ class Filters:
     tol_da: float | None = None
     elements_allowed: str | None = None
     elements_required: str | None = None
+    masses: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         for name, text in (("the SQL condition", self.where), ("the formula", self.formula)):
@@ -85,7 +87,7 @@ class Filters:
                 f"{', '.join(sorted(forbidden))} is required, but the elements allowed are "
                 f"{self.elements_allowed}; allow it or do not require it"
             )
-        if self.mass is None:
+        if self.mass is None and not self.masses:
             if self.tol_ppm is not None or self.tol_da is not None:
                 raise FilterError(
                     "a mass tolerance was given without a mass; give the neutral exact mass in Da too"
@@ -93,7 +95,11 @@ class Filters:
             return
         if self.tol_ppm is not None and self.tol_da is not None:
             raise FilterError("two mass tolerances were given; give one, in ppm or in Da")
-        object.__setattr__(self, "mass", _number("the mass", self.mass, "Da", zero=False))
+        if self.mass is not None:
+            object.__setattr__(self, "mass", _number("the mass", self.mass, "Da", zero=False))
+        if self.masses:
+            masses = tuple(_number("a mass", mass, "Da", zero=False) for mass in self.masses)
+            object.__setattr__(self, "masses", masses)
         name, unit, value = ("tol_da", "Da", self.tol_da)
         if value is None:
             name, unit, value = ("tol_ppm", "ppm", DEFAULT_PPM if self.tol_ppm is None else self.tol_ppm)
@@ -105,29 +111,39 @@ class Filters:
     @property
     def half_width(self) -> float | None:
         """Half the width of the mass window in Da, or None without a mass."""
-        if self.mass is None:
+        return self._half_width(self.mass)
+
+    def _half_width(self, mass: float | None) -> float | None:
+        if mass is None:
             return None
         if self.tol_da is not None:
             return self.tol_da
-        return self.mass * (self.tol_ppm or 0.0) * 1e-6
+        return mass * (self.tol_ppm or 0.0) * 1e-6
 
     def keys(self, catalog: Catalog) -> npt.NDArray[np.int64] | None:
         """The keys that pass, (n,) int64 ascending; None when there is no condition.
 
-        Raises FilterError when nothing passes, or when the catalogue refuses the SQL.
+        Raises NoCandidates when nothing passes, FilterError when the catalogue refuses the SQL.
         """
         if not self:
             return None
-        asked: dict[str, Any] = {"where": self.where, "formula": self.formula, "mass": self.mass}
+        asked: dict[str, Any] = {"where": self.where, "formula": self.formula}
         for name in ("elements_allowed", "elements_required"):
             if (said := getattr(self, name)) is not None:
                 asked[name] = _symbols(said)
-        keys = catalog.keys(**asked, tol_da=self.half_width)
+        masses: Sequence[float | None] = self.masses or [self.mass]
+        found = [catalog.keys(**asked, mass=mass, tol_da=self._half_width(mass)) for mass in masses]
+        keys = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
         if len(keys) == 0:
-            raise FilterError(
+            raise NoCandidates(
                 f"none of the {catalog.count():,} molecules of the index passes the filter {self}; loosen it"
             )
         return keys
+
+    @property
+    def width(self) -> str:
+        """Half the width of the mass window, with its unit."""
+        return f"{self.tol_da:g} Da" if self.tol_da is not None else f"{self.tol_ppm:g} ppm"
 
     def to_dict(self) -> dict[str, Any]:
         """The conditions that were given, as they are applied."""
@@ -139,9 +155,8 @@ class Filters:
             parts.append(self.where)
         if self.formula is not None:
             parts.append(f"formula {self.formula}")
-        if self.mass is not None:
-            width = f"{self.tol_da:g} Da" if self.tol_da is not None else f"{self.tol_ppm:g} ppm"
-            parts.append(f"mass {self.mass:.10g} ± {width}")
+        if masses := " or ".join(f"{mass:.10g}" for mass in (self.mass, *(self.masses or ())) if mass):
+            parts.append(f"mass {masses} ± {self.width}")
         if self.elements_allowed is not None:
             parts.append(f"elements of {self.elements_allowed} only")
         if self.elements_required is not None:
@@ -262,28 +277,61 @@ def with_precursor(
 ) -> tuple[Conditions, list[str]]:
     """The conditions with the neutral mass by the first precursor, and a note that says so.
 
-    Unchanged where a mass or a formula is a condition already, or no spectrum states a precursor and its
-    adduct; a note names a spectrum that should.
+    Without an adduct, the masses of the likely ions. Unchanged where a mass or a formula is a condition
+    already, or no spectrum states precursor and adduct or ion mode; a note names a spectrum that should.
     """
-    if conditions.get("mass") or conditions.get("formula"):
+    if conditions.get("mass") or conditions.get("masses") or conditions.get("formula"):
         return conditions, []
-    first = next((one for one in observations if one.neutral_mass is not None), None)
+    first = next((one for one in observations if one.masses), None)
     if first is None:
         silent = [one.peaks for one in observations if modalities.get(one.modality).has_precursor]
         return conditions, [_no_mass(peaks) for peaks in silent[:1] if peaks is not None]
-    neutral = cast("float", first.neutral_mass)
     tol_ppm, tol_da = conditions.get("tol_ppm"), conditions.get("tol_da")
-    limited: Conditions = {**conditions, "mass": neutral}
+    limited: Conditions = {**conditions}
+    masses = list(first.masses.values())
+    if len(masses) == 1:
+        limited["mass"] = masses[0]
+    else:
+        limited["masses"] = masses
     coarse = ""
-    if tol_ppm is None and tol_da is None and _decimals(first.peaks) <= FEW_DECIMALS:
+    if first.mass_width is not None:  # what the user allows may be wider, never narrower than the window
+        limited["tol_ppm"], tol_da = None, max(first.mass_width, tol_da or 0.0)
+        limited["tol_da"] = tol_da
+        coarse = f", as wide as the isolation window of the file ({first.mass_source.partition(' as ')[0]})"
+    elif tol_ppm is None and tol_da is None and _decimals(first.peaks) <= FEW_DECIMALS:
         limited["tol_da"] = tol_da = COARSE_TOLERANCE
         coarse = f", wide because the precursor has {_decimals(first.peaks)} decimals"
     width = f"{tol_da:g} Da" if tol_da is not None else f"{DEFAULT_PPM if tol_ppm is None else tol_ppm:g} ppm"
-    note = (
-        f"{first.modality}: only candidates of {neutral:.4f} ± {width}{coarse}, the neutral mass by the "
-        "precursor; --mass or --formula set another, --no-precursor-filter none"
+    if len(masses) == 1:
+        what = (
+            f"{masses[0]:.4f} ± {width}{coarse}, the neutral mass by the precursor; --mass or --formula set "
+        )
+        what += "another"
+    else:
+        listed = ", ".join(f"{mass:.4f} ({name})" for name, mass in first.masses.items())
+        what = f"{listed} ± {width}{coarse}: no adduct is stated, so likely ones are tried; --adduct names it"
+    return limited, [f"{first.modality}: only candidates of {what}, --no-precursor-filter none"]
+
+
+def no_candidates(
+    error: NoCandidates, conditions: Conditions, filters: Filters, observations: Sequence[Observation], n: int
+) -> NoCandidates:
+    """The error of a search that nothing passes: what limits the candidates, and where that comes from.
+
+    conditions: the user's; filters: what was made of them, for an index of n molecules.
+    """
+    first = next((one for one in observations if one.masses), None)
+    by_user = conditions.get("mass") or conditions.get("masses") or conditions.get("formula")
+    if first is None or by_user or not (filters.mass or filters.masses):
+        return error
+    masses = " or ".join(f"{mass:.4f}" for mass in first.masses.values())
+    own: Conditions = {**conditions, "tol_ppm": None, "tol_da": None}
+    others = Filters(**own)
+    also = f" with {others}" if others else ""
+    return NoCandidates(
+        f"no molecule of {masses} Da ± {filters.width}{also} among the {n:,} of the index "
+        f"({first.mass_source}); --adduct names another ion, --any-mass searches all masses"
     )
-    return limited, [note]
 
 
 def _decimals(peaks: PeakList | None) -> int:

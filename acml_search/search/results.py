@@ -41,7 +41,7 @@ class Explanation:
     logits: what each observation adds to the score. cosines: of the vectors. mass_error_ppm: exact mass
     against the neutral mass that a precursor or the filter states. formula_matches: True where a formula was
     a condition. evidence: peaks that were compared with the molecule. occlusion: positions of peaks, and by
-    how much each raises the logit.
+    how much each raises the logit. adduct: which of several likely ions the hit's mass fits.
     """
 
     logits: Mapping[str, float] = field(default_factory=dict)
@@ -50,6 +50,7 @@ class Explanation:
     formula_matches: bool | None = None
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     occlusion: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    adduct: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The `why` of a hit in JSON; what is not known is left out."""
@@ -57,6 +58,7 @@ class Explanation:
             "logits": {name: round(logit, 4) for name, logit in self.logits.items()},
             "cosines": {name: round(cosine, 4) for name, cosine in self.cosines.items()},
             "mass_error_ppm": self.mass_error_ppm,
+            "adduct": self.adduct,
             "formula_matches": self.formula_matches,
             "evidence": {name: one.to_dict() for name, one in self.evidence.items()},
             "occlusion": {

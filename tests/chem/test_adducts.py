@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem.Descriptors import ExactMolWt
 
-from acml_search.chem.adducts import USUAL_ADDUCTS, neutral_mass, parse_adduct, precursor_mz
+from acml_search.chem.adducts import (
+    LIKELY_ADDUCTS,
+    USUAL_ADDUCTS,
+    likely_masses,
+    neutral_mass,
+    parse_adduct,
+    precursor_mz,
+    write_adduct,
+)
 from acml_search.chem.masses import ELECTRON
 from acml_search.core.errors import ConfigError
 
@@ -43,12 +51,91 @@ def test_known_ions(mass: float, adduct: str, mz: float) -> None:
     assert neutral_mass(mz, adduct) == pytest.approx(mass, abs=6e-5 * 3)
 
 
+# What is added to M / z, in Th: two published tables, as facts.
+# Huang, Siegel, Kruppa and Laukien, J. Am. Soc. Mass Spectrom. 1999, 10, 1166, kept by the Fiehn laboratory.
+# Its misprints are left out: M+H+2Na (15.7662 for 15.6619), M-H2O-H and M+IsoProp+H (an electron off) and
+# M+IsoProp+Na+H (which carries two charges).
+HUANG = {
+    "M+3H": 1.007276, "M+2H+Na": 8.334590, "M+3Na": 22.989218, "M+2H": 1.007276, "M+H+NH4": 9.520550,
+    "M+H+Na": 11.998247, "M+H+K": 19.985217, "M+ACN+2H": 21.520550, "M+2Na": 22.989218,
+    "M+2ACN+2H": 42.033823, "M+3ACN+2H": 62.547097, "M+H": 1.007276, "M+NH4": 18.033823, "M+Na": 22.989218,
+    "M+CH3OH+H": 33.033489, "M+K": 38.963158, "M+ACN+H": 42.033823, "M+2Na-H": 44.971160,
+    "M+ACN+Na": 64.015765, "M+2K-H": 76.919040, "M+DMSO+H": 79.021220,
+    "M+2ACN+H": 83.060370, "2M+H": 1.007276, "2M+NH4": 18.033823, "2M+Na": 22.989218, "2M+K": 38.963158,
+    "2M+ACN+H": 42.033823, "2M+ACN+Na": 64.015765, "M-3H": -1.007276, "M-2H": -1.007276,
+    "M-H": -1.007276, "M+Na-2H": 20.974666, "M+Cl": 34.969402, "M+K-2H": 36.948606,
+    "M+FA-H": 44.998201, "M+Hac-H": 59.013851, "M+Br": 78.918885, "M+TFA-H": 112.985586, "2M-H": -1.007276,
+    "2M+FA-H": 44.998201, "2M+Hac-H": 59.013851, "3M-H": -1.007276,
+}  # fmt: skip
+# The lists of MS-DIAL and matchms where they go further, as these programs write them; of MS-DIAL's,
+# [M+H-2H2O]+ (-30.01 for -35.01) and [2M+3H2O+2H]+ (which carries two charges) are left out as misprints.
+PROGRAMS = {
+    "[M+H]+": 1.007276, "[M+H-H2O]+": -17.003288, "[M+Li]+": 7.015455, "[M-C6H10O4+H]+": -145.050634,
+    "[M-C6H10O5+H]+": -161.045549, "[M-C6H8O6+H]+": -175.024813,
+    "[M+2H+Na]3+": 8.334590, "[M+HCOO]-": 44.998201, "[M+CH3COO]-": 59.013851,
+    "[M+FA]-": 44.998201, "[M+Ac]-": 59.013851, "[M+TFA]-": 112.985586, "[M+OAc]-": 59.013851,
+    "[M+Oac]-": 59.013851, "[M+HAc]-": 59.013851, "[M+formate]-": 44.998201, "[M+acetate]-": 59.013851,
+    "[M+CH2O2-H]-": 44.998201, "[M+C2H4O2-H]-": 59.013851, "[M+C2H3N+H]+": 42.033823,
+    "[M+CH3COONa-H]-": 80.995795, "[M-H-CO2]-": -44.997106, "[M+H-NH3]+": -16.019273,
+    "[M+NH3+H]+": 18.033823, "[M+H-CH3NH2]+": -30.034923, "[M-e]+": -0.000549, "[M+e]-": 0.000549,
+    "[M]+": -0.000549, "[M]+.": -0.000549, "[Cat]+": -0.000549, "[M+2NH4]2+": 18.033823,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("adduct", "shift"), [*HUANG.items(), *PROGRAMS.items()])
+def test_published_tables(adduct: str, shift: float) -> None:
+    ion = parse_adduct(adduct)
+    assert precursor_mz(500.0, adduct) - 500.0 * ion.molecules / abs(ion.charge) == pytest.approx(
+        shift, abs=1e-5
+    )
+    assert parse_adduct(write_adduct(adduct)) == ion
+    written = write_adduct(adduct)
+    assert (written[0], written[-1]) == ("[", "+" if ion.charge > 0 else "-")
+
+
+@pytest.mark.parametrize("mode", ["+", "-"])
+def test_a_sign_is_that_of_the_groups_or_of_the_mode(mode: str) -> None:
+    other = "-" if mode == "+" else "+"
+    for text in ("[M]", "M", "[M-H2O]", "[M+ACN]"):
+        assert write_adduct(text, mode).endswith(f"]{mode}")
+    clear = "[M+H]" if mode == "+" else "[M-H]"
+    assert write_adduct(clear) == write_adduct(clear, mode) == f"{clear}{mode}"
+    with pytest.raises(ConfigError, match="its groups contradict the"):
+        parse_adduct(clear, other)
+
+
+@pytest.mark.parametrize("mode", ["+", "-"])
+def test_the_likely_ions_of_a_mode_tell_their_masses(mode: str) -> None:
+    masses = likely_masses(152.0706, mode)
+    assert list(masses) == [name for name in LIKELY_ADDUCTS[mode] if name in masses]
+    assert masses["[M+H]+" if mode == "+" else "[M-H]-"] == pytest.approx(
+        152.0706 - 1.007276 * (1, -1)[mode == "-"]
+    )
+    assert set(likely_masses(152.0706, mode, 2)) == {f"[M{mode}2H]2{mode}"}
+    assert "[M+K]+" not in likely_masses(30.0, mode)
+    with pytest.raises(ConfigError, match="above zero"):
+        likely_masses(0.0, mode)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
         ("[M+H]+", "M+H"),
         ("[M+H]+", " [M + H]+ "),
         ("[M+H]+", "[M+H]1+"),
+        ("[M+H]+", "[M+H]"),
+        ("[M+H]+", "[M+H]+*"),
+        ("[M+H]+", "M+H+"),
+        ("[M+H]+", "MH+"),
+        ("[M+H]+", "(M+H)+"),
+        ("[M-C6H10O5+H]+", "[M-(C6H10O5)+H]+"),
+        ("[M+ACN+H]+", "[M+Acn+H]+"),
+        ("[M+HCOO]-", "[M+FA]-"),
+        ("[M+HCOO]-", "[M+HCOOH]-"),
+        ("[2M+HCOO]-", "[2M+FA-H]-"),
+        ("[M+FA+H]+", "[M+CH2O2+H]+"),
+        ("[M+FA+Na-2H]-", "[M+HCOONa-H]-"),
+        ("[M+CH3COO]-", "[M+Ac-H]-"),
         ("[M-H]-", "M-H"),
         ("[M-H]-", "[M−H]⁻"),
         ("[M+2H]2+", "[M+2H]++"),
@@ -114,7 +201,10 @@ def test_the_USUAL_ADDUCTS_are_understood_and_of_their_mode(mode: str, sign: int
         "",
         "   ",
         "M",
-        "[M+H]",
+        "[M]",
+        "[M+?]+",
+        "[M+Ac+H]+",
+        "[M+U]+",
         "[M+H]+-",
         "[M+H]2++",
         "[M+H]0+",

@@ -51,7 +51,9 @@ def test_an_msp_of_nist_is_read(tmp_path: Path) -> None:
 def test_the_dialects_may_stand_in_one_file(tmp_path: Path) -> None:
     path = put(tmp_path, "x.msp", (MSDIAL + NIST).replace("\n\n", "\n") + "\n\n\n" + MONA.rstrip())
     found = list(read_spectra(path, "lc_ms"))
-    assert [(one.number, one.line, len(one)) for one in found] == [(1, 1, 2), (2, 10, 7), (3, 21, 3)]
+    assert [(one.number, one.line, len(one)) for one in found] == [(1, 1, 2), (3, 21, 3)]
+    (ethanol,) = read_spectra(path, "gc_ms")
+    assert (ethanol.number, ethanol.line, len(ethanol)) == (2, 10, 7)
     assert (found[0].adduct, found[0].ion_mode, found[0].collision_energy) == ("[M-H]-", "-", "20")
 
 
@@ -89,7 +91,8 @@ def test_an_adduct_by_the_charge_is_said_to_be_one(tmp_path: Path) -> None:
     [("M+H", "[M+H]+"), ("M-H", "[M-H]-"), ("M+H]+", "[M+H]+"), ("[M+Na]1+", "[M+Na]+"), ("[M+2H]2+",) * 2],
 )
 def test_adducts_are_brought_to_one_notation(tmp_path: Path, written: str, read: str) -> None:
-    path = put(tmp_path, "x.mgf", MGF.replace("ADDUCT=[M-H]-", f"ADDUCT={written}"))
+    text = MGF.replace("ADDUCT=[M-H]-", f"ADDUCT={written}").replace("CHARGE=1-", f"CHARGE=1{read[-1]}")
+    path = put(tmp_path, "x.mgf", text)
     assert read_spectrum(f"{path}#2", "lc_ms").adduct == read
 
 
@@ -98,7 +101,8 @@ def test_adducts_are_brought_to_one_notation(tmp_path: Path, written: str, read:
     [("P", "+"), ("n", "-"), ("Negative", "-"), ("-", "-"), ("ESI+", "+"), ("N/A", None), ("both", None)],
 )
 def test_modes_are_brought_to_a_sign(tmp_path: Path, written: str, read: str | None) -> None:
-    path = put(tmp_path, "x.msp", MONA.replace("Ion_mode: P", f"Ion_mode: {written}"))
+    text = MONA.replace("Ion_mode: P", f"Ion_mode: {written}").replace("Precursor_type: [M+H]+\n", "")
+    path = put(tmp_path, "x.msp", text)
     assert read_spectrum(path, "lc_ms").ion_mode == read
 
 
@@ -178,12 +182,16 @@ def test_a_bad_peak_is_named(tmp_path: Path, ending: str, peak: str, says: str) 
         ("x.mgf", MGF.encode("utf-16"), "UTF-16 text, whatever its name says; save the file as UTF-8"),
         ("x.mgf", bytes(range(256)) * 40, "not MGF but binary data"),
         ("x.msp", b"hello world\n" * 100, "not MSP but some other text"),
-        ("x.txt", MONA.encode(), "ending '.txt' is of no format of spectra; known are .dx, .jcamp"),
-        ("noending", MONA.encode(), "ending '' is of no format"),
+        (
+            "x.txt",
+            b"hello",
+            "ending '.txt' is of no format of spectra, and it holds some other text",
+        ),
+        ("noending", b"%PDF-1.4", "ending '' is of no format of spectra, and it holds a PDF document"),
         ("x.mgf", b"BEGIN IONS\nEND IONS\n", "it has no peaks"),
-        ("x.mgf", b"BEGIN IONS\nPEPMASS=abc\n5 5\nEND IONS\n", "pyteomics cannot read it"),
+        ("x.mgf", b"BEGIN IONS\nPEPMASS=abc\n5 5\nEND IONS\n", "precursor m/z is 'abc', not a number"),
         ("x.mgf", b"BEGIN IONS\nPEPMASS=-5\n5 5\nEND IONS\n", "precursor m/z is '-5'"),
-        ("x.mgf", b"BEGIN IONS\n5 5\n6\nEND IONS\n", "2 m/z values but 1 intensities"),
+        ("x.mgf", b"BEGIN IONS\n5 5\n6\nEND IONS\n", "line 3: '6' is not a peak"),
         ("x.mgf", b"BEGIN IONS\n5 5\nEND ION", "has no END IONS"),
         ("x.mgf", b"# BEGIN IONS\nBEGIN IONS OF\n", "no spectrum"),
         ("x.msp", b"Name: a\nNum Peaks: 0\n\n", "it has no peaks"),
@@ -298,7 +306,7 @@ def test_one_spectrum_of_a_large_file_costs_neither_time_nor_memory(tmp_path: Pa
 
 
 def test_endings_are_listed() -> None:
-    assert endings() == [".dx", ".jcamp", ".jdx", ".mgf", ".msp", ".mzml"]
+    assert endings() == [".dx", ".jcamp", ".jdx", ".json", ".mgf", ".msp", ".mzml", ".mzxml"]
 
 
 def test_a_wrong_kind_of_block_is_said(tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ def test_the_block_of_the_asked_kind_is_found(tmp_path: Path) -> None:
     found = {name: read_spectrum(path, name, nmr.get(name)) for name in ("gc_ms", "c_nmr", "h_nmr")}
     assert [one.number for one in found.values()] == [1, 2, 3]
     assert [one.line for one in found.values()] == [4, 19, 34]
-    assert len(list(read_spectra(path, "lc_ms"))) == 1
+    assert [one.number for one in read_spectra(path, "gc_ms")] == [1]
+    with pytest.raises(InvalidRecord, match=r"its m/z are whole numbers, as those of 70-eV EI spectra"):
+        read_spectrum(f"{path}#1", "lc_ms")
     with pytest.raises(InvalidRecord, match=r"#3.*its nucleus is '\^1H', and c_nmr takes 13C"):
         read_spectrum(f"{path}#3", "c_nmr", JCAMP_NMR)
 

@@ -44,8 +44,14 @@ def test_ms2_scans_are_read_and_nothing_is_left_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_all_levels_are_read_for_gc_ms(tmp_path: Path) -> None:
-    assert [one.number for one in read_spectra(put(tmp_path, mzml(MS1, MS2)), "gc_ms")] == [1, 2]
+def test_each_modality_takes_its_level(tmp_path: Path) -> None:
+    path = put(tmp_path, mzml(MS1, MS2, scan([50], [1], level=3, number=3)))
+    assert [one.number for one in read_spectra(path, "gc_ms")] == [1]
+    assert [one.number for one in read_spectra(path, "lc_ms")] == [2]
+    kinds = [getattr(one, "other_kind", None) for one in read_spectra(path, "lc_ms", on_error="yield")]
+    assert kinds == [True, None, True]
+    with pytest.raises(InvalidRecord, match="it is an MS2 scan, and gc_ms takes EI spectra"):
+        read_spectrum(f"{path}#2", "gc_ms")
 
 
 def test_the_first_ms2_scan_is_taken_and_its_place_told(tmp_path: Path) -> None:

@@ -132,8 +132,16 @@ class TestAdduct:
         assert not any("any mass" in note for note in notes)
 
     def test_a_contradiction_is_said(self, tmp_path: Path) -> None:
-        (note,) = get("lc_ms").read_input(mgf(tmp_path, "ADDUCT=[M-H]-", "IONMODE=positive")).notes
-        assert "[M-H]- and the stated positive mode contradict each other" in note
+        path = mgf(tmp_path, "ADDUCT=[M-H]-", "IONMODE=positive")
+        with pytest.raises(InvalidRecord, match=r"x\.mgf#1: ADDUCT=\[M-H\]- and IONMODE=positive contradict"):
+            get("lc_ms").read_input(path)
+        named = get("lc_ms").read_input(path, "[M-H]-")
+        assert (named.neutral_mass, named.notes) == (pytest.approx(153.0779, abs=1e-4), [])
+        record = {"mzs": [65.04], "intensities": [1.0], "precursor_mz": 152.0706, "ion_mode": "-"}
+        with pytest.raises(InvalidRecord, match=r"\[M\+H\]\+ and the stated negative mode contradict"):
+            get("lc_ms").observe({**record, "adduct": "[M+H]+"})
+        (note,) = get("lc_ms").observe(record, adduct="[M+H]+").notes
+        assert "contradict each other; the adduct counts" in note
 
     def test_a_missing_precursor_of_a_table_is_none(self) -> None:
         record = {"mzs": [65.04, 110.06], "intensities": [1.0, 2.0], "precursor_mz": float("nan")}

@@ -1,4 +1,8 @@
-"""Files of mass spectra as peak lists: MSP, MGF, mzML (each also `.gz`) and JCAMP-DX peak tables."""
+"""Spectrum files as peak lists: MSP, MGF, mzML, mzXML, JSON, MassBank records, two columns, JCAMP-DX.
+
+Each may be gzipped. The ending of a file names its format, in any case; where it names none, the content
+does.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Any, Literal, overload
 
 from acml_search.chem.peaks import PeakList
 from acml_search.core.errors import UnknownModality
-from acml_search.ms.io import jcamp, mzml, text
+from acml_search.ms.io import jcamp, json_records, scans, text
 from acml_search.ms.io.base import (
     BadSpectrum,
     Entry,
@@ -19,16 +23,20 @@ from acml_search.ms.io.base import (
     Unreadable,
     check_content,
     head_of,
+    kind_of,
 )
 
-__all__ = ["BadSpectrum", "endings", "read_spectra", "read_spectrum"]
+__all__ = ["BadSpectrum", "endings", "holds_spectra", "read_spectra", "read_spectrum"]
 
 FORMATS: dict[str, Format] = {
     ".msp": text.MSP,
     ".mgf": text.MGF,
-    ".mzml": mzml.MZML,
+    ".mzml": scans.MZML,
+    ".mzxml": scans.MZXML,
+    ".json": json_records.JSON,
     **dict.fromkeys((".jdx", ".dx", ".jcamp"), jcamp.JCAMP),
 }
+_BY_CONTENT = {one.name: one for one in (*FORMATS.values(), text.MASSBANK)}
 MODALITIES = ("c_nmr", "gc_ms", "h_nmr", "lc_ms")
 MAX_COUNTED = 4 << 20
 """bytes of a file whose spectra are counted, to tell the user how many there are"""
@@ -37,8 +45,22 @@ MAX_PASSED_OVER = 5
 
 
 def endings() -> list[str]:
-    """The endings that can be read; each may be followed by `.gz`."""
+    """The endings that name a format, in lower case; each may be followed by `.gz`."""
     return sorted(FORMATS)
+
+
+def holds_spectra(path: Path | str) -> bool:
+    """Is this a file of spectra, by its ending or, where that says nothing, by its content?
+
+    Two columns of numbers are not taken for one: they may be anything. No file is none.
+    """
+    path = Path(path)
+    if _ending(path) in FORMATS:
+        return True
+    try:
+        return kind_of(head_of(path)) in _BY_CONTENT
+    except Unreadable:
+        return False
 
 
 @overload
@@ -56,8 +78,9 @@ def read_spectra(
 
     Numbers count all spectra of the file from 1. Sound spectra of another kind (MS1 scans where MS2 is
     wanted, the 1H block where 13C is) are passed over. One that cannot be used raises BadSpectrum, which is
-    an InvalidRecord, and ends the reading; with `on_error="yield"` it is yielded in its place and reading
-    goes on, so that nothing is lost unnoticed. Damage to the file itself comes last, without a number.
+    an InvalidRecord, and ends the reading; with `on_error="yield"` it is yielded in its place, and so is one
+    of another kind (`other_kind`), and reading goes on, so that nothing is lost unnoticed. Damage to the file
+    itself comes last, without a number.
 
     Raises at once, whatever `on_error`: BadSpectrum for a file that is missing, empty, of an unknown ending
     or not what its name says; UnknownModality.
@@ -93,7 +116,7 @@ def read_spectrum(source: Path | str, modality: str, format: Format | None = Non
         try:
             peaks = _read(entry, path, modality, number)
         except BadSpectrum as error:
-            errors = other_kinds if isinstance(error.__cause__, OtherKind) else unusable
+            errors = other_kinds if error.other_kind else unusable
             errors += [error][: MAX_PASSED_OVER - len(errors)]
             continue
         return replace(peaks, about={**peaks.about, **_about_others(entries, path, number, unusable)})
@@ -101,7 +124,7 @@ def read_spectrum(source: Path | str, modality: str, format: Format | None = Non
         try:
             peaks = _read(entry, path, modality, place)
         except BadSpectrum as error:
-            errors = other_kinds if isinstance(error.__cause__, OtherKind) else unusable
+            errors = other_kinds if error.other_kind else unusable
             errors += [error][: MAX_PASSED_OVER - len(errors)]
             continue
         return replace(peaks, about={**peaks.about, **_about_others(entries, path, number, unusable)})
@@ -146,15 +169,15 @@ def _entries(path: Path, modality: str, format: Format | None = None) -> Iterato
     """
     if modality not in MODALITIES:
         raise UnknownModality(modality, MODALITIES)
-    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    stated = format
-    format = format or FORMATS.get(inner.suffix.lower())
-    if format is None:
-        reason = (
-            f"its ending {inner.suffix!r} is of no format of spectra; known are {', '.join(endings())}, "
-            "each also .gz"
-        )
-        raise BadSpectrum(path, reason, modality=modality)
+    try:
+        if format is None:
+            format = _format_of(path, head_of(path))
+        elif path.is_file():
+            head = head_of(path)
+            if format.checked:
+                check_content(head, format.name)
+    except Unreadable as error:
+        raise BadSpectrum(path, error.reason, modality=modality) from error
     if modality not in format.modalities:
         reason = f"{format.name} files hold mass spectra, not {modality}; give the shifts, or a JCAMP-DX file"
         raise BadSpectrum(path, reason, modality=modality)
@@ -165,22 +188,44 @@ def _entries(path: Path, modality: str, format: Format | None = None) -> Iterato
         except Unreadable as error:
             raise BadSpectrum(path, error.reason, modality=modality, line=error.line) from error
 
-    try:
-        if stated is None or path.is_file():
-            head = head_of(path)
-            if stated is None or stated.checked:
-                check_content(head, format.name)
-    except Unreadable as error:
-        raise BadSpectrum(path, error.reason, modality=modality) from error
     return entries()
+
+
+def _ending(path: Path) -> str:
+    """In lower case, without `.gz`."""
+    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return inner.suffix.lower()
+
+
+def _format_of(path: Path, head: bytes) -> Format:
+    """The format of a file that begins with `head`. Raises Unreadable."""
+    ending = _ending(path)
+    if ending in FORMATS:
+        check_content(head, FORMATS[ending].name)
+        return FORMATS[ending]
+    kind = kind_of(head)
+    if kind in _BY_CONTENT:
+        return _BY_CONTENT[kind]
+    if kind is None and text.is_table(head.decode("utf-8", "replace")):
+        return text.TABLE
+    raise Unreadable(
+        f"its ending {ending!r} is of no format of spectra, and it holds {kind or 'some other text'}; known "
+        f"are {', '.join(endings())}, each also .gz, and as text MassBank records and two columns"
+    )
 
 
 def _read(entry: Entry, path: Path, modality: str, number: int) -> PeakList:
     try:
         return replace(entry.read(), file=path, number=number, line=entry.line)
     except Unreadable as error:
-        line = error.line or entry.line
-        raise BadSpectrum(path, error.reason, modality=modality, number=number, line=line) from error
+        raise BadSpectrum(
+            path,
+            error.reason,
+            modality=modality,
+            number=number,
+            line=error.line or entry.line,
+            other_kind=isinstance(error, OtherKind),
+        ) from error
 
 
 def _read_all(
@@ -199,10 +244,10 @@ def _read_all(
             elif not yielded:
                 raise _nothing(path, modality, number, other_kinds)
         except BadSpectrum as error:
-            if isinstance(error.__cause__, OtherKind):
-                other_kinds = other_kinds or [error]
-                continue
             if on_error == "raise":
+                if error.other_kind:
+                    other_kinds = other_kinds or [error]
+                    continue
                 raise
             result = error
         if result is not None:

@@ -1,17 +1,14 @@
-"""What the readers of spectrum files share: errors, entries, guards, lines in constant memory, header fields,
-checked peaks.
-"""
+"""What the readers of spectrum files share: errors, entries, guards, lines in constant memory, peaks."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import math
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypedDict, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +25,7 @@ MAX_TEXT = 16 << 20
 """Characters of one spectrum."""
 DAMAGED = (EOFError, OSError, zlib.error)
 _HEAD = 1 << 16
+_CHUNK = 1 << 18
 
 _SIGNATURES = (
     (b"\x89PNG", "a PNG picture"),
@@ -45,9 +43,11 @@ _CONTENTS = (
     (re.compile(rb"<(?:indexed)?mzML\b"), "mzML"),
     (re.compile(rb"<mzXML\b"), "mzXML"),
     (re.compile(rb"<!doctype html|<html", re.I), "a web page"),
+    (re.compile(rb"^(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{"), "JSON"),
+    (re.compile(rb"^ACCESSION\s*:", re.M), "a MassBank record"),
     (re.compile(rb"^\s*BEGIN IONS", re.M | re.I), "MGF"),
     (re.compile(rb"^\s*##\s*(?:TITLE|JCAMP-?DX)\s*=", re.M | re.I), "JCAMP-DX"),
-    (re.compile(rb"^\s*num[ _]?peaks\s*:", re.M | re.I), "MSP"),
+    (re.compile(rb"^\s*num(?:ber)?[ _]*(?:of[ _]*)?peaks\s*:", re.M | re.I), "MSP"),
     (re.compile(rb"M  END|V[23]000"), "a mol or SD file"),
 )
 
@@ -71,15 +71,24 @@ class OtherKind(Unreadable):
 class BadSpectrum(InvalidRecord):
     """A spectrum of a file that cannot be used, and where it stands.
 
-    file; number of the spectrum, from 1, None when the file as a whole is meant; line, from 1, where known.
+    file; number of the spectrum, from 1, None when the file as a whole is meant; line, from 1, where known;
+    other_kind: it is sound, but of another kind than was wanted.
     """
 
     def __init__(
-        self, file: Path, reason: str, *, modality: str, number: int | None = None, line: int | None = None
+        self,
+        file: Path,
+        reason: str,
+        *,
+        modality: str,
+        number: int | None = None,
+        line: int | None = None,
+        other_kind: bool = False,
     ) -> None:
         self.file = file
         self.number = number
         self.line = line
+        self.other_kind = other_kind
         place = f"{file}{'' if number is None else f'#{number}'}{'' if line is None else f', line {line}'}"
         super().__init__(f"{place}: {reason}", modality=modality)
 
@@ -137,19 +146,26 @@ def head_of(path: Path) -> bytes:
     return head
 
 
+def kind_of(head: bytes) -> str | None:
+    """What the first bytes of a file are: "MSP", "mzML", ..., "a PNG picture"; None for any other text."""
+    if found := next((what for mark, what in _SIGNATURES if head.startswith(mark)), None):
+        return found
+    if found := next((what for pattern, what in _CONTENTS if pattern.search(head)), None):
+        return found
+    strange = sum(byte < 32 and byte not in b"\t\n\r\f\v\x1a\x1b" for byte in head)
+    return "binary data" if strange > 0.02 * len(head) else None
+
+
 def check_content(head: bytes, name: str) -> None:
-    """Raises Unreadable when `head` does not look like `name` ("MSP", "MGF", "mzML", "JCAMP-DX")."""
-    found = next((what for mark, what in _SIGNATURES if head.startswith(mark)), None)
-    if found is None:
-        kinds = [what for pattern, what in _CONTENTS if pattern.search(head)]
-        if name in kinds:
-            return
-        found = kinds[0] if kinds else None
-    if found is None:
-        strange = sum(byte < 32 and byte not in b"\t\n\r\f\v\x1a\x1b" for byte in head)
-        found = "binary data" if strange > 0.02 * len(head) else "some other text"
-    advice = "save the file as UTF-8" if "UTF-16" in found else "check the file, or give it the right ending"
-    raise Unreadable(f"this is not {name} but {found}, whatever its name says; {advice}")
+    """Raises Unreadable when `head` does not look like the format `name` ("MSP", "MGF", "mzML", ...)."""
+    found = kind_of(head)
+    named = any(what == name and pattern.search(head) for pattern, what in _CONTENTS)
+    if found == name or (named and not any(what == found for _, what in _SIGNATURES)):
+        return
+    advice = (
+        "save the file as UTF-8" if "UTF-16" in str(found) else "check the file, or give it the right ending"
+    )
+    raise Unreadable(f"this is not {name} but {found or 'some other text'}, whatever its name says; {advice}")
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -174,6 +190,22 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     except DAMAGED as error:
         reason = f"the file is damaged or cut off here ({damage(error)}); copy it again"
         raise Unreadable(reason, number + 1) from error
+
+
+def text_chunks(path: Path) -> Iterator[str]:
+    """Pieces of a text file in UTF-8, `.gz` or not, whatever its lines. Raises Unreadable for damage."""
+    done = 0
+    try:
+        with (
+            open_bytes(path) as stream,
+            io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace") as text,
+        ):
+            while chunk := text.read(_CHUNK):
+                done += len(chunk)
+                yield chunk
+    except DAMAGED as error:
+        reason = f"the file is damaged or cut off after {done:,} characters ({damage(error)}); copy it again"
+        raise Unreadable(reason) from error
 
 
 def _repaired(line: str) -> str:
@@ -241,105 +273,3 @@ def mass_peaks(
     if not (y > 0).any():
         raise Unreadable("all its intensities are zero; leave it out")
     return tuple(Peak(mz, intensity=height) for mz, height in zip(x.tolist(), y.tolist(), strict=True))
-
-
-# ---- header fields of mass spectra
-
-# Names without case, spaces and punctuation, as NIST, MoNA, MassBank, MS-DIAL, GNPS and MassSpecGym write.
-_FIELD_NAMES = {
-    "precursor_mz": ("precursormz", "pepmass", "parentmz", "selectedionmz"),
-    "adduct": ("precursortype", "adduct", "adducttype", "adductionname", "iontype", "ion"),
-    "ion_mode": ("ionmode", "ionizationmode", "ionisationmode", "polarity"),
-    "collision_energy": ("collisionenergy", "ce", "collisionenergyvoltage"),
-}
-_ABSENT = {"", "n/a", "na", "none", "null", "nan", "unknown", "-", "?"}
-_BARE_ADDUCTS = {
-    **{name: f"[{name}]+" for name in ("M+H", "M+Na", "M+K", "M+NH4", "M-H2O+H", "M+H-H2O", "2M+H", "2M+Na")},
-    **{name: f"[{name}]-" for name in ("M-H", "M+Cl", "M+HCOO", "M+FA-H", "M+CH3COO", "2M-H")},
-    "M+2H": "[M+2H]2+",
-    "M-2H": "[M-2H]2-",
-}
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.I | re.ASCII)
-
-
-class Fields(TypedDict, total=False):
-    """Fields of `PeakList` that a header states."""
-
-    precursor_mz: float | None
-    adduct: str | None
-    ion_mode: str | None
-    collision_energy: str | None
-
-
-def header_fields(about: Mapping[str, Any]) -> Fields:
-    """Precursor (Th), adduct, mode ("+", "-") and collision energy of a header.
-
-    Raises Unreadable for a precursor that is not a number of zero or more; zero stands for none.
-    """
-    stated: dict[str, str] = {}
-    for name, value in about.items():
-        text = str(value).strip()
-        if text.casefold() not in _ABSENT or (text == "-" and plain_name(name) in _FIELD_NAMES["ion_mode"]):
-            stated.setdefault(plain_name(name), text)
-    first = {
-        field: next((stated[name] for name in names if name in stated), None)
-        for field, names in _FIELD_NAMES.items()
-    }
-    return Fields(
-        precursor_mz=_precursor(first["precursor_mz"]),
-        adduct=_adduct(first["adduct"]),
-        ion_mode=ion_mode(first["ion_mode"]),
-        collision_energy=first["collision_energy"],
-    )
-
-
-def protonated(charge: int, sign: str, about: dict[str, Any], source: str) -> Fields:
-    """The adduct of an ion of which `source` states the charge alone: that many protons on or off.
-
-    It is an assumption, so `about` gets its source. Empty for a charge that no ion has.
-    """
-    if not 1 <= charge <= 9:
-        return Fields()
-    many = "" if charge == 1 else str(charge)
-    about["adduct_from"] = f"{source}={charge}{sign}"
-    return Fields(adduct=f"[M{sign}{many}H]{many}{sign}")
-
-
-def plain_name(name: str) -> str:
-    """A name for comparison: letters and digits alone, lower case."""
-    return re.sub(r"[\W_]+", "", name).casefold()
-
-
-def _precursor(text: str | None) -> float | None:
-    """The first m/z of a precursor field; some sources write several."""
-    if text is None:
-        return None
-    number = _NUMBER.match(text.lstrip("([ "))
-    value = float(number.group()) if number else math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise Unreadable(f"its precursor m/z is {text[:40]!r}, not a number of zero or more; correct it")
-    return value or None
-
-
-def ion_mode(text: str | None) -> str | None:
-    """ "+" or "-", however it is written: "P", "positive", "ESI+", "1-"; None for anything else."""
-    if text is None:
-        return None
-    small = text.strip().casefold()
-    if small in ("p", "n"):
-        return "+" if small == "p" else "-"
-    if "pos" in small or "neg" in small:
-        return "+" if "pos" in small else "-"
-    return small[-1] if small[-1:] in ("+", "-") else small[0] if small[:1] in ("+", "-") else None
-
-
-def _adduct(text: str | None) -> str | None:
-    """The adduct in brackets and with its sign: GNPS writes "M+H" and "M+H]+", others "[M+H]1+"."""
-    if text is None:
-        return None
-    text = "".join(text.split())
-    if text in _BARE_ADDUCTS:
-        return _BARE_ADDUCTS[text]
-    if "]" in text and not text.startswith("["):
-        text = f"[{text}"
-    return re.sub(r"\]1([+-])$", r"]\1", text)

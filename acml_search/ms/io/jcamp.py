@@ -21,11 +21,10 @@ from acml_search.ms.io.base import (
     Format,
     OtherKind,
     Unreadable,
-    header_fields,
-    ion_mode,
     mass_peaks,
     text_lines,
 )
+from acml_search.ms.io.fields import measured
 
 Labels = dict[str, list[str]]
 """label without case, spaces and punctuation -> its values, in the order of the block"""
@@ -179,9 +178,7 @@ def _mass_spectrum(block: Block, modality: str) -> PeakList:
         raise Unreadable("it has no peak table; pick the peaks and save one (##PEAK TABLE=)")
     about = about_of(labels)
     peaks = mass_peaks([row.x for row in rows], [1.0 if row.y is None else row.y for row in rows])
-    fields = header_fields(about)
-    fields["ion_mode"] = fields.get("ion_mode") or ion_mode(about.get(".IONIZATIONMODE"))
-    return PeakList(modality, peaks, about=about, **fields)
+    return measured(modality, peaks, about)
 
 
 # ---- peak tables: (XY..XY), (XYM), (XYW), and assignments, (XYA), (XYMA), (XYWA)

@@ -1,31 +1,21 @@
-"""MSP, the text format of NIST, and MGF, the Mascot generic format, one spectrum at a time.
+"""Spectra as text, one at a time: MSP of NIST, MGF, records of MassBank, and two columns.
 
 Files are split here into blocks of numbered lines, so that one bad spectrum is named by its line and the
-others are still read. pyteomics reads the blocks of MGF. It has no MSP; matchms has, but brings eighteen more
-packages (numba, scikit-learn, networkx, SQLAlchemy, ...) for a few rules about lines.
+others are still read, whatever its side fields hold. pyteomics gives up a whole spectrum for an odd charge
+or retention time and has no MSP; matchms has, but brings eighteen more packages (numba, networkx, ...).
 """
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from acml_search.chem.peaks import Peak, PeakList
-from acml_search.ms.io.base import (
-    Block,
-    Entry,
-    Format,
-    Unreadable,
-    damage,
-    header_fields,
-    mass_peaks,
-    protonated,
-    text_lines,
-)
+from acml_search.ms.io.base import Block, Entry, Format, Unreadable, mass_peaks, text_lines
+from acml_search.ms.io.fields import measured
 
 MAX_HEADER = 1_000
 """lines at the head of an MGF file that hold for all its spectra"""
@@ -70,9 +60,8 @@ def _read_msp(block: Block, modality: str) -> PeakList:
     last = ""
     for at, (_, line) in enumerate(block.lines):
         if count := _NUM_PEAKS.match(line):
-            fields = header_fields(about)
             peaks = _msp_peaks(block.lines[at + 1 :], _num_peaks(count[1].strip()))
-            return PeakList(modality, peaks, about=about, **fields)
+            return measured(modality, peaks, about)
         key, colon, value = line.partition(":")
         if colon and key.strip():
             last, value = key.strip(), value.strip()
@@ -113,8 +102,13 @@ def _msp_peaks(lines: list[tuple[int, str]], announced: int) -> tuple[Peak, ...]
                 "correct 'Num Peaks'"
             )
         peaks = pairs
+    return _peaks_of(peaks)
+
+
+def _peaks_of(rows: Sequence[tuple[int, Sequence[str]]]) -> tuple[Peak, ...]:
+    """Peaks of numbered rows of m/z, intensity and what may follow. Raises Unreadable."""
     mzs, intensities = [], []
-    for number, tokens in peaks:
+    for number, tokens in rows:
         try:
             mz, intensity = float(tokens[0]), float(tokens[1])
         except (ValueError, IndexError):
@@ -127,11 +121,11 @@ def _msp_peaks(lines: list[tuple[int, str]], announced: int) -> tuple[Peak, ...]
 
 # ---- MGF: parameters and peaks between BEGIN IONS and END IONS, parameters of all at the head of the file
 
-_CHARGE = re.compile(r"(\d+)([+-])$")
+_PARAMETER = re.compile(r"([A-Za-z_][^=]*)=(.*)")
 
 
 def _mgf_entries(path: Path, modality: str) -> Iterator[Entry]:
-    header: list[str] = []
+    header: list[tuple[int, str]] = []
     block: Block | None = None
     begun = False
     for number, line in text_lines(path):
@@ -142,7 +136,7 @@ def _mgf_entries(path: Path, modality: str) -> Iterator[Entry]:
             block, begun = Block(number), True
         elif block is None:
             if not begun and "=" in line and len(header) < MAX_HEADER:
-                header.append(line)
+                header.append((number, line))
         elif word == "END IONS":
             yield Entry(block.line, partial(_read_mgf, block, header, modality))
             block = None
@@ -156,36 +150,131 @@ def _unfinished() -> PeakList:
     raise Unreadable("it has no END IONS, so it is cut off; copy the file again, or add the line")
 
 
-def _read_mgf(block: Block, header: list[str], modality: str) -> PeakList:
-    from pyteomics.auxiliary import PyteomicsError
-    from pyteomics.mgf import MGF
-
+def _read_mgf(block: Block, header: list[tuple[int, str]], modality: str) -> PeakList:
     block.check()
-    text = "\n".join([*header, "BEGIN IONS", *(line for _, line in block.lines), "END IONS", ""])
+    about: dict[str, Any] = {}
+    rows = []
+    for number, line in [*header, *block.lines]:
+        if parameter := _PARAMETER.match(line):
+            if value := parameter[2].strip():
+                about[parameter[1].strip().lower()] = value
+        elif line.strip() and line.lstrip()[0] not in "#;!/":
+            rows.append((number, line.split()))
+    return measured(modality, _peaks_of(rows), about, str.upper)
+
+
+# ---- records of MassBank: `KEY: value` and `KEY: SUBKEY value` lines, peaks indented below `PK$PEAK:`, `//`
+
+_SECTIONS = ("AC$MASS_SPECTROMETRY", "AC$CHROMATOGRAPHY", "MS$FOCUSED_ION", "MS$DATA_PROCESSING", "CH$LINK")
+_MASSBANK_NAMES = {"CH$NAME": "name", "CH$SMILES": "smiles", "CH$IUPAC": "inchi", "CH$FORMULA": "formula"}
+
+
+def _massbank_entries(path: Path, modality: str) -> Iterator[Entry]:
+    block: Block | None = None
+    for number, line in text_lines(path):
+        if line.strip() == "//":
+            if block is not None:
+                yield Entry(block.line, partial(_read_massbank, block, modality))
+            block = None
+        elif line.strip():
+            block = block or Block(number)
+            block.add(number, line)
+    if block is not None:
+        yield Entry(block.line, _cut_off)
+
+
+def _cut_off() -> PeakList:
+    raise Unreadable("it does not end in //, so it is cut off; copy the record again")
+
+
+def _read_massbank(block: Block, modality: str) -> PeakList:
+    block.check()
+    about: dict[str, Any] = {}
+    rows: list[tuple[int, list[str]]] = []
+    table = ""
+    for number, line in block.lines:
+        key, _, value = line.partition(": ")
+        key, value = key.strip().removesuffix(":"), value.strip()
+        if line[:1].isspace():
+            if table == "PK$PEAK":
+                rows.append((number, line.split()))
+            continue
+        table = key
+        if key in _SECTIONS:
+            key, _, value = value.partition(" ")
+            key = key.lower()
+        about.setdefault(_MASSBANK_NAMES.get(key, key), value.strip())
+    announced = _num_peaks(about.pop("PK$NUM_PEAK", str(len(rows))))
+    if announced != len(rows):
+        raise Unreadable(f"it announces {announced:,} peaks and lists {len(rows):,}; copy the record again")
+    return measured(modality, _peaks_of(rows), about)
+
+
+# ---- two columns, m/z and intensity, below a few lines of names
+
+_MAX_NAMES = 20
+
+
+def _table_entries(path: Path, modality: str) -> Iterator[Entry]:
+    """All lines are one spectrum."""
+    block: Block | None = None
+    for number, line in text_lines(path):
+        if line.strip():
+            block = block or Block(number)
+            block.add(number, line)
+    if block is not None:
+        yield Entry(block.line, partial(_read_table, block, modality))
+
+
+def _read_table(block: Block, modality: str) -> PeakList:
+    block.check()
+    rows: list[tuple[int, list[str]]] = []
+    names: list[str] = []
+    for number, line in block.lines:
+        cells = cells_of(line)
+        if not rows and not _is_row(cells):
+            names.append(line.strip())
+        elif len(cells) != 2:
+            reason = f"{line.strip()[:60]!r} is not m/z and intensity; keep these two columns"
+            raise Unreadable(reason, number)
+        else:
+            rows.append((number, cells))
+        if len(names) > _MAX_NAMES:
+            break
+    if not rows:
+        raise Unreadable("it has no line of two numbers; give m/z and intensity as two columns")
+    return measured(modality, _peaks_of(rows), {"columns": " ".join(names)} if names else {})
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of a line, between semicolons, tabs, blanks or commas; beside others, a comma is a point."""
+    separator = next((one for one in ";\t" if one in line), None)
+    if separator is not None:
+        cells = [cell.strip().replace(",", ".") for cell in line.split(separator)]
+    elif re.fullmatch(r"\s*[^\s,]+(?:,\d+)?\s+\S+\s*", line):
+        cells = [cell.replace(",", ".") for cell in line.split()]
+    else:
+        cells = [cell.strip() for cell in line.split(",")]
+    while cells and not cells[-1]:
+        del cells[-1]
+    return [cell.strip("\"' ") for cell in cells]
+
+
+def _is_row(cells: list[str]) -> bool:
     try:
-        (spectrum,) = MGF(io.StringIO(text), convert_arrays=0, read_charges=False)
-        peaks = mass_peaks(spectrum["m/z array"], spectrum["intensity array"])
-    except (PyteomicsError, ValueError, TypeError) as error:
-        reason = damage(error).removeprefix("PyteomicsError: ")
-        raise Unreadable(f"pyteomics cannot read it ({reason[:120]}); correct it") from error
-    about = {str(name): _parameter(value) for name, value in spectrum["params"].items() if value is not None}
-    fields = header_fields(about)
-    charge = _CHARGE.match(about.get("charge", ""))
-    if charge and not fields.get("ion_mode"):
-        fields["ion_mode"] = charge[2]
-    if charge and not fields.get("adduct") and fields.get("precursor_mz"):
-        fields.update(protonated(int(charge[1]), charge[2], about, "CHARGE"))
-    return PeakList(modality, peaks, about=about, **fields)
+        return len([float(cell) for cell in cells]) > 1
+    except ValueError:
+        return False
 
 
-def _parameter(value: Any) -> str:
-    """As text; pyteomics makes a list of charges, a pair of the precursor's m/z and intensity."""
-    if isinstance(value, tuple):
-        return " ".join(f"{part:.10g}" for part in value if part is not None)
-    if isinstance(value, list):
-        return ", ".join(str(part) for part in value)
-    return str(value)
+def is_table(head: str) -> bool:
+    """Do these first lines hold a row of two numbers, below at most `_MAX_NAMES` others?"""
+    lines = [line for line in head.splitlines() if line.strip()][: _MAX_NAMES + 1]
+    return any(len(cells) == 2 and _is_row(cells) for cells in map(cells_of, lines))
 
 
-MSP = Format("MSP", ("lc_ms", "gc_ms"), _msp_entries)
-MGF = Format("MGF", ("lc_ms", "gc_ms"), _mgf_entries)
+_MASSES = ("lc_ms", "gc_ms")
+MSP = Format("MSP", _MASSES, _msp_entries)
+MGF = Format("MGF", _MASSES, _mgf_entries)
+MASSBANK = Format("a MassBank record", _MASSES, _massbank_entries)
+TABLE = Format("two columns", _MASSES, _table_entries)

@@ -73,8 +73,9 @@ def write_line(answer: Answer | InvalidMolecule, out: TextIO) -> None:
 
 
 def write_failure(query: dict[str, Any], error: Exception, out: TextIO) -> None:
-    """A query of a batch that failed, as one line of JSON."""
-    out.write(json.dumps({"query": plain(query), "error": str(error)}, ensure_ascii=False) + "\n")
+    """A query of a batch that failed, as one line of JSON, with the notes on it."""
+    notes = {"notes": said} if (said := getattr(error, "__notes__", None)) else {}
+    out.write(json.dumps({"query": plain(query), "error": str(error), **notes}, ensure_ascii=False) + "\n")
 
 
 def _flat(answer: Answer) -> Iterator[dict[str, Any]]:

@@ -136,6 +136,7 @@ def _hit(
         "drawing": structure(row["smiles"]) if detailed and not parts else None,
         "formula": [(c, c.isdigit() and place > 0) for place, c in enumerate(clean(row["formula"]))],
         "mass_error": None if why.mass_error_ppm is None else signed(why.mass_error_ppm, 1),
+        "adduct": why.adduct,
         "formula_matches": why.formula_matches,
         "bar": plots.bar(why.logits, ends),
         "logits": why.logits,

@@ -253,6 +253,7 @@ def _hit(
     mass = f"{row['exact_mass']:.4f} Da"
     if explanation.mass_error_ppm is not None:
         mass += f" ({signed(explanation.mass_error_ppm, 1)} ppm)"
+    mass += f" as {explanation.adduct}" if explanation.adduct else ""
     yield Text(f"    {clean(row['formula'])}  {mass}  {clean(row['inchikey'])}")
     yield Text(f"    {clean(row['smiles'], 6_000)}")
     if logits := explanation.logits:
@@ -355,7 +356,9 @@ def _columns(hits: HitList, width: int) -> tuple[list[_Column], list[str]]:
         cells = ["" if row[name] is None else format(row[name], form) for row in rows]
         return _Column(head, cells, right)
 
-    logits = [hits.explanation(i).logits for i in range(len(rows))]
+    explanations = [hits.explanation(i) for i in range(len(rows))]
+    logits = [one.logits for one in explanations]
+    adducts = [one.adduct or "" for one in explanations]
     several = list(logits[0]) if len(logits[0]) > 1 else []
     left = [
         column("rank", "#", "d"),
@@ -365,6 +368,7 @@ def _columns(hits: HitList, width: int) -> tuple[list[_Column], list[str]]:
         column("key", "key", "d"),
         column("formula", "formula", "s", right=False),
         column("exact_mass", "mass/Da", ".4f"),
+        *([_Column("ion", adducts, False)] if any(adducts) else []),
     ]
     smiles = column("smiles", "SMILES", "s", right=False)
     # a narrow terminal keeps the SMILES and loses, in this order, the mass, the formula, the probability
