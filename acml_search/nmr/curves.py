@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NAMES = {"c_nmr": "13C", "h_nmr": "1H"}
 LINE_BROADENING = {"c_nmr": 1.5, "h_nmr": 0.3}
 """Hz, of the weighting of an FID"""
-MIN_SNR = {"c_nmr": 7.0, "h_nmr": 10.0}
+MIN_SNR = {"c_nmr": 6.0, "h_nmr": 10.0}
 """height of a peak over the standard deviation of the noise"""
 MIN_HEIGHT = {"c_nmr": 0.025, "h_nmr": 0.004}
 """height of a peak over that of the highest peak of the compound"""
@@ -81,6 +81,7 @@ class Fid(NamedTuple):
     referenced: bool = True
 
 
+@np.errstate(all="ignore")  # what is not finite is refused
 def transformed(fid: Fid, modality: str) -> Curve:
     """The spectrum of an FID: digital filter removed, weighted, zero-filled, transformed, phased.
 
@@ -147,9 +148,12 @@ def _phases(spectrum: Any) -> tuple[float, float]:
         warnings.simplefilter("ignore")  # of the optimiser, when it stops early
         for score in ("acme", "peak_minima"):
             for start in (0.0, 120.0, 240.0):
-                _, (p0, p1) = ng.proc_autophase.autops(
-                    spectrum, score, p0=start, return_phases=True, disp=False, maxiter=200
-                )
+                try:
+                    _, (p0, p1) = ng.proc_autophase.autops(
+                        spectrum, score, p0=start, return_phases=True, disp=False, maxiter=200
+                    )
+                except ValueError:  # peak_minima cannot look beyond the ends
+                    break
                 negative = _negativity(ng.proc_base.ps(spectrum, p0=p0, p1=p1).real)
                 best = min(best, (negative + abs(p1) * 1e-6, float(p0), float(p1)))
     return best[1], best[2]
@@ -276,6 +280,7 @@ def _levelled(y: Floats, block: int) -> tuple[Floats, float]:
     return y - np.interp(np.arange(len(y)), centres, levels), noise
 
 
+@np.errstate(all="ignore")
 def picked(curve: Curve, modality: str, about: dict[str, Any] | None = None) -> PeakList:
     """The peaks of a spectrum, without those of the solvent, of TMS and, of 1H, of impurities.
 
@@ -387,7 +392,7 @@ def _carbon_reference(lines: Sequence[Line], peaks: PeakList) -> tuple[float, se
                 found.append(centre)
         if found:
             # of a multiplet of several lines, the tallest is its centre
-            centre = max(found, key=lambda line: (round(line.height / found[0].height, 1), -abs(line.ppm)))
+            centre = max(found, key=lambda line: line.height)
             reach = (pairs + 0.3) * step
             pattern = {
                 line.ppm
@@ -400,7 +405,7 @@ def _carbon_reference(lines: Sequence[Line], peaks: PeakList) -> tuple[float, se
 
 def _on_grid(line: Line, centre: Line, step: float) -> bool:
     steps = (line.ppm - centre.ppm) / step
-    return abs(steps - round(steps)) < 0.12
+    return abs(steps - round(steps)) < 0.25
 
 
 def _near(lines: Sequence[Line], ppm: float, within: float) -> Line | None:
@@ -473,6 +478,21 @@ def _protons(peaks: PeakList, lines: list[Line], picker: _Picker, notes: list[st
     counted = zip(found, counts or [None] * len(own), strict=True)
     kept = tuple(peak._replace(count=count) for peak, count in counted if count != 0)
     return replace(peaks, peaks=kept, left_out=tuple(left))
+
+
+def multiplets(lines: Sequence[Peak], mhz: float) -> tuple[Peak, ...]:
+    """Peaks of 1H picked line by line, as multiplets: those that stand as close as coupled lines do.
+
+    The intensity of a multiplet is the sum of its lines'.
+    """
+    known = [line for line in lines if line.intensity is None or line.intensity > 0]
+    heights = [1.0 if line.intensity is None else line.intensity for line in known]
+    found = [Line(peak.position, height, height, 1.0, 1) for peak, height in zip(known, heights, strict=True)]
+    groups = _grouped(sorted(found, key=lambda line: -line.ppm), mhz) if found else []
+    sums = [sum(line.height for line in group.lines) for group in groups]
+    return tuple(
+        _described(group, mhz)._replace(intensity=total) for group, total in zip(groups, sums, strict=True)
+    )
 
 
 def _grouped(lines: Sequence[Line], mhz: float) -> list[_Multiplet]:

@@ -22,6 +22,7 @@ from acml_search.chem.peaks import Peak, PeakList
 from acml_search.ms.io.base import Entry, Format, OtherKind, Unreadable, damage, open_bytes
 from acml_search.ms.io.jcamp import number_of
 from acml_search.nmr.jcamp import JCAMP_NMR, check_nucleus
+from acml_search.nmr.sdf import SD
 
 MAX_DEPTH = 6
 MAX_FOLDERS = 20_000
@@ -34,7 +35,7 @@ MAX_MEMBERS = 100_000
 _WANTED = (
     "acqus", "acqu2s", "procs", "fid", "ser", "1r", "2rr", "title", "peaklist.xml", "procpar", "text",
 )  # fmt: skip
-_FILES = (".jdx", ".dx", ".jcamp", ".nmrml")
+_FILES = (".jdx", ".dx", ".jcamp", ".nmrml", ".sdf")
 _UNREAD = {
     ".jdf": "JEOL", ".mnova": "MestReNova", ".ft": "NMRPipe", ".ft1": "NMRPipe", ".ft2": "NMRPipe",
     ".1d": "Magritek",
@@ -67,8 +68,8 @@ def _entries_below(root: Path, what: str, modality: str) -> Iterator[Entry]:
             ending = Path(name).suffix.lower()
             if ending in _UNREAD:
                 unread.add(_UNREAD[ending])
-            if ending in _FILES and reader is None:
-                format = NMRML if ending == ".nmrml" else JCAMP_NMR
+            format = None if reader is not None else _format(place / name, ending)
+            if format is not None:
                 for entry in format.entries(place / name, modality):
                     yield Entry(None, partial(_read_file, entry, f"{inside}/{name}".lstrip("/")))
                     found += 1
@@ -82,6 +83,12 @@ def _entries_below(root: Path, what: str, modality: str) -> Iterator[Entry]:
             f"it is {what} without NMR data (Bruker: acqus with fid or pdata/1/1r; Varian: procpar with fid; "
             f"JCAMP-DX; nmrML){also}"
         )
+
+
+def _format(path: Path, ending: str) -> Format | None:
+    if ending == ".sdf":
+        return SD if b"<NMREDATA_" in _bytes(path) else None
+    return NMRML if ending == ".nmrml" else JCAMP_NMR if ending in _FILES else None
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -243,7 +250,8 @@ def _values(path: Path, parameters: dict[str, str], kind: str, order: str) -> An
         "f8" if number_of(parameters.get(kind, "0")) == 2 else "i4"
     )
     size = np.dtype(name).itemsize
-    return np.frombuffer(data[: len(data) // size * size], name).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # what is not finite is refused later
+        return np.frombuffer(data[: len(data) // size * size], name).astype(np.float64)
 
 
 def _peak_list(
@@ -266,44 +274,49 @@ def _peak_list(
 # ---- Varian
 
 
-def _varian(place: Path, modality: str) -> PeakList:
-    import nmrglue as ng
-    import numpy as np
+_VALUE = re.compile(r'^(\w+)(?: [-+.\w]+){4,}[ \t]*\r?\n\d+ +"?([^"\r\n]*?)"? *\r?$', re.MULTILINE)
 
+
+def _varian(place: Path, modality: str) -> PeakList:
     from acml_search.nmr.curves import Fid, picked, transformed
 
-    _bytes(place / "fid")  # no larger than what is read
-    try:
-        dictionary, data = ng.varian.read(str(place))
-        parameters = {
-            name: one["values"][0] for name, one in dictionary["procpar"].items() if one.get("values")
-        }
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-        raise Unreadable(
-            f"nmrglue cannot read its fid and procpar ({damage(error)[:80]}); copy them again"
-        ) from error
+    parameters = dict(_VALUE.findall(_bytes(place / "procpar").decode("utf-8", "replace")))
     check_nucleus(parameters.get("tn", ""), modality)
-    data = np.asarray(data)
-    if data.ndim != 1 and len(data) != 1:
-        raise OtherKind("it has several FIDs; give a spectrum of one dimension")
+    values = _varian_fid(_bytes(place / "fid"))
     width = _number(parameters, "sw", "procpar")
-    reference = number_of(parameters.get("reffrq", ""))
-    field = reference or _number(parameters, "sfrq", "procpar")
+    field = number_of(parameters.get("reffrq", "")) or _number(parameters, "sfrq", "procpar")
     rfl, rfp = (number_of(parameters.get(name, "")) for name in ("rfl", "rfp"))
-    known = rfl is not None and rfp is not None
-    left = (width - (rfl or 0.0) + (rfp or 0.0)) / field if known else 0.0
-    if not known or not field > 0:
+    if rfl is None or rfp is None or not field > 0:
         raise Unreadable("its procpar states no reference (rfl, rfp); process it and save the spectrum")
     fid = Fid(
-        data.reshape(-1),
+        values,
         width_hz=width,
-        left_ppm=left,
+        left_ppm=(width - rfl + rfp) / field,
         field_mhz=field,
         solvent=parameters.get("solvent") or None,
         pulse_sequence=parameters.get("seqfil", ""),
         reversed=False,
     )
     return picked(transformed(fid, modality), modality, dict(parameters))
+
+
+def _varian_fid(data: bytes) -> Any:
+    """(n,) complex values of an FID file of one trace: 32 bytes of header, 28 of the block's, pairs."""
+    import numpy as np
+
+    if len(data) < 60:
+        raise Unreadable("its fid is cut off; copy it again")
+    blocks, traces, points = np.frombuffer(data[:12], ">i4").tolist()
+    status = int(np.frombuffer(data[26:28], ">i2")[0])
+    if blocks != 1 or traces != 1:
+        raise OtherKind("it has several FIDs; give a spectrum of one dimension")
+    name = ">f4" if status & 0x8 else ">i4" if status & 0x4 else ">i2"
+    size = np.dtype(name).itemsize
+    if not 0 < points * size <= len(data) - 60:
+        raise Unreadable(f"its fid states {points:,} numbers and holds fewer; copy it again")
+    with np.errstate(invalid="ignore"):  # what is not finite is refused later
+        pairs = np.frombuffer(data, name, points // 2 * 2, 60).astype(np.float64).reshape(-1, 2)
+    return pairs[:, 0] + 1j * pairs[:, 1]
 
 
 # ---- nmrML

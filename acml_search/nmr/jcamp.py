@@ -92,6 +92,17 @@ def _read(block: Block, modality: str) -> PeakList:
     peaks = dict.fromkeys(
         Peak(row.x / scale, intensity=row.y, multiplicity=row.multiplicity) for row in rows
     )  # an assignment names a peak once for each of its atoms
+    bare = all(row.multiplicity is None and row.text is None for row in rows)
+    if modality == "h_nmr" and field is not None and bare:
+        from acml_search.nmr.curves import SPLITTING, multiplets
+
+        grouped = multiplets(list(peaks), field)
+        if 0 < len(grouped) < len(peaks):
+            about["notes"] = [
+                f"its {len(peaks)} lines are taken as {len(grouped)} multiplets: lines up to {SPLITTING:g} "
+                "Hz apart are one, and so are the halves of a doublet"
+            ]
+            peaks = dict.fromkeys(grouped)
     return PeakList(modality, tuple(peaks), solvent=_solvent(about), field_mhz=field, about=about)
 
 

@@ -94,9 +94,9 @@ def _atoms(lines: list[str]) -> list[str]:
     return [row[31:34].strip() for row in rows]
 
 
-def _signals(tags: dict[str, str], name: str) -> tuple[list[Peak], float | None]:
+def _signals(tags: dict[str, str], nucleus: str) -> tuple[list[Peak], float | None]:
     """Signals and field in MHz of the first spectrum of a nucleus: "7.33, S=d, N=2, J=8.8, L=H3"."""
-    tag = next((one for one in tags if re.fullmatch(rf"NMREDATA_1D_{name}(?:#\d+)?", one, re.I)), None)
+    tag = next((one for one in tags if re.fullmatch(rf"NMREDATA_1D_{nucleus}(?:#\d+)?", one, re.I)), None)
     peaks: list[Peak] = []
     field = None
     for line in tags[tag].splitlines() if tag else ():
@@ -106,11 +106,15 @@ def _signals(tags: dict[str, str], name: str) -> tuple[list[Peak], float | None]
         match = _SHIFT.match(first)
         if match is None:
             continue
-        said = {
-            key.strip().upper(): value.strip() for key, _, value in (part.partition("=") for part in rest)
-        }
+        said: dict[str, str] = {}
+        key = ""
+        for part in rest:  # "J=7.1, 2.2": a part without a name goes on
+            name, equals, value = part.partition("=")
+            key = name.strip().upper() if equals else key
+            said[key] = f"{said.get(key, '')} {value if equals else part}".strip()
         ends = sorted(float(end) for end in match.groups() if end is not None)
-        couplings = [float(one) for one in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", said.get("J", ""))]
+        hertz = re.sub(r"\([^)]*\)", "", said.get("J", ""))
+        couplings = [float(one) for one in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", hertz)]
         count = number_of(said.get("N", said.get("NH", "")))
         peaks.append(
             Peak(
@@ -118,9 +122,9 @@ def _signals(tags: dict[str, str], name: str) -> tuple[list[Peak], float | None]
                 ends[0] if len(ends) == 2 else None,
                 ends[1] if len(ends) == 2 else None,
                 intensity=number_of(said.get("I", "")),
-                count=int(count) if count and count == int(count) and name == "1H" else None,
+                count=int(count) if count and count == int(count) and nucleus == "1H" else None,
                 multiplicity=said.get("S") or None,
-                couplings=tuple(couplings) if name == "1H" else (),
+                couplings=tuple(couplings) if nucleus == "1H" else (),
             )
         )
     return peaks, field

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from acml_search.chem.peaks import PeakList
 from acml_search.core.errors import InvalidRecord, shorten
@@ -12,7 +13,7 @@ from acml_search.nmr.parser import read_nmr_text
 from acml_search.nmr.solvents import without_solvent
 
 if TYPE_CHECKING:
-    from acml_search.ms.io.base import Format
+    from acml_search.ms.io.base import BadSpectrum, Format
 
 MAX_FILE_CHARACTERS = 1_000_000
 _MAX_PATH = 1_000  # characters
@@ -63,6 +64,22 @@ def _table(text: str, modality: str) -> PeakList | None:
     from acml_search.nmr.tables import peaks_of_table
 
     return peaks_of_table(text, modality)
+
+
+def nmr_spectra(
+    path: Path | str, modality: str, on_error: Literal["raise", "yield"] = "raise"
+) -> Iterator[PeakList | BadSpectrum]:
+    """Every spectrum of a file, folder or archive, as `ms.io.read_spectra`, without the peaks of its solvent.
+
+    Raises InvalidRecord for a text file, which holds one.
+    """
+    from acml_search.ms.io import BadSpectrum, read_spectra
+
+    place, format = _format_of(Path(path))
+    if format is None:
+        raise InvalidRecord(f"{path} is no file of spectra; give it by itself", modality=modality)
+    for one in read_spectra(place, modality, on_error, format):
+        yield one if isinstance(one, BadSpectrum) else without_solvent(one)
 
 
 def _format_of(path: Path) -> tuple[Path, Format | None]:

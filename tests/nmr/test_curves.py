@@ -31,7 +31,7 @@ from acml_search.chem.peaks import PeakList
 from acml_search.core.errors import InvalidRecord
 from acml_search.modalities import get
 from acml_search.nmr.parser import read_nmr_text
-from acml_search.nmr.sources import nmr_peaks
+from acml_search.nmr.sources import nmr_peaks, nmr_spectra
 
 CARBON = spectrum([*ETHYL_ACETATE_C, *CDCL3], 220.0, -20.0, 100.6, 8192, 3.0)
 PROTON = spectrum(ethyl_acetate_h(), 16.0, -4.0, 400.0)
@@ -293,3 +293,29 @@ def test_a_text_query_does_not_load_the_code_for_curves() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+def test_lines_of_a_1h_table_are_multiplets(tmp_path: Path) -> None:
+    rows = "4.147, 1\n4.129, 3\n4.111, 3\n4.094, 1\n2.04, 9\n1.278, 3\n1.26, 6\n1.242, 3"
+    text = (
+        "##TITLE=t\n##DATA TYPE=NMR PEAK TABLE\n##.OBSERVE NUCLEUS=^1H\n##.OBSERVE FREQUENCY=400\n"
+        f"##NPOINTS=8\n##PEAK TABLE=(XY..XY)\n{rows}\n##END=\n"
+    )
+    seen = get("h_nmr").read_input(put(tmp_path / "x.jdx", text))
+    assert [(peak.position, peak.multiplicity) for peak in seen.peaks] == [
+        (4.12, "q"),
+        (2.04, "s"),
+        (1.26, "t"),
+    ]
+    assert any("its 8 lines are taken as 3 multiplets" in note for note in seen.notes)
+
+
+def test_nmredata_in_an_archive_with_its_spectra(tmp_path: Path) -> None:
+    bruker(tmp_path / "d" / "10", processed=PROTON)
+    case = Path(__file__).parent.parent / "cases" / "nmr" / "nmredata.sdf"
+    shutil.copy(case, tmp_path / "d" / "record.nmredata.sdf")
+    given = shutil.make_archive(str(tmp_path / "d"), "zip", tmp_path / "d")
+    assert [peak.position for peak in nmr_peaks(given, "h_nmr")] == [7.08, 6.80, 3.78, 2.28]
+    assert len(nmr_peaks(given, "c_nmr")) == 5
+    found = list(nmr_spectra(given, "h_nmr"))
+    assert [len(one) for one in found if isinstance(one, PeakList)] == [4, 3]

@@ -65,16 +65,19 @@ def holds_spectra(path: Path | str) -> bool:
 
 @overload
 def read_spectra(
-    path: Path | str, modality: str, on_error: Literal["raise"] = "raise"
+    path: Path | str, modality: str, on_error: Literal["raise"] = "raise", format: Format | None = None
 ) -> Iterator[PeakList]: ...
 @overload
 def read_spectra(
-    path: Path | str, modality: str, on_error: Literal["yield"]
+    path: Path | str, modality: str, on_error: Literal["raise", "yield"], format: Format | None = None
 ) -> Iterator[PeakList | BadSpectrum]: ...
 def read_spectra(
-    path: Path | str, modality: str, on_error: Literal["raise", "yield"] = "raise"
+    path: Path | str,
+    modality: str,
+    on_error: Literal["raise", "yield"] = "raise",
+    format: Format | None = None,
 ) -> Iterator[PeakList | BadSpectrum]:
-    """Every spectrum of a file in its order, in constant memory.
+    """Every spectrum of a file in its order, in constant memory; format: how it is read, else its name says.
 
     Numbers count all spectra of the file from 1. Sound spectra of another kind (MS1 scans where MS2 is
     wanted, the 1H block where 13C is) are passed over. One that cannot be used raises BadSpectrum, which is
@@ -86,7 +89,7 @@ def read_spectra(
     or not what its name says; UnknownModality.
     """
     path = Path(path)
-    return _read_all(_entries(path, modality), path, modality, on_error)
+    return _read_all(_entries(path, modality, format), path, modality, on_error)
 
 
 def read_spectrum(source: Path | str, modality: str, format: Format | None = None) -> PeakList:
