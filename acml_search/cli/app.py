@@ -28,6 +28,22 @@ if TYPE_CHECKING:
 
 # these go on where they stopped when the same command is given again
 RESUMABLE = {"build-index", "add", "embed", "train"}
+# endings of formats that answers are not written in, and that text under them would belie
+NOT_WRITTEN = {
+    "xlsx",
+    "xls",
+    "ods",
+    "tsv",
+    "parquet",
+    "mol",
+    "pdf",
+    "doc",
+    "docx",
+    "png",
+    "svg",
+    "mztab",
+    "zip",
+}
 
 
 class ErrorGroup(TyperGroup):
@@ -143,7 +159,8 @@ def check_out(out: Path | None) -> None:
 def format_of(name: str | None, json: bool, out: Path | None, *, offered: Sequence[str], default: str) -> str:
     """The format by name, by --json or by the ending of `out`.
 
-    Raises BadParameter (exit status 2) for one that is not in `offered`, and for --json beside another.
+    Raises BadParameter (exit status 2) for one that is not in `offered`, an ending of a format that is not
+    written, and --json beside another.
     """
     hint = "'--format'"
     if name is not None and name not in offered:
@@ -153,6 +170,10 @@ def format_of(name: str | None, json: bool, out: Path | None, *, offered: Sequen
     if json:
         return "json"
     ending = out.suffix.lower().removeprefix(".") if out else ""
+    if name is None and ending in NOT_WRITTEN:
+        raise typer.BadParameter(
+            f".{ending} is not written; choose one of {', '.join(offered)}", param_hint="'--out'"
+        )
     return name or (ending if ending in offered else default)
 
 

@@ -31,7 +31,7 @@ Device = Annotated[
         metavar="auto|cpu|cuda|mps",
     ),
 ]
-FILES = "Files .smi, .csv, .tsv, .sdf, .parquet; spectra .msp, .mgf, .mzML; each also .gz."
+FILES = "Files .smi, .csv, .tsv, .sdf, .parquet; spectra .msp, .mgf, .mzML, .mzXML, .json; also .gz."
 
 Index = Annotated[Path, typer.Argument(help="Folder of the index.", readable=False)]
 IndexModel = Annotated[

@@ -61,7 +61,7 @@ class Header:
     def __init__(self, about: Mapping[str, Any], shown: Callable[[str], str] = str) -> None:
         self._stated: dict[str, Found] = {}
         for name, value in about.items():
-            text = str(value).strip()
+            text = str(value).strip().partition("\n")[0].strip()  # the first, where a field stands twice
             plain = plain_name(name)
             if text.casefold() not in _ABSENT or (text == "-" and plain in _NAMES["ion_mode"]):
                 self._stated.setdefault(plain, (shown(name), text))
@@ -122,15 +122,16 @@ def ion(
     signs = [(found, of) for found, of in ((adduct, own), (mode, stated), (charge, sign)) if found and of]
     # that of the charge is no third opinion where adduct and mode agree: some programs write 1 for all ions
     if len({of for _, of in signs[:2]}) > 1:
-        about["contradiction"] = " and ".join(f"{name}={text}" for (name, text), _ in signs[:2])
+        about["contradiction"] = " and ".join(f"{name}={text[:40]}" for (name, text), _ in signs[:2])
         return None, None
-    if written is not None or not size or not (mode_sign := stated or sign or own):
-        return written, stated or sign
+    mode_sign = stated or sign or (own if written is None else None)
+    if written is not None or not size or mode_sign is None:
+        return written, mode_sign
     many = "" if size == 1 else str(size)
     assert charge is not None
     by_mode = f" and {mode[0]}={mode[1]}" if mode and not sign else ""
     about["adduct_from"] = f"{charge[0]}={charge[1]}{by_mode}"
-    return f"[M{mode_sign}{many}H]{many}{mode_sign}", stated or sign
+    return f"[M{mode_sign}{many}H]{many}{mode_sign}", mode_sign
 
 
 def ion_mode(text: str | None) -> str | None:

@@ -1,0 +1,109 @@
+"""A batch of spectra asks with the spectra, and never with what is written beside them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from acml_search.cli import app
+from acml_search.core.errors import ConfigError, NoCandidates
+from acml_search.search.batch import BatchReport, asks_with_records, run_records
+from acml_search.search.query import Index
+
+PARACETAMOL = "CC(=O)Nc1ccc(O)cc1"
+PEAKS = "65.04 20\n93.03 10\n110.06 100\nEND IONS\n"
+SPECTRA = "".join(
+    f"BEGIN IONS\n{head}\n{PEAKS}"
+    for head in (
+        "PEPMASS=152.0706\nCHARGE=1+\nSMILES=CCO",
+        "PEPMASS=152.0706\nMSLEVEL=1",
+        "PEPMASS=152.0706\nCHARGE=1-\nIONMODE=positive",
+        "PEPMASS=617.3186\nCHARGE=1+",
+        "PEPMASS=152.0706\nIONMODE=positive",
+    )
+)
+
+
+@pytest.fixture
+def opened(spectral_index: Path) -> Index:
+    return Index(spectral_index)
+
+
+def lines(opened: Index, path: Path, modality: str = "lc_ms", **more: Any) -> tuple[BatchReport, list[Any]]:
+    out = io.StringIO()
+    report = run_records(opened, path, modality, out, k=2, rerank=False, **more)
+    return report, [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("name", ["x.mgf", "x.MGF", "spectra.txt", "noending"])
+def test_spectra_are_the_question(tmp_path: Path, opened: Index, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(SPECTRA, encoding="utf-8")
+    assert asks_with_records(path, "lc_ms")
+    report, (first, wrong, empty, likely) = lines(opened, path)
+    assert report == BatchReport(queries=4, failed=1, empty=1, passed_over=1)
+    assert [one["smiles"] for one in first["lists"][0]["hits"]] == [PARACETAMOL]
+    assert first["query"]["about"]["smiles"] == "CCO"
+    assert "IONMODE=positive and CHARGE=1- contradict each other" in wrong["error"]
+    assert wrong["query"]["row"] == 2
+    assert "no molecule of 616.3113 Da ± 10 ppm" in empty["error"]
+    assert "as [M+H]+, taken from CHARGE=1+); --adduct names another ion, --any-mass" in empty["error"]
+    assert any("taken as [M+H]+" in note for note in empty["notes"])
+    (hit,) = [one for one in likely["lists"][0]["hits"] if one["smiles"] == PARACETAMOL]
+    assert hit["why"]["adduct"] == "[M+H]+"
+    assert abs(hit["why"]["mass_error_ppm"]) < 10
+    named, _ = lines(opened, path, adduct="[M+H]+", by_precursor=False)
+    assert named == BatchReport(queries=4, failed=0, empty=0, passed_over=1)
+
+
+def test_parquet_is_parquet_whatever_its_ending(tmp_path: Path, opened: Index) -> None:
+    import pyarrow as pa
+
+    table = pa.table({"smiles": [PARACETAMOL], "shifts": [[18.1, 57.9]]})
+    found = []
+    for name in ("a.parquet", "a.PARQUET", "a.pq", "a"):
+        pq.write_table(table, tmp_path / name)
+        assert asks_with_records(tmp_path / name, "c_nmr")
+        found.append(lines(opened, tmp_path / name, "c_nmr")[1][0])
+    assert len({json.dumps(one["lists"]) for one in found}) == 1
+    assert found[0]["query"]["about"] == {"smiles": PARACETAMOL}
+
+
+@pytest.mark.parametrize(
+    ("modality", "says"),
+    [
+        (None, "it holds spectra; ask with them by --modality lc_ms or gc_ms"),
+        ("smiles", "it holds spectra; ask with them by --modality"),
+        ("c_nmr", "a batch of c_nmr is a Parquet of records"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(tmp_path: Path, modality: str | None, says: str) -> None:
+    (tmp_path / "x.mgf").write_text(SPECTRA, encoding="utf-8")
+    with pytest.raises(ConfigError, match=says):
+        asks_with_records(tmp_path / "x.mgf", modality)
+    (tmp_path / "x.smi").write_text("CCO\n", encoding="utf-8")
+    assert not asks_with_records(tmp_path / "x.smi", modality)
+
+
+def test_notes_are_printed_when_nothing_passes(tmp_path: Path, spectral_index: Path, opened: Index) -> None:
+    path = tmp_path / "x.mgf"
+    path.write_text(SPECTRA, encoding="utf-8")
+    for more in ((), ("--json",)):
+        asked = ["query", str(spectral_index), "--lc-ms", f"{path}#4", *more]
+        done = CliRunner().invoke(app, asked)
+        assert (done.exit_code, done.stdout) == (1, "")
+        first, second = done.stderr.splitlines()
+        assert first == "acml-search: lc_ms: taken as [M+H]+, for CHARGE=1+; --adduct names another"
+        assert "precursor m/z 617.3186 as [M+H]+, taken from CHARGE=1+" in second
+    with pytest.raises(NoCandidates, match=r"no molecule of 616\.3113 Da ± 10 ppm with elements Br present"):
+        opened.identify({"lc_ms": f"{path}#4"}, elements_required="Br")
+    done = CliRunner().invoke(
+        app, ["query", str(spectral_index), "--c-nmr", "20", "--out", str(tmp_path / "x.xlsx")]
+    )
+    assert done.exit_code == 2
