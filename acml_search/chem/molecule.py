@@ -8,8 +8,8 @@
 - dummy atoms (`*`, R groups), query atoms and bonds of unknown order are rejected: such a thing is a pattern;
 - alkali and similar metals drawn with a bond to oxygen and the like are taken off as ions (`CC(=O)O[Na]`);
 - a fragment with carbon is kept before one without (methylammonium perchlorate is about the amine), then one
-  that is no counter-ion or solvent (`chem.salts`), then the one with more heavy atoms, then more atoms,
-  then the heavier, then the one first in the alphabet;
+  that is no counter-ion or solvent (`chem.salts`), then a base of those, then the one with more heavy atoms,
+  then more atoms, then the heavier, then the one first in the alphabet;
 - what has one standard InChI has one graph (`chem.tautomers`), as far as RDKit can rebuild it;
 - a charge that no hydrogen can balance stays (choline), and so do charges on neighbours (nitro groups) and
   charges of an ion whose neutral form RDKit cannot hold (hexafluorophosphate);
@@ -27,7 +27,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import inchi, rdinchi, rdMolDescriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
-from acml_search.chem.salts import METAL_SYMBOLS, is_salt, split_metals
+from acml_search.chem.salts import METAL_SYMBOLS, dispensable, split_metals
 from acml_search.chem.tautomers import INCHI, one_form
 from acml_search.core.errors import InvalidMolecule
 
@@ -259,13 +259,13 @@ def _largest_fragment(mol: Chem.Mol) -> tuple[Chem.Mol, str | None]:
     return fragments[0][1], ".".join(sorted(smiles for smiles, _ in fragments[1:]))
 
 
-def _rank(fragment: Chem.Mol) -> tuple[bool, bool, int, int, float]:
+def _rank(fragment: Chem.Mol) -> tuple[bool, int, int, int, float]:
     """Sort key, smallest for the fragment to keep."""
     organic = any(atom.GetAtomicNum() == 6 for atom in fragment.GetAtoms())
     n_heavy, n_all = fragment.GetNumHeavyAtoms(), fragment.GetNumAtoms(onlyExplicit=False)
     return (
         not organic,
-        organic and is_salt(fragment),
+        dispensable(fragment) if organic else 0,
         -n_heavy,
         -n_all,
         -round(rdMolDescriptors.CalcExactMolWt(fragment), 9),

@@ -20,10 +20,8 @@ _ACIDS = """
     CC(=O)C(=O)O CC(C)(C)C(=O)O OC(=O)C(=O)O OC(=O)CC(=O)O OC(=O)CCC(=O)O OC(=O)CCCC(=O)O OC(=O)CCCCC(=O)O
     OC(=O)CCCCCCCCC(=O)O OC(=O)C=CC(=O)O OC(=O)CC(O)C(=O)O OC(=O)C(O)C(O)C(=O)O OC(=O)CC(O)(CC(=O)O)C(=O)O
     OC(=O)CC(C(=O)O)C(O)C(=O)O OC(=O)C(OC(=O)c1ccccc1)C(OC(=O)c1ccccc1)C(=O)O
-    Cc1ccc(cc1)C(=O)OC(C(=O)O)C(OC(=O)c1ccc(C)cc1)C(=O)O OC(=O)c1ccccc1 OC(=O)c1ccccc1O OC(=O)c1ccc(O)cc1
-    OC(=O)c1ccc(O)cc1O OC(=O)c1cc(O)ccc1O OC(=O)c1cc(O)c(O)c(O)c1 OC(=O)C(O)c1ccccc1 OC(=O)C=Cc1ccccc1
-    OC(=O)CCc1ccccc1 OC(=O)COc1ccccc1 OC(=O)CNC(=O)c1ccccc1 OC(=O)c1cccnc1 OC(=O)c1cc(=O)[nH]c(=O)[nH]1
-    OC(=O)C1CCC(=O)N1 OC(=O)c1cc2ccccc2cc1O OC(=O)c1ccc2ccccc2c1O
+    Cc1ccc(cc1)C(=O)OC(C(=O)O)C(OC(=O)c1ccc(C)cc1)C(=O)O OC(=O)c1ccc(O)cc1O OC(=O)c1cc(O)ccc1O
+    OC(=O)c1cc(O)c(O)c(O)c1 OC(=O)C1CCC(=O)N1 OC(=O)c1cc2ccccc2cc1O OC(=O)c1ccc2ccccc2c1O
     OC(=O)c1cc2ccccc2c(c1O)Cc1c(O)c(cc2ccccc12)C(=O)O CS(=O)(=O)O CCS(=O)(=O)O CCCS(=O)(=O)O OCCS(=O)(=O)O
     NCCS(=O)(=O)O OS(=O)(=O)CCS(=O)(=O)O OS(=O)(=O)C(F)(F)F OS(=O)(=O)c1ccccc1 Cc1ccc(cc1)S(=O)(=O)O
     Clc1ccc(cc1)S(=O)(=O)O Cc1ccc(C)c(c1)S(=O)(=O)O Cc1cc(C)c(c(C)c1)S(=O)(=O)O OS(=O)(=O)c1cccc2ccccc12
@@ -34,8 +32,9 @@ _ACIDS = """
     OC1OC(C(O)C(O)C1O)C(=O)O OCC(O)C1OC(=O)C(O)=C1O OCC(O)C(O)P(O)(O)=O OCC(O)COP(O)(O)=O
     OC(=O)CC(O)(CC(=O)O)C(=O)OC Oc1c([N+](=O)[O-])cc([N+](=O)[O-])cc1[N+](=O)[O-]
     O=c1[nH]c(=O)c2n(C)c(Cl)nc2n1C Cn1c(=O)c2[nH]c(Cl)nc2n(C)c1=O OC(=O)CN(CCN(CC(=O)O)CC(=O)O)CC(=O)O
-    O=C1NS(=O)(=O)c2ccccc12 CC1=CC(=O)NS(=O)(=O)O1 N#CS SC#N C#N
+    N#CS SC#N C#N
 """
+# Bases, and acids that are as often the compound itself.
 _BASES = """
     CN CNC CN(C)C CCN CCNCC CCN(CC)CC CCN(C(C)C)C(C)C CC(C)(C)N CC(C)NC(C)C CC(C)N NCCN NCCO OCCNCCO
     OCCN(CCO)CCO CNCCO CN(C)CCO CCN(CC)CCO OCCN1CCCC1 NC(CO)(CO)CO CNCC(O)C(O)C(O)C(O)CO
@@ -45,6 +44,9 @@ _BASES = """
     NC(CCC(=O)O)C(=O)O NC(Cc1c[nH]cn1)C(=O)O CC(N)C(=O)O O=C(O)C1CCCN1 CN(C)CC(=O)O NC(N)=O NC(=N)N
     CN1CCCC1=O C[N+](C)(C)CCO C[N+](C)(C)C CC[N+](CC)(CC)CC CCCC[N+](CCCC)(CCCC)CCCC C[N+](C)(C)CC(=O)[O-]
     C[N+](C)(C)Cc1ccccc1 c1ccc(cc1)[P+](c1ccccc1)(c1ccccc1)c1ccccc1 CCN1CCCC1 CCCCN Nc1ccccc1 C1CCC(N)CC1
+    OC(=O)c1ccccc1 OC(=O)c1ccccc1O OC(=O)c1ccc(O)cc1 OC(=O)C(O)c1ccccc1 OC(=O)C=Cc1ccccc1 OC(=O)CCc1ccccc1
+    OC(=O)COc1ccccc1 OC(=O)CNC(=O)c1ccccc1 OC(=O)c1cccnc1 OC(=O)c1cc(=O)[nH]c(=O)[nH]1
+    O=C1NS(=O)(=O)c2ccccc12 CC1=CC(=O)NS(=O)(=O)O1
 """
 _SOLVENTS = """
     CO CCO CCCO CC(C)O CCCCO CC(C)CO CCC(C)O CC(C)(C)O OCCO CC(O)CO OCC(O)CO COCCO CC(C)=O CCC(C)=O CC#N
@@ -59,9 +61,11 @@ METAL_SYMBOLS = "Li|Na|K|Rb|Cs|Be|Mg|Ca|Sr|Ba|Al|Zn|Ag"
 _ANIONS = frozenset({7, 8, 9, 16, 17, 34, 35, 53})
 
 
-def is_salt(fragment: Chem.Mol) -> bool:
-    """Is this fragment, without its charges and configuration, a counter-ion or a solvent of the list?"""
-    return _flat(fragment) in _listed()
+def dispensable(fragment: Chem.Mol) -> int:
+    """Of two fragments, the one with the greater number goes: 2 for an acid or a solvent of the list, 1 for a
+    base of it (ethanolamine tosylate is about the amine), 0 for all else. Charges and configuration are left
+    aside."""
+    return _listed().get(_flat(fragment), 0)
 
 
 def split_metals(mol: Chem.Mol) -> Chem.Mol:
@@ -104,5 +108,6 @@ def _flat(mol: Chem.Mol) -> str:
 
 
 @cache
-def _listed() -> frozenset[str]:
-    return frozenset(_flat(Chem.MolFromSmiles(text)) for text in f"{_ACIDS} {_BASES} {_SOLVENTS}".split())
+def _listed() -> dict[str, int]:
+    texts = {1: _BASES, 2: f"{_ACIDS} {_SOLVENTS}"}
+    return {_flat(Chem.MolFromSmiles(one)): rank for rank, text in texts.items() for one in text.split()}
