@@ -121,7 +121,7 @@ def main(
         "inchikeys": len(graphs),
         "with several graphs": several,
         "share": several / len(graphs),
-        "interval": [low, high],
+        "interval": [float(low), float(high)],
         "rows changed from the drawing": changed / n_read,
         "spellings tried, with another graph": dict(kinds),
         "microseconds a molecule": {stage: 1e6 * s / n_read for stage, s in seconds.items()},

@@ -152,7 +152,13 @@ def one_form(mol: Chem.Mol) -> Chem.Mol:
     if not name:
         return mol
     if "(H" in name or _charged(mol):
-        mol = _from_inchi(name, mol)
+        try:
+            mol = _from_inchi(name, mol)
+        except (
+            ValueError,
+            RuntimeError,
+        ):  # of RDKit, on what the InChI gives of a complex
+            return mol
     mol.SetProp(INCHI, name)
     return mol
 
@@ -160,7 +166,7 @@ def one_form(mol: Chem.Mol) -> Chem.Mol:
 def _from_inchi(name: str, drawn: Chem.Mol) -> Chem.Mol:
     """The form of an InChI; as it was drawn where that is the same, or the form would not be the compound."""
     start = inchi.MolFromInchi(name)
-    if start is None:
+    if start is None or _n_bonds(start) != _n_bonds(drawn):  # InChI cuts bonds to metals
         return drawn
     if start.HasSubstructMatch(_SEPARATED):
         start = _normaliser().normalize(start)
@@ -194,7 +200,12 @@ def _counts(mol: Chem.Mol) -> tuple[int, int, int, int]:
     """Bonds, unpaired electrons, charged atoms, and positive ones with a hydrogen."""
     charged = [atom for atom in mol.GetAtoms() if atom.GetFormalCharge()]
     acid = sum(atom.GetFormalCharge() > 0 and atom.GetTotalNumHs() > 0 for atom in charged)
-    return mol.GetNumBonds(), Descriptors.NumRadicalElectrons(mol), len(charged), acid
+    return _n_bonds(mol), Descriptors.NumRadicalElectrons(mol), len(charged), acid
+
+
+def _n_bonds(mol: Chem.Mol) -> int:
+    """Bonds between heavy atoms."""
+    return int(mol.GetNumBonds() - mol.GetNumAtoms() + mol.GetNumHeavyAtoms())
 
 
 def _shifted(mol: Chem.Mol, name: str | None) -> Chem.Mol:

@@ -59,6 +59,8 @@ STRUCTURES = [
     "OS(=O)(=O)O.CN",
     "C1CC2CCC1CC2",
     "OB(O)c1ccccc1",
+    "CCCC1=CC=[N+](C=C1)[Ni](SC#N)(SC#N)[N+]1=CC=C(CCC)C=C1",
+    "Nc1ccn([Pt])c(=O)n1",
     "[Na+].[Cl-]",
     "O.O.O",
 ]
