@@ -27,7 +27,8 @@ def query(
         Path | None,
         typer.Option(
             help="A file of molecules (.smi, .csv, .sdf, .parquet, ...), or with --modality of spectra "
-            "(.mgf, .msp, .mzML, ...) or a Parquet of records: one JSON line of hits each.",
+            "(.mgf, .msp, .mzML, ..., a folder or ZIP of NMR) or a Parquet of records: one JSON line of hits "
+            "each.",
             readable=False,
         ),
     ] = None,

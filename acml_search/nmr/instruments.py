@@ -152,6 +152,7 @@ def _bytes(path: Path) -> bytes:
 
 # ---- Bruker
 
+_ABOUT = ("NUC1", "PULPROG", "SOLVENT", "NS", "TE", "SF", "BF1", "OFFSET", "SW_h", "SI", "LB")
 _PARAMETER = re.compile(r"^##\$(\w+)=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 
 
@@ -176,7 +177,8 @@ def _bruker(place: Path, modality: str) -> PeakList:
     ):
         raise OtherKind("it has two dimensions; give a spectrum of one")
     title = processed[0] / "title" if processed else place / "title"
-    about: dict[str, Any] = {**acqus, **procs}
+    said = {**acqus, **procs}
+    about: dict[str, Any] = {name: said[name].strip("<> ") for name in _ABOUT if name in said}
     if title.is_file():
         about["TITLE"] = _bytes(title).decode("utf-8", "replace").strip()
     common: dict[str, Any] = {
@@ -297,7 +299,7 @@ def _varian(place: Path, modality: str) -> PeakList:
         pulse_sequence=parameters.get("seqfil", ""),
         reversed=False,
     )
-    return picked(transformed(fid, modality), modality, dict(parameters))
+    return picked(transformed(fid, modality), modality)
 
 
 def _varian_fid(data: bytes) -> Any:

@@ -66,6 +66,15 @@ def _table(text: str, modality: str) -> PeakList | None:
     return peaks_of_table(text, modality)
 
 
+def holds_nmr_spectra(path: Path | str) -> bool:
+    """Is this a folder, an archive or a file of NMR spectra? An SD file holds molecules."""
+    if not _is_path(str(path)):
+        return False
+    from acml_search.nmr.sdf import SD
+
+    return _format_of(Path(path))[1] not in (None, SD)
+
+
 def nmr_spectra(
     path: Path | str, modality: str, on_error: Literal["raise", "yield"] = "raise"
 ) -> Iterator[PeakList | BadSpectrum]:

@@ -49,6 +49,11 @@ def asks_with_records(path: Path | str, modality: str | None) -> bool:
     from acml_search.ms.io import holds_spectra
 
     measured = modality is not None and not modalities.get(modality).from_structure
+    if modality is not None and modalities.get(modality).unit == "ppm":
+        from acml_search.nmr.sources import holds_nmr_spectra
+
+        if holds_nmr_spectra(path):
+            return True
     if holds_spectra(path):
         if not measured:
             raise ConfigError(
@@ -126,12 +131,15 @@ def _questions(
             yield {"row": row, "about": about}, partial(kind.observe, record, f"row {row}", adduct)
         return
     from acml_search.ms.io import BadSpectrum, read_spectra
+    from acml_search.nmr.sources import nmr_spectra
 
-    for row, peaks in enumerate(read_spectra(path, modality, on_error="yield")):
+    spectra = nmr_spectra if kind.unit == "ppm" else read_spectra
+    for row, peaks in enumerate(spectra(path, modality, on_error="yield")):
         if isinstance(peaks, BadSpectrum):
             yield {"row": row, "about": {}}, partial(_raise, peaks)
         else:
-            query = {"row": row, "about": dict(peaks.about)}
+            about = {name: value for name, value in peaks.about.items() if name not in ("notes", "picked")}
+            query = {"row": row, "about": about}
             yield query, partial(kind.observe_peaks, peaks, f"{path}#{row + 1}", adduct)
 
 

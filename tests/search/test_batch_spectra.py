@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from nmr_files import ETHYL_ACETATE_C, bruker, spectrum
 from typer.testing import CliRunner
 
 from acml_search.cli import app
@@ -107,3 +109,20 @@ def test_notes_are_printed_when_nothing_passes(tmp_path: Path, spectral_index: P
         app, ["query", str(spectral_index), "--c-nmr", "20", "--out", str(tmp_path / "x.xlsx")]
     )
     assert done.exit_code == 2
+
+
+def test_a_folder_and_an_archive_of_nmr_are_the_questions(tmp_path: Path, opened: Index) -> None:
+    carbon = spectrum(ETHYL_ACETATE_C, 220.0, -20.0, 100.6, 8192, 3.0)
+    for name, nucleus, mhz in (("9", "13C", 100.6), ("10", "1H", 400.0), ("11", "13C", 100.6)):
+        bruker(
+            tmp_path / "d" / name, processed=carbon, nucleus=nucleus, mhz=mhz, sweep=240 * mhz, centre=100.0
+        )
+    (tmp_path / "d" / "11" / "pdata" / "1" / "1r").write_bytes(b"cut off")
+    archive = shutil.make_archive(str(tmp_path / "d"), "zip", tmp_path / "d")
+    for path in (tmp_path / "d", Path(archive)):
+        assert asks_with_records(path, "c_nmr")
+        report, (first, broken) = lines(opened, path, "c_nmr")
+        assert report == BatchReport(queries=2, failed=1, empty=0, passed_over=1)
+        assert first["query"]["about"]["place"] == "9"
+        assert any("4 peaks picked from the curve" in note for note in first["notes"])
+        assert "11: its 1r has" in broken["error"]
