@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -140,21 +140,19 @@ def precursor_mz(neutral_mass: float, adduct: str) -> float:
     return mz
 
 
-def likely_masses(precursor_mz: float, mode: str, charge: int | None = None) -> dict[str, float]:
-    """By adduct, the neutral mass in Da if an ion of this m/z (Th) is one of `LIKELY_ADDUCTS` of the mode
-    ("+" or "-"); of this number of charges only, where it is known.
+def likely_masses(precursor_mz: float, adducts: Iterable[str]) -> dict[str, float]:
+    """By adduct, the neutral mass in Da if an ion of this m/z (Th) is that; none where it is too light.
 
-    Raises ConfigError for an m/z that is not a positive number.
+    Raises ConfigError for an m/z that is not a positive number, and an adduct that is not understood.
     """
     masses = {}
-    for adduct in LIKELY_ADDUCTS[mode]:
-        if charge is not None and abs(parse_adduct(adduct).charge) != charge:
-            continue
+    for adduct in adducts:
+        parse_adduct(adduct)
         try:
             masses[adduct] = neutral_mass(precursor_mz, adduct)
         except ConfigError:
             if not precursor_mz > 0:
-                raise  # else the ion is too light for this adduct
+                raise
     return masses
 
 

@@ -94,17 +94,23 @@ class MassModality(Modality):
         """
         if peaks.precursor_mz is None or not self.has_precursor:
             return {"notes": []}
-        from acml_search.chem.adducts import likely_masses, neutral_mass, parse_adduct
+        from acml_search.chem.adducts import LIKELY_ADDUCTS, likely_masses, neutral_mass, parse_adduct
 
         low, high = peaks.isolation or (peaks.precursor_mz, peaks.precursor_mz)
         ions = f"precursor m/z {low:.10g}" if low == high else f"an ion of m/z {low:.10g} to {high:.10g}"
         if peaks.adduct is None:
+            if size := peaks.about.get("unsigned_charge"):
+                many = "" if size == 1 else str(size)
+                names = [f"[M{sign}{many}H]{many}{sign}" for sign in "+-"]
+                source = f"{ions} as {' or '.join(names)}, for the sign of its charge is not stated"
+                masses = likely_masses(peaks.precursor_mz, names)
+                return {"masses": masses, "mass_source": source, "notes": []}
             if peaks.ion_mode not in ("+", "-"):
                 return {"notes": []}
-            charge = None if low == high else 1
-            masses = likely_masses(peaks.precursor_mz, peaks.ion_mode, charge)
+            names = list(LIKELY_ADDUCTS[peaks.ion_mode])
             if low != high:  # of one width then, whatever the ion
-                masses = {name: mass for name, mass in masses.items() if parse_adduct(name).molecules == 1}
+                names = [name for name in names if parse_adduct(name)[::2] in ((1, 1), (1, -1))]
+            masses = likely_masses(peaks.precursor_mz, names)
             mode = "positive" if peaks.ion_mode == "+" else "negative"
             source = f"{ions} as a likely ion of the {mode} mode, for no adduct is stated"
             return {

@@ -98,7 +98,7 @@ class Filters:
         if self.mass is not None:
             object.__setattr__(self, "mass", _number("the mass", self.mass, "Da", zero=False))
         if self.masses:
-            masses = tuple(_number("a mass", mass, "Da", zero=False) for mass in self.masses)
+            masses = tuple(round(_number("a mass", mass, "Da", zero=False), 5) for mass in self.masses)
             object.__setattr__(self, "masses", masses)
         name, unit, value = ("tol_da", "Da", self.tol_da)
         if value is None:

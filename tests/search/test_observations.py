@@ -108,6 +108,16 @@ class TestAdduct:
         with pytest.raises(InvalidRecord, match="is not understood"):
             opened.identify({"lc_ms": record}, adduct="[M+Foo]+")
 
+    def test_a_charge_without_a_sign_leaves_two_ions(self, tmp_path: Path, opened: Index) -> None:
+        path = mgf(tmp_path, "CHARGE=1")
+        read = get("lc_ms").read_input(path)
+        assert read.neutral_mass is None
+        assert dict(read.masses) == {
+            "[M+H]+": pytest.approx(151.0633, abs=1e-4), "[M-H]-": pytest.approx(153.0779, abs=1e-4)
+        }  # fmt: skip
+        (hit,) = opened.identify({"lc_ms": path}, k=1, rerank=False).lists[0].rows()
+        assert (hit["smiles"], hit["why"]["adduct"]) == ("CC(=O)Nc1ccc(O)cc1", "[M+H]+")
+
     def test_a_charge_of_none_says_nothing(self, tmp_path: Path) -> None:
         read = get("lc_ms").read_input(mgf(tmp_path, "CHARGE=0+"))
         assert (read.neutral_mass, read.notes) == (None, [])

@@ -89,9 +89,9 @@ def measured(
     precursor, energy = _precursor(header.text("precursor_mz")), header.text("collision_energy")
     modes = [found for found in header.all("ion_mode") if ion_mode(found[1])]
     adduct, mode = ion(about, header.first("adduct"), next(iter(modes), None), header.first("charge"))
-    if "adduct_from" in about and (precursor is None or modality == "gc_ms"):
-        del about["adduct_from"]
-        adduct = None
+    if precursor is None or modality == "gc_ms":  # which no charge turns into a mass
+        about.pop("unsigned_charge", None)
+        adduct = None if about.pop("adduct_from", None) else adduct
     check_kind(modality, header, peaks, precursor, adduct, energy)
     return PeakList(
         modality,
@@ -113,8 +113,9 @@ def ion(
     """The adduct in brackets and with its sign, and the mode, "+" or "-".
 
     An adduct that is not understood comes back as it is. Where there is none, the charge, as so many protons
-    on or off, stands for it, and `about["adduct_from"]` says so. A contradiction of signs goes into
-    `about["contradiction"]`; neither adduct nor mode is known then.
+    on or off, stands for it, and `about["adduct_from"]` says so; a charge of unknown sign goes into
+    `about["unsigned_charge"]`. A contradiction of signs goes into `about["contradiction"]`; neither adduct
+    nor mode is known then.
     """
     stated = ion_mode(mode[1]) if mode else None
     size, sign = _charge(charge[1]) if charge else (0, None)
@@ -125,6 +126,8 @@ def ion(
         about["contradiction"] = " and ".join(f"{name}={text[:40]}" for (name, text), _ in signs[:2])
         return None, None
     mode_sign = stated or sign or (own if written is None else None)
+    if written is None and size and mode_sign is None:
+        about["unsigned_charge"] = size
     if written is not None or not size or mode_sign is None:
         return written, mode_sign
     many = "" if size == 1 else str(size)
