@@ -164,7 +164,36 @@ for _name, _patterns in {
     reader(_name, files("ms", *_patterns))(spectra)
 
 
-# ---- NMR text
+# ---- NMR
+
+
+def nmr_spectrum(path: Path) -> None:
+    """Shifts that can be, whatever the file is."""
+    from acml_search.modalities import get
+    from acml_search.nmr.sources import nmr_peaks
+
+    for modality, low, high in (("c_nmr", -50, 350), ("h_nmr", -40, 40)):
+        refusal = ""
+        try:
+            peaks = nmr_peaks(str(path), modality)
+            get(modality).read(peaks.record())
+        except AcmlSearchError as error:
+            refusal = str(error)
+        assert "\n" not in refusal, "more than one line"
+        if refusal:
+            continue
+        assert len(peaks), "an empty list"
+        assert all(low <= peak.position <= high for peak in peaks), "a shift that cannot be"
+
+
+for _name, _patterns in {
+    "nmr-tables": ("*.txt", "*.csv", "*.md"),
+    "nmr-jcamp": ("*.jdx",),
+    "nmr-sdf": ("*.sdf",),
+    "nmr-nmrml": ("*.nmrML",),
+    "nmr-zip": ("*.zip",),
+}.items():
+    reader(_name, files("nmr", *_patterns))(nmr_spectrum)
 
 _LINES = (
     "1H NMR (600 MHz, CDCl3): δ 9.21 (dd, J = 4.3, 1.7 Hz, 1H), 7.66 – 7.51 (m, 7H), 3.93 (s, 3H).",

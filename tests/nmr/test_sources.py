@@ -158,6 +158,13 @@ def test_lists_and_lines_of_papers_stay_as_they_are(text: str) -> None:
     assert peaks_of_table(text, "c_nmr") is None
 
 
+@pytest.mark.parametrize("name", ["curve.jdx", "fid.nmrML", "bruker.zip"])
+def test_files_of_spectra(name: str) -> None:
+    peaks = nmr_peaks(str(CASES / name), "h_nmr")
+    shifts = [peak.position for peak in peaks if 0.5 < peak.position < 5]  # nmrML names no solvent
+    assert shifts == pytest.approx([4.12, 2.04, 1.26], abs=0.01)
+
+
 # ---- SD files
 
 
