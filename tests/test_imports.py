@@ -14,7 +14,7 @@ import acml_search
 
 PACKAGE = Path(acml_search.__file__).parent
 TORCH_FOLDERS = {"encoders", "training", "networks"}
-TORCH_FILES = {"ocsr/detector.py", "ocsr/reader.py"}
+TORCH_FILES = {"ocsr/detector.py", "ocsr/reader.py", "properties/finetune.py"}
 
 
 def runs_at_import(tree: ast.Module) -> Iterator[ast.stmt]:

@@ -173,7 +173,7 @@ def _read(text: str, modality: str | None) -> tuple[list[PeakList], list[str]]:
     solvents: list[str] = []
     sections = find_sections(cleaned)
     for section, following in zip(sections, [*sections[1:], None], strict=True):
-        piece = fix_typos(cleaned[section.start : section.end])
+        piece, impurities = _without_impurities(fix_typos(cleaned[section.start : section.end]))
         if not section.nucleus and has_ambiguous_commas(piece):
             problems.append("its commas may be decimal points; write points, and a space after each comma")
             continue
@@ -183,10 +183,31 @@ def _read(text: str, modality: str | None) -> tuple[list[PeakList], list[str]]:
                 continue
             if peaks.solvent:
                 solvents.append(peaks.solvent)
+            peaks = replace(peaks, left_out=(*peaks.left_out, *impurities))
             lists[peaks.modality] = _join(lists.get(peaks.modality), peaks)
     if solvents:  # a list that names no solvent was measured in the one of the other nucleus
         lists = {name: replace(one, solvent=one.solvent or solvents[0]) for name, one in lists.items()}
     return list(lists.values()), problems
+
+
+_TAU = re.compile(r"τ\s*[=:]?\s*\d")
+_IMPURITY = re.compile(
+    r"(?:(?<=[.;])|(?<=\n))\s*(?:(?:also|the sample|sample|it)\s)?(?:contain(?:s|ed|ing)|contaminated with|impurit(?:y|ies)"
+    r"|traces? of|residual)\b(?:[^.;]|\.(?=\d))*",
+    re.IGNORECASE,
+)
+
+
+def _without_impurities(text: str) -> tuple[str, list[LeftOut]]:
+    """The text with sentences about other compounds blanked ("Contains 5% EtOAc: 4.12, 2.05"), and the shifts
+    in them.
+    """
+    found = [
+        LeftOut(number, "its sentence speaks of an impurity", float(number))
+        for sentence in _IMPURITY.finditer(text)
+        for number in re.findall(r"(?<![\w.])\d{1,3}\.\d+(?!\w|\s?%)", sentence[0])
+    ]
+    return (_IMPURITY.sub(lambda sentence: " " * len(sentence[0]), text) if found else text), found
 
 
 def _check(text: str, modality: str | None) -> None:
@@ -197,6 +218,8 @@ def _check(text: str, modality: str | None) -> None:
         problem = f"it is {type(text).__name__}, not text"  # type: ignore[unreachable]
     elif not text.strip():
         problem = "the text is empty; give shifts in ppm"
+    elif "δ" not in text and _TAU.search(text):
+        problem = "it gives τ values; give shifts on the δ scale (δ = 10 - τ)"
     elif len(text) > MAX_CHARACTERS:
         problem = (
             f"the text has {len(text):,} characters, more than {MAX_CHARACTERS:,}; "
@@ -723,6 +746,8 @@ class SectionReader:
         problem, wrong = self._problem(i, end, numbers, values, after)
         if problem is not None:
             text = ("-" if sign < 0 else "") + " - ".join(number.text for number in numbers)
+            if after is not None and after.kind == WORD and not after.spaced and wrong is None:
+                text += after.text  # "7.8O" as it is printed
             self.current.left_out.append(LeftOut(text[:40], problem, wrong))
             self.noted = None
             return end

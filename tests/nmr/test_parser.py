@@ -145,6 +145,8 @@ def test_a_coupling_that_cannot_be_is_none() -> None:
         ("13C NMR δ 155.4, 13.9–61.2 (CH2), 148.6", [155.4, 148.6], "13.9 - 61.2", "region"),
         ("13C NMR δ 155.4, 5.7.59, 148.6", [155.4, 148.6], "5.7.59", "not one number"),
         ("13C NMR δ 166.7, 128.5, 125.6, 123.3, 119, 21, 35.3, 21.2, 19.8", None, "21", "perhaps a comma"),
+        ("1H NMR δ 7.36 (s, 5H), 7.8O (d, 2H)", [7.36], "7.8O", "not one number"),
+        ("1H NMR δ 7.36 (s, 5H). Contains 5% EtOAc: 4.12, 2.05, 1.26.", [7.36], "4.12", "an impurity"),
     ],
 )
 def test_what_is_no_shift_is_named(text: str, kept: list[float] | None, left: str, why: str) -> None:
@@ -187,6 +189,7 @@ def test_no_other_number_becomes_a_shift(text: str) -> None:
         ("7.26, 3.2", None, "nothing in the text tells 13C from 1H"),
         ("155.4", "ir", "c_nmr or h_nmr"),
         (155.4, "c_nmr", "it is float, not text"),
+        ("1H NMR (CCl4) τ 2.9 (5H, s), 6.4 (2H, s)", "h_nmr", "τ values"),
     ],
 )
 def test_what_cannot_be_read_gets_a_sentence(text: str, modality: str | None, sentence: str) -> None:
