@@ -23,7 +23,13 @@ def test_it_opens_and_answers(path: Path) -> None:
     expected = json.loads((path / "expected.json").read_text())
     assert verify(path, sample=0) == []  # the network that made it may not exist any more
     with IndexDirectory(path) as index:
-        assert index.manifest.counts == {"rows": 47, "molecules": 45, "rejected": 1, "duplicates": 1, "no_record": 0}
+        assert index.manifest.counts == {
+            "rows": 47,
+            "molecules": 45,
+            "rejected": 1,
+            "duplicates": 1,
+            "no_record": 0,
+        }
         for side, wanted in expected.items():
             vectors = index.vectors("smiles", side)
             D, keys = vectors.search(vectors.stored(np.array([0, 20, 40])), 5)

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import duckdb
@@ -90,8 +91,7 @@ class FakeSpace(NamedTuple):
 
 
 class FakeDirectory:
-    tautomer = False
-    restriction = None
+    manifest = SimpleNamespace(options={"tautomer": False}, model={})
 
     def __init__(self, path: Path, catalog: FakeCatalog) -> None:
         self.path, self.catalog = path, catalog
