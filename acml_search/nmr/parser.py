@@ -192,8 +192,8 @@ def _read(text: str, modality: str | None) -> tuple[list[PeakList], list[str]]:
 
 _TAU = re.compile(r"τ\s*[=:]?\s*\d")
 _IMPURITY = re.compile(
-    r"(?:(?<=[.;])|(?<=\n))\s*(?:(?:also|the sample|sample|it)\s)?(?:contain(?:s|ed|ing)|contaminated with|impurit(?:y|ies)"
-    r"|traces? of|residual)\b(?:[^.;]|\.(?=\d))*",
+    r"(?:(?<=[.;])|(?<=\n))\s*(?:(?:also|the sample|sample|it)\s)?"
+    r"(?:contain(?:s|ed|ing)|contaminated with|impurit(?:y|ies)|traces? of|residual)\b(?:[^.;]|\.(?=\d))*",
     re.IGNORECASE,
 )
 
