@@ -28,7 +28,7 @@ from rdkit.Chem import inchi, rdinchi, rdMolDescriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from acml_search.chem.salts import METAL_SYMBOLS, dispensable, split_metals
-from acml_search.chem.tautomers import INCHI, one_form
+from acml_search.chem.tautomers import INCHI, one_form, read_back
 from acml_search.core.errors import InvalidMolecule
 
 MAX_CHARACTERS = 5_000
@@ -224,9 +224,6 @@ def _standardise(mol: Chem.Mol, tautomer: bool) -> tuple[Chem.Mol, str | None]:
         mol = Chem.RemoveHs(mol)  # RDKit keeps hydrogens that have a map
     mol, removed = _largest_fragment(split_metals(mol))
     _check_size(mol)
-
-    def read_back(mol: Chem.Mol) -> Chem.Mol | None:
-        return Chem.MolFromSmiles(Chem.MolToSmiles(mol))
 
     again = read_back(_neutralise(mol)) or read_back(mol)
     if again is not None:

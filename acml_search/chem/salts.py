@@ -55,9 +55,9 @@ _SOLVENTS = """
     c1ccccc1 Cc1ccccc1 Cc1ccccc1C Cc1cccc(C)c1 Cc1ccc(C)cc1 CCCCC CCCCCC CCCCCCC C1CCCCC1 CC1CCCCC1
     CC(=O)CC(C)C CC1COC(=O)O1 S=C=S C[N+](=O)[O-] O=C1CCCCC1 OC1CCCCC1 CC(C)CCO
 """
-_METALS = frozenset({3, 11, 19, 37, 55, 4, 12, 20, 38, 56, 13, 30, 47})
 METAL_SYMBOLS = "Li|Na|K|Rb|Cs|Be|Mg|Ca|Sr|Ba|Al|Zn|Ag"
 """Metals of salts that are drawn covalently, `CC(=O)O[Na]`."""
+_METALS = frozenset(map(Chem.GetPeriodicTable().GetAtomicNumber, METAL_SYMBOLS.split("|")))
 _ANIONS = frozenset({7, 8, 9, 16, 17, 34, 35, 53})
 
 

@@ -145,7 +145,7 @@ def one_form(mol: Chem.Mol) -> Chem.Mol:
     if not is_open(mol):
         return mol
     if mol.HasSubstructMatch(_SEPARATED):
-        mol = _read_back(_normaliser().normalize(mol)) or mol
+        mol = read_back(_normaliser().normalize(mol)) or mol
         if not is_open(mol):
             return mol
     name = inchi.MolToInchi(mol)
@@ -154,10 +154,7 @@ def one_form(mol: Chem.Mol) -> Chem.Mol:
     if "(H" in name or _charged(mol):
         try:
             mol = _from_inchi(name, mol)
-        except (
-            ValueError,
-            RuntimeError,
-        ):  # of RDKit, on what the InChI gives of a complex
+        except (ValueError, RuntimeError):  # of RDKit, on what the InChI gives of a complex
             return mol
     mol.SetProp(INCHI, name)
     return mol
@@ -182,7 +179,8 @@ def _from_inchi(name: str, drawn: Chem.Mol) -> Chem.Mol:
     return drawn
 
 
-def _read_back(mol: Chem.Mol) -> Chem.Mol | None:
+def read_back(mol: Chem.Mol) -> Chem.Mol | None:
+    """The molecule as its own SMILES is read; None where RDKit cannot read that."""
     return Chem.MolFromSmiles(Chem.MolToSmiles(mol))
 
 
