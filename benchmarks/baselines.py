@@ -32,10 +32,11 @@ from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Ints
 from acml_search.core.workers import Workers, chunks
 from acml_search.evaluation.cache import Cache
-from acml_search.evaluation.embedding import MoleculeVectors, PeakLists
+from acml_search.evaluation.embedding import MoleculeVectors
 from acml_search.evaluation.pool import Pool, Query
 from acml_search.modalities import get
 from acml_search.networks import TensorBatch
+from acml_search.nmr.predicted import PeakLists, decode
 from benchmarks.suite.measures import BITS, fingerprints
 
 CHUNK = 2_000
@@ -459,10 +460,10 @@ def predicted_histograms(modality: str, lists: PeakLists, width: float) -> Float
     spread; zeros for a molecule without a peak.
     """
     low, high = SHIFTS[modality]
-    bins, peaks = grid(modality, width), lists.peaks
-    spread = np.hypot(np.float32(width), peaks["spread"])
-    distance = (np.clip(peaks["position"], low, high)[:, None] - bins[None, :]) / spread[:, None]
-    height = (peaks["present"] * np.float32(width) / spread)[:, None] * np.exp(-0.5 * distance**2)
+    bins, peaks = grid(modality, width), decode(get(modality).nuclei, lists.peaks)
+    spread = np.hypot(width, peaks.spread)
+    distance = (np.clip(peaks.position, low, high)[:, None] - bins[None, :]) / spread[:, None]
+    height = (peaks.present * width / spread)[:, None] * np.exp(-0.5 * distance**2)
     out = np.zeros((len(lists.ends), len(bins)), np.float32)
     has_peaks = lists.sizes > 0
     if has_peaks.any():

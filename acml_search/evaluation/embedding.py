@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from acml_search.chem import molecule
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
@@ -26,7 +24,8 @@ from acml_search.evaluation import workers as processes
 from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.pool import Structure, record_of
 from acml_search.modalities.base import reranker
-from acml_search.nmr.assign import Groups
+from acml_search.modalities.nmr import ShiftReranker
+from acml_search.nmr.predicted import PeakLists, symmetry_classes
 
 BLOCK = 1_024
 PART = 65_536
@@ -99,57 +98,6 @@ def embed_block(task: RecordTask) -> Block:
     return Block.of(vectors, errors)
 
 
-PEAK = np.dtype([("position", "<f4"), ("spread", "<f4"), ("present", "<f4"), ("attached", "u1")])
-"""ppm, ppm, probability that a spectrum lists it, bit n set where an atom of it carries n hydrogens"""
-
-
-class PeakLists(NamedTuple):
-    """The predicted peaks of n molecules end to end; equivalent atoms are one peak."""
-
-    peaks: npt.NDArray[Any]
-    """(P,) PEAK"""
-    ends: Ints
-    """(n,) where each molecule's peaks end"""
-
-    @classmethod
-    def of(cls, lists: Sequence[Groups | None]) -> PeakLists:
-        """`lists`: one per molecule, None for one that was refused."""
-        sizes = [0 if one is None else len(one.position) for one in lists]
-        peaks = np.empty(sum(sizes), PEAK)
-        known = [one for one in lists if one is not None]
-        for name in PEAK.names or ():
-            peaks[name] = np.concatenate([getattr(one, name) for one in known]) if known else 0
-        return cls(peaks, np.cumsum(sizes, dtype=np.int64))
-
-    @classmethod
-    def join(cls, parts: Sequence[PeakLists]) -> PeakLists:
-        """The lists of all parts, one part after the other."""
-        starts = np.cumsum([0, *(len(one.peaks) for one in parts)])
-        ends = [one.ends + start for one, start in zip(parts, starts.tolist(), strict=False)]
-        return cls(np.concatenate([one.peaks for one in parts]), np.concatenate(ends))
-
-    @property
-    def sizes(self) -> Ints:
-        """(n,) peaks of each molecule."""
-        return np.diff(self.ends, prepend=0)
-
-    def take(self, rows: Ints) -> PeakLists:
-        """The lists of the molecules at `rows` (m,), in that order."""
-        sizes = self.sizes[rows]
-        ends = np.cumsum(sizes)
-        inside = np.arange(int(sizes.sum())) - np.repeat(ends - sizes, sizes)
-        return PeakLists(self.peaks[np.repeat(self.ends[rows] - sizes, sizes) + inside], ends)
-
-    def groups(self) -> list[Groups]:
-        """As a re-ranker compares them, but without the numbers of their atoms."""
-        position, spread, present = (
-            self.peaks[name].astype(np.float64) for name in ("position", "spread", "present")
-        )
-        attached = np.ascontiguousarray(self.peaks["attached"])
-        cuts = (slice(low, high) for low, high in pairwise([0, *self.ends.tolist()]))
-        return [Groups(position[at], spread[at], present[at], [], attached[at]) for at in cuts]
-
-
 class MoleculeVectors:
     """Graph vectors of molecules, found by their canonical SMILES, and their predicted peaks.
 
@@ -212,7 +160,6 @@ class Embedded(NamedTuple):
 def embed_graphs(task: GraphTask) -> Embedded:
     """Worker task: the vectors of the molecules, and their peaks."""
     model = processes.model()
-    rerankers: dict[str, Any] = {name: reranker(name) for name in task.peaks}
     mols, rows = [], []
     for i, text in enumerate(task.smiles):
         try:
@@ -222,7 +169,8 @@ def embed_graphs(task: GraphTask) -> Embedded:
             continue
     n = len(task.smiles)
     vectors = {name: np.full((n, model.spaces[name].d), np.nan, np.float32) for name in task.spaces}
-    lists: dict[str, list[Groups | None]] = {name: [None] * n for name in task.peaks}
+    rerankers = {name: cast("ShiftReranker", reranker(name)) for name in task.peaks}
+    lists = {name: one.pack([], [], []).placed([], n) for name, one in rerankers.items()}
     graphs = [model.featurise(mol) for mol in mols]
     if graphs and not task.peaks:
         for name, array in model.encode_graphs(graphs, task.spaces).items():
@@ -231,10 +179,10 @@ def embed_graphs(task: GraphTask) -> Embedded:
         found = model.encode_and_predict(graphs, task.spaces, task.peaks)
         for name, array in found.vectors.items():
             vectors[name][rows] = array
+        classes = [symmetry_classes(mol) for mol in mols]
         for name, peaks in found.peaks.items():
-            for i, groups in zip(rows, rerankers[name].grouped(mols, peaks), strict=True):
-                lists[name][i] = groups
-    return Embedded(vectors, {name: PeakLists.of(each) for name, each in lists.items()})
+            lists[name] = rerankers[name].pack(classes, graphs, peaks).placed(rows, n)
+    return Embedded(vectors, lists)
 
 
 @dataclass(frozen=True)

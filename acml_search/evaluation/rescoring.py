@@ -17,13 +17,14 @@ from acml_search.core.typing import Floats, Ints
 from acml_search.core.workers import chunks
 from acml_search.encoders.card import ModelCard
 from acml_search.evaluation import workers as processes
-from acml_search.evaluation.embedding import PeakLists, Source
+from acml_search.evaluation.embedding import Source
 from acml_search.evaluation.fusion import TIE, Shortlists, Weights, ranks
 from acml_search.evaluation.pool import Query, record_of
 from acml_search.evaluation.ranking import SHORTLIST, Ranker
 from acml_search.evaluation.results import QueryOutcome
 from acml_search.modalities import get
 from acml_search.modalities.base import reranked, reranker
+from acml_search.nmr.predicted import PeakLists
 
 if TYPE_CHECKING:
     from acml_search.evaluation.retrieval import PreparedQuestion
@@ -147,12 +148,13 @@ class _Task(NamedTuple):
 
 def score(task: _Task) -> list[Floats]:
     """Worker task: the scores of each query's candidates."""
-    model, chosen, reader = processes.model(), reranker(task.modality), get(task.modality)
+    model, reader = processes.model(), get(task.modality)
+    chosen: Any = reranker(task.modality)
     found = []
     for (structure, metadata), known in zip(task.sources, task.candidates, strict=True):
         record = record_of(task.modality, structure.smiles, structure.inchikey14, metadata, task.seed)
         if isinstance(known, PeakLists):
-            prepared: list[Any] = known.groups()
+            prepared: list[Any] = chosen.unpack(known)
         else:
             prepared = list(_prepare(model, chosen, task.modality, known))
         item = reader.read(record)

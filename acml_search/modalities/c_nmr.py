@@ -55,4 +55,4 @@ class CarbonNMR(ShiftModality):
             sure=0.96,
             contradicted=4.0,
         )
-        return ShiftReranker(self.name, costs, dept=True)
+        return ShiftReranker(self.name, self.nucleus, costs, dept=True)

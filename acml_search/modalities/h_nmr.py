@@ -39,4 +39,4 @@ class ProtonNMR(ShiftModality):
             split=0.3,
             sure=0.99,
         )
-        return ShiftReranker(self.name, costs)
+        return ShiftReranker(self.name, self.nucleus, costs)

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from rdkit import Chem
     from torch import nn
 
+    from acml_search.chem.graph import MolGraph
     from acml_search.chem.peaks import PeakList
     from acml_search.core.typing import Float32s, Floats, Ints
-    from acml_search.nmr.assign import Assignment, Costs, DeptPeaks, Groups
+    from acml_search.nmr.assign import Assignment, AtomPeaks, Costs, DeptPeaks, Groups
+    from acml_search.nmr.predicted import PeakLists
 
 MAX_PEAKS = 1_000
 
@@ -176,8 +178,8 @@ class ShiftReranker(Reranker):
     dept: whether a record may say how many hydrogens the atom of a peak carries.
     """
 
-    def __init__(self, modality: str, costs: Costs, *, dept: bool = False) -> None:
-        self.modality, self.costs, self.dept = modality, costs, dept
+    def __init__(self, modality: str, nucleus: str, costs: Costs, *, dept: bool = False) -> None:
+        self.modality, self.nucleus, self.costs, self.dept = modality, nucleus, costs, dept
 
     def available(self, model: Any) -> bool:
         """Whether the model's space predicts peaks."""
@@ -190,18 +192,26 @@ class ShiftReranker(Reranker):
         return dept_peaks(item, record if self.dept else None)
 
     def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> list[Groups]:
-        """The predicted peaks of each candidate."""
+        """The predicted peaks of each candidate, as an index would have kept them."""
+        from acml_search.nmr.predicted import symmetry_classes
+
         graphs = [model.featurise(mol) for mol in mols]
-        return self.grouped(mols, model.predicted_peaks(self.modality, graphs))
+        classes = [symmetry_classes(mol) for mol in mols]
+        return self.unpack(self.pack(classes, graphs, model.predicted_peaks(self.modality, graphs)), mols)
 
-    def grouped(self, mols: Sequence[Chem.Mol], predicted: Sequence[Any]) -> list[Groups]:
-        """As `prepare`, of `encoders.shifts.Predicted` peaks."""
-        from acml_search.nmr.assign import group_atoms
+    def pack(
+        self, classes: Sequence[Ints], graphs: Sequence[MolGraph], predicted: Sequence[AtomPeaks]
+    ) -> PeakLists:
+        """What an index keeps of the peaks that the model predicts of molecules: see `nmr.predicted.pack`."""
+        from acml_search.nmr.predicted import pack
 
-        return [
-            group_atoms(one, self.costs.alike, _hydrogens(mol, one.atoms))
-            for mol, one in zip(mols, predicted, strict=True)
-        ]
+        return pack(self.nucleus, classes, graphs, predicted)
+
+    def unpack(self, lists: PeakLists, mols: Sequence[Chem.Mol] | None = None) -> list[Groups]:
+        """What was kept, to be compared; to be explained as well, if `mols` are given."""
+        from acml_search.nmr.predicted import unpack
+
+        return unpack(self.nucleus, lists, self.costs.alike, mols)
 
     def scores(self, model: Any, observed: DeptPeaks, prepared: Sequence[Groups]) -> Floats:
         from acml_search.nmr.assign import log_likelihoods
@@ -218,14 +228,6 @@ class ShiftReranker(Reranker):
 
         observed = item if isinstance(item, DeptPeaks) else self.observed(item, None)
         return super().evidence(model, observed, mols)
-
-
-def _hydrogens(mol: Chem.Mol, atoms: Ints) -> Any:
-    """(p,) uint8, bit n set where an atom carries n hydrogens; methane's four are taken as three."""
-    import numpy as np
-
-    counts = [min(mol.GetAtomWithIdx(i).GetTotalNumHs(), 3) for i in atoms.tolist()]
-    return np.array([1 << n for n in counts], np.uint8)
 
 
 def _evidence(observed: DeptPeaks, one: Assignment) -> Evidence:

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -131,31 +130,8 @@ class Groups(NamedTuple):
     """numbers of the atoms of each group"""
     attached: Bits
     """(g,) bit n set: an atom of the group carries n hydrogens"""
-
-
-def group_atoms(predicted: AtomPeaks, alike: float, attached: Bits | None = None) -> Groups:
-    """Atoms whose predicted positions follow one another within `alike` ppm as one peak.
-
-    attached: (p,) bit n set where the atom carries n hydrogens; None where DEPT is not compared.
-    """
-    if attached is None:
-        attached = np.full(len(predicted.position), ANY, np.uint8)
-    if not len(predicted.position):
-        empty = np.zeros(0)
-        return Groups(empty, empty, empty, [], attached)
-    order = np.argsort(predicted.position, kind="stable")
-    position = predicted.position[order]
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(position) > alike]))
-    sizes = np.diff(np.append(starts, len(order)))
-    numbers = predicted.atoms[order].tolist()
-    ends = [*starts.tolist(), len(order)]
-    return Groups(
-        np.add.reduceat(position, starts) / sizes,
-        np.add.reduceat(predicted.spread[order], starts) / sizes,
-        np.add.reduceat(predicted.present[order], starts) / sizes,
-        [numbers[first:last] for first, last in pairwise(ends)],
-        np.bitwise_or.reduceat(attached[order], starts),
-    )
+    coupling: npt.NDArray[np.uint16] = np.zeros(0, np.uint16)
+    """(g,) of 1H, the bits of `nmr.predicted.Coupling`; else empty"""
 
 
 @dataclass(frozen=True)
@@ -196,11 +172,6 @@ class Assignment:
     groups: Groups
     unmatched_observed: list[int]
     unmatched_predicted: list[int]
-
-
-def assign(observed: npt.ArrayLike | DeptPeaks, predicted: AtomPeaks, costs: Costs) -> Assignment:
-    """As `assign_all`, of one molecule."""
-    return assign_all(observed, [group_atoms(predicted, costs.alike)], costs)[0]
 
 
 def assign_all(

@@ -14,15 +14,16 @@ import pytest
 from evaluation_files import SHIFTS, write_measured
 from rdkit import Chem
 
+from acml_search.chem.graph import featurise
 from acml_search.chem.molecule import describe
 from acml_search.core.errors import ConfigError
 from acml_search.core.workers import Workers
 from acml_search.encoders.shifts import Predicted
 from acml_search.evaluation.cache import Cache
-from acml_search.evaluation.embedding import MoleculeVectors, PeakLists
+from acml_search.evaluation.embedding import MoleculeVectors
 from acml_search.evaluation.pool import Pool, Query, Structure
 from acml_search.ms.peaks import Spectrum
-from acml_search.nmr.assign import Groups, group_atoms
+from acml_search.nmr.predicted import pack, symmetry_classes
 from benchmarks import baselines
 from benchmarks.baselines import FingerprintRegression, Material, NearestSpectrum, Rows, baseline, unpacked
 from benchmarks.suite import baselines as suite_baselines
@@ -157,13 +158,16 @@ def test_the_share_of_usual_odds_is_the_one_that_finds_the_inner_molecules() -> 
 
 
 def test_predicted_peaks_in_a_histogram_by_hand() -> None:
-    def peaks(*position: float) -> Groups:
-        n = len(position)
-        predicted = Predicted(np.arange(n), np.array(position), np.zeros(n), np.ones(n))
-        return group_atoms(predicted, 0.03)
-
+    mols = [Chem.MolFromSmiles(smiles) for smiles in ("CC", "O", "C")]
+    graphs = [featurise(mol) for mol in mols]
+    known = zip(graphs, ([50.0, 50.0], [], [90.0]), strict=True)
+    predicted = [
+        Predicted(np.arange(len(shifts)), np.array(shifts), np.full(len(shifts), 0.25), np.ones(len(shifts)))
+        for _, shifts in known
+    ]
     # two equivalent atoms show one peak; the second molecule has none, the third was refused
-    lists = PeakLists.of([peaks(50.0, 50.0), peaks(), None, peaks(90.0)])
+    kept = pack("C", [symmetry_classes(mol) for mol in mols], graphs, predicted)
+    lists = kept.placed([0, 1, 3], 4)
     width = baselines.ShiftMatching.widths["c_nmr"]
     table = baselines.predicted_histograms("c_nmr", lists, width)
     asked = baselines.shift_histograms("c_nmr", [[50.0]], width)

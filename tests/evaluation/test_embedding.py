@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
 from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.evaluation import embedding
-from acml_search.evaluation.embedding import MoleculeVectors, PeakLists, graph_vectors, predicting
+from acml_search.evaluation.embedding import MoleculeVectors, graph_vectors, predicting
 from acml_search.evaluation.pool import Structure
 from acml_search.evaluation.workers import model_workers
 from acml_search.modalities.base import reranker
+from acml_search.nmr.predicted import DTYPES, PeakLists
 
 SMILES = ["CCO", "O", "CC(=O)Nc1ccc(O)cc1", "c1ccccc1", "OCC(O)CO"]
 
@@ -34,16 +36,16 @@ def kept(directory: Path, cache: Path, peaks: tuple[str, ...] = ("c_nmr",)) -> M
 def test_kept_peaks_are_those_a_re_ranker_prepares(model: Model, two_spaces: Path, tmp_path: Path) -> None:
     asked = [SMILES[i] for i in (4, 1, 2, 2, 0)]
     lists = kept(two_spaces, tmp_path).peaks("c_nmr", asked)
-    one = reranker("c_nmr")
+    one: Any = reranker("c_nmr")
     fresh = one.prepare(model, [molecule.parse(text)[0] for text in asked])
     assert lists.sizes.tolist() == [len(groups.position) for groups in fresh]
     assert lists.sizes[1] == 0  # water
-    for mine, groups in zip(lists.groups(), fresh, strict=True):
+    for mine, groups in zip(one.unpack(lists), fresh, strict=True):
         for name in ("position", "spread", "present", "attached"):
             np.testing.assert_allclose(getattr(mine, name), getattr(groups, name), rtol=1e-6)
     observed = one.observed([60.0, 20.0], None)
     scores = one.scores(model, observed, fresh)
-    np.testing.assert_allclose(one.scores(model, observed, lists.groups()), scores, atol=1e-4)
+    np.testing.assert_allclose(one.scores(model, observed, one.unpack(lists)), scores, atol=1e-4)
 
 
 def test_one_pass_gives_the_vectors_that_two_would(model: Model) -> None:
@@ -88,15 +90,14 @@ def test_which_spaces_predict_peaks(two_spaces: Path) -> None:
 
 def test_lists_from_several_sources_come_in_the_order_asked() -> None:
     def lists(*sizes: int, start: int) -> PeakLists:
-        empty = PeakLists.of([None] * len(sizes))
-        peaks = np.zeros(sum(sizes), empty.peaks.dtype)
-        peaks["position"] = start + np.arange(sum(sizes))
+        peaks = np.zeros(sum(sizes), DTYPES["H"])
+        peaks["shift"] = start + np.arange(sum(sizes))
         return PeakLists(peaks, np.cumsum(sizes))
 
     a, b = lists(2, 0, 1, start=0), lists(1, 3, start=10)
     found = PeakLists.join([a, b]).take(np.array([4, 2, 0, 3, 1]))
     assert found.sizes.tolist() == [3, 1, 2, 1, 0]
-    assert found.peaks["position"].tolist() == [11, 12, 13, 2, 0, 1, 10]
+    assert found.peaks["shift"].tolist() == [11, 12, 13, 2, 0, 1, 10]
 
 
 def test_vectors_are_found_by_smiles() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,11 +17,10 @@ from acml_search.nmr.assign import (
     ANY,
     Costs,
     DeptPeaks,
-    assign,
+    Groups,
     assign_all,
     carbon_classes,
     dept_peaks,
-    group_atoms,
     has_dept,
     log_likelihoods,
 )
@@ -32,21 +30,19 @@ COSTS = Costs(
 )
 
 
-class Shown(NamedTuple):
-    atoms: np.ndarray
-    position: np.ndarray
-    spread: np.ndarray
-    present: np.ndarray
-
-
-def shown(position, spread=1.0, present=0.9):
+def shown(position, spread=1.0, present=0.9, attached=ANY):
+    """Predicted peaks of the atoms 3, 4, ... in that order, sorted as a comparison takes them."""
     n = len(position)
-    return Shown(
-        np.arange(n) + 3,
-        np.array(position, float),
-        np.broadcast_to(np.asarray(spread, float), n).copy(),
-        np.broadcast_to(np.asarray(present, float), n).copy(),
+    order = np.argsort(position, kind="stable")
+    position, spread, present = (
+        np.broadcast_to(np.asarray(x, float), n)[order] for x in (position, spread, present)
     )
+    kept = np.broadcast_to(np.asarray(attached, np.uint8), n)[order]
+    return Groups(position, spread, present, [[3 + i] for i in order.tolist()], kept)
+
+
+def assign(observed, groups, costs):
+    return assign_all(observed, [groups], costs)[0]
 
 
 def pair_score(error, spread=1.0, present=0.9, costs=COSTS):
@@ -80,13 +76,6 @@ def test_cases_by_hand(observed, predicted, pairs, alone, likelihood):
     assert found.log_likelihood == pytest.approx(likelihood)
 
 
-def test_equivalent_atoms_are_one_peak():
-    groups = group_atoms(shown([128.0, 21.0, 128.004], present=[0.8, 0.5, 0.6]), 0.01)
-    assert groups.atoms == [[4], [3, 5]]
-    assert groups.position == pytest.approx([21.0, 128.002])
-    assert groups.present == pytest.approx([0.5, 0.7])
-
-
 def test_the_better_molecule_is_the_likelier():
     observed = [14.1, 22.7, 60.5, 170.1]
     right, wrong = shown([14.0, 22.0, 60.0, 171.0]), shown([14.0, 40.0, 60.0, 128.0])
@@ -105,7 +94,7 @@ def test_a_peak_that_is_hopelessly_far_is_no_partner():
 
 def test_batches_change_nothing(monkeypatch):
     rng = np.random.default_rng(4)
-    candidates = [group_atoms(shown(rng.uniform(0, 50, size)), 0.01) for size in (3, 0, 7, 2, 5)]
+    candidates = [shown(rng.uniform(0, 50, size)) for size in (3, 0, 7, 2, 5)]
     observed = rng.uniform(0, 50, 4)
     whole = assign_all(observed, candidates, COSTS)
     monkeypatch.setattr(module, "CELLS", 60)
@@ -163,7 +152,7 @@ ppm = st.floats(0, 30).map(lambda x: round(x, 1))
 )
 def test_no_assignment_is_better(observed, position, spread, present, shared, split):
     costs = Costs(0.01, 1.0, 0.0, 0.1, 5.0, 6.0, 1.0, shared, split)
-    groups = group_atoms(shown(position, spread, present), costs.alike)
+    groups = shown(position, spread, present)
     found = assign_all(observed, [groups], costs)[0]
     assert found.log_likelihood == pytest.approx(every_assignment(sorted(observed), groups, costs))
     assert found.log_likelihood == pytest.approx(added_up(found, observed, costs))
@@ -189,8 +178,8 @@ def added_up(found, observed, costs):
 def test_hydrogens_that_contradict_cost_what_they_should() -> None:
     """Two carbons alike in shift: the one that carries what DEPT says is the likelier."""
     costs = replace(COSTS, contradicted=3.0)
-    right = group_atoms(shown([40.0]), 0.01, np.array([4], np.uint8))
-    wrong = group_atoms(shown([40.0]), 0.01, np.array([2], np.uint8))
+    right = shown([40.0], attached=4)
+    wrong = shown([40.0], attached=2)
     observed = DeptPeaks(np.array([40.5]), np.array([4], np.uint8))
     likely = log_likelihoods(observed, [right, wrong], costs)
     assert likely[0] == pytest.approx(pair_score(0.5))
@@ -201,7 +190,7 @@ def test_hydrogens_that_contradict_cost_what_they_should() -> None:
 
 def test_hydrogens_go_with_their_peaks_whatever_the_order() -> None:
     costs = replace(COSTS, contradicted=3.0)
-    groups = group_atoms(shown([130.0, 20.0]), 0.01, np.array([2, 8], np.uint8))
+    groups = shown([130.0, 20.0], attached=[2, 8])
     assert groups.attached.tolist() == [8, 2]
     observed = DeptPeaks(np.array([130.0, 20.0]), np.array([2, 8], np.uint8))
     found = assign_all(observed, [groups], costs)[0]
