@@ -11,6 +11,11 @@ CARBONS = ("C", "CH", "CH2", "CH3")
 """multiplicities of 13C that say how many hydrogens are attached; "d" may be a coupling to fluorine"""
 
 
+def is_carbon_class(multiplicity: str | None) -> bool:
+    """Whether a multiplicity says how many hydrogens a carbon carries: "CH2", or "CH or CH3"."""
+    return multiplicity is not None and all(name in CARBONS for name in multiplicity.split(" or "))
+
+
 class Peak(NamedTuple):
     """One peak of a list."""
 
@@ -82,8 +87,14 @@ class PeakList:
         """The record that the modality's `read` takes."""
         positions = [peak.position for peak in self.peaks]
         if self.unit == "ppm":
-            carbons = [peak.multiplicity if peak.multiplicity in CARBONS else None for peak in self.peaks]
-            return {"shifts": positions} | ({"multiplicity": carbons} if any(carbons) else {})
+            classes = [
+                peak.multiplicity if is_carbon_class(peak.multiplicity) else None for peak in self.peaks
+            ]
+            told: dict[str, list[Any]] = {
+                "multiplicity": classes,
+                "counts": [peak.count for peak in self.peaks],
+            }
+            return {"shifts": positions} | {name: values for name, values in told.items() if any(values)}
         known = {
             "precursor_mz": None if self.isolation else self.precursor_mz,
             "adduct": self.adduct,

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from acml_search.chem.peaks import LeftOut, Peak, PeakList
 from acml_search.core.errors import InvalidRecord, shorten
 from acml_search.nmr.solvents import solvent_name
+from acml_search.nmr.splitting import unsplit
 from acml_search.nmr.tokens import (
     CLOSE,
     DELTA,
@@ -55,6 +56,8 @@ MAX_COUPLING = 2000.0
 """Hz; one-bond couplings of the heavier nuclei end about here"""
 MAX_COUPLINGS = 12
 """of one signal; a longer list is a misreading"""
+MAX_COUNT = 200
+"""nuclei of one signal; no signal has as many"""
 _CARBON_ABOVE = 40.0
 """ppm: above this, a shift without a nucleus is of carbon"""
 
@@ -167,24 +170,27 @@ def printed_shifts(peaks: Iterable[Peak]) -> Iterator[float]:
 def _read(text: str, modality: str | None) -> tuple[list[PeakList], list[str]]:
     """The lists of a text, at most one a nucleus, and why what looked like a list is none."""
     _check(text, modality)
-    cleaned = clean(text)
+    cleaned, _ = split_dept(clean(text))
     lists: dict[str, PeakList] = {}
     problems: list[str] = []
     solvents: list[str] = []
     sections = find_sections(cleaned)
     for section, following in zip(sections, [*sections[1:], None], strict=True):
-        piece, impurities = _without_impurities(fix_typos(cleaned[section.start : section.end]))
+        piece, others = _first_compound(fix_typos(cleaned[section.start : section.end]))
+        piece, impurities = _without_impurities(piece)
         if not section.nucleus and has_ambiguous_commas(piece):
             problems.append("its commas may be decimal points; write points, and a space after each comma")
             continue
         for nucleus, parsed in _read_section(piece, section, following, modality).items():
-            peaks = _checked(nucleus, parsed, piece[: parsed.first], problems)
+            peaks = _checked(nucleus, parsed, piece, problems)
             if peaks is None:
                 continue
             if peaks.solvent:
                 solvents.append(peaks.solvent)
-            peaks = replace(peaks, left_out=(*peaks.left_out, *impurities))
-            lists[peaks.modality] = _join(lists.get(peaks.modality), peaks)
+            peaks = replace(peaks, left_out=(*peaks.left_out, *impurities, *others))
+            lists[peaks.modality] = _join(
+                lists.get(peaks.modality), peaks, headed=_BEGINS.match(piece) is not None
+            )
     if solvents:  # a list that names no solvent was measured in the one of the other nucleus
         lists = {name: replace(one, solvent=one.solvent or solvents[0]) for name, one in lists.items()}
     return list(lists.values()), problems
@@ -208,6 +214,29 @@ def _without_impurities(text: str) -> tuple[str, list[LeftOut]]:
         for number in re.findall(r"(?<![\w.])\d{1,3}\.\d+(?!\w|\s?%)", sentence[0])
     ]
     return (_IMPURITY.sub(lambda sentence: " " * len(sentence[0]), text) if found else text), found
+
+
+_COMPOUND = re.compile(
+    r"(?<![\w.,/('-])(?:[Cc]ompounds?\s+\(?(?P<named>\w{0,4}\d\w{0,4})\)?|\(?(?P<label>\d{1,3}[a-z])\)?)"
+    r"\s?[:=]?\s?(?:δ[HC]?\s?[=:]?\s?)?(?=-?\d{1,3}\.\d+\s?[,;(])"
+)
+"""the name of a compound before its list: "3a: 170.1, ...", "compound 4 δ 170.1, ..." """
+
+
+def _first_compound(text: str) -> tuple[str, list[LeftOut]]:
+    """The text up to a second compound's list ("3a: 170.1, ...; 3b: 171.2, ..."), and what is left out."""
+    begins = list(_COMPOUND.finditer(text))
+    ends = [match.start() for match in begins[1:]] + [len(text)]
+    lists = [
+        (match["named"] or match["label"], match.start(), shifts)
+        for match, end in zip(begins, ends, strict=False)
+        if len(shifts := re.findall(r"(?<![\w.])\d{1,3}\.\d+(?!\s?Hz)", text[match.end() : end])) > 2
+    ]
+    for name, start, shifts in lists[1:]:
+        if name != lists[0][0]:
+            why = f"it is the list of a second compound, {name}; give one compound at a time"
+            return text[:start], [LeftOut(f"{', '.join(shifts[:3])}, …", why)]
+    return text, []
 
 
 def _check(text: str, modality: str | None) -> None:
@@ -277,6 +306,30 @@ _FIELD = re.compile(r"(?<![\d.])(\d{2,4}(?:\.\d{1,3})?)\s?-?(?:M\s?[Hh]?z|Hz)", 
 _FIELD_WITHOUT_UNIT = re.compile(r"[(\[,;]\s*(\d{2,4}(?:\.\d{1,3})?)\s*[,;)\]]")
 
 
+_DEPT = re.compile(
+    r"(?<![\w(/])(?:13\s?C|C-13)?[\s,{}1H-]{0,6}DEPT[\s-]?(?P<angle>135|90)°?(?![\w°])(?:[\s-]{0,2}NMR)?"
+    r"(?=\s?(?:\([^()]{0,60}\))?[\s:,=]{0,3}(?:δ|-?\d{1,3}\.\d|[A-Za-z0-9, /()+-]{1,30}[:=]\s?-?\d))"
+)
+
+
+def split_dept(text: str) -> tuple[str, dict[str, str]]:
+    """A cleaned text without the lists of its DEPT experiments, and these by "dept135" and "dept90".
+
+    A text of nothing else is left as it is.
+    """
+    found = list(_DEPT.finditer(text))
+    parts: dict[str, str] = {}
+    rest, end = "", 0
+    for match, following in zip(found, [*found[1:], None], strict=False):
+        stop = following.start() if following else len(text)
+        header = next((one.start() for one in _HEADER.finditer(text, match.end(), stop)), stop)
+        rest += text[end : match.start()] + " "
+        end = _end_of_nmr(text, match.end(), header)
+        parts.setdefault(f"dept{match['angle']}", text[match.end() : end])
+    rest += text[end:]
+    return (rest, parts) if found and re.search(r"\d\.\d", rest) else (text, {})
+
+
 def find_sections(text: str) -> list[Section]:
     """The parts of a cleaned text, in order. Without a word that names a nucleus, the whole text is one."""
     headers = [(match.start(), match.end(), _nucleus_of(match)) for match in _HEADER.finditer(text)]
@@ -341,6 +394,10 @@ class Signal:
     """Hz"""
     integer: bool = False
     """the shift is printed without decimals"""
+    wrong_count: str | None = None
+    """a number of nuclei as printed that cannot be one: "0H", "1.5H" """
+    noted: bool = False
+    """a note in brackets stands behind it"""
 
     def peak(self) -> Peak:
         return Peak(
@@ -401,6 +458,8 @@ def _guess_nucleus(parsed: ParsedPeaks, modality: str | None) -> str:
     if n and 2 * parsed.protons >= n and above == 0:
         return "H"
     if above and (modality is None or 2 * above >= n):
+        return "C"
+    if n > 1 and 2 * sum(signal.position > _HIGHEST["H"] for signal in parsed.signals) >= n:
         return "C"
     return NUCLEI[modality] if modality else ""
 
@@ -570,6 +629,7 @@ class SectionReader:
                 return end + 1
         if self.in_list and self.noted is not None:
             self._note(i + 1, end)
+            self.noted.signals[-1].noted = True
         return end + 1
 
     def _holds_shifts(self, i: int, end: int) -> bool:
@@ -661,7 +721,9 @@ class SectionReader:
         if i - (sign < 0) == 0:
             return sign, not self.headed or not token.integer or self._ends_item(i)
         if before.kind == DELTA or before.text in ("=", ":"):
-            return sign, self._before(i - 1 - (sign < 0)).kind != NUMBER  # "1:5.8" is a ratio
+            behind = self._before(i - 1 - (sign < 0))  # "1:5.8" is a ratio, "compound 4: 155.4" is none
+            name = before.text == ":" and behind.integer and token.spaced and not token.integer
+            return sign, behind.kind != NUMBER or name
         if before.kind == NUMBER:  # two numbers without anything between them: both with decimals, or neither
             alike = token.spaced and token.integer == self._before(i).integer
             return sign, self.after_shift == i and alike
@@ -892,8 +954,9 @@ def read_note(signal: Signal, tokens: Sequence[Token], start: int, stop: int, nu
                 unnamed = []
                 step = 2
             elif is_count(token, after, nucleus) and (before is None or before.text not in ("-", "'")):
-                if signal.count is None and (nucleus == "C" or token.integer):
+                if signal.count is None:
                     signal.count = _count(token)
+                    signal.wrong_count = None if signal.count else f"{token.text}{nucleus}"
                 if nucleus == "C" and signal.multiplicity is None and after is not None and after.text != "C":
                     signal.multiplicity = _CARBON_CLASSES.get(after.text)
                 step = 2
@@ -991,13 +1054,13 @@ def _stands_alone(before: Token | None, after: Token | None, *, word: bool = Fal
 
 
 def _count(token: Token) -> int | None:
-    return int(token.text) if token.text.isdigit() and 0 < int(token.text) < 200 else None
+    return int(token.text) if token.text.isdigit() and 0 < int(token.text) < MAX_COUNT else None
 
 
 # ---- lists: checks that need all signals
 
 
-def _checked(nucleus: str, parsed: ParsedPeaks, conditions: str, problems: list[str]) -> PeakList | None:
+def _checked(nucleus: str, parsed: ParsedPeaks, piece: str, problems: list[str]) -> PeakList | None:
     """The signals of a section as a peak list, or None and one more problem."""
     if not nucleus:
         problems.append("nothing in the text tells 13C from 1H; say which it is")
@@ -1020,13 +1083,47 @@ def _checked(nucleus: str, parsed: ParsedPeaks, conditions: str, problems: list[
     suspect = suspect_integers(parsed.signals) if nucleus == "C" else []
     why = "a whole number out of order among shifts with decimals, perhaps a comma for a point"
     positions = [parsed.signals[i].position for i in suspect]
-    return PeakList(
+    conditions = piece[: parsed.first]
+    notes = list(_remarks(nucleus, parsed, piece))
+    signals = [signal for i, signal in enumerate(parsed.signals) if i not in suspect]
+    peaks = PeakList(
         MODALITIES[nucleus],
-        tuple(signal.peak() for i, signal in enumerate(parsed.signals) if i not in suspect),
+        tuple(signal.peak() for signal in signals),
         (*parsed.left_out, *(LeftOut(f"{position:g}", why, position) for position in positions)),
         solvent=solvent_name(conditions),
         field_mhz=field_of(conditions),
+        about={"notes": notes} if notes else {},
     )
+    return unsplit(peaks, [signal.noted for signal in signals]) if nucleus == "C" else peaks
+
+
+def wrong_counts(stated: Sequence[str]) -> str:
+    """A sentence on numbers of nuclei that cannot be: "1.5H at 6.67 ppm"."""
+    more = [f"{len(stated) - 3} more"] if len(stated) > 3 else []
+    listed = " and ".join([", ".join(stated[:3]), *more])
+    return f"{listed}: a count is a whole number from 1 to {MAX_COUNT - 1}, so the shift is used without one"
+
+
+_ROTAMERS = re.compile(r"\b(?:rotamers?|rotameric|conformers?|atropisomers?)\b", re.IGNORECASE)
+_PAIR = re.compile(r"(?<![\w.])\d{1,3}\.\d+\s?/\s?\d{1,3}\.\d+")
+_HIGHEST = {"H": 17.0, "C": 13.0}
+"""ppm: above it hardly any 1H is found; below it, no list of 13C ends"""
+
+
+def _remarks(nucleus: str, parsed: ParsedPeaks, piece: str) -> Iterator[str]:
+    """What a user should know of a list beyond what is left out."""
+    wrong = [f"{one.wrong_count} at {one.position:g} ppm" for one in parsed.signals if one.wrong_count]
+    if wrong:
+        yield wrong_counts(wrong)
+    said = _ROTAMERS.search(piece)
+    if said or _PAIR.search(piece):
+        what = "names rotamers" if said else "gives pairs of shifts"
+        yield f"the text {what}, so an atom may show two peaks; each is compared as it stands"
+    highest = max(signal.position for signal in parsed.signals)
+    if nucleus == "C" and len(parsed.signals) > 1 and highest < _HIGHEST["C"]:
+        yield f"all shifts lie below {_HIGHEST['C']:g} ppm; if the spectrum is of 1H, give it as 1H"
+    if nucleus == "H" and highest > _HIGHEST["H"]:
+        yield f"the shift {highest:g} ppm is rare for 1H; if the spectrum is of 13C, give it as 13C"
 
 
 def suspect_integers(signals: Sequence[Signal]) -> list[int]:
@@ -1060,18 +1157,29 @@ def suspect_integers(signals: Sequence[Signal]) -> list[int]:
     return sorted(suspect)
 
 
-def _join(first: PeakList | None, second: PeakList) -> PeakList:
-    """Two parts of a text that speak of one nucleus. Prose goes on; a second list is another compound's."""
+_BEGINS = re.compile(r"\s*(?:[(\[][^()\[\]]*[)\]])?\s*(?:δ|[:=]|-?\d+\.\d)")
+"""after a header: conditions perhaps, and a list at once"""
+
+
+def _join(first: PeakList | None, second: PeakList, *, headed: bool) -> PeakList:
+    """Two parts of a text that speak of one nucleus. Prose goes on; a second list is another compound's.
+
+    headed: a header and no prose stands before the second part.
+    """
     if first is None:
         return second
-    if min(len(first), len(second)) >= 3 and second.field_mhz is not None:
+    if {peak.position for peak in second} <= {peak.position for peak in first}:
+        return first  # the same peaks, spoken of again
+    if min(len(first), len(second)) > 1 and (headed or second.field_mhz is not None):
         why = f"a second list of {len(second)} peaks; give one compound at a time"
         shown = ", ".join(f"{peak.position:g}" for peak in second.peaks[:3])
         return replace(first, left_out=(*first.left_out, LeftOut(f"{shown}, …", why)))
+    notes = list(dict.fromkeys([*first.about.get("notes", ()), *second.about.get("notes", ())]))
     return replace(
         first,
         peaks=first.peaks + second.peaks,
         left_out=first.left_out + second.left_out,
         solvent=first.solvent or second.solvent,
         field_mhz=first.field_mhz or second.field_mhz,
+        about={"notes": notes} if notes else {},
     )

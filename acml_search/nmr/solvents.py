@@ -68,7 +68,7 @@ TOLERANCE = {"c_nmr": 0.05, "h_nmr": 0.015}
 """ppm: how far a printed solvent peak lies from its tabulated place"""
 _CENTRE_TOLERANCE = 0.19  # ppm: of the centre of a multiplet, which its pattern confirms
 _LINE_TOLERANCE = 0.06  # ppm: of its other lines
-_RATIO = 3.9761  # frequency of 1H over that of 13C
+FREQUENCY_RATIO = 3.9761  # of 1H over that of 13C
 # older papers reference to these instead
 _OLDER_REFERENCES = {
     ("CDCl3", "c_nmr"): (77.0, 77.23),
@@ -142,7 +142,7 @@ def _multiplet_lines(bare: list[float], solvent: Solvent, field_mhz: float | Non
     if pairs == 1:
         steps = [step / 100 for step in range(16, 60, 2)]
     else:
-        steps = [coupling / field for field in (field_mhz, (field_mhz or 0.0) / _RATIO) if field]
+        steps = [coupling / field for field in (field_mhz, (field_mhz or 0.0) / FREQUENCY_RATIO) if field]
     centres = [shift for shift in bare if abs(shift - solvent.carbon[0]) <= _CENTRE_TOLERANCE][:8]
     lines: set[float] = set()
     for centre in centres:

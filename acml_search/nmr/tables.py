@@ -16,7 +16,16 @@ from itertools import pairwise
 
 from acml_search.chem.peaks import CARBONS, LeftOut, Peak, PeakList
 from acml_search.core.errors import InvalidRecord, shorten
-from acml_search.nmr.parser import MAX_COUPLING, NAMES, NUCLEI, SHIFT_LIMITS, is_atom_label, is_multiplicity
+from acml_search.nmr.parser import (
+    MAX_COUNT,
+    MAX_COUPLING,
+    NAMES,
+    NUCLEI,
+    SHIFT_LIMITS,
+    is_atom_label,
+    is_multiplicity,
+    wrong_counts,
+)
 from acml_search.nmr.solvents import find_solvents
 from acml_search.nmr.tokens import clean, tokenize
 
@@ -25,6 +34,8 @@ MAX_CELLS = 60
 _NUMBER = re.compile(r"[-+−–]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?$")
 _POINT = str.maketrans({",": ".", "−": "-", "–": "-"})
 _SEPARATORS = ("\t", ";", "|", ",", "  ")
+_INTEGRAL = 0.2
+"""nuclei: how far an integral may be from a whole number"""
 _BLANK = ("", "-", "–", "—", "n/a", "nd", "n.d.", "none")
 
 # names of columns: of shifts, the surer first; of what they may be beside; and of what is no shift
@@ -141,6 +152,7 @@ def _headed(names: Sequence[str], rows: Sequence[Sequence[str]], modality: str) 
     peaks: list[Peak] = []
     left: list[LeftOut] = []
     solvents: list[str] = []
+    wrong: list[str] = []
     for number, row in enumerate(rows, start=1):
         cells = {role: row[at] if at is not None and at < len(row) else "" for role, at in roles.items()}
         cell = row[column] if column < len(row) else ""
@@ -160,11 +172,16 @@ def _headed(names: Sequence[str], rows: Sequence[Sequence[str]], modality: str) 
             solvents += find_solvents(" ".join(others))
             left.append(LeftOut(cell, f"its row says {foreign or labels[0]!r}", None))
             continue
-        peaks += _peaks_of_cell(cell, cells, number, modality)
+        found = _peaks_of_cell(cell, cells, number, modality)
+        count = cells["count"]
+        if count.casefold() not in _BLANK and len(found) == 1 and found[0].count is None:
+            wrong.append(f"{count} at {found[0].position:g} ppm")
+        peaks += found
     if not peaks:
         raise InvalidRecord("its table has no shifts; check the file", modality=modality)
     solvent = " + ".join(dict.fromkeys(solvents)) or None
-    return PeakList(modality, tuple(peaks), tuple(left), solvent=solvent)
+    about = {"notes": [wrong_counts(wrong)]} if wrong else {}
+    return PeakList(modality, tuple(peaks), tuple(left), solvent=solvent, about=about)
 
 
 def _shift_column(names: Sequence[str], rows: Sequence[Sequence[str]], modality: str) -> int:
@@ -241,20 +258,25 @@ def _peak(cell: str, cells: dict[str, str], number: int, modality: str) -> Peak:
         couplings = [
             float(text.translate(_POINT)) for text in re.findall(r"\d+(?:[.,]\d+)?", cells["coupling"])
         ]
-    count = re.match(r"(\d{1,2})(?:\.0+)?\s*[HC]?$", cells.get("count", "")) or re.search(
-        r"\b(\d{1,2})H\b", note
-    )
+    stated = cells.get("count", "").strip(" HC") or "".join(re.findall(r"\b(\d{1,2})H\b", note)[:1])
     wide = modality == "h_nmr" and len(bounds) == 2 and (len(values) == 2 or multiplicity == "m")
     return Peak(
         round(position, 4),
         bounds[0] if wide else None,
         bounds[1] if wide else None,
-        count=int(count[1]) if count and int(count[1]) else None,
+        count=_count(stated),
         multiplicity=multiplicity,
         couplings=tuple(value for value in couplings if 0 < value <= MAX_COUPLING)[:12]
         if modality == "h_nmr"
         else (),
     )
+
+
+def _count(stated: str) -> int | None:
+    """A number of nuclei, of an integral the nearest; None for what is none, such as 0 or 1.5."""
+    value = _number(stated)
+    n = 0 if value is None else round(value)
+    return n if value is not None and 0 < n < MAX_COUNT and abs(value - n) <= _INTEGRAL else None
 
 
 def _multiplicity(note: str, modality: str) -> str | None:

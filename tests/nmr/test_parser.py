@@ -184,6 +184,7 @@ def test_no_other_number_becomes_a_shift(text: str) -> None:
         ("7.26 (s, 1H), 3.2 (d, J = 5, 2H)", "c_nmr", "a 1H list and no 13C list"),
         ("13C NMR δ 7.26 (s, 1H), 3.2 (d, 2H), 1.1 (t, 3H)", "c_nmr", "its peaks count protons"),
         ("1H NMR δ 155.4, 151.7, 1.5, 128.3", "h_nmr", "3 of 4 values are no shifts of 1H"),
+        ("35.2, 21.0, 14.2", "h_nmr", "a 13C list and no 1H list"),
         ("1H and 13C NMR data, see Table 1", "c_nmr", "no peak list"),
         ("155,4,151,7", "c_nmr", "its commas may be decimal points"),
         ("7.26, 3.2", None, "nothing in the text tells 13C from 1H"),
@@ -199,11 +200,93 @@ def test_what_cannot_be_read_gets_a_sentence(text: str, modality: str | None, se
     assert "\n" not in str(caught.value)
 
 
-def test_a_second_compound_is_named() -> None:
-    second = "13C NMR (101 MHz, CDCl3) δ 99.1, 88.2, 77.3, 66.4"
-    peaks = read_nmr_text(f"13C NMR (101 MHz, CDCl3) δ 155.4, 151.7, 148.6. {second}")
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("13C NMR (101 MHz, CDCl3) δ {} 13C NMR (101 MHz, CDCl3) δ {}", "a second list of 4 peaks"),
+        ("3a: 13C NMR δ {} 3b: 13C NMR δ {}", "a second list of 4 peaks"),
+        ("13C NMR (CDCl3) 3a: δ {} 3b: δ {}", "a second compound, 3b"),
+        ("compound 3: {}\ncompound 4: {}", "a second compound, 4"),
+    ],
+)
+def test_a_second_compound_is_named(text: str, why: str) -> None:
+    peaks = read_nmr_text(text.format("155.4, 151.7, 148.6;", "99.1, 88.2, 77.3, 66.4."), "c_nmr")
     assert [peak.position for peak in peaks] == [155.4, 151.7, 148.6]
-    assert "a second list of 4 peaks" in peaks.left_out[0].why
+    assert why in peaks.left_out[-1].why
+
+
+def test_a_list_that_is_spoken_of_again_is_one() -> None:
+    text = "13C NMR (CDCl3) δ 170.1 (4a), 60.2 (5a), 21.0. 13C NMR (CDCl3) δ 170.1 and 60.2 are the ester's."
+    assert positions(text) == [170.1, 60.2, 21.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "modality", "note"),
+    [
+        (
+            "1H NMR δ 7.3 (d, 0H), 6.7 (d, 1.5H), 3.1 (s, 200H)",
+            "h_nmr",
+            "0H at 7.3 ppm, 1.5H at 6.7 ppm, 200H",
+        ),
+        ("13C NMR δ 155.6/155.2, 80.1", "c_nmr", "pairs of shifts"),
+        ("13C NMR (CDCl3, rotamers) δ 155.6, 155.2, 80.1", "c_nmr", "names rotamers"),
+        ("7.33, 6.67, 1.97", "c_nmr", "if the spectrum is of 1H, give it as 1H"),
+        ("1H NMR δ 28.0, 6.67, 1.97", "h_nmr", "if the spectrum is of 13C, give it as 13C"),
+    ],
+)
+def test_what_is_odd_is_used_and_said(text: str, modality: str, note: str) -> None:
+    peaks = read_nmr_text(text, modality)
+    assert [peak.count for peak in peaks] == [None] * 3
+    (said,) = peaks.about["notes"]
+    assert note in said
+
+
+@pytest.mark.parametrize(
+    ("lines", "middle"),
+    [
+        ("163.7, 161.3 (d, J = 245 Hz)", 162.5),
+        ("163.73 and 161.30 (1C, d, 1J(C,F) = 245.0 Hz)", 162.515),
+        ("163.7 (d, J = 245 Hz), 161.3 (d, J = 245 Hz)", 162.5),
+        ("127.5, 124.8, 122.1, 119.4 (q, JCF = 272 Hz)", 123.45),
+        ("115.78, 115.57 (d, J = 21.4 Hz)", 115.675),
+        ("162.5 (d, J = 245 Hz)", 162.5),
+    ],
+)
+@pytest.mark.parametrize("field", ["101", "400"])  # of 13C, or of 1H on the same magnet
+def test_the_lines_of_a_multiplet_are_one_carbon(lines: str, middle: float, field: str) -> None:
+    peaks = read_nmr_text(f"13C NMR ({field} MHz, CDCl3) δ {lines}, 60.2, 21.0 (CH3)")
+    assert [peak.position for peak in peaks] == [middle, 60.2, 21.0]
+    assert peaks.record().get("multiplicity") == [None, None, "CH3"]  # "d" is no CH
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "13C NMR (101 MHz) δ 163.7, 161.3 (d, J = 200 Hz)",  # not that far apart
+        "13C NMR (101 MHz) δ 163.7 (C-4), 161.3 (d, J = 245 Hz)",  # another carbon
+        "13C NMR δ 163.7, 161.3 (d, J = 245 Hz)",  # at an unknown field
+        "13C NMR (101 MHz) δ 130.2, 130.1 (d, J = 8 Hz)",  # perhaps two
+    ],
+)
+def test_other_carbons_stay_two(text: str) -> None:
+    assert len(read_nmr_text(text)) == 2
+
+
+def test_carbons_are_counted() -> None:
+    peaks = read_nmr_text("13C NMR δ 128.5 (2C), 127.1 x2, 115.2 (2 × CH), 60.2, 21.0 (3 x CH3)")
+    assert peaks.record() == {
+        "shifts": [128.5, 127.1, 115.2, 60.2, 21.0],
+        "counts": [2, 2, 2, None, 3],
+        "multiplicity": [None, None, "CH", None, "CH3"],
+    }
+
+
+@pytest.mark.parametrize(
+    "header", ["DEPT-135 (101 MHz, CDCl3): δ", "DEPT 135 δ", "13C DEPT135 NMR (CDCl3) δ"]
+)
+def test_a_list_of_dept_adds_no_carbons(header: str) -> None:
+    text = f"13C NMR (101 MHz, CDCl3) δ 170.1, 60.2, 21.0, 14.2. {header} 60.25 (-), 21.05, 14.25."
+    assert positions(text) == [170.1, 60.2, 21.0, 14.2]
 
 
 def test_a_solvent_holds_for_the_other_nucleus() -> None:
