@@ -59,6 +59,7 @@ _BRACKETS = re.compile(rf"-\d*\]|\[\d*H|\[#|\[\d*(?:{METAL_SYMBOLS})")
 _BY_NUMBER = re.compile(r"\[\d*#")
 # The usual ways to write a nitro group: charges that standardisation leaves alone.
 _NITRO = ("[N+](=O)[O-]", "[N+]([O-])=O", "[O-][N+](=O)", "O=[N+]([O-])")
+_CARBON, _OTHER_WITH_H = Chem.MolFromSmarts("[#6]"), Chem.MolFromSmarts("[!#6;!#1;!H0]")
 
 
 class Molecule(NamedTuple):
@@ -199,6 +200,30 @@ def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
             "no InChI can be made of it, so it could not be told from others", smiles=smiles
         )
     return Molecule(smiles, inchikey, formula, mass, removed)
+
+
+class AtomCounts(NamedTuple):
+    """How many atoms of a kind a molecule has."""
+
+    hydrogens: int
+    exchangeable: int
+    """hydrogens on anything but carbon, which a spectrum in D2O or CD3OD does not show"""
+    carbons: int
+    carbon_environments: int
+    """carbons that symmetry tells apart, whatever the configuration"""
+
+
+def count_atoms(mol: Chem.Mol) -> AtomCounts:
+    """The counts of a standardised molecule; takes about 40 microseconds."""
+    carbons = [place for (place,) in mol.GetSubstructMatches(_CARBON)]
+    others = [mol.GetAtomWithIdx(place) for (place,) in mol.GetSubstructMatches(_OTHER_WITH_H)]
+    ranks = Chem.CanonicalRankAtoms(mol, breakTies=False, includeChirality=False)
+    return AtomCounts(
+        mol.GetNumAtoms(onlyExplicit=False) - mol.GetNumHeavyAtoms(),
+        sum(atom.GetTotalNumHs(includeNeighbors=True) for atom in others),
+        len(carbons),
+        len({ranks[place] for place in carbons}),
+    )
 
 
 def _has_work(text: str) -> bool:

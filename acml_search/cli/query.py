@@ -57,6 +57,12 @@ def query(
             help='Only molecules that contain all of these elements: "Br,N".',
         ),
     ] = None,
+    hydrogens: Annotated[
+        str | None, typer.Option(metavar="N|A-B", help="Only molecules with so many hydrogens: 18, or 18-24.")
+    ] = None,
+    carbons: Annotated[
+        str | None, typer.Option(metavar="N|A-B", help="Only molecules with so many carbons.")
+    ] = None,
     mass: Annotated[float | None, typer.Option(metavar="DA", help="Neutral exact mass in Da.")] = None,
     tol_ppm: Annotated[
         float | None, typer.Option(help="Tolerance of the mass in ppm (10 when none is given).")
@@ -138,6 +144,8 @@ def query(
         "formula": formula,
         "elements_allowed": only_elements,
         "elements_required": must_contain,
+        "hydrogens": hydrogens,
+        "carbons": carbons,
         "mass": mass,
         "tol_ppm": tol_ppm,
         "tol_da": tol_da,

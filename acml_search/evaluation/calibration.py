@@ -24,7 +24,7 @@ from scipy.special import logsumexp
 
 from acml_search.core.errors import ConfigError
 from acml_search.core.typing import Bools, Floats
-from acml_search.evaluation.fusion import FOLDS, Shortlists
+from acml_search.evaluation.fusion import FOLDS, Shortlists, Weights
 from acml_search.evaluation.metrics import TIE_TOLERANCE
 
 SHORTLIST = 100
@@ -35,19 +35,19 @@ MAX_LOG_FACTOR = 6.0
 
 def first_probability(lists: Shortlists, scale: float) -> Floats:
     """(nq,) probability of the first hit: the largest softmax of scale x cosine over the shortlist."""
-    logits = scale * lists.cosines
+    logits = lists.logits(Weights(scale, 0.0))
     return np.exp(logits.max(axis=1) - logsumexp(logits, axis=1))
 
 
-def is_first(lists: Shortlists) -> Bools:
+def is_first(lists: Shortlists, scale: float = 1.0) -> Bools:
     """(nq,) is the truth strictly first? A tie is not."""
-    others = lists.cosines[:, 1:].max(axis=1, initial=-np.inf)
-    return np.asarray(lists.cosines[:, 0] - others > TIE_TOLERANCE)
+    scores = lists.logits(Weights(scale, 0.0)) / scale
+    return np.asarray(scores[:, 0] - scores[:, 1:].max(axis=1, initial=-np.inf) > TIE_TOLERANCE)
 
 
 def negative_log_likelihood(lists: Shortlists, scale: float) -> float:
     """Weighted mean over queries of -log softmax(truth); every shortlist must hold the truth."""
-    logits = scale * lists.cosines
+    logits = lists.logits(Weights(scale, 0.0))
     return float(np.average(logsumexp(logits, axis=1) - logits[:, 0], weights=lists.molecule_weights))
 
 
@@ -89,9 +89,9 @@ def reliability(
     ]
 
 
-def calibration_errors(probabilities: Floats, lists: Shortlists) -> dict[str, Any]:
+def calibration_errors(probabilities: Floats, lists: Shortlists, scale: float = 1.0) -> dict[str, Any]:
     """`{"ece", "brier", "mean_probability", "accuracy", "bins"}` of first hits' probabilities (nq,)."""
-    weights, correct = lists.molecule_weights, is_first(lists)
+    weights, correct = lists.molecule_weights, is_first(lists, scale)
     bins = reliability(probabilities, correct, weights)
     return {
         "ece": sum(one["weight"] * abs(one["probability"] - one["accuracy"]) for one in bins),
@@ -133,6 +133,6 @@ def _part(lists: Shortlists, scale: float, after: Floats) -> dict[str, Any]:
         "n_queries": len(listed),
         "n_molecules": len(set(listed.inchikeys)),
         "truth_in_shortlist": float(np.average(lists.listed, weights=lists.molecule_weights)),
-        "before": calibration_errors(first_probability(listed, scale), listed),
-        "after": calibration_errors(after, listed),
+        "before": calibration_errors(first_probability(listed, scale), listed, scale),
+        "after": calibration_errors(after, listed, scale),
     }

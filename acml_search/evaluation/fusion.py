@@ -51,7 +51,7 @@ class Shortlists:
 
     `cosines`, `scores` (nq, k) of the vectors and of the peaks, -inf where there is no candidate; `places`
     (nq, k) in the pool, -1 there; `listed` (nq,): is the truth among the k best? `inchikeys` (nq,): first
-    blocks of the molecules asked for.
+    blocks of the molecules asked for. `prior` (nq, k): what the number of hydrogens adds to a logit.
     """
 
     cosines: Floats
@@ -59,6 +59,7 @@ class Shortlists:
     places: Ints
     listed: Bools
     inchikeys: list[str]
+    prior: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.inchikeys)
@@ -66,9 +67,13 @@ class Shortlists:
     def some(self, chosen: Bools) -> Shortlists:
         """Those of the chosen queries (nq,)."""
         inchikeys = [key for key, wanted in zip(self.inchikeys, chosen.tolist(), strict=True) if wanted]
-        return Shortlists(
-            self.cosines[chosen], self.scores[chosen], self.places[chosen], self.listed[chosen], inchikeys
-        )
+        arrays = (self.cosines[chosen], self.scores[chosen], self.places[chosen], self.listed[chosen])
+        return Shortlists(*arrays, inchikeys, None if self.prior is None else self.prior[chosen])
+
+    def logits(self, weights: Weights) -> Floats:
+        """(nq, k) with the prior; minus infinity where there is no candidate."""
+        found = weights.logits(self.cosines, self.scores)
+        return found if self.prior is None else found + self.prior
 
     @property
     def molecule_weights(self) -> Floats:
@@ -83,16 +88,17 @@ class Shortlists:
 
 
 def negative_log_likelihood(
-    features: Floats, known: Bools, weights: Floats, at: Floats
+    features: Floats, known: Bools, weights: Floats, at: Floats, prior: Floats | None = None
 ) -> tuple[float, Floats]:
     """Weighted mean over queries of -log softmax(truth), and its gradient (f,) at the coefficients `at` (f,).
 
     `features` (nq, k, f), the truth's in column 0; `known` (nq, k): is there a candidate? `weights` (nq,) of
-    the queries. Every shortlist must hold the truth.
+    the queries; `prior` (nq, k) is added to the logits. Every shortlist must hold the truth.
     """
     features = np.where(known[:, :, None], features, 0.0)
     features = features - features[:, :1]
-    logits = np.where(known, features @ at, -np.inf)
+    logits = features @ at if prior is None else features @ at + prior - prior[:, :1]
+    logits = np.where(known, logits, -np.inf)
     top = logits.max(axis=1)
     share = np.exp(logits - top[:, None])
     total = share.sum(axis=1)
@@ -101,7 +107,9 @@ def negative_log_likelihood(
     return float(weights @ (np.log(total) + top)), weights @ mean
 
 
-def most_likely(features: Floats, known: Bools, weights: Floats, start: npt.ArrayLike) -> Floats:
+def most_likely(
+    features: Floats, known: Bools, weights: Floats, start: npt.ArrayLike, prior: Floats | None = None
+) -> Floats:
     """(f,) the coefficients of greatest likelihood, none below zero; see `negative_log_likelihood`."""
     from scipy.optimize import minimize  # half a second that `bench recall` need not spend
 
@@ -109,7 +117,7 @@ def most_likely(features: Floats, known: Bools, weights: Floats, start: npt.Arra
     unit = np.maximum(np.abs(np.asarray(start, np.float64)), 1e-3)
 
     def loss(x: Floats) -> tuple[float, Floats]:
-        value, slope = negative_log_likelihood(features, known, weights, x * unit)
+        value, slope = negative_log_likelihood(features, known, weights, x * unit, prior)
         return value, slope * unit
 
     bounds = [(0.0, None)] * len(unit)
@@ -124,7 +132,8 @@ def fit_weights(lists: Shortlists, start: Weights) -> Weights:
     if not len(lists):
         raise ConfigError("there is no shortlist with its truth to fit the weights of re-ranking on")
     features = np.stack([lists.cosines, lists.scores], axis=2)
-    at = most_likely(features, np.isfinite(lists.cosines), lists.molecule_weights, start)
+    known = np.isfinite(lists.cosines)
+    at = most_likely(features, known, lists.molecule_weights, start, lists.prior)
     return Weights(float(at[0]), float(at[1]))
 
 
@@ -135,14 +144,15 @@ def cross_fitted(lists: Shortlists, start: Weights) -> Floats:
         here = folds == number
         others = lists.some(~here)
         own = fit_weights(others if others.listed.any() else lists, start)
-        out[here] = own.logits(lists.cosines[here], lists.scores[here])
+        out[here] = lists.some(here).logits(own)
     return out
 
 
-def weighted_sum(logits: Sequence[Floats], factors: Sequence[float]) -> Floats:
-    """The sum of factor x logits, each (nq, k); minus infinity where there is no candidate."""
+def weighted_sum(logits: Sequence[Floats], factors: Sequence[float], prior: Floats | None = None) -> Floats:
+    """The sum of factor x logits, each (nq, k), and of the prior; minus infinity where no candidate is."""
     known = np.logical_and.reduce([np.isfinite(one) for one in logits])
     total = sum(factor * np.where(known, one, 0.0) for factor, one in zip(factors, logits, strict=True))
+    total = total if prior is None else total + prior
     return np.where(known, total, -np.inf)
 
 
@@ -154,8 +164,9 @@ def fit_factors(lists: Shortlists, logits: Sequence[Floats]) -> list[float] | No
         return None
     features = np.stack([one[lists.listed] for one in logits], axis=2)
     known = np.asarray(np.isfinite(features).all(axis=2), np.bool_)
-    weights = lists.some(lists.listed).molecule_weights
-    return [float(x) for x in most_likely(features, known, weights, np.ones(len(logits)))]
+    some = lists.some(lists.listed)
+    found = most_likely(features, known, some.molecule_weights, np.ones(len(logits)), some.prior)
+    return [float(x) for x in found]
 
 
 def summarise_factors(lists: Shortlists, logits: Sequence[Floats], seed: int) -> dict[str, Any]:
@@ -166,10 +177,10 @@ def summarise_factors(lists: Shortlists, logits: Sequence[Floats], seed: int) ->
     for number in np.unique(folds).tolist():
         here = folds == number
         factors = fit_factors(lists.some(~here), [one[~here] for one in logits]) or [1.0] * len(logits)
-        crossed[here] = weighted_sum([one[here] for one in logits], factors)
+        crossed[here] = weighted_sum([one[here] for one in logits], factors, lists.some(here).prior)
     beyond = np.full(len(lists), np.inf)
     n = np.isfinite(logits[0]).sum(axis=1)
-    totals = {"sum": weighted_sum(logits, [1.0] * len(logits)), "factors": crossed}
+    totals = {"sum": weighted_sum(logits, [1.0] * len(logits), lists.prior), "factors": crossed}
     return {name: summary(ranks(lists, total, beyond), lists, n, seed) for name, total in totals.items()}
 
 

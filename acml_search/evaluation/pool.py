@@ -96,6 +96,12 @@ def describe(rows: list[Text]) -> list[Described]:
     return found
 
 
+def count_hydrogens(smiles: list[str]) -> Ints:
+    """Worker task: (n, 2) the hydrogens of standardised molecules, and how many of them are exchangeable."""
+    counts = [molecule.count_atoms(molecule.read_stored(text)) for text in smiles]
+    return np.array([(one.hydrogens, one.exchangeable) for one in counts], np.int64)
+
+
 def describe_rows(rows: Iterable[Text], workers: Workers, name: str) -> Iterator[Described]:
     """The structures of rows, in their order; `name` stands beside the progress bar."""
     total = len(rows) if isinstance(rows, list) else None

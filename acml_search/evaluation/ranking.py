@@ -14,6 +14,7 @@ import numpy as np
 
 from acml_search.core.typing import Bools, Float32s, Floats, Ints
 from acml_search.evaluation.metrics import TIE_TOLERANCE
+from acml_search.nmr.hydrogens import hydrogen_prior
 
 QUERY_BLOCK = 1_024
 BLOCK = 2_048
@@ -67,13 +68,34 @@ class Conditions:
         return centre, centre * (self.ppm or 0.0) * 1e-6
 
 
+@dataclass(frozen=True)
+class HydrogenBias:
+    """What is added to the scores of candidates by the hydrogens that 1H spectra count, as in a search.
+
+    `observed` (nq,): counted by each query, -1 where it counts none; `hydrogens` and `exchangeable`
+    (n_pool,) of the molecules; `scale`: logit per unit of score.
+    """
+
+    observed: Ints
+    hydrogens: Ints
+    exchangeable: Ints
+    scale: float
+
+    def logits(self, rows: Ints, places: Ints) -> Floats:
+        """(len(rows), n) of the queries `rows` and candidates `places`: (n,) the same for all, or each
+        query's own; 0 where there is no candidate (-1)."""
+        observed = self.observed[rows][:, None]
+        prior = hydrogen_prior(observed, self.hydrogens[places], self.exchangeable[places])
+        return np.where((observed >= 0) & (places >= 0), prior, 0.0)
+
+
 @dataclass
 class Ranker:
     """Counts, block by block, the candidates that beat or equal the truth.
 
     `queries` (nq, d) float32 and `truth_scores` (nq,): the score of each query with its truth, the inner
     product where candidates come as vectors; `truth` (nq,): the truth's position in the pool. Where only
-    scores are added, `queries` may be (nq, 0).
+    scores are added, `queries` may be (nq, 0). A `bias` is added to all scores, also to `truth_scores`.
 
     `ranks` (nq,) 1 + the number of others scoring at least as high; `n_candidates` (nq,) with the truth;
     `best_other` (nq,) position of the best wrong candidate, of equal ones the lowest, -1 where there is none;
@@ -86,9 +108,13 @@ class Ranker:
     truth: Ints
     conditions: Conditions = field(default_factory=Conditions)
     depth: int | None = None
+    bias: HydrogenBias | None = None
 
     def __post_init__(self) -> None:
         n = len(self.queries)
+        if self.bias is not None:
+            own = self.bias.logits(np.arange(n), self.truth[:, None])[:, 0]
+            self.truth_scores = self.truth_scores + own / self.bias.scale
         self.beaten_by = np.zeros(n, dtype=np.int64)
         self.n_candidates = np.ones(n, dtype=np.int64)  # the truth itself
         self.best_other = np.full(n, -1, dtype=np.int64)
@@ -139,6 +165,8 @@ class Ranker:
                 yield asking[low : low + QUERY_BLOCK]
 
     def _count(self, part: Ints, scores: Float32s, molecules: Ints) -> None:
+        if self.bias is not None:
+            scores += (self.bias.logits(part, molecules) / self.bias.scale).astype(np.float32)
         if self.conditions:
             usable = self.truth[part][:, None] != molecules[None, :]
             usable &= self.conditions.mask(self.truth[part], molecules)

@@ -109,10 +109,14 @@ def shortlists(outcomes: Sequence[QueryOutcome], ranker: Ranker, rows: Sequence[
     truths = np.array([outcomes[i].truth for i in rows], np.int64)
     places = np.concatenate([truths[:, None], ranker.listed[rows]], axis=1)
     cosines = np.concatenate([ranker.truth_scores[rows][:, None], ranker.listed_scores[rows]], axis=1)
+    prior = None
+    if ranker.bias is not None:
+        prior = ranker.bias.logits(np.array(rows, np.int64), places)
+        cosines = cosines - prior / ranker.bias.scale
     keys = [known.inchikey14 for i in rows if (known := outcomes[i].query.structure) is not None]
     listed = ranker.beaten_by[rows] < (ranker.depth or 0)
     scores = np.where(places >= 0, 0.0, -np.inf)
-    return Shortlists(cosines.astype(np.float64), scores, places, listed, keys)
+    return Shortlists(cosines.astype(np.float64), scores, places, listed, keys, prior)
 
 
 def set_reranked(

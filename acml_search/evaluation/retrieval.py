@@ -25,9 +25,10 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from acml_search.core.errors import ConfigError
+from acml_search.core.io import digest_of
 from acml_search.core.timing import Stopwatch
 from acml_search.core.typing import Bools, Float32s, Floats, Ints
-from acml_search.core.workers import Workers
+from acml_search.core.workers import Workers, chunks
 from acml_search.encoders.card import ModelCard, missing_space, read_card
 from acml_search.evaluation import leakage
 from acml_search.evaluation.cache import Cache
@@ -41,6 +42,7 @@ from acml_search.evaluation.embedding import (
 )
 from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.pool import (
+    CHUNK,
     Described,
     LibraryStructures,
     Pool,
@@ -48,11 +50,19 @@ from acml_search.evaluation.pool import (
     QueryFile,
     Structure,
     choose,
+    count_hydrogens,
     described_file,
     make_pool,
     read_queries,
 )
-from acml_search.evaluation.ranking import BLOCK, SHORTLIST, Conditions, Ranker, truth_scores
+from acml_search.evaluation.ranking import (
+    BLOCK,
+    SHORTLIST,
+    Conditions,
+    HydrogenBias,
+    Ranker,
+    truth_scores,
+)
 from acml_search.evaluation.rescoring import (
     compare,
     rerank_fields,
@@ -73,6 +83,7 @@ from acml_search.evaluation.results import (
 )
 from acml_search.evaluation.workers import model_workers
 from acml_search.modalities import get
+from acml_search.nmr.hydrogens import stated_hydrogens
 
 Direction = Literal["to-molecule", "to-record"]
 LEAKAGE = ("report", "drop", "fail")
@@ -246,6 +257,16 @@ class Store:
             vectors = graph_vectors([structures], self.card, self.workers, cache, spaces=[space])
             return Block.of(vectors.take(space, smiles))
 
+    def hydrogens(self, pool: Pool) -> Ints:
+        """(n_pool, 2) of each molecule the hydrogens, and how many of them are exchangeable; cached."""
+        smiles = [one.smiles for one in pool.structures]
+        with self.vector_cache() as cache:
+            return cache.array(
+                "hydrogens",
+                {"molecules": digest_of(smiles)},
+                lambda: np.concatenate(list(self.workers.map(count_hydrogens, chunks(smiles, CHUNK)))),
+            )
+
     def records(self, space: str, sources: Sequence[Source]) -> Block:
         """The vectors of records."""
         return embed_records(space, sources, self.workers, self.seed, self.card.spaces[space].d)
@@ -334,7 +355,23 @@ class PreparedQuestion:
 
     def ranker(self, wanted: Filter, depth: int | None = None) -> Ranker:
         """A ranker that has counted nothing yet; with `depth`, one that keeps shortlists."""
-        return Ranker(self.queries, self.truth_scores, self.truths, wanted.over(self.pool), depth)
+        conditions = wanted.over(self.pool)
+        return Ranker(self.queries, self.truth_scores, self.truths, conditions, depth, self.bias)
+
+    @cached_property
+    def bias(self) -> HydrogenBias | None:
+        """Of 1H spectra whose column `counts` states the hydrogens of their signals."""
+        question = self.question
+        if get(question.modality).nuclei != "H" or question.direction == "to-record":
+            return None
+        counts = [stated_hydrogens(one.query.metadata.get("counts") or ()) for one in self.readable]
+        if all(n is None for n in counts):
+            return None
+        observed = np.array([-1 if n is None else n for n in counts], np.int64)
+        hydrogens, exchangeable = self.store.hydrogens(self.pool).T
+        return HydrogenBias(
+            observed, hydrogens, exchangeable, self.store.card.spaces[question.modality].scale
+        )
 
     def answer(self, wanted: Filter, depth: int | None = None) -> Answer:
         """Rank the queries among the candidates that the filter lets pass."""
@@ -357,7 +394,7 @@ class PreparedQuestion:
         again = [self.answered(one.filter, one.ranker) for one in answers]
         for one, of in zip(again, lists, strict=True):
             readable = [outcome for outcome in one.outcomes if outcome.truth >= 0]
-            set_reranked(readable, of, rows, weights.logits(of.cosines, of.scores))
+            set_reranked(readable, of, rows, of.logits(weights))
         self.watch.lap("rerank")
         return again
 

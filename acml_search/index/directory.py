@@ -24,6 +24,9 @@ from acml_search.core.io import atomic, sha256, versions
 from acml_search.core.typing import Ints
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from acml_search.index.vectors import VectorIndex
     from acml_search.library.catalog import Catalog
 
@@ -181,6 +184,14 @@ class IndexDirectory:
         """(n,) int64 ascending: the keys of all molecules; each has a vector on every graph side."""
         return self.vectors(next(iter(self.spaces)), "graph").keys
 
+    @cached_property
+    def hydrogens(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]] | None:
+        """(n,) each, in the order of `keys`: the hydrogens of every molecule, and how many of them are
+        exchangeable; None in an index of a version before 0.2."""
+        if not self.catalog.has_counts:
+            return None
+        return self.catalog.numbers("hydrogens"), self.catalog.numbers("exchangeable")
+
     def files(self, folder: str) -> list[Path]:
         """The index's files below `folder` ("molecules", "records/c_nmr"), in order."""
         return [self.path / name for name in self.manifest.parts(folder)]
@@ -242,7 +253,8 @@ class IndexDirectory:
         while self._records:
             self._records.popitem()[1].close()
         self._vectors.clear()
-        self.__dict__.pop("keys", None)
+        for name in ("keys", "hydrogens"):
+            self.__dict__.pop(name, None)
 
     def __enter__(self) -> IndexDirectory:
         return self

@@ -28,7 +28,14 @@ from acml_search.core.typing import Ints
 from acml_search.index.directory import IndexDirectory
 from acml_search.index.embeddings import Embeddings, count_rows, write_vectors
 from acml_search.index.shards import NO_RECORD, Side, read_marker, records_file, vectors_file
-from acml_search.library.tables import MOLECULES, RECORD_ROW_GROUP, REJECTS, records_schema, write_parquet
+from acml_search.library.tables import (
+    MOLECULES,
+    RECORD_ROW_GROUP,
+    REJECTS,
+    counted,
+    records_schema,
+    write_parquet,
+)
 
 DUPLICATES: pa.Schema = pa.schema(
     [  # type: ignore[arg-type]
@@ -210,7 +217,7 @@ class Merge:
             self._link(file, target, self._existing.manifest.files[target]["sha256"])
         else:
             size = {} if row_group_size is None else {"row_group_size": row_group_size}
-            write_parquet(conform(pq.read_table(file), schema), self._out / target, **size)
+            write_parquet(conform(counted(pq.read_table(file)), schema), self._out / target, **size)
 
     def _link(self, file: Path, target: str, checksum: str) -> None:
         link_or_copy(file, self._out / target)

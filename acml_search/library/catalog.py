@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from glob import escape
 from pathlib import Path
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import FilterError, IndexCorrupt, shorten
+from acml_search.library.tables import COUNTS
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,12 +42,17 @@ def take(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
 
 def int64s(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """The values of an int64 column without nulls, (n,); without pandas, as `take`."""
-    chunks = [
-        np.frombuffer(cast("bytes", chunk.buffers()[1]), np.int64, len(chunk), chunk.offset * 8)
-        for chunk in column.chunks
+    return _numbers(column.chunks, np.dtype(np.int64))
+
+
+def _numbers(chunks: Iterable[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The values (n,) of Arrow arrays of `dtype` without nulls."""
+    arrays = [
+        np.frombuffer(cast("bytes", chunk.buffers()[1]), dtype, len(chunk), chunk.offset * dtype.itemsize)
+        for chunk in chunks
         if len(chunk)
     ]
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.int64)
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype)
 
 
 class Catalog:
@@ -86,6 +92,24 @@ class Catalog:
         """Names that a filter may use: ours, then the metadata of the library."""
         return list(self._schema.names)
 
+    @cached_property
+    def has_counts(self) -> bool:
+        """Are the columns `tables.COUNTS` there? Older indexes may have columns of the user's so named."""
+        return set(COUNTS).issubset(self._schema)
+
+    def shown(self) -> list[str]:
+        """`columns` without those of `tables.COUNTS`, which filters use and hits do not show."""
+        return [name for name in self.columns() if not (self.has_counts and name in COUNTS.names)]
+
+    def numbers(self, name: str) -> npt.NDArray[np.uint16]:
+        """A column of `tables.COUNTS`, (n,) in the order of the keys."""
+        chunks = [
+            chunk
+            for part in range(len(self._paths))
+            for chunk in self._file(part).read(columns=[name], use_threads=False).column(name).chunks
+        ]
+        return _numbers(chunks, np.dtype(np.uint16))
+
     def keys(
         self,
         where: str | None = None,
@@ -94,13 +118,15 @@ class Catalog:
         tol_da: float | None = None,
         elements_allowed: Sequence[str] | None = None,
         elements_required: Sequence[str] | None = None,
+        hydrogens: tuple[int, int] | None = None,
+        carbons: tuple[int, int] | None = None,
     ) -> npt.NDArray[np.int64]:
         """Keys of the molecules that pass all that is given, ascending, (n,) int64.
 
         `where`: one SQL expression over `columns()`; `formula` in Hill order; `mass` and `tol_da` in Da, both
         ends included; `elements_allowed`: symbols of which the formula is made, and of no others;
-        `elements_required`: symbols that it has. Raises `FilterError` when a filter is refused or cannot be
-        applied.
+        `elements_required`: symbols that it has; `hydrogens`, `carbons`: how many, least and most. Raises
+        `FilterError` when a filter is refused or cannot be applied.
         """
         import duckdb
 
@@ -126,6 +152,10 @@ class Catalog:
             for symbol in elements_required or ():
                 clauses.append("regexp_matches(formula, ?)")
                 values.append(_with(symbol))
+            for name, range_ in (("hydrogens", hydrogens), ("carbons", carbons)):
+                if range_ is not None:
+                    clauses.append(f"{name if self.has_counts else _count(name[0].upper())} BETWEEN ? AND ?")
+                    values += range_
             condition = " AND ".join(clauses) or "TRUE"
             found = cursor.execute(f"SELECT key FROM molecules WHERE {condition}", values).fetchnumpy()
         except duckdb.Error as error:
@@ -144,12 +174,13 @@ class Catalog:
     def rows(
         self, keys: Sequence[int] | npt.NDArray[np.int64], columns: Sequence[str] | None = None
     ) -> pa.Table:
-        """The molecules with these keys, one row each in the order of `keys`; all columns, or those named.
+        """The molecules with these keys, one row each in the order of `keys`; the columns `shown`, or those
+        named.
 
         Raises `KeyError` for a key that no molecule has.
         """
-        read = None if columns is None else list(dict.fromkeys(["key", *columns]))
-        schema = self._schema if read is None else pa.schema([self._schema.field(name) for name in read])
+        read = list(dict.fromkeys(["key", *(self.shown() if columns is None else columns)]))
+        schema = pa.schema([self._schema.field(name) for name in read])
         wanted = np.asarray(keys, dtype=np.int64)
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order]
@@ -162,9 +193,7 @@ class Catalog:
         back[order] = np.arange(len(order))
         return take(table, back).combine_chunks()
 
-    def _from_group(
-        self, group: int, keys: npt.NDArray[np.int64], columns: list[str] | None = None
-    ) -> pa.Table:
+    def _from_group(self, group: int, keys: npt.NDArray[np.int64], columns: list[str]) -> pa.Table:
         """Rows of one row group, for ascending keys."""
         if group < 0:
             raise KeyError(f"there is no molecule with key {keys[0]}")
@@ -270,6 +299,13 @@ def _made_of(symbols: Sequence[str]) -> str:
 def _with(symbol: str) -> str:
     """Regular expression found in a formula that has the element: `C` is not found in `Cl`."""
     return f"{_symbol(symbol)}(?:[^a-z]|$)"
+
+
+def _count(symbol: str) -> str:
+    """SQL for the atoms of an element in a formula: H of He is none."""
+    pattern = f"'{symbol}([0-9]*)(?:[^a-z0-9]|$)'"
+    number = f"coalesce(try_cast(regexp_extract(formula, {pattern}, 1) AS INTEGER), 1)"
+    return f"CASE WHEN regexp_matches(formula, {pattern}) THEN {number} ELSE 0 END"
 
 
 def _symbol(text: str) -> str:

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search import modalities
+from acml_search.chem.molecule import AtomCounts, count_atoms, read_stored
+from acml_search.core.errors import AcmlSearchError
 from acml_search.core.io import atomic
 
 if TYPE_CHECKING:
@@ -21,8 +23,11 @@ ROW_GROUP = 512
 _ALL_DIFFERENT = ("smiles", "inchikey")
 """Columns for which a dictionary of their values is a waste."""
 
+COUNTS: pa.Schema = pa.schema([(name, pa.uint16()) for name in AtomCounts._fields])
+"""Columns of `chem.molecule.AtomCounts`; indexes of versions before 0.2 have none."""
+
 MOLECULES: pa.Schema = pa.schema(
-    [  # type: ignore[arg-type]
+    [
         pa.field("key", pa.int64(), nullable=False),
         pa.field("smiles", pa.string(), nullable=False),
         pa.field("inchikey", pa.string(), nullable=False),
@@ -30,6 +35,7 @@ MOLECULES: pa.Schema = pa.schema(
         pa.field("exact_mass", pa.float64(), nullable=False),
         pa.field("source_row", pa.int64(), nullable=False),
         pa.field("removed", pa.string()),
+        *COUNTS,
     ]
 )
 """Our own columns; the user's follow. `exact_mass` in Da; `removed`: SMILES of what was taken off."""
@@ -67,6 +73,7 @@ def molecules_table(
     and types are those of these rows. A value that is absent is null.
     """
     molecules = [item.molecule for item in accepted]
+    counts = [count_atoms(item.mol) for item in accepted]
     rows = [item.row for item in accepted]
     own: list[list[Any]] = [
         rows,
@@ -76,6 +83,7 @@ def molecules_table(
         [molecule.exact_mass for molecule in molecules],
         rows,
         [molecule.removed for molecule in molecules],
+        *([getattr(one, name) for one in counts] for name in COUNTS.names),
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(own, MOLECULES, strict=True)]
     fields = list(MOLECULES)
@@ -87,6 +95,24 @@ def molecules_table(
         arrays.append(column)
         fields.append(pa.field(name, column.type))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def counted(table: pa.Table) -> pa.Table:
+    """A table of molecules or records with `COUNTS`, of their SMILES where an older version left them out.
+
+    Raises AcmlSearchError where columns of the user's have these names.
+    """
+    if set(COUNTS).issubset(table.schema):
+        return table
+    if taken := [name for name in COUNTS.names if name in table.column_names]:
+        raise AcmlSearchError(
+            f"the index has a column {taken[0]!r} of its library's, which is a name of our own since version "
+            "0.2; build the index again, which renames that column"
+        )
+    counts = [count_atoms(read_stored(str(text))) for text in table.column("smiles").to_pylist()]
+    for place, field in enumerate(COUNTS):
+        table = table.append_column(field, pa.array([one[place] for one in counts], field.type))
+    return table
 
 
 def records_schema(modality: str) -> pa.Schema:

@@ -4,8 +4,9 @@ Molecules and observations take the same steps. A molecule is searched on the re
 on one graph side for similar molecules: each makes a list of its own. Observations of one compound search the
 graph sides of their spaces; the union of the candidates is scored in all of them and the calibrated logits
 are added, each by its fusion weight (a logarithmic opinion pool: Genest and Zidek 1986), so that a missing
-observation adds nothing. The best candidates are then compared with the spectra peak by peak. Vectors are
-scored once, candidates are fetched, parsed and predicted once.
+observation adds nothing. Where the signals of a 1H spectrum state their hydrogens, molecules that fit the
+sum are preferred, before candidates are chosen. The best candidates are then compared with the spectra peak
+by peak. Vectors are scored once, candidates are fetched, parsed and predicted once.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from acml_search.encoders import shifts
 from acml_search.encoders.card import ModelCard, missing_space, read_card
 from acml_search.encoders.shifts import ShiftModel
 from acml_search.library.catalog import int64s, take
+from acml_search.nmr.hydrogens import BANDS, hydrogen_prior, stated_hydrogens
 from acml_search.search.request import MoleculeQuery, SearchRequest
-from acml_search.search.results import NO_HIT, Answer, Explanation, HitList, Hits
+from acml_search.search.results import HYDROGENS, NO_HIT, Answer, Explanation, HitList, Hits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -409,10 +411,8 @@ class Pipeline:
     ) -> Shortlist:
         """The candidates that each space finds, and `keys`, scored in all spaces."""
         weights = self.reader(vectors).card.fusion_weights(vectors, "plain")
-        found = {
-            name: self._retrieve(Side(name, "graph"), xq, max(int(request.k), CANDIDATES), passing)
-            for name, xq in vectors.items()
-        }
+        prior, k = self._hydrogen_prior(request.observations), max(int(request.k), CANDIDATES)
+        found = {name: self._candidates(name, xq, k, passing, prior) for name, xq in vectors.items()}
         listed = np.unique(np.concatenate([hits.keys[0][hits.keys[0] != NO_HIT] for hits in found.values()]))
         union = listed if keys is None else np.union1d(listed, keys)
         cosines = {name: self._cosines(name, vectors[name][0], hits, union) for name, hits in found.items()}
@@ -420,10 +420,39 @@ class Pipeline:
             name: weights[name] * self._directory.spaces[name].scale * values
             for name, values in cosines.items()
         }
+        if prior is not None:
+            logits[HYDROGENS] = prior[np.searchsorted(self._directory.keys, union)]
         totals = np.sum(list(logits.values()), axis=0)
         # ties by key, so that the same query has the same answer
         shortlist = Shortlist(union, cosines, logits, totals, np.isin(union, listed))
         return shortlist.at(np.lexsort((union, -totals)))
+
+    def _hydrogen_prior(self, observations: Sequence[Observation]) -> Floats | None:
+        """(n,) of every molecule, in the order of the index's keys: how well its hydrogens fit those that a
+        1H spectrum counts; None where none does, or the index does not know its molecules' hydrogens."""
+        n = counted_hydrogens(observations)
+        if n is None or self._directory.hydrogens is None:
+            return None
+        return hydrogen_prior(n, *self._directory.hydrogens)
+
+    def _candidates(
+        self, space: str, xq: Float32s, k: int, passing: Ints | None, prior: Floats | None
+    ) -> Hits:
+        """The k nearest of a vector (1, d), among the keys `passing` only if given, in no order. With a
+        `prior`, also the k nearest of those molecules whose prior is at least each of `BANDS`: then none is
+        missed whose logit exceeds that of k others by more than the width of a band."""
+        found = [self._retrieve(Side(space, "graph"), xq, k, passing)]
+        if prior is not None:
+            index = self._directory.vectors(space, "graph")
+            allowed = np.arange(index.n) if passing is None else index.positions_of(passing)
+            for least in BANDS:
+                allowed = allowed[prior[allowed] >= least]
+                if len(allowed):
+                    D, I = index.search(xq, k, allowed)  # noqa: E741 - faiss's
+                    found.append(Hits(I, D))
+        keys, first = np.unique(np.concatenate([hits.keys[0] for hits in found]), return_index=True)
+        scores = np.concatenate([hits.scores[0] for hits in found])[first]
+        return Hits(keys[keys != NO_HIT], scores[keys != NO_HIT])
 
     def _cosines(self, space: str, vector: Float32s, hits: Hits, keys: Ints) -> Floats:
         """(n,) float64 of `keys`, ascending: those that the search scored, the rest from stored vectors."""
@@ -509,7 +538,7 @@ class Pipeline:
         rows = rows or Rows(self._directory, self._directory.catalog, [shown.keys])
         molecules = rows.at(shown.keys)
         single = next(iter(found.cosines)) if len(found.cosines) == 1 else None
-        by_cosine = single is not None and not found.compared
+        by_cosine = single is not None and not found.compared and HYDROGENS not in found.logits
         scores = shown.cosines[single] if single is not None and by_cosine else shown.totals
         ranks = found.ranks()
         return HitList(
@@ -587,6 +616,12 @@ class Pipeline:
                     kind.reading(self.loaded([one.modality]).network.tower(one.modality).encoder, one.item)
                 )
         notes += request.notes
+        n = counted_hydrogens(request.observations)
+        if n is not None and self._directory.hydrogens is not None:
+            notes.append(
+                f"the signals of the 1H spectrum count {n} hydrogens: molecules that have fewer, or more "
+                "beyond those on N, O and S, are less likely"
+            )
         beyond = [str(hits.hits.keys[0, i]) for i, rank in enumerate(hits.ranks or ()) if rank is None]
         if beyond:
             notes.append(f"no candidates of a search, so without a rank: {', '.join(beyond)}")
@@ -655,6 +690,14 @@ def occlusions(
     return [
         sorted(zip(positions, row, strict=True), key=lambda peak: -abs(peak[1])) for row in changes.tolist()
     ]
+
+
+def counted_hydrogens(observations: Sequence[Observation]) -> int | None:
+    """The hydrogens of a molecule by the counts of its first 1H spectrum; None where that states too few."""
+    for one in observations:
+        if one.peaks is not None and modalities.get(one.modality).nuclei == "H":
+            return stated_hydrogens([peak.count for peak in one.peaks])
+    return None
 
 
 def _nearest(mass: float, by_adduct: Mapping[str, float]) -> tuple[str | None, float | None]:

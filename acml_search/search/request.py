@@ -30,6 +30,10 @@ DEFAULT_PPM = 10.0
 COARSE_TOLERANCE = 0.6  # Da, for a precursor of unit resolution, or rounded
 
 
+Count = int | str | Sequence[int]
+"""a number of atoms, or the least and the most: 18, "18-24", (18, 24)"""
+
+
 class Conditions(TypedDict, total=False):
     """The keywords of `Filters`, as the search methods take them."""
 
@@ -41,6 +45,8 @@ class Conditions(TypedDict, total=False):
     tol_da: float | None
     elements_allowed: str | None
     elements_required: str | None
+    hydrogens: Count | None
+    carbons: Count | None
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,11 @@ class Filters:
     or within `tol_da` (Da), ends included. masses: several such masses, of which a molecule needs one.
     elements_allowed: symbols parted by commas, `C,H,N,O`: molecules of no other elements (H counts as one).
     elements_required: `Br,N`: molecules that contain all of these. Both are brought to Hill order here.
+    hydrogens, carbons: how many a molecule has: `18`, or `18-24` (both ends included), kept as (18, 24).
 
     Raises FilterError for an empty expression, a formula that is none, a mass or tolerance that is not a
-    positive number, both tolerances at once, a tolerance without a mass, a symbol of no element, or an
-    element that is required and not allowed.
+    positive number, both tolerances at once, a tolerance without a mass, a symbol of no element, an element
+    that is required and not allowed, or a number of atoms that is none.
     """
 
     where: str | None = None
@@ -67,6 +74,8 @@ class Filters:
     elements_allowed: str | None = None
     elements_required: str | None = None
     masses: Sequence[float] | None = None
+    hydrogens: Count | None = None
+    carbons: Count | None = None
 
     def __post_init__(self) -> None:
         for name, text in (("the SQL condition", self.where), ("the formula", self.formula)):
@@ -81,6 +90,9 @@ class Filters:
         for name, said in (("allowed", self.elements_allowed), ("required", self.elements_required)):
             if said is not None:
                 object.__setattr__(self, f"elements_{name}", ",".join(elements(said, name)))
+        for name in ("hydrogens", "carbons"):
+            if (count := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _range(count, name))
         forbidden = set(_symbols(self.elements_required) or ()) - set(_symbols(self.elements_allowed) or ())
         if self.elements_allowed is not None and forbidden:
             raise FilterError(
@@ -131,6 +143,9 @@ class Filters:
         for name in ("elements_allowed", "elements_required"):
             if (said := getattr(self, name)) is not None:
                 asked[name] = _symbols(said)
+        for name in ("hydrogens", "carbons"):
+            if (count := getattr(self, name)) is not None:
+                asked[name] = count
         masses: Sequence[float | None] = self.masses or [self.mass]
         found = [catalog.keys(**asked, mass=mass, tol_da=self._half_width(mass)) for mass in masses]
         keys = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
@@ -161,6 +176,9 @@ class Filters:
             parts.append(f"elements of {self.elements_allowed} only")
         if self.elements_required is not None:
             parts.append(f"elements {self.elements_required} present")
+        for name in ("hydrogens", "carbons"):
+            if (count := getattr(self, name)) is not None:
+                parts.append(f"{'-'.join(map(str, dict.fromkeys(count)))} {name}")
         return " and ".join(parts) or "(none)"
 
 
@@ -186,6 +204,23 @@ def elements(text: str, what: str) -> list[str]:
 
 def _symbols(text: str | None) -> list[str] | None:
     return None if text is None else text.split(",")
+
+
+_COUNT = re.compile(r"\s*(\d{1,6})(?:\s*[-–:]\s*(\d{1,6}))?\s*")
+
+
+def _range(count: Count, what: str) -> tuple[int, int]:
+    """The least and the most of a number of atoms. Raises FilterError."""
+    text = "-".join(map(str, count)) if isinstance(count, list | tuple) else str(count)
+    found = _COUNT.fullmatch(text)
+    if found is None:
+        raise FilterError(
+            f"the number of {what} is {shorten(text, 20)!r}; give a number or a range, as in 18 or 18-24"
+        )
+    low, high = int(found[1]), int(found[2] or found[1])
+    if low > high:
+        raise FilterError(f"the range of {what} {low}-{high} ends before it begins; write {high}-{low}")
+    return low, high
 
 
 def _number(what: str, value: Any, unit: str, *, zero: bool) -> float:

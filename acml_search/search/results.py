@@ -38,7 +38,8 @@ _SAME = 1e-4  # positions closer than this are one peak: they passed through flo
 class Explanation:
     """Why a molecule is a hit, by modality.
 
-    logits: what each observation adds to the score. cosines: of the vectors. mass_error_ppm: exact mass
+    logits: what each observation adds to the score, and under `hydrogens` what the number of hydrogens adds
+    that a 1H spectrum counts. cosines: of the vectors. mass_error_ppm: exact mass
     against the neutral mass that a precursor or the filter states. formula_matches: True where a formula was
     a condition. evidence: peaks that were compared with the molecule. occlusion: positions of peaks, and by
     how much each raises the logit. adduct: which of several likely ions the hit's mass fits.
@@ -73,7 +74,8 @@ class Explanation:
         first: dict[str, Observation] = {}
         for one in observations:
             first.setdefault(one.modality, one)
-        names = [name for name in first if name in self.logits or name in self.evidence]
+        logits = [name for name in self.logits if name != HYDROGENS]
+        names = [name for name in first if name in logits or name in self.evidence]
         return [
             Reason(
                 name,
@@ -82,7 +84,7 @@ class Explanation:
                 tuple(sorted(self.occlusion.get(name, ()), key=lambda peak: -abs(peak[1]))),
                 ObservedPeaks(first[name].peaks or () if name in first else ()),
             )
-            for name in dict.fromkeys([*names, *self.logits, *self.evidence, *self.occlusion])
+            for name in dict.fromkeys([*names, *logits, *self.evidence, *self.occlusion])
         ]
 
 
@@ -194,6 +196,7 @@ class Reason:
         return ", ".join(parts)
 
 
+HYDROGENS = "hydrogens"  # a logit of its own: how well a molecule's hydrogens fit those that were counted
 NO_HIT = -1  # the key of an unfilled place
 MOLECULE_COLUMNS = ("key", "smiles", "inchikey", "formula", "exact_mass")
 HIT_COLUMNS = ("modality", "side", "rank", "score", "probability", "why")

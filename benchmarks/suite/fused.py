@@ -118,6 +118,8 @@ class Fused:
         scales = np.array([self.factors[name] * self.run.card.spaces[name].scale for name in names])
         # as if the parts' vectors were one long unit vector
         self.scales = (scales / np.linalg.norm(scales) / np.sqrt(len(scales))).astype(np.float32)
+        bias = next((part.bias for part in self.parts if part.bias is not None), None)
+        self.bias = None if bias is None else replace(bias, scale=float(scales[0] / self.scales[0]))
 
     def answer(self, wanted: Filter) -> Answer:
         """Rank by the sum of scale x cosine."""
@@ -125,7 +127,7 @@ class Fused:
         known = np.isin(self.prepared.truths, self.places)
         none = np.zeros((len(known), 0), np.float32)
         conditions, truths = wanted.over(self.prepared.pool), np.where(known, truths, -np.inf)
-        ranker = Ranker(none, truths, self.prepared.truths, conditions, SHORTLIST)
+        ranker = Ranker(none, truths, self.prepared.truths, conditions, SHORTLIST, self.bias)
         for low in range(0, len(self.places), BLOCK):
             block = self.places[low : low + BLOCK]
             scores = sum(
@@ -141,7 +143,7 @@ class Fused:
         weights = [factors[part.question.modality] for part in self.parts]
         for answer, lists in zip(answers, by_ranker, strict=True):
             again = self.prepared.answered(answer.filter, answer.ranker)
-            total = weighted_sum(self.logits(lists), weights)
+            total = weighted_sum(self.logits(lists), weights, lists[0].prior)
             found = ranks(lists[0], total, [again.outcomes[i].rank for i in rows])
             for row, i in enumerate(rows):
                 again.outcomes[i].rank, again.outcomes[i].score = float(found[row]), float(total[row, 0])

@@ -14,6 +14,7 @@ from acml_search.chem.molecule import (
     MAX_HEAVY_ATOMS,
     STANDARDISATION,
     Molecule,
+    count_atoms,
     describe,
     parse,
     parse_block,
@@ -80,6 +81,23 @@ def test_describe_gives_what_is_known_of_aspirin():
     assert describe(*parse("O=C(C)Oc1ccccc1C(=O)O")) == Molecule(
         "CC(=O)Oc1ccccc1C(=O)O", "BSYNRYMUTXBXSQ-UHFFFAOYSA-N", "C9H8O4", 180.042258736, None
     )
+
+
+@pytest.mark.parametrize(
+    ("smiles", "counts"),
+    [
+        ("Cc1ccccc1", (8, 0, 7, 5)),
+        ("CC(=O)Oc1ccccc1C(=O)O", (8, 1, 9, 9)),
+        ("NCC(=O)O", (5, 3, 2, 2)),
+        ("CS", (4, 1, 1, 1)),
+        ("C[C@H](O)[C@@H](C)O", (10, 2, 4, 2)),
+        ("[2H]OC", (4, 1, 1, 1)),
+        ("CC(C)(C)[SiH3]", (12, 3, 4, 2)),
+        ("O", (2, 2, 0, 0)),
+    ],
+)
+def test_atoms_are_counted(smiles: str, counts: tuple[int, ...]):
+    assert count_atoms(parse(smiles)[0]) == counts
 
 
 @pytest.mark.parametrize(

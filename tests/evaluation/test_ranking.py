@@ -7,8 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.metrics import TIE_TOLERANCE
-from acml_search.evaluation.ranking import Conditions, Ranker, pool_order, rank_in_pools, truth_scores
+from acml_search.evaluation.pool import Query, Structure
+from acml_search.evaluation.ranking import (
+    Conditions,
+    HydrogenBias,
+    Ranker,
+    pool_order,
+    rank_in_pools,
+    truth_scores,
+)
+from acml_search.evaluation.rescoring import shortlists
+from acml_search.evaluation.results import QueryOutcome
+from acml_search.nmr.hydrogens import hydrogen_prior
 
 
 def rank(queries, pool, truth, *, filters=None, block=3, groups=None):
@@ -32,6 +44,38 @@ def rank(queries, pool, truth, *, filters=None, block=3, groups=None):
 def test_rank_counts_those_that_score_higher() -> None:
     pool = [[1.0], [0.9], [0.8], [0.7]]
     assert rank([[1.0]] * 4, pool, [0, 1, 2, 3]).ranks.tolist() == [1, 2, 3, 4]
+
+
+def test_hydrogens_that_are_counted_count_with_the_scores() -> None:
+    """Against the whole matrix; the truth's own hydrogens count, and one query counts none."""
+    rng = np.random.default_rng(1)
+    queries, pool = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=(9, 3)).astype(np.float32)
+    truth, observed = np.array([1, 8, 3, 5]), np.array([10, 7, -1, 12])
+    hydrogens, exchangeable = rng.integers(6, 14, 9), rng.integers(0, 3, 9)
+    prior = hydrogen_prior(observed[:, None], hydrogens, exchangeable)
+    prior[2] = 0
+    totals = queries @ pool.T + prior / 5
+    own = totals[np.arange(4), truth][:, None]
+    bias = HydrogenBias(observed, hydrogens, exchangeable, 5.0)
+    scores = truth_scores(queries, truth, np.arange(9), pool)
+    by_vector = Ranker(queries, scores, truth, depth=4, bias=bias)
+    by_score = Ranker(queries, scores, truth, depth=4, bias=bias)
+    for block in (np.arange(4), np.arange(4, 9)):
+        by_vector.add(pool[block], block)
+        by_score.add_scores(queries @ pool[block].T, block)
+    for ranker in (by_vector, by_score):
+        assert ranker.ranks.tolist() == (totals >= own).sum(axis=1).tolist()
+        assert ranker.truth_scores == pytest.approx(own[:, 0])
+    outcomes = [
+        QueryOutcome(Query(i, Structure("C", str(i), "CH4", 16.0), {}, None), int(truth[i]), None)
+        for i in range(4)
+    ]
+    lists = shortlists(outcomes, by_vector, range(4))
+    cosines = np.take_along_axis(queries @ pool.T, lists.places, axis=1)
+    assert lists.cosines == pytest.approx(cosines, abs=1e-6)
+    assert lists.logits(Weights(5.0, 0.0)) == pytest.approx(
+        5 * np.take_along_axis(totals, lists.places, axis=1), abs=1e-5
+    )
 
 
 def test_a_tie_loses() -> None:

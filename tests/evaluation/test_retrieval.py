@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +17,20 @@ from acml_search.core.errors import ConfigError, FilterError, LibraryError, Unkn
 from acml_search.core.timing import Stopwatch
 from acml_search.encoders.checkpoint import load_model
 from acml_search.evaluation import ranking
+from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.metrics import FAILED, TIE_TOLERANCE
 from acml_search.evaluation.pool import Pool, Query, Structure, describe, record_of
 from acml_search.evaluation.results import QueryOutcome, isomers_result, read_result
-from acml_search.evaluation.retrieval import Filter, QueryFile, Question, Store, embed_question, to_outcomes
+from acml_search.evaluation.retrieval import (
+    Candidates,
+    Filter,
+    PreparedQuestion,
+    QueryFile,
+    Question,
+    Store,
+    embed_question,
+    to_outcomes,
+)
 from acml_search.evaluation.workers import model_workers
 
 POOL = ["CCO", "COC", "c1ccccc1O", "CC(=O)O", "CCN", "CCCC", "CC(C)C", "OCCO"]
@@ -295,3 +307,29 @@ def test_accuracy_is_over_molecules_and_a_failed_query_is_a_miss() -> None:
     assert found.chance == pytest.approx((1 / 2 + 1 / 3 + 1 / 3) / 3)
     assert (found.n_failed, found.n_groups, found.n_queries) == (1, 2, 4)
     assert np.isfinite(found.mrr_chance)
+
+
+def test_counts_of_a_1h_line_are_compared_with_the_pool(tmp_path: Path) -> None:
+    """As many hydrogens as were counted, beside what exchanges; a row without counts has no say."""
+    structures = describe([(text, "smiles", None) for text in POOL])
+    counts = [[3, 2], [3, None], None]
+    rows = [Query(i, structures[i], {"counts": some}, None) for i, some in enumerate(counts)]
+    store = Store("none", model_workers(1), Cache(tmp_path))
+    store.__dict__["card"] = SimpleNamespace(spaces={"h_nmr": SimpleNamespace(scale=8.0)})
+    pool = Pool(structures)
+    asked = to_outcomes(rows, pool, once=False)
+    none = Candidates(np.zeros(0, np.int64), np.zeros((0, 4), np.float32))
+    question = Question(name="q", modality="h_nmr", queries="q")
+    prepared = PreparedQuestion(question, store, rows, pool, asked, np.zeros((3, 4)), none, Stopwatch())
+    for _ in range(2):  # computed, then from the cache
+        bias = prepared.bias
+        assert bias is not None
+        assert bias.observed.tolist() == [5, -1, -1]
+        assert bias.hydrogens.tolist() == [6, 6, 6, 4, 7, 10, 10, 6]
+        assert bias.exchangeable.tolist() == [1, 0, 1, 1, 2, 0, 0, 2]
+        found = bias.logits(np.arange(3), np.arange(8))
+        assert found[0] == pytest.approx([0, -0.5, 0, -1.2, 0, -2.5, -2.5, 0])
+        assert not found[1:].any()
+        del prepared.__dict__["bias"]
+    assert replace(prepared, outcomes=asked[1:]).bias is None
+    assert replace(prepared, question=question.model_copy(update={"modality": "c_nmr"})).bias is None

@@ -9,9 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from acml_search.core.errors import AcmlSearchError
 from acml_search.library.source import Row
 from acml_search.library.standardise import Rejected, prepare
-from acml_search.library.tables import MOLECULES, REJECTS, molecules_table, rejects_table, write_parquet
+from acml_search.library.tables import (
+    COUNTS,
+    MOLECULES,
+    REJECTS,
+    counted,
+    molecules_table,
+    rejects_table,
+    write_parquet,
+)
 
 
 def rows(*smiles: str, **metadata: object) -> list[Row]:
@@ -29,6 +38,10 @@ def test_molecules_table():
         "exact_mass": 16.031300128,
         "source_row": 11,
         "removed": "Cl",
+        "hydrogens": 4,
+        "exchangeable": 0,
+        "carbons": 1,
+        "carbon_environments": 1,
         "id": 7,
     }
 
@@ -41,6 +54,15 @@ def test_metadata_types_make_shards_alike():
     assert one.schema == two.schema == none.schema
     assert one.column("text").to_pylist() == ["2.5"]
     assert one.column("absent").to_pylist() == [None]
+
+
+def test_tables_of_older_indexes_are_counted():
+    table = molecules_table(prepare(rows("CC(=O)Oc1ccccc1C(=O)O", "C", id=7)).accepted)
+    older = table.drop_columns(COUNTS.names)
+    assert counted(table) is table
+    assert counted(older).select(table.column_names).equals(table)
+    with pytest.raises(AcmlSearchError, match=r"'carbons' of its library's.*build the index again"):
+        counted(older.append_column("carbons", pa.array([1, 2])))
 
 
 def test_rejects_table_takes_any_text():

@@ -14,7 +14,7 @@ from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from acml_search.core.errors import FilterError
 from acml_search.library.catalog import Catalog
-from acml_search.library.tables import MOLECULES, write_parquet
+from acml_search.library.tables import COUNTS, MOLECULES, counted, write_parquet
 from acml_search.search.request import Filters
 
 
@@ -93,6 +93,10 @@ def test_nothing_passing_is_said_with_the_filter_and_the_count() -> None:
         ({"elements_allowed": "CHNO"}, "'CHNO' .* with commas"),
         ({"elements_allowed": 5}, "give text"),
         ({"elements_allowed": "C,H", "elements_required": "C,Br"}, "Br is required, but .* are C,H"),
+        ({"hydrogens": "many"}, "the number of hydrogens is 'many'; give a number or a range, as in 18"),
+        ({"carbons": -1}, "the number of carbons is '-1'"),
+        ({"carbons": 1.5}, "the number of carbons is '1.5'"),
+        ({"hydrogens": "24-18"}, "24-18 ends before it begins; write 18-24"),
     ],
 )
 def test_what_makes_no_sense_is_refused(conditions: dict[str, Any], says: str) -> None:
@@ -115,8 +119,9 @@ HAS = [{atom.GetSymbol() for atom in mol.GetAtoms()} for mol in MOLS]
 SYMBOLS = sorted(set.union(*HAS) | {"Cu", "Sn", "Ne", "Li"})
 
 
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+@pytest.fixture(scope="module", params=["now", "before 0.2"])
+def catalog(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    """With columns of counts, and without."""
     path = tmp_path_factory.mktemp("molecules") / "part-00000.parquet"
     columns: dict[str, list[Any]] = {
         "key": list(range(len(MOLS))),
@@ -127,8 +132,8 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         "source_row": list(range(len(MOLS))),
         "removed": [None] * len(MOLS),
     }
-    table = {name: pa.array(columns[name], MOLECULES.field(name).type) for name in MOLECULES.names}
-    write_parquet(pa.table(table), path)
+    table = pa.table({name: pa.array(columns[name], MOLECULES.field(name).type) for name in columns})
+    write_parquet(counted(table) if request.param == "now" else table, path)
     with Catalog([path]) as opened:
         yield opened
 
@@ -184,6 +189,38 @@ def test_elements_are_said_in_hill_order() -> None:
     assert catalog.question is not None
     assert catalog.question["elements_allowed"] == ["C", "H", "N", "O"]
     assert catalog.question["elements_required"] == ["N"]
+
+
+@given(
+    st.sampled_from(["H", "C"]),
+    st.one_of(st.integers(0, 12), st.tuples(st.integers(0, 4), st.integers(4, 12))),
+)
+@settings(deadline=None)
+def test_numbers_of_atoms_agree_with_the_molecules(
+    catalog: Catalog, symbol: str, count: int | tuple[int, int]
+) -> None:
+    low, high = (count, count) if isinstance(count, int) else count
+    numbers = [sum(atom.GetSymbol() == symbol for atom in mol.GetAtoms()) for mol in MOLS]
+    name = {"H": "hydrogens", "C": "carbons"}[symbol]
+    wanted = [n for n, number in enumerate(numbers) if low <= number <= high]
+    assert found(catalog, **{name: count}) == wanted
+    assert found(catalog, **{name: f"{low}:{high}"}) == wanted
+
+
+def test_numbers_of_atoms_are_said_as_they_are_applied() -> None:
+    filters = Filters(hydrogens=" 18 – 24 ", carbons=7)
+    assert filters.to_dict() == {"hydrogens": (18, 24), "carbons": (7, 7)}
+    assert Filters(**filters.to_dict()) == filters
+    assert str(filters) == "18-24 hydrogens and 7 carbons"
+
+
+def test_counts_are_columns_that_hits_do_not_show(catalog: Catalog) -> None:
+    assert not set(COUNTS.names) & set(catalog.shown())
+    if not catalog.has_counts:
+        return
+    aspirin = STRUCTURES.index("CC(=O)Oc1ccccc1C(=O)O")
+    assert found(catalog, where="carbon_environments = 9 AND exchangeable = 1") == [aspirin]
+    assert catalog.numbers("hydrogens")[aspirin] == 8
 
 
 def test_a_catalogue_takes_symbols_only(catalog: Catalog) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rdkit.Chem import AddHs, MolFromSmiles
 
 import acml_search
 from acml_search.chem.molecule import parse
@@ -16,6 +17,8 @@ from acml_search.core.errors import ConfigError, FilterError, InvalidRecord
 from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.modalities import Observation, get
 from acml_search.modalities.base import reranker
+from acml_search.nmr.hydrogens import hydrogen_prior
+from acml_search.search import pipeline
 from acml_search.search.query import Index
 
 SHIFTS = {"shifts": [23.9, 115.0, 121.2, 130.9, 153.2, 168.1]}
@@ -263,3 +266,51 @@ def test_candidates_that_were_not_compared_follow(reranking: Index, monkeypatch:
     keys = [row["key"] for row in reranking.identify(asked, k=len(reranking), rerank=False).lists[0].rows()]
     (last,) = reranking.explain(asked, keys[-1:]).lists
     assert [row["key"] for row in last.rows()] == keys[-1:]
+
+
+def carriers(smiles: str) -> list[int]:
+    """The element that each hydrogen is on."""
+    atoms = AddHs(MolFromSmiles(smiles)).GetAtoms()
+    return [atom.GetNeighbors()[0].GetAtomicNum() for atom in atoms if atom.GetAtomicNum() == 1]
+
+
+PRINTED = "1H NMR (400 MHz, CDCl3) δ 7.34 (d, J = 8.8 Hz, 2H), 6.68 (d, J = 8.8 Hz, 2H), 1.97 (s, 3H)"
+
+
+@pytest.mark.parametrize("others", [{}, {"c_nmr": SHIFTS}], ids=["alone", "fused"])
+def test_hydrogens_that_are_counted_choose_among_all_molecules(
+    model: Model, index: Index, others: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few candidates are enough: those that fit are searched on their own."""
+    monkeypatch.setattr(pipeline, "CANDIDATES", 4)
+    asked = [get("h_nmr").read_input(PRINTED), *observed(**others)]
+    table = index._directory.catalog.rows(index._directory.keys)
+    carry = [carriers(text) for text in table.column("smiles").to_pylist()]
+    prior = hydrogen_prior(7, [len(one) for one in carry], [sum(z != 6 for z in one) for one in carry])
+    totals = logits(model, index, asked)
+    expected = np.array([totals[key] for key in index._directory.keys.tolist()]) + prior
+    answer = index.identify(asked, k=4, rerank=False)
+    rows = list(answer.lists[0].rows())
+    assert [row["key"] for row in rows] == index._directory.keys[np.argsort(-expected)[:4]].tolist()
+    assert [sum(row["why"]["logits"].values()) for row in rows] == pytest.approx(
+        np.sort(expected)[::-1][:4], abs=2e-3
+    )
+    assert [row["score"] for row in rows] == pytest.approx(np.sort(expected)[::-1][:4], abs=2e-3)
+    assert any("count 7 hydrogens" in note for note in answer.notes)
+    assert "hydrogens" in str(answer)
+
+
+def test_without_counts_there_is_no_prior(index: Index) -> None:
+    answer = index.identify({"h_nmr": "δ 7.34 (d, 2H), 6.68 (d), 1.97 (s)"}, k=3, rerank=False)
+    assert not any("hydrogens" in row["why"]["logits"] for row in answer.lists[0].rows())
+    assert not any("count" in note for note in answer.notes)
+
+
+def test_hydrogens_keep_to_the_filter_and_outlast_re_ranking(reranking: Index) -> None:
+    answer = reranking.identify({"h_nmr": PRINTED}, k=5, carbons="4-9")
+    rows = list(answer.lists[0].rows())
+    assert all("hydrogens" in row["why"]["logits"] for row in rows)
+    assert all(MolFromSmiles(row["smiles"]).GetNumHeavyAtoms() >= 4 for row in rows)
+    assert not any({"carbons", "hydrogens"} & set(row) for row in rows)
+    (explained,) = reranking.explain({"h_nmr": PRINTED}, [rows[0]["key"]]).lists
+    assert next(explained.rows())["why"]["logits"] == pytest.approx(rows[0]["why"]["logits"], abs=1e-3)
