@@ -75,8 +75,8 @@ Adduct = Annotated[
     str | None,
     typer.Option("--adduct", metavar="A", help='Ion of an MS/MS spectrum that does not state it: "[M+H]+".'),
 ]
-Observed = dict[str, list[str]]
-"""texts and files by modality"""
+Observed = dict[str, list[str] | str]
+"""texts and files by modality, and one by each of its details"""
 Embedding = dict[str, Any]
 """how a library is read and embedded, by the keywords of `index.build`"""
 
@@ -87,7 +87,7 @@ def flags() -> str:
 
 
 def takes_observations(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: in place of the parameter `observed` the command line gets an option per modality.
+    """Decorator: in place of the parameter `observed` the command line gets the options of the modalities.
 
     Wrong usage (exit status 2): an adduct without a spectrum of ions.
     """
@@ -96,21 +96,25 @@ def takes_observations(command: Callable[..., None]) -> Callable[..., None]:
         return {name: values for name in options if (values := given.pop(name))}
 
     def check(given: dict[str, Any]) -> None:
-        ions = [modalities.get(name) for name in options if modalities.get(name).has_precursor]
+        ions = [modalities.get(name) for name in modalities.names() if modalities.get(name).has_precursor]
         asked = {*given["observed"], *([given.get("modality")] if given.get("batch") is not None else [])}
         if given.get("adduct") is not None and not any(kind.name in asked for kind in ions):
             needed = " or ".join(kind.option.flag for kind in ions if kind.option)
             raise typer.BadParameter(f"an adduct needs an MS/MS spectrum ({needed})", param_hint="'--adduct'")
 
-    options = {
-        name: (
-            Annotated[list[str] | None, typer.Option(option.flag, metavar=option.metavar, help=option.help)],
-            None,
-        )
-        for name in modalities.names()
-        if (option := modalities.get(name).option)
-    }
+    options: dict[str, tuple[Any, Any]] = {}
+    for name in modalities.names():
+        kind = modalities.get(name)
+        if kind.option:
+            options[name] = (Annotated[list[str] | None, _option(kind.option)], None)
+            options |= {
+                one: (Annotated[str | None, _option(said)], None) for one, said in kind.details.items()
+            }
     return _with_options(command, "observed", options, understood, check)
+
+
+def _option(option: modalities.Option) -> Any:
+    return typer.Option(option.flag, metavar=option.metavar, help=option.help)
 
 
 def takes_embedding(command: Callable[..., None]) -> Callable[..., None]:

@@ -182,6 +182,8 @@ class Modality(ABC):
     """as chemists call it"""
     option: ClassVar[Option | None] = None
     """how the command line takes an observation; None for `smiles`, which is a query of its own"""
+    details: ClassVar[Mapping[str, Option]] = {}
+    """options that say more of an observation of this modality, by their names in Python (see `detailed`)"""
     tiny_config: ClassVar[dict[str, Any]] = {"width": 16, "hidden": 16, "layers": 2}
     """hyper-parameters of the smallest encoder, for tests"""
 
@@ -246,6 +248,10 @@ class Modality(ABC):
         record = peaks.record()
         notes = [*source_notes(peaks, given), *left_out_notes(peaks)]
         return Observation(self.name, given, self.read(record), peaks, notes=notes, record=record)
+
+    def detailed(self, one: Observation, told: Mapping[str, Any]) -> Observation:
+        """The observation with what `told` says of it, by the names of `details`. Raises `InvalidRecord`."""
+        return one
 
     def peaks(self, record: Any) -> PeakList | None:
         """The peaks of a record of positions and intensities (`columns`), to be shown; else None."""

@@ -102,9 +102,10 @@ class ShiftModality(Modality):
         """A line as papers print it, or bare shifts. Raises `InvalidRecord`."""
         from acml_search.nmr.parser import read_nmr_text
         from acml_search.nmr.solvents import without_solvent
+        from acml_search.nmr.sources import with_dept_of_text
 
         peaks = read_nmr_text(text, self.name)
-        return peaks if keep_solvent else without_solvent(peaks)
+        return with_dept_of_text(peaks if keep_solvent else without_solvent(peaks), text)
 
     def observe(self, record: Any, given: str = "a record", adduct: str | None = None) -> Observation:
         item = self.read(record)

@@ -61,8 +61,9 @@ def dept_peaks(positions: npt.ArrayLike, record: Any) -> DeptPeaks:
     """The peaks at `positions` (o,) ppm with the hydrogens that a 13C record states.
 
     record: a mapping with `shifts` and `multiplicity`, one entry per shift: a word of `HYDROGENS` in any
-    case, anything else where it is not known; any other record states nothing. Carbons of one shift (within
-    0.01 ppm) are one peak, which may be any of them. Raises InvalidRecord for lists of two lengths.
+    case, or several ("CH or CH3"), anything else where it is not known; any other record states nothing.
+    Carbons of one shift (within 0.01 ppm) are one peak, which may be any of them. Raises InvalidRecord for
+    lists of two lengths.
     """
     at = np.asarray(positions, np.float64)
     entries = _multiplicities(record)
@@ -78,7 +79,7 @@ def dept_peaks(positions: npt.ArrayLike, record: Any) -> DeptPeaks:
     attached = np.zeros(len(at), np.uint8)
     if len(at):
         nearest = np.abs(shifts[:, None] - at[None, :]).argmin(axis=1)
-        np.bitwise_or.at(attached, nearest, np.array([_bits(entry) for entry in entries], np.uint8))
+        np.bitwise_or.at(attached, nearest, np.array([class_bits(entry) for entry in entries], np.uint8))
     attached[attached == 0] = ANY
     return DeptPeaks(at, attached)
 
@@ -86,7 +87,7 @@ def dept_peaks(positions: npt.ArrayLike, record: Any) -> DeptPeaks:
 def has_dept(record: Any) -> bool:
     """Does a record say of any peak how many hydrogens its carbon carries?"""
     entries = _multiplicities(record)
-    return entries is not None and any(_bits(entry) != ANY for entry in entries)
+    return entries is not None and any(class_bits(entry) != ANY for entry in entries)
 
 
 def carbon_classes(attached: int) -> str:
@@ -99,9 +100,15 @@ def _multiplicities(record: Any) -> Any:
     return record.get("multiplicity") if isinstance(record, Mapping) else None
 
 
-def _bits(entry: Any) -> int:
-    n = HYDROGENS.get(str(entry).strip().casefold())
-    return ANY if n is None else 1 << n
+def class_bits(entry: Any) -> int:
+    """Bit n set where a class ("CH2", "CH or CH3") may carry n hydrogens; all where it is no class."""
+    bits = 0
+    for word in str(entry).casefold().split(" or "):
+        n = HYDROGENS.get(word.strip())
+        if n is None:
+            return ANY
+        bits |= 1 << n
+    return bits
 
 
 class AtomPeaks(Protocol):

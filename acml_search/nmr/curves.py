@@ -360,16 +360,18 @@ def _carbons(peaks: PeakList, lines: list[Line], picker: _Picker, notes: list[st
     ]
     bare = replace(
         peaks,
-        peaks=tuple(Peak(round(line.ppm, 2), intensity=line.height) for line in own),
+        peaks=tuple(
+            Peak(round(line.ppm, 2), intensity=line.height * (line.sign if edited else 1)) for line in own
+        ),
         left_out=tuple(left),
     )
     kept = without_solvent(bare)
-    highest = max((peak.intensity or 0.0 for peak in kept), default=0.0)
-    small = {peak for peak in kept if (peak.intensity or 0.0) < MIN_HEIGHT["c_nmr"] * highest}
+    highest = max((abs(peak.intensity or 0.0) for peak in kept), default=0.0)
+    small = {peak for peak in kept if abs(peak.intensity or 0.0) < MIN_HEIGHT["c_nmr"] * highest}
     if small:
         notes.append(_small_ones([peak.position for peak in kept if peak in small], 2))
     if edited:
-        notes.append("peaks above and below the baseline are taken alike")
+        notes.append("peaks above and below the baseline are both in the list")
     return replace(kept, peaks=tuple(peak for peak in kept if peak not in small))
 
 

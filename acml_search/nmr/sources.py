@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,12 +27,18 @@ _SDF = re.compile(r"^M  END|^.{33,36}V[23]000\s*$|^>.*<NMREDATA_", re.MULTILINE)
 _JCAMP = re.compile(r"\s*##\s*(?:TITLE|JCAMP-?DX)\s*=", re.IGNORECASE)
 
 
-def nmr_peaks(source: str, modality: str) -> PeakList:
+def peaks_of_text(text: str, modality: str) -> PeakList:
+    """The peaks of a table or of a printed line. Raises InvalidRecord."""
+    return _table(text, modality) or read_nmr_text(text, modality)
+
+
+def nmr_peaks(source: str, modality: str, read: Callable[[str, str], PeakList] = peaks_of_text) -> PeakList:
     """The peaks of a source without those of the solvent.
 
     source: a printed line or bare shifts; a text file with either, or with a table of peaks; JCAMP-DX, nmrML,
     an SD file with NMReDATA, a folder of Bruker or Varian or a ZIP archive of any (`FILE#n` for the n-th
-    spectrum). Peaks of a curve are picked. Raises InvalidRecord for anything else.
+    spectrum). Peaks of a curve are picked. read: what reads text, and text of a file. Raises InvalidRecord
+    for anything else.
     """
     path = _path_of(source, modality)
     if path is not None:
@@ -50,11 +56,21 @@ def nmr_peaks(source: str, modality: str) -> PeakList:
             raise InvalidRecord(
                 "it is a mol block, a structure; give a list of peaks, or a file", modality=modality
             )
-        return without_solvent(_table(text, modality) or read_nmr_text(text, modality))
+        peaks = without_solvent(read(text, modality))
+        return with_dept_of_text(peaks, text) if read is peaks_of_text else peaks
     except InvalidRecord as error:
         if path is None:
             raise
         raise InvalidRecord(f"{path}: {error.reason}", modality=modality) from error
+
+
+def with_dept_of_text(peaks: PeakList, text: str) -> PeakList:
+    """A 13C list with the classes that DEPT lists in the same text tell."""
+    if peaks.modality != "c_nmr" or "DEPT" not in text:
+        return peaks
+    from acml_search.nmr.dept import with_dept_of_text as classed
+
+    return classed(peaks, text)
 
 
 def _table(text: str, modality: str) -> PeakList | None:

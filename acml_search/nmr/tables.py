@@ -57,6 +57,7 @@ _COUNT = re.compile(
 )
 _CLASS = re.compile(r"class|mult|type|dept|^m$|pattern|splitting", re.I)
 _COUPLING = re.compile(r"^J\b|^J['’]?s?\b|coupling", re.I)
+_INTENSITY = re.compile(r"intens|height", re.I)
 _KINDS = re.compile(r"solvent|impurit|satellite|reference|artifact|artefact|reagent|rotational|water", re.I)
 
 _CELL = re.compile(
@@ -148,6 +149,7 @@ def _headed(names: Sequence[str], rows: Sequence[Sequence[str]], modality: str) 
         "count": counted,
         "class": _column(names, _CLASS, column),
         "coupling": _column(names, _COUPLING, column),
+        "intensity": _column(names, _INTENSITY, column),
     }
     peaks: list[Peak] = []
     left: list[LeftOut] = []
@@ -264,6 +266,7 @@ def _peak(cell: str, cells: dict[str, str], number: int, modality: str) -> Peak:
         round(position, 4),
         bounds[0] if wide else None,
         bounds[1] if wide else None,
+        _number(cells.get("intensity", "")),
         count=_count(stated),
         multiplicity=multiplicity,
         couplings=tuple(value for value in couplings if 0 < value <= MAX_COUPLING)[:12]

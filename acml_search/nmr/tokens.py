@@ -111,6 +111,11 @@ _TOKEN = re.compile(
 _GLUED = re.compile(r"([A-Za-z]+)(\d.*)")
 
 
+def plain_dashes(text: str) -> str:
+    """`text` with one kind of dash."""
+    return text.translate(str.maketrans(_DASHES, "-" * len(_DASHES)))
+
+
 def clean(text: str) -> str:
     """`text` in plain characters: one dash, one space, no mark-up, raised and lowered digits as others."""
     if "&" in text:

@@ -276,17 +276,27 @@ class SearchRequest:
 def read_observations(
     observations: Mapping[str, Any] | Sequence[Observation], adduct: str | None = None
 ) -> list[Observation]:
-    """Observations of one compound: by modality, one or several of each (texts, paths, records), or
-    `Observation`s. Raises ConfigError where there is none, InvalidRecord for one that cannot be used.
+    """Observations of one compound: by modality, one or several of each (texts, paths, records), and by the
+    names of a modality's `details` what says more of the first of them; or `Observation`s. Raises ConfigError
+    where there is none, InvalidRecord for one that cannot be used.
     """
     if isinstance(observations, Mapping):
+        kinds = [modalities.get(name) for name in modalities.names()]
+        told = {name: given for name, given in observations.items() if any(name in k.details for k in kinds)}
         read = [
             modalities.get(name).read_input(str(one), adduct)
             if isinstance(one, str | Path)
             else modalities.get(name).observe(one, adduct=adduct)
             for name, given in observations.items()
+            if name not in told
             for one in _several(given)
         ]
+        for kind in kinds:
+            if own := {name: given for name, given in told.items() if name in kind.details}:
+                at = next((i for i, one in enumerate(read) if one.modality == kind.name), None)
+                if at is None:
+                    raise ConfigError(f"{' and '.join(own)} goes with {kind.name}; give that as well")
+                read[at] = kind.detailed(read[at], own)
     else:
         read = list(observations)
         if not all(isinstance(one, Observation) for one in read):
