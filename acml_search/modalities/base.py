@@ -55,6 +55,14 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Foreign:
+    """An observed peak that a candidate does not explain, and a solvent or impurity that would."""
+
+    position: float
+    name: str
+
+
+@dataclass(frozen=True)
 class Evidence:
     """How well a candidate explains an observation, peak by peak.
 
@@ -66,10 +74,13 @@ class Evidence:
     matched: list[Match] = field(default_factory=list)
     unmatched_observed: list[float] = field(default_factory=list)
     unmatched_predicted: list[Missing] = field(default_factory=list)
+    foreign: list[Foreign] = field(default_factory=list)
+    """what some of `unmatched_observed` may be"""
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return asdict(self)
+        """As plain values, for JSON; without `foreign` where there is none."""
+        values = asdict(self)
+        return values if self.foreign else {name: one for name, one in values.items() if name != "foreign"}
 
 
 class Reranker(ABC):
@@ -303,6 +314,10 @@ class Modality(ABC):
     def reranker(self) -> Reranker | None:
         """What compares candidates with an observation peak by peak, where there is such a thing."""
         return None
+
+    def foreign(self, peaks: PeakList, unmatched: Sequence[float]) -> list[Foreign]:
+        """Solvents and impurities that unmatched peaks of an observation may belong to."""
+        return []
 
     def without_peaks(self, item: Any, most: int) -> list[tuple[float, Any]]:
         """The positions of the `most` strongest peaks, each with the item without it (`shows_occlusion`)."""

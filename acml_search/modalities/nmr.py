@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from acml_search.core.errors import InvalidRecord
 from acml_search.modalities.base import (
     Evidence,
+    Foreign,
     Match,
     Missing,
     Modality,
@@ -132,6 +133,11 @@ class ShiftModality(Modality):
         shifts = record["shifts"]
         kinds = dict(zip(shifts, record.get("multiplicity") or [None] * len(shifts), strict=False))
         return PeakList(self.name, tuple(Peak(float(x), multiplicity=kinds[x]) for x in sorted(kinds)))
+
+    def foreign(self, peaks: PeakList, unmatched: Sequence[float]) -> list[Foreign]:
+        from acml_search.nmr.solvents import possible_impurities
+
+        return [Foreign(at, name) for at, name in possible_impurities(peaks, unmatched).items()]
 
     def augment(self, item: Float32s, rng: np.random.Generator) -> Float32s:
         """Shifts moved together and each by itself; one in twenty peaks missing."""

@@ -1094,7 +1094,9 @@ def _checked(nucleus: str, parsed: ParsedPeaks, piece: str, problems: list[str])
         field_mhz=field_of(conditions),
         about={"notes": notes} if notes else {},
     )
-    return unsplit(peaks, [signal.noted for signal in signals]) if nucleus == "C" else peaks
+    if nucleus == "C" and any(signal.couplings for signal in signals):
+        return unsplit(peaks, [signal.noted for signal in signals])
+    return peaks
 
 
 def wrong_counts(stated: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ def unsplit(peaks: PeakList, noted: Sequence[bool]) -> PeakList:
     them or at each. A single shift with a coupling stays as it is. noted: whether a note stands behind each
     shift, which a line of the same carbon would not have.
     """
-    if peaks.field_mhz is None or not any(peak.couplings for peak in peaks):
+    if peaks.field_mhz is None:
         return peaks
     kept: list[Peak] = []
     notes: list[str] = []

@@ -12,7 +12,7 @@ by peak. Vectors are scored once, candidates are fetched, parsed and predicted o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -567,7 +567,7 @@ class Pipeline:
                 self.reader(shown.cosines), one.observed, [one.prepared[key] for key in compared]
             )
             for key, explained in zip(compared, found, strict=True):
-                evidence[key][name] = explained
+                evidence[key][name] = _with_foreign(explained, name, request.observations)
         occlusion = self._occlusion(shown, request.observations) if request.occlude else [{}] * len(keys)
         masses = molecules.column("exact_mass").to_pylist()
         return [
@@ -670,6 +670,14 @@ class Rows:
     def at(self, keys: Ints) -> pa.Table:
         """The rows of `keys`, in their order."""
         return take(self._table, np.searchsorted(self._keys, keys))
+
+
+def _with_foreign(evidence: Evidence, name: str, observations: Sequence[Observation]) -> Evidence:
+    """The evidence with solvents and impurities that the unmatched peaks may be of."""
+    peaks = next(one.peaks for one in observations if one.modality == name)
+    if peaks is None or not evidence.unmatched_observed:
+        return evidence
+    return replace(evidence, foreign=modalities.get(name).foreign(peaks, evidence.unmatched_observed))
 
 
 def occlusions(

@@ -4,7 +4,7 @@ import pytest
 
 from acml_search.chem.peaks import Peak, PeakList
 from acml_search.nmr.parser import read_nmr_text
-from acml_search.nmr.solvents import SOLVENTS, solvent_name, without_solvent
+from acml_search.nmr.solvents import SOLVENTS, possible_impurities, solvent_name, without_solvent
 
 
 def kept(text: str) -> list[float]:
@@ -65,3 +65,25 @@ def test_only_what_is_no_ones(text: str, expected: list[float]) -> None:
 def test_a_list_without_solvent_peaks_is_the_same_list() -> None:
     peaks = PeakList("c_nmr", (Peak(155.4), Peak(21.0)), solvent="CDCl3")
     assert without_solvent(peaks) is peaks
+
+
+@pytest.mark.parametrize(
+    ("modality", "solvent", "names"),
+    [
+        ("h_nmr", "CDCl3", {2.05: "ethyl acetate", 6.05: None}),
+        ("h_nmr", None, {2.05: "ethyl acetate or acetone-d6"}),
+        ("h_nmr", "CDCl3", {4.12: "ethyl acetate", 2.05: "ethyl acetate", 1.26: "ethyl acetate or grease"}),
+        ("h_nmr", "CDCl3", {1.62: "water", 0.07: "silicone grease", 5.3: "dichloromethane"}),
+        ("h_nmr", "DMSO-d6", {5.76: "dichloromethane", 2.17: None}),
+        ("h_nmr", "CD3OD", {2.15: "acetone", 4.9: "water"}),
+        ("h_nmr", "D2O", {4.79: "D2O", 2.05: None}),  # shifts in CDCl3 are too far from those in D2O
+        ("c_nmr", "CDCl3", {60.4: "ethyl acetate", 100.0: None}),
+        ("c_nmr", None, {77.0: "CDCl3", 49.0: "CD3OD", 1.0: "silicone grease", 29.7: "grease or acetone-d6"}),
+        ("c_nmr", "DMSO-d6", {162.3: "DMF", 54.9: "dichloromethane"}),
+    ],
+)
+def test_what_a_peak_may_be_besides(
+    modality: str, solvent: str | None, names: dict[float, str | None]
+) -> None:
+    peaks = PeakList(modality, tuple(map(Peak, names)), solvent=solvent)
+    assert possible_impurities(peaks, list(names)) == {at: name for at, name in names.items() if name}

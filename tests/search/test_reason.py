@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from acml_search.chem.peaks import Peak
 from acml_search.modalities import get
-from acml_search.modalities.base import Evidence, Match, Missing
+from acml_search.modalities.base import Evidence, Foreign, Match, Missing
 from acml_search.search.render import plots
 from acml_search.search.render import text as texts
 from acml_search.search.render.html import drawing
@@ -53,6 +53,14 @@ def why(matched: list[Match], modality: str = "c_nmr", missing: list[Missing] | 
     evidence = {modality: Evidence(1.0, matched, [], missing or [])}
     (reason,) = Explanation(evidence=evidence).reasons()
     return reason
+
+
+def test_what_an_unmatched_peak_may_be_is_shown() -> None:
+    evidence = Evidence(1.0, [], [29.8, 60.4], [], [Foreign(60.4, "ethyl acetate")])
+    (reason,) = Explanation(evidence={"c_nmr": evidence}).reasons()
+    assert [row.observed for row in texts.peak_rows(reason)] == ["60.4 (ethyl acetate?)", "29.8"]
+    assert evidence.to_dict()["foreign"] == [{"position": 60.4, "name": "ethyl acetate"}]
+    assert "foreign" not in Evidence(1.0, [], [29.8]).to_dict()
 
 
 def test_an_error_that_is_not_given_is_worked_out() -> None:

@@ -179,7 +179,11 @@ def peak_rows(reason: Reason) -> list[PeakRow]:
         )
         for match in reason.matched
     ]
-    rows += [row(at, "lost") for at in reason.unmatched_observed]
+    foreign = {
+        one.position: f" ({one.name}?)" for one in (reason.evidence.foreign if reason.evidence else ())
+    }
+    lost = [(row(at, "lost"), foreign.get(at, "")) for at in reason.unmatched_observed]
+    rows += [one._replace(observed=one.observed + name) for one, name in lost]
     if reason.evidence is None:
         rows += [row(at, "known") for at, _ in reason.occlusion]
     for missing in reason.unmatched_predicted:
