@@ -105,7 +105,7 @@ def main(
                 other = describe(*parse(spelling))
             except InvalidMolecule:
                 continue
-            graphs[other.inchikey].add(other.smiles)
+            graphs[molecule.inchikey].add(other.smiles)
             if other.smiles != molecule.smiles:
                 kinds[kind][1] += 1
                 examples.append(

@@ -11,7 +11,7 @@
   that is no counter-ion or solvent (`chem.salts`), then a base of those, then the one with more heavy atoms,
   then more atoms, then the heavier, then the one first in the alphabet;
 - what has one standard InChI has one graph (`chem.tautomers`), as far as RDKit can rebuild it;
-- a charge that no hydrogen can balance stays (choline), and so do charges on neighbours (nitro groups) and
+- a charge that no hydrogen can balance stays (choline, pralidoxime), and so do charges on neighbours (nitro groups) and
   charges of an ion whose neutral form RDKit cannot hold (hexafluorophosphate);
 - hydrogens go, except those that carry an isotope, the geometry of a double bond, or a bridge.
 """
@@ -28,7 +28,7 @@ from rdkit.Chem import inchi, rdinchi, rdMolDescriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from acml_search.chem.salts import METAL_SYMBOLS, dispensable, split_metals
-from acml_search.chem.tautomers import INCHI, one_form, read_back
+from acml_search.chem.tautomers import INCHI, lasting_cation, one_form, read_back, read_inchi
 from acml_search.core.errors import InvalidMolecule
 
 MAX_CHARACTERS = 5_000
@@ -36,7 +36,7 @@ MAX_HEAVY_ATOMS = 1_000
 MAX_BLOCK_CHARACTERS = 500_000
 
 STANDARDISATION: dict[str, object] = {
-    "version": 2,
+    "version": 3,
     "steps": [
         "parse and sanitise",
         "drop atom maps and explicit hydrogens",
@@ -56,6 +56,7 @@ STANDARDISATION: dict[str, object] = {
 # Text that may need more than a parse: fragments, charges, maps, free hydrogens, wildcards, extensions.
 _SIGNS = frozenset(".+*:~|> \t")
 _BRACKETS = re.compile(rf"-\d*\]|\[\d*H|\[#|\[\d*(?:{METAL_SYMBOLS})")
+_PROTON = Chem.MolFromSmarts("[#1+]")
 _BY_NUMBER = re.compile(r"\[\d*#")
 # The usual ways to write a nitro group: charges that standardisation leaves alone.
 _NITRO = ("[N+](=O)[O-]", "[N+]([O-])=O", "[O-][N+](=O)", "O=[N+]([O-])")
@@ -106,7 +107,7 @@ def parse(structure: str | Chem.Mol, *, tautomer: bool = False) -> tuple[Chem.Mo
 def _of_line(text: str, tautomer: bool) -> tuple[Chem.Mol, str | None]:
     """From a SMILES or an InChI."""
     if text.startswith("InChI="):
-        mol = inchi.MolFromInchi(text)
+        mol = read_inchi(text)
         if mol is None:
             raise InvalidMolecule("RDKit cannot read this InChI")
         return _standardise(mol, tautomer)
@@ -247,10 +248,15 @@ def _standardise(mol: Chem.Mol, tautomer: bool) -> tuple[Chem.Mol, str | None]:
             mapped = True
     if mapped:
         mol = Chem.RemoveHs(mol)  # RDKit keeps hydrogens that have a map
+    if mol.HasSubstructMatch(_PROTON):
+        mol = read_inchi(inchi.MolToInchi(mol)) or mol
     mol, removed = _largest_fragment(split_metals(mol))
     _check_size(mol)
 
-    again = read_back(_neutralise(mol)) or read_back(mol)
+    neutral = _neutralise(mol)
+    if neutral is not mol:
+        neutral = lasting_cation(mol, neutral)
+    again = read_back(neutral) or read_back(mol)
     if again is not None:
         again = one_form(again)
     if again is not None and tautomer:

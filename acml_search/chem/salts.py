@@ -58,6 +58,7 @@ _SOLVENTS = """
 METAL_SYMBOLS = "Li|Na|K|Rb|Cs|Be|Mg|Ca|Sr|Ba|Al|Zn|Ag"
 """Metals of salts that are drawn covalently, `CC(=O)O[Na]`."""
 _METALS = frozenset(map(Chem.GetPeriodicTable().GetAtomicNumber, METAL_SYMBOLS.split("|")))
+_METAL_BOND = Chem.MolFromSmarts(f"[{METAL_SYMBOLS.replace('|', ',')}]~*")
 _ANIONS = frozenset({7, 8, 9, 16, 17, 34, 35, 53})
 
 
@@ -73,6 +74,8 @@ def split_metals(mol: Chem.Mol) -> Chem.Mol:
 
     A metal with any other bond keeps all: a Grignard reagent is one compound.
     """
+    if not mol.HasSubstructMatch(_METAL_BOND):
+        return mol
     cut = [
         (metal, other)
         for bond in mol.GetBonds()
@@ -103,8 +106,9 @@ def _is_salt_bond(bond: Chem.Bond, metal: Chem.Atom) -> bool:
 
 
 def _flat(mol: Chem.Mol) -> str:
-    neutral = rdMolStandardize.Uncharger(canonicalOrder=True).uncharge(mol)
-    return str(Chem.MolToSmiles(neutral, isomericSmiles=False))
+    if any(atom.GetFormalCharge() for atom in mol.GetAtoms()):
+        mol = rdMolStandardize.Uncharger(canonicalOrder=True).uncharge(mol)
+    return str(Chem.MolToSmiles(mol, isomericSmiles=False))
 
 
 @cache

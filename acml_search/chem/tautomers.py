@@ -4,7 +4,8 @@ The standard InChI (Heller et al., J. Cheminform. 2015, 7, 23) gives all spellin
 leaves open where a mobile hydrogen sits and which resonance form is drawn. A graph encoder sees these
 differences. `one_form` therefore rebuilds a molecule from its InChI alone and moves hydrogens by `RULES`
 until none fits, so the result depends on the InChI and not on the drawing. The rules choose what medicinal
-chemists mostly draw: amides, pyridones, aromatic amines, 1H-azoles.
+chemists mostly draw: amides, pyridones, aromatic amines, 1H-azoles. Of a cation the resonance form with the
+most aromatic bonds is taken, and of E and Z what the InChI keeps.
 
 The InChI is asked only where `is_open` finds something for it to decide. A drawing stays as it is where the
 way to the InChI and back does not keep it: bonds to metals, radicals, charges that RDKit places elsewhere.
@@ -12,6 +13,8 @@ way to the InChI and back does not keep it: bonds to metals, radicals, charges t
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 
@@ -37,7 +40,8 @@ RULES = {
     "amine on pyridine, from 4-imine": "[NH]-*=*-[CX3;$(C1(=N)-*=*-[NH]-*=,:*-1)]=[NX2+0]",
     "amine on azole": "[NH]-[CX3;$(C1(=N)-[NH]-*=,:*-[N,O,S]-1),$(C1(=N)-[NH]-[N,O,S]-*=,:*-1)]=[NX2+0]",
     "amine on azole, from 4-imine": "[NH]-*=*-[CX3;$(C1(=N)-*=*-[NH]-[N,O,S]-1)]=[NX2+0]",
-    "isatin": "[NH]-[CX3;R]=c:c=[NX2+0;R]",
+    "isatin": "[O!H0]-[CX3;R]=c:c=[NX2+0;R]",
+    "isatin, amine": "[NH]-[CX3;R]=c:c=[NX2+0;R]",
     "lactam with H beside C=O": "[n!H0;!$(n:c=[O,S])]:c:[nH0X2;$(n:c=[O,S])]",
     "H on the five-membered ring": "[n!H0;r6;!$(nc=[O,S])]:c:[nH0X2;r5]",
     "H on the five-membered ring, from afar": "[n!H0;r6;!$(nc=[O,S])]:a:a:a:[nH0X2;r5]",
@@ -54,6 +58,7 @@ RULES = {
     "sulfonylamidine": f"[NH;$(N-S=O)]-[C;!R]=[NX2+0;{_TAKEN}]",
     "cyclic amidine": "[NH;R;!$(N-[O,N])]-[C;R]=[NX2+0;!R;!$(N-C#N);!$(N-[O,N]);!$(N-S=O)]",
     "aryl amidine": "[NH;$(N-c)]-[C;!R;$(C-[#6])]=[NX2+0;!R;$([NH]),$(N-[CX4])]",
+    "aromatic ring": "[N!H0;R]-[#6;R]=[NX2+0]",
 }
 """SMARTS by the form that a rule gives: a path from the atom that gives a hydrogen (the first) to the one
 that takes it. Single and double bonds on the path change places and aromatic bonds stay. The first rule that
@@ -63,8 +68,12 @@ INCHI = "_standard_inchi"
 """Property of a molecule: its standard InChI, where it is known already."""
 
 
-_KINDS = tuple(Chem.MolFromSmarts(kind) for kind in ("[NX2]=[#6,S,P]", "n"))  # what rules ask for
-_ATOMS = Chem.MolFromSmarts("[!+0,nH,#7v5,SX3v4,sX3,SH,Se,se,Te,As]")
+_ATOMS = Chem.MolFromSmarts("[!+0,#7v5,SX3v4,sX3,se,Se,Te,As]")
+_STILL = Chem.MolFromSmarts("[Se,Te,As;H0;!$(*=*)]")
+_CHARGED = Chem.MolFromSmarts("[!+0]")
+_METAL = Chem.MolFromSmarts(
+    "[!#1;!#5;!#6;!#7;!#8;!#9;!#14;!#15;!#16;!#17;!#32;!#33;!#34;!#35;!#51;!#52;!#53]~*"
+)
 # Groups of one charge each way that have one drawing, and ammonium: its charge stays.
 _SETTLED = tuple(
     Chem.MolFromSmarts(group)
@@ -76,65 +85,97 @@ _SETTLED = tuple(
     )
 )
 _AMMONIUM = Chem.MolFromSmarts("[N+X4H0;!$(N[O-])]")
-_MOBILE = Chem.MolFromSmarts("[#7,#8,#16;!H0]-*=[#7,#16,$(O=N)]")
+_DONOR = Chem.MolFromSmarts("[#7,#8,#16;!H0]-,=,:[*;^2,#7,#15,#16]")
+_DONOR_ON_RING = Chem.MolFromSmarts("[#7,#8,#16;!H0]-,=,:[c,n]")
+_MOBILE = tuple(
+    Chem.MolFromSmarts(path)
+    for path in ("[#7,#8,#16;!H0]-*=[#7,#16]", "[#7,#8,#16;!H0]-[#7]=O", "[#16;!H0]-*=O")
+)
+_INDOLENINE = Chem.MolFromSmarts("[#7,#8;!H0]-[#6]=c:c=[NX2;R]")
 _BENZENE = "$([cR1]1[cR1][cR1][cR1][cR1][cR1]1)"
-_HYDROXYARYL = Chem.MolFromSmarts(f"[O!H0]-[c,n;!{_BENZENE}]")
+_HYDROXYARYL = Chem.MolFromSmarts(f"[O,S;!H0]-[c,n;!{_BENZENE}]")
 _AMINOARYL = Chem.MolFromSmarts(f"[N;!H0]-,=[c,n;!{_BENZENE}]")
-_PYRIDINE_LIKE = Chem.MolFromSmarts("[nX2H0]")
+_PYRROLE_LIKE, _PYRIDINE_LIKE = Chem.MolFromSmarts("[n!H0]"), Chem.MolFromSmarts("[nX2H0]")
+_CATION = Chem.MolFromSmarts("[+,+2,+3,+4]")
+_PYRIDINIUM = Chem.MolFromSmarts("[n+X3H0;r6;!$(n[O-])]")
+_CONJUGATED = Chem.MolFromSmarts("[$([#7,#8,#16;+0]-c),n+0,o,s,$(c-C=[!#8]),$(c-N=*)]")  # with a ring
+_QUINOID = Chem.MolFromSmarts("[#7,#8;!H0]-[C;!R]=[C;R]")
 _EXOCYCLIC = Chem.MolFromSmarts("c=*")
-# Where the rules leave a choice to the InChI: charges, amidines, azoles, pyrimidin-2-ones and the like.
-_UNDECIDED = tuple(
+# Where the rules leave a choice to the InChI: amidines and thioacids; pyrimidin-2-ones, azoles and the like.
+_UNDECIDED = tuple(Chem.MolFromSmarts(one) for one in ("[#7;!H0]-*=[#7]", "[S!H0]-*=O", "[c;r7]=*"))
+_UNDECIDED_NH = tuple(
     Chem.MolFromSmarts(choice)
     for choice in (
-        "[!+0,#7v5,SX3v4,sX3,SH,Se,se,Te,As]",
-        "[#7;!H0]-*=[#7]",
         "[n!H0]:c(=[O,S]):[nH0X2]",
         "[n!H0]:[n!H0]",
         "[n!H0;r6]:c:[nH0X2;r5]",
-        "[c;r7]=*",
+        "[nH]1[cX3][nX2][cH0][cH0]1",
+        "[nH]1[nX2][cH0;R1]c[cH0;R1]1",
+        "[nH]1[nX2][cH0;R2]c[cH0]1",
+        "[$([nH]1nncc1),$([nH]1nccn1),$([nH]1ncnc1),$([nH]1nnc(=*)n1)]",
+        "[n!H0;r5]:[*;R2]:[nH0X2;r5]",
+        "[n!H0;r5]:*:[*;R2]:*:[nH0X2;r5]",
+        "[n!H0;r5]:*:[nX2;r6]:*:[nH0X2;r5]",
+        "[n!H0;r5]:c:[*r{9-}]",
     )
 )
-_RING5_NH, _RING5_N = Chem.MolFromSmarts("[n!H0;r5]"), Chem.MolFromSmarts("[nH0X2;r5]")
 _RING6_NH = Chem.MolFromSmarts("[n!H0;r6;!$(n:c=[O,S])]")
 _SEPARATED = Chem.MolFromSmarts("[!+0,#7v5,SX3v4,sX3]")
+_PROTONS = re.compile(r"/p\+(\d+)")
+_ANION = Chem.MolFromSmarts("[-;!$([-]~[+])]")
+_FROM_NITROGEN = [f"[#7X3H0+0]{'-,:*=,:*' * n}-,:*=,:" for n in range(7)]
+_TO_ACCEPTOR = tuple(Chem.MolFromSmarts(f"{path}[#7X2+0,#8X1+0,#16X1+0]") for path in _FROM_NITROGEN)
+_TO_CATION = tuple(Chem.MolFromSmarts(f"{path}[N,n,O,o,F,Cl,Br,I;+;!$(*~[-])]") for path in _FROM_NITROGEN)
+_ENOLATE = tuple(Chem.MolFromSmarts(f"[O-]{'-,:*=,:*' * n}-,:*=,:[#7X2+0]") for n in range(7))
+_CONJUGATED_CATION = Chem.MolFromSmarts("[N,n,O,o,F,Cl,Br,I;+;!$(*~[-])]=,:*")
+_ISATIN = Chem.MolFromSmarts("[NH;R]-[C;R](=[O,S])-[C;R]=[NX2]")
 
 
 def is_open(mol: Chem.Mol) -> bool:
     """May the standard InChI of `mol` have another form than this drawing? True in doubt.
 
-    It takes 0.05 ms, and 0.15 ms for one molecule in five, which has a hydrogen that could move.
+    It takes 0.02 ms, and 0.1 ms for one molecule in five, which has a hydrogen that could move.
     """
     has = mol.HasSubstructMatch
-    if not (
-        (has(_ATOMS) and not _settled(mol))
-        or has(_MOBILE)
-        or (has(_HYDROXYARYL) and (has(_PYRIDINE_LIKE) or has(_EXOCYCLIC)))
-        or (has(_AMINOARYL) and has(_EXOCYCLIC))
-    ):
+    if has(_ATOMS) and not _settled(mol):
+        return not has(_METAL)
+    if not has(_DONOR):
         return False
-    if any(has(choice) for choice in _UNDECIDED) or (has(_RING5_NH) and has(_RING5_N)):
+    if has(_INDOLENINE) or (has(_ISATIN) and _has_geometry(mol)):
         return True
-    if has(_RING6_NH) and has(_PYRIDINE_LIKE):
-        return True
-    there = [has(kind) for kind in _KINDS]
-    return any(there[kind] and has(rule) for kind, rule in _rules())
+    mobile = any(has(path) for path in _MOBILE)
+    if not (on_ring := has(_DONOR_ON_RING)) and not mobile:
+        return False
+    exocyclic, ring_nh = has(_EXOCYCLIC), on_ring and has(_PYRROLE_LIKE)
+    if not (mobile or exocyclic or has(_PYRIDINE_LIKE)):
+        return False
+    if not (mobile or ring_nh or has(_HYDROXYARYL) or (exocyclic and has(_AMINOARYL))):
+        return False
+    return (
+        any(has(choice) for choice in (*_UNDECIDED, *(_UNDECIDED_NH if ring_nh else ())))
+        or (ring_nh and has(_RING6_NH) and has(_PYRIDINE_LIKE))
+        or next(_rules_for(mol), None) is not None
+    )
 
 
 def _settled(mol: Chem.Mol) -> bool:
-    """Are the atoms of `_ATOMS` in groups that have one drawing only, or the N-H of pyrrole or indole?"""
-    n_positive, nh = 0, False
-    for (place,) in mol.GetSubstructMatches(_ATOMS):
-        atom = mol.GetAtomWithIdx(place)
-        charge = atom.GetFormalCharge()
-        n_positive += charge > 0
-        if not charge and not (atom.GetAtomicNum() == 7 and atom.GetIsAromatic()):
+    """Are the atoms of `_ATOMS` in groups that have one drawing only?"""
+    still = mol.GetSubstructMatches(_STILL)
+    for (at,) in mol.GetSubstructMatches(_ATOMS):
+        if not mol.GetAtomWithIdx(at).GetFormalCharge() and (at,) not in still:
             return False
-        nh = nh or not charge
-    n_ammonium = len(mol.GetSubstructMatches(_AMMONIUM))
+    positive = len(mol.GetSubstructMatches(_CATION))
+    lasting = len(mol.GetSubstructMatches(_AMMONIUM))
+    if not mol.HasSubstructMatch(_CONJUGATED):
+        lasting += len(mol.GetSubstructMatches(_PYRIDINIUM))
     n_groups = sum(len(mol.GetSubstructMatches(group)) for group in _SETTLED)
-    if n_positive != n_groups + n_ammonium or Chem.GetFormalCharge(mol) != n_ammonium:
+    if positive != n_groups + lasting or Chem.GetFormalCharge(mol) != lasting:
         return False
-    return not (nh and (mol.HasSubstructMatch(_PYRIDINE_LIKE) or mol.HasSubstructMatch(_EXOCYCLIC)))
+    return not (lasting and mol.HasSubstructMatch(_QUINOID))
+
+
+def _has_geometry(mol: Chem.Mol) -> bool:
+    return any(bond.GetStereo() > Chem.BondStereo.STEREOANY for bond in mol.GetBonds())
 
 
 def one_form(mol: Chem.Mol) -> Chem.Mol:
@@ -153,28 +194,117 @@ def one_form(mol: Chem.Mol) -> Chem.Mol:
         return mol
     if "(H" in name or _charged(mol):
         try:
-            mol = _from_inchi(name, mol)
+            return _from_inchi(name, mol)
         except (ValueError, RuntimeError):  # of RDKit, on what the InChI gives of a complex
             return mol
     mol.SetProp(INCHI, name)
     return mol
 
 
+def read_inchi(name: str) -> Chem.Mol | None:
+    """The molecule of an InChI; None where RDKit cannot read it.
+
+    InChI states added protons as a number (`/p+1`), and RDKit puts them anywhere. Here they go to anions,
+    then to where a nitrogen without hydrogen becomes the cation of an aromatic ring, as in pralidoxime.
+    """
+    mol = _protonated(name)[0] if _PROTONS.search(name) else None
+    return inchi.MolFromInchi(name) if mol is None else mol
+
+
+def _protonated(name: str) -> tuple[Chem.Mol | None, str]:
+    """The molecule of an InChI with as many of its protons as have a place of their own, and its InChI."""
+    found = _PROTONS.search(name)
+    mol = inchi.MolFromInchi(_PROTONS.sub("", name))
+    n_left = int(found[1]) if found else 0
+    while n_left and mol is not None and (more := _with_proton(mol)) is not None:
+        mol, n_left = more, n_left - 1
+    if mol is not None and mol.HasSubstructMatch(_CONJUGATED_CATION):
+        mol = _resonance_form(mol)
+    n_placed = int(found[1]) - n_left if found else 0
+    return mol, _PROTONS.sub(f"/p+{n_placed}" if n_placed else "", name)
+
+
+def _with_proton(mol: Chem.Mol) -> Chem.Mol | None:
+    """`mol` with one more proton, at its first anion or where that makes an aromatic cation; None without.
+
+    The cation has more aromatic bonds than `mol`, or its proton is on an imine of an aromatic ring (and the
+    two nitrogens are not those of one amidine, which is a base as any other).
+    """
+    n_most, best = _n_aromatic(mol), None
+    for (at,) in mol.GetSubstructMatches(_ANION):
+        for path in (
+            *(one for kind in _ENOLATE for one in mol.GetSubstructMatches(kind) if one[0] == at),
+            (at,),
+        ):
+            changed = Chem.RWMol(mol)
+            _charge(changed, at, 0, 0)
+            _charge(changed, path[-1], 0, 1)
+            _shift_bonds(changed, path)
+            if _sane(changed) and _n_aromatic(changed) >= n_most:
+                return changed
+    for path in (path for kind in _TO_ACCEPTOR for path in mol.GetSubstructMatches(kind)):
+        changed = Chem.RWMol(mol)
+        _charge(changed, path[0], 1, 0)
+        _charge(changed, path[-1], 0, 1)
+        _shift_bonds(changed, path)
+        if not _sane(changed):
+            continue
+        acceptor = mol.GetAtomWithIdx(path[-1])
+        on_imine = acceptor.GetAtomicNum() == 7 and not acceptor.GetIsAromatic() and len(path) > 3
+        of_ring = changed.GetAtomWithIdx(path[0]).GetIsAromatic()
+        n_now = _n_aromatic(changed)
+        if n_now > n_most or (n_now == n_most and best is None and on_imine and of_ring):
+            n_most, best = n_now, changed
+    return best
+
+
+def _resonance_form(mol: Chem.Mol) -> Chem.Mol:
+    """The resonance form of a cation: most aromatic bonds, then charge on N, not O, and in a ring."""
+    n_before = _n_aromatic(mol)
+    for path in (path for kind in _TO_CATION for path in mol.GetSubstructMatches(kind)):
+        changed = Chem.RWMol(mol)
+        _charge(changed, path[0], 1, 0)
+        _charge(changed, path[-1], 0, 0)
+        _shift_bonds(changed, path)
+        if not _sane(changed) or (n_now := _n_aromatic(changed)) < n_before:
+            continue
+        donor, acceptor = changed.GetAtomWithIdx(path[0]), changed.GetAtomWithIdx(path[-1])
+        better = acceptor.GetAtomicNum() != 7 or (donor.GetIsAromatic() and not acceptor.IsInRing())
+        if n_now > n_before or better:
+            return _resonance_form(changed)
+    return mol
+
+
+def lasting_cation(mol: Chem.Mol, neutral: Chem.Mol) -> Chem.Mol:
+    """`neutral`, what a cation is without its protons; the cation where a drawing of it has none to lose."""
+    if Chem.GetFormalCharge(mol) <= max(0, Chem.GetFormalCharge(neutral)) or _with_proton(neutral) is None:
+        return neutral
+    other, _ = _protonated(inchi.MolToInchi(mol))
+    if other is None or Chem.GetFormalCharge(other) < 1 or _n_bonds(other) != _n_bonds(mol):
+        return neutral
+    return other
+
+
 def _from_inchi(name: str, drawn: Chem.Mol) -> Chem.Mol:
     """The form of an InChI; as it was drawn where that is the same, or the form would not be the compound."""
-    start = inchi.MolFromInchi(name)
+    drawn.SetProp(INCHI, name)
+    start, stated = _protonated(name)
     if start is None or _n_bonds(start) != _n_bonds(drawn):  # InChI cuts bonds to metals
         return drawn
     if start.HasSubstructMatch(_SEPARATED):
         start = _normaliser().normalize(start)
-    smiles = Chem.MolToSmiles(drawn)
+        Chem.SanitizeMol(start)
+    smiles, charged = Chem.MolToSmiles(drawn), _charged(drawn)
     # In a few ring systems a rule goes further than the InChI lets a hydrogen go: then step by step.
-    for checked in (None, name):
+    for checked in (None, stated):
         form = Chem.MolToSmiles(_shifted(start, checked))
         if form == smiles:
             return drawn
         mol = Chem.MolFromSmiles(form)
-        if mol is not None and _kept(mol, drawn) and inchi.MolToInchi(mol) == name:
+        if mol is None or not _kept(mol, drawn) or (charged and _n_aromatic(mol) < _n_aromatic(drawn)):
+            continue
+        if inchi.MolToInchi(mol) == stated:
+            mol.SetProp(INCHI, stated)
             return mol
     return drawn
 
@@ -185,7 +315,7 @@ def read_back(mol: Chem.Mol) -> Chem.Mol | None:
 
 
 def _charged(mol: Chem.Mol) -> bool:
-    return any(atom.GetFormalCharge() for atom in mol.GetAtoms())
+    return mol.HasSubstructMatch(_CHARGED)
 
 
 def _kept(form: Chem.Mol, mol: Chem.Mol) -> bool:
@@ -206,16 +336,20 @@ def _n_bonds(mol: Chem.Mol) -> int:
     return int(mol.GetNumBonds() - mol.GetNumAtoms() + mol.GetNumHeavyAtoms())
 
 
+def _n_aromatic(mol: Chem.Mol) -> int:
+    """Aromatic bonds."""
+    return sum(bond.GetIsAromatic() for bond in mol.GetBonds())
+
+
+def _sane(mol: Chem.RWMol) -> bool:
+    return bool(Chem.SanitizeMol(mol, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE)
+
+
 def _shifted(mol: Chem.Mol, name: str | None) -> Chem.Mol:
     """`mol` after `RULES`, of which only such steps are taken as keep the InChI `name`, if it is given."""
     for _ in range(MAX_STEPS):
-        there = [mol.HasSubstructMatch(kind) for kind in _KINDS]
-        for kind, rule in _rules():
-            if (
-                there[kind]
-                and mol.HasSubstructMatch(rule)
-                and (changed := _apply(rule, mol, name)) is not None
-            ):
+        for gains, rule in _rules_for(mol):
+            if (changed := _apply(rule, mol, name, gains)) is not None:
                 mol = changed
                 break
         else:
@@ -223,8 +357,11 @@ def _shifted(mol: Chem.Mol, name: str | None) -> Chem.Mol:
     return mol
 
 
-def _apply(rule: Chem.Mol, mol: Chem.Mol, name: str | None) -> Chem.Mol | None:
-    """`mol` with the rule applied at all its places that share no atom, or else at the first that can be."""
+def _apply(rule: Chem.Mol, mol: Chem.Mol, name: str | None, gains: bool) -> Chem.Mol | None:
+    """`mol` with the rule applied at all its places that share no atom, or else at the first that can be.
+
+    `gains`: only where more bonds become aromatic.
+    """
     paths = mol.GetSubstructMatches(rule)
     apart: list[tuple[int, ...]] = []
     for path in paths:
@@ -234,8 +371,9 @@ def _apply(rule: Chem.Mol, mol: Chem.Mol, name: str | None) -> Chem.Mol | None:
         changed = Chem.RWMol(mol)
         for path in chosen:
             _move(changed, path)
-        sane = Chem.SanitizeMol(changed, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE
-        if sane and (name is None or inchi.MolToInchi(changed) == name):
+        if not _sane(changed) or (gains and _n_aromatic(changed) <= _n_aromatic(mol)):
+            continue
+        if name is None or inchi.MolToInchi(changed) == name:
             return changed
     return None
 
@@ -247,6 +385,19 @@ def _move(mol: Chem.RWMol, path: tuple[int, ...]) -> None:
         n_hydrogens = atom.GetTotalNumHs() + change
         atom.SetNoImplicit(True)
         atom.SetNumExplicitHs(n_hydrogens)
+    _shift_bonds(mol, path)
+
+
+def _charge(mol: Chem.RWMol, place: int, charge: int, n_more: int) -> None:
+    """Give an atom a formal charge and `n_more` hydrogens."""
+    atom = mol.GetAtomWithIdx(place)
+    n_hydrogens = atom.GetTotalNumHs() + n_more
+    atom.SetFormalCharge(charge)
+    atom.SetNoImplicit(True)
+    atom.SetNumExplicitHs(n_hydrogens)
+
+
+def _shift_bonds(mol: Chem.RWMol, path: tuple[int, ...]) -> None:
     for one, next_one in pairwise(path):
         bond = mol.GetBondBetweenAtoms(one, next_one)
         if not bond.GetIsAromatic():
@@ -255,10 +406,42 @@ def _move(mol: Chem.RWMol, path: tuple[int, ...]) -> None:
             bond.SetBondType(Chem.BondType.DOUBLE if single else Chem.BondType.SINGLE)
 
 
+def _rules_for(mol: Chem.Mol) -> Iterator[tuple[bool, Chem.Mol]]:
+    """The rules that fit `mol`, in order, and whether they need a gain of aromatic bonds."""
+    there: dict[str, bool] = {}
+    for needs, rule in _rules():
+        for text, pattern in needs:
+            if text not in there:
+                there[text] = mol.HasSubstructMatch(pattern)
+            if not there[text]:
+                break
+        else:
+            if mol.HasSubstructMatch(rule):
+                yield rule is _rules()[-1][1], rule
+
+
 @cache
-def _rules() -> tuple[tuple[int, Chem.Mol], ...]:
-    """For each rule, in order, which of `_KINDS` its molecules have."""
-    return tuple(("[n" in path, Chem.MolFromSmarts(path)) for path in RULES.values())
+def _rules() -> tuple[tuple[tuple[tuple[str, Chem.Mol], ...], Chem.Mol], ...]:
+    """The rules in order, after what their molecules have: the first atom, and the path without `$(...)`."""
+    patterns = cache(Chem.MolFromSmarts)
+    rules = []
+    for path in RULES.values():
+        bare = _bare(path)
+        needs = (bare[: bare.index("]") + 1], bare)
+        rules.append((tuple((text, patterns(text)) for text in needs), patterns(path)))
+    return tuple(rules)
+
+
+def _bare(smarts: str) -> str:
+    """SMARTS of the path alone: without conditions on the surroundings of its atoms."""
+    while (start := smarts.find("$(")) >= 0:
+        end, depth = start + 2, 1
+        while depth:
+            depth += {"(": 1, ")": -1}.get(smarts[end], 0)
+            end += 1
+        head = smarts[:start].rstrip("!")
+        smarts = head[:-1] + smarts[end:] if head[-1] in ";," else head + "*" + smarts[end:]
+    return smarts
 
 
 @cache

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from acml_search import modalities
 from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise
@@ -313,6 +314,18 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
+class _WithoutInit(TorchFunctionMode):
+    """No weights are drawn at random, as the checkpoint has them all."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs.get("tensor", args[0] if args else None)
+        return func(*args, **kwargs)
+
+
 def load_model(
     name_or_dir: str | Path = DEFAULT_MODEL, device: str = "cpu", *, spaces: Collection[str] | None = None
 ) -> Model:
@@ -330,7 +343,8 @@ def load_model(
     try:
         config = card.data["hyper"]
         wanted = [name for name in config["spaces"] if spaces is None or name in spaces]
-        network = DualEncoder({**config, "spaces": {name: config["spaces"][name] for name in wanted}})
+        with _WithoutInit():
+            network = DualEncoder({**config, "spaces": {name: config["spaces"][name] for name in wanted}})
         with safe_open(card.weights, framework="pt") as file:
             names = [name for name in file.keys() if _space_of(name) in (None, *wanted)]  # noqa: SIM118
             weights = current_names({name: file.get_tensor(name).float() for name in names})

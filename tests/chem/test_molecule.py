@@ -168,6 +168,16 @@ ONE_MOLECULE = [
     ("Cn1c(=O)c2[nH]cnc2n(C)c1=O", "Cn1c(=O)c2nc[nH]c2n(C)c1=O"),
     ("Nc1nc2[nH]cnc2c(=O)[nH]1", "Nc1nc2nc[nH]c2c(=O)[nH]1", "N=c1nc(O)c2nc[nH]c2[nH]1"),
     ("Nc1ncnc2[nH]cnc12", "Nc1ncnc2nc[nH]c12", "Nc1nc[nH]c2ncnc1-2"),
+    ("O=C1Nc2ccccc2C1=O", "O=C1N=c2ccccc2=C1O"),
+    ("CC(=O)NN=C1C(=O)Nc2ccccc21", "CC(=O)N/N=C1/C(=O)Nc2ccccc21", "CC(O)=N/N=C1\\C(=O)Nc2ccccc21"),
+    ("O=c1c2ccccc2nc2n1CCN2", "O=C1c2ccccc2NC2=NCCN12"),
+    ("C[n+]1ccccc1C=NO", "C[n+]1ccccc1/C=N/O", "CN1C=CC=CC1=C[NH+]=O"),
+    ("C[n+]1ccc(N)cc1", "Cn1ccc(=[NH2+])cc1"),
+    ("C[n+]1ccc2[nH]c3ccccc3c2c1", "Cn1ccc2[nH+]c3ccccc3c-2c1"),
+    ("O=C(C[n+]1ccccc1)Nc1ccccc1", "[OH+]=C(C[n+]1ccccc1)[N-]c1ccccc1"),
+    ("CN(C)c1ccc(C=Cc2cc[n+](C)cc2)cc1", "CN1C=CC(=CC=C2C=CC(=[N+](C)C)C=C2)C=C1"),
+    ("COc1cccc2cc[n+](C)cc12", "C[O+]=c1cccc2ccn(C)cc1-2"),
+    ("C[N+](C)(C)CCCS(=O)(=O)O", "C[N+](C)(C)CCCS(=O)(=O)[O-].[H+]"),
 ]
 
 
@@ -194,6 +204,18 @@ def test_charge_and_stereo_are_no_matter_of_spelling():
     assert key_of("C[S@](=O)c1ccccc1") == key_of("C[S@+]([O-])c1ccccc1")
     assert key_of("C[S@](=O)c1ccccc1") != key_of("C[S@@](=O)c1ccccc1")
     assert "@" in key_of("C[C@H](N=C(C)O)C(O)=NC")
+
+
+@pytest.mark.parametrize(
+    ("base", "cations"),
+    [
+        ("CN=C(C)N(C)C", ("CNC(C)=[N+](C)C", "C[NH+]=C(C)N(C)C")),
+        ("CN(C)C(=N)NC(=N)N", ("CN(C)C(=[NH2+])NC(=N)N", "C[N+](C)=C(N)NC(=N)N")),
+        ("Cn1ccnc1", ("Cn1cc[nH+]c1", "C[n+]1cc[nH]c1")),
+    ],
+)
+def test_a_proton_that_a_base_can_lose_goes_in_every_resonance_form(base: str, cations: tuple[str, ...]):
+    assert {key_of(cation) for cation in cations} == {key_of(base)}
 
 
 def test_tautomers_with_a_mobile_carbon_meet_only_when_asked():
@@ -320,7 +342,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]):
 
 
 def test_the_standardisation_names_its_version():
-    assert STANDARDISATION["version"] == 2
+    assert STANDARDISATION["version"] == 3
     assert "stereo kept" in STANDARDISATION["steps"]  # type: ignore[operator]
 
 

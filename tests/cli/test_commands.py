@@ -95,7 +95,7 @@ def test_info(folder) -> None:
 def test_info_json(folder) -> None:
     found = json.loads(run("info", folder / "mine", "--json").stdout)
     assert (found["molecules"], found["kind"], found["format_version"]) == (3, "index", 3)
-    assert found["standardisation"]["version"] == 2
+    assert found["standardisation"]["version"] == 3
     assert found["bytes"] > 0
 
 
