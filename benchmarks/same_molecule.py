@@ -65,6 +65,7 @@ def spellings(mol: Chem.Mol, name: str, n_tautomers: int, rng: random.Random) ->
 def main(
     libraries: Annotated[list[Path], typer.Argument(metavar="LIBRARY...", readable=False)],
     n: Annotated[int, typer.Option(help="Rows, drawn at random; 0: all.")] = 20_000,
+    minutes: Annotated[float, typer.Option(help="Stop after so long; the rows come in random order.")] = 1e9,
     tautomers: Annotated[int, typer.Option(help="Tautomers tried of every tenth molecule.")] = 3,
     seed: int = 0,
     out: Annotated[Path | None, typer.Option(help="JSON file of the results.")] = None,
@@ -74,15 +75,18 @@ def main(
     rdBase.DisableLog("rdApp.*")
     rng = random.Random(seed)
     texts = [row.text for path in libraries for batch in open_library(path).batches(10_000) for row in batch]
-    if n and n < len(texts):
-        texts = rng.sample(texts, n)
+    texts = rng.sample(texts, min(n or len(texts), len(texts)))
     graphs: dict[str, set[str]] = defaultdict(set)
     kinds: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     changed = rejected = 0
     seconds = {"rdkit": 0.0, "parse": 0.0, "describe": 0.0}
     examples = []
+    end = time.monotonic() + 60 * minutes
     for number, text in enumerate(texts):
         start = time.perf_counter()
+        if time.monotonic() > end:
+            texts = texts[:number]
+            break
         drawn = Chem.MolFromSmiles(text)
         read = time.perf_counter()
         try:

@@ -11,8 +11,8 @@
   that is no counter-ion or solvent (`chem.salts`), then a base of those, then the one with more heavy atoms,
   then more atoms, then the heavier, then the one first in the alphabet;
 - what has one standard InChI has one graph (`chem.tautomers`), as far as RDKit can rebuild it;
-- a charge that no hydrogen can balance stays (choline, pralidoxime), and so do charges on neighbours (nitro groups) and
-  charges of an ion whose neutral form RDKit cannot hold (hexafluorophosphate);
+- a charge that no hydrogen can balance stays (choline, pralidoxime), and so do charges on neighbours (nitro
+  groups) and charges of an ion whose neutral form RDKit cannot hold (hexafluorophosphate);
 - hydrogens go, except those that carry an isotope, the geometry of a double bond, or a bridge.
 """
 
