@@ -138,6 +138,12 @@ def read_nmr_text(text: str, modality: str | None = None) -> PeakList:
     if problems:
         raise InvalidRecord(problems[0], modality=name)
     shown = shorten(" ".join(text[:200].split()), 60)
+    if not lists and modality and (other := _other_nucleus(clean(text))):
+        raise InvalidRecord(
+            f'the text has {other} and no {NAMES[NUCLEI[name]]} list ("{shown}"); give the one of '
+            f"{NAMES[NUCLEI[name]]}",
+            modality=name,
+        )
     if lists:
         there, wanted = NAMES[NUCLEI[lists[0].modality]], NAMES[NUCLEI[name]]
         raise InvalidRecord(
@@ -175,7 +181,7 @@ def _read(text: str, modality: str | None) -> tuple[list[PeakList], list[str]]:
     problems: list[str] = []
     solvents: list[str] = []
     sections = find_sections(cleaned)
-    for section, following in zip(sections, [*sections[1:], None], strict=True):
+    for section, following in zip(sections, [*sections[1:], None], strict=False):
         piece, others = _first_compound(fix_typos(cleaned[section.start : section.end]))
         piece, impurities = _without_impurities(piece)
         if not section.nucleus and has_ambiguous_commas(piece):
@@ -217,7 +223,8 @@ def _without_impurities(text: str) -> tuple[str, list[LeftOut]]:
 
 
 _COMPOUND = re.compile(
-    r"(?<![\w.,/('-])(?:[Cc]ompounds?\s+\(?(?P<named>\w{0,4}\d\w{0,4})\)?|\(?(?P<label>\d{1,3}[a-z])\)?)"
+    r"(?<![\w.,/('-])(?:[Cc]ompounds?\s+\(?(?P<named>[A-Z]|\w{0,4}\d\w{0,4})\)?"
+    r"|\(?(?P<label>\d{1,3}(?:[a-z]|(?=\)?\s?:\s)))\)?)"
     r"\s?[:=]?\s?(?:δ[HC]?\s?[=:]?\s?)?(?=-?\d{1,3}\.\d+\s?[,;(])"
 )
 """the name of a compound before its list: "3a: 170.1, ...", "compound 4 δ 170.1, ..." """
@@ -228,14 +235,16 @@ def _first_compound(text: str) -> tuple[str, list[LeftOut]]:
     begins = list(_COMPOUND.finditer(text))
     ends = [match.start() for match in begins[1:]] + [len(text)]
     lists = [
-        (match["named"] or match["label"], match.start(), shifts)
+        (match["named"] or match["label"], match, shifts)
         for match, end in zip(begins, ends, strict=False)
         if len(shifts := re.findall(r"(?<![\w.])\d{1,3}\.\d+(?!\s?Hz)", text[match.end() : end])) > 2
     ]
-    for name, start, shifts in lists[1:]:
+    for name, match, shifts in lists[1:]:
         if name != lists[0][0]:
             why = f"it is the list of a second compound, {name}; give one compound at a time"
-            return text[:start], [LeftOut(f"{', '.join(shifts[:3])}, …", why)]
+            start, end = lists[0][1].span("named" if lists[0][1]["named"] else "label")
+            text = text[:start] + " " * (end - start) + text[end : match.start()]  # the name is no shift
+            return text, [LeftOut(f"{', '.join(shifts[:3])}, …", why)]
     return text, []
 
 
@@ -335,16 +344,30 @@ def find_sections(text: str) -> list[Section]:
     headers = [(match.start(), match.end(), _nucleus_of(match)) for match in _HEADER.finditer(text)]
     if any(nucleus for _, _, nucleus in headers):  # "NMR solvents" begins nothing beside "13C NMR"
         headers = [header for header in headers if header[2]]
+    two_dimensions = _TWO_DIMENSIONS.match(text)
     if not headers:
-        return [Section("", 0, _end_of_nmr(text, 0, len(text)))]
+        return [] if two_dimensions else [Section("", 0, _end_of_nmr(text, 0, len(text)))]
     ends = [start for start, _, _ in headers[1:]] + [len(text)]
     sections = [
         Section(nucleus, start, _end_of_nmr(text, start, end))
         for (_, start, nucleus), end in zip(headers, ends, strict=True)
     ]
-    if headers[0][0] > 0:  # "δ 7.26 (s) ... in the 1H NMR"
+    if headers[0][0] > 0 and not two_dimensions:  # "δ 7.26 (s) ... in the 1H NMR"
         sections.insert(0, Section("before", 0, headers[0][0]))
     return sections
+
+
+_TWO_DIMENSIONS = re.compile(
+    r"\s*(?:(?:1H|13C)\s?[-,/]\s?(?:1H|13C)\s?-?\s?)?g?(HSQC|HMBC|HMQC|COSY|NOESY|ROESY|TOCSY)(?![\w])"
+)
+
+
+def _other_nucleus(text: str) -> str:
+    """What a cleaned text begins a list of, if that is neither 13C nor 1H: "19F", "HSQC"; else ""."""
+    if match := _TWO_DIMENSIONS.match(text):
+        return match[1]
+    others = (one for one in _HEADER.finditer(text) if _nucleus_of(one) == "other" and not one["two"])
+    return next((re.sub(r"[\s-]", "", one["a"] or one["b"] or one["c"] or "") for one in others), "")
 
 
 def _nucleus_of(header: re.Match[str]) -> str:
@@ -1054,7 +1077,8 @@ def _stands_alone(before: Token | None, after: Token | None, *, word: bool = Fal
 
 
 def _count(token: Token) -> int | None:
-    return int(token.text) if token.text.isdigit() and 0 < int(token.text) < MAX_COUNT else None
+    value = token.value  # NaN where it is no number
+    return int(value) if value == value // 1 and 0 < value < MAX_COUNT else None
 
 
 # ---- lists: checks that need all signals

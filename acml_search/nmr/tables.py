@@ -40,7 +40,7 @@ _BLANK = ("", "-", "–", "—", "n/a", "nd", "n.d.", "none")
 
 # names of columns: of shifts, the surer first; of what they may be beside; and of what is no shift
 _SHIFT_NAMES = (
-    re.compile(r"shift|δ|\bdelta|chemical\s?shift", re.I),
+    re.compile(r"shift|δ|\bdelta|verschiebung|d[ée]placement|desplazamiento", re.I),
     re.compile(r"\bd[CH]\b|^1H\b|^13C\b|ppm", re.I),
     re.compile(r"\bf1\b", re.I),
 )
@@ -58,6 +58,7 @@ _COUNT = re.compile(
 _CLASS = re.compile(r"class|mult|type|dept|^m$|pattern|splitting", re.I)
 _COUPLING = re.compile(r"^J\b|^J['’]?s?\b|coupling", re.I)
 _INTENSITY = re.compile(r"intens|height", re.I)
+_COMPOUND = re.compile(r"(?:compound|cmpd|substance|sample)\.?", re.I)
 _KINDS = re.compile(r"solvent|impurit|satellite|reference|artifact|artefact|reagent|rotational|water", re.I)
 
 _CELL = re.compile(
@@ -94,8 +95,9 @@ def _readings(lines: Sequence[str]) -> Iterable[list[list[str]]]:
     for separator in _SEPARATORS:
         if sum(separator in line for line in lines) * 2 < len(lines):
             continue
-        if separator == "," and not any(re.search(r"\d\.\d", line) for line in lines):
-            continue  # decimal commas
+        if separator == "," and not any(re.search(r"\d\.\d|\"", line) for line in lines):
+            yield from _paired(lines)  # decimal commas
+            continue
         if separator == "  ":
             rows = [re.split(r"\s{2,}|\t", line.strip()) for line in lines]
         elif '"' in "".join(lines):
@@ -108,6 +110,19 @@ def _readings(lines: Sequence[str]) -> Iterable[list[list[str]]]:
         if rows:
             yield [[cell.strip().strip('"').strip() for cell in row] for row in rows]
     yield [line.split() for line in lines]
+
+
+def _paired(lines: Sequence[str]) -> Iterable[list[list[str]]]:
+    """Lines whose commas separate and are decimal, below names: "ppm,intensity", "171,2,10,5"."""
+    names, *rows = ([cell.strip() for cell in line.split(",")] for line in lines)
+    numbers = [row for row in rows if all(cell.isdigit() for cell in row)]
+    if len(numbers) != len(rows) or not any(
+        pattern.search(name) for pattern in _SHIFT_NAMES for name in names
+    ):
+        return
+    if any(len(row) != 2 * len(names) for row in rows):
+        raise InvalidRecord("its commas may separate numbers or be decimal; write points", modality="nmr")
+    yield [names, *([f"{a}.{b}" for a, b in zip(row[::2], row[1::2], strict=True)] for row in rows)]
 
 
 def _number(cell: str) -> float | None:
@@ -151,8 +166,8 @@ def _headed(names: Sequence[str], rows: Sequence[Sequence[str]], modality: str) 
         "coupling": _column(names, _COUPLING, column),
         "intensity": _column(names, _INTENSITY, column),
     }
+    rows, left = _of_one_compound(names, rows, column)
     peaks: list[Peak] = []
-    left: list[LeftOut] = []
     solvents: list[str] = []
     wrong: list[str] = []
     for number, row in enumerate(rows, start=1):
@@ -184,6 +199,23 @@ def _headed(names: Sequence[str], rows: Sequence[Sequence[str]], modality: str) 
     solvent = " + ".join(dict.fromkeys(solvents)) or None
     about = {"notes": [wrong_counts(wrong)]} if wrong else {}
     return PeakList(modality, tuple(peaks), tuple(left), solvent=solvent, about=about)
+
+
+def _of_one_compound(
+    names: Sequence[str], rows: Sequence[Sequence[str]], column: int
+) -> tuple[Sequence[Sequence[str]], list[LeftOut]]:
+    """The rows of the first compound where a column names several, and what is left out."""
+    at = next((i for i, name in enumerate(names) if _COMPOUND.fullmatch(name)), None)
+    if at is None:
+        return rows, []
+    named = [row[at] if at < len(row) else "" for row in rows]
+    why = "it is of another compound, {}; give one compound at a time"
+    others = [
+        LeftOut(row[column], why.format(name))
+        for row, name in zip(rows, named, strict=True)
+        if name not in ("", named[0]) and column < len(row)
+    ]
+    return [row for row, name in zip(rows, named, strict=True) if name in ("", named[0])], others
 
 
 def _shift_column(names: Sequence[str], rows: Sequence[Sequence[str]], modality: str) -> int:
@@ -295,7 +327,7 @@ def _multiplicity(note: str, modality: str) -> str | None:
             "d": "d",
             "t": "t",
         }
-        return next((named[word.text] for word in words if word.text in named), None)
+        return next((named[word.text] for word in words if word.text in named and "=" not in note), None)
     for word, after in pairwise([*words, *words[-1:]]):
         if is_multiplicity(word):
             both = word.text in ("br", "app") and after is not word and is_multiplicity(after)
@@ -324,6 +356,8 @@ def _unheaded(rows: Sequence[Sequence[str]], modality: str) -> PeakList | None:
         _which(numeric, wide, modality)
     if any(len(row) != width for row in rows):
         return None
+    if names := _multiplet_columns(rows, width):
+        return _headed(names, rows, modality)
     numbers = [i for i in range(width) if all(_number(row[i]) is not None for row in rows)]
     if not numbers or not all(
         _is_label(cell) for row in rows for i, cell in enumerate(row) if i not in numbers
@@ -338,9 +372,33 @@ def _unheaded(rows: Sequence[Sequence[str]], modality: str) -> PeakList | None:
     return _headed(names, rows, modality)
 
 
+def _multiplet_columns(rows: Sequence[Sequence[str]], width: int) -> list[str] | None:
+    """Names for columns of shift, multiplicity, coupling and number of protons; None where it is not they."""
+    names: list[str] = []
+    classes: list[str] = []
+    for i in range(width):
+        cells = ["" if row[i].casefold() in _BLANK else row[i] for row in rows]
+        filled = [cell for cell in cells if cell]
+        if "ppm" not in names and all(_number(cell) is not None for cell in cells):
+            names.append("ppm")
+        elif filled and all(re.fullmatch(r"\d{1,2}\s?H", cell) for cell in filled):
+            names.append("H")
+        elif filled and not classes and all(_multiplicity(cell, "h_nmr") == cell for cell in filled):
+            names.append("class")
+            classes = cells
+        elif filled and classes and all(re.fullmatch(r"[\d.,/; ]+(?:Hz)?", cell) for cell in filled):
+            # a singlet has a number of protons and no coupling
+            names.append(
+                "H" if any(c in ("s", "m") and x for c, x in zip(classes, cells, strict=True)) else "J"
+            )
+        else:
+            return None
+    return names if classes and names.count("ppm") == 1 and len(set(names)) == width else None
+
+
 def _is_label(cell: str) -> bool:
     """Whether a cell can be the name of an atom, a group or a solvent."""
     if not cell or cell in CARBONS or is_atom_label(cell):
         return True
-    plain = len(cell) <= 24 and not re.search(r"^\(|\d[.,]\d|NMR|[δ:=]|^\W+$", cell)
+    plain = len(cell) <= 24 and not re.search(r"^\(|\d[.,]\d|NMR|[δ:]|=(?![CNOS])|^\W+$", cell)
     return plain and len(cell.split()) <= 3 and re.search(r"[^\W\d]", cell) is not None

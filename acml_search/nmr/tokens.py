@@ -137,6 +137,11 @@ _SPACE_AFTER = re.compile(r"(?<![\d.])(\d{1,3})\. (\d{1,2})(?=\s*[,;()]| and |$)
 _SPACE_BEFORE = re.compile(r"(?<![\d.])(\d{1,3}) \.(\d{1,2})(?=\s*[,;()]| and |$)")
 _COMMA = re.compile(r"(?<![\w.,'/-])(-?\d{1,3}),(\d{1,3})(?![\w.'-]|,\d)")
 _COMMA_RANGE = re.compile(r"(?<![\w.,'/-])(\d{1,3}),(\d{1,3})(\s?-\s?)(\d{1,3}),(\d{1,3})(?![\w.'-]|,\d)")
+_ALL_COMMAS = tuple(
+    re.compile(rf"\s*-?\d{{1,3}},\d{{{decimals}}}(?:[\s;]+-?\d{{1,3}},\d{{{decimals}}})+[\s;]*")
+    for decimals in (1, 2)
+)
+"""numbers of as many digits behind their commas, parted by white space"""
 _POINT = re.compile(r"\d\.\d")
 _TIGHT = re.compile(r"\d\.\d+,\d")  # a comma without a space that separates
 _SEPARATED = re.compile(r"\d\s*[;|]|\d,\s|\)\s*[,;]|\d\s*\(")
@@ -146,9 +151,11 @@ def fix_typos(text: str) -> str:
     """`text` with decimal points where a comma, or a space beside the point, stands for one.
 
     A comma counts as a decimal point only where something else separates the numbers and no comma without a
-    space does: "27,4; 106,1", "128.5, 73,9, 55.2".
+    space does ("27,4; 106,1", "128.5, 73,9, 55.2"), or where all numbers have one: "171,2 60,4 21,0".
     """
     points = len(_POINT.findall(text))
+    if any(pattern.fullmatch(text) for pattern in _ALL_COMMAS):
+        return text.replace(",", ".")
     if points >= 2:
         text = _SPACE_AFTER.sub(r"\1.\2", text)
         text = _SPACE_BEFORE.sub(r"\1.\2", text)

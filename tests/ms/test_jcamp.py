@@ -161,6 +161,8 @@ def test_pages_of_ntuples_are_spectra(tmp_path: Path) -> None:
         ("171,2 10,5\n60,4 20,1", 4, [171, 10, 60, 20]),
         ("27,2200 29,3010\n31,9990 45,5140", None, [27, 29, 31, 45]),
         ("171,2 10,5\n60,4 20,1", None, [171.2, 60.4]),
+        ("171,2,10,5\n60,4,20,1", 2, [171.2, 60.4]),
+        ("171,2,60,4", 2, [171, 60]),
     ],
 )
 def test_commas_that_separate_and_decimal_ones(data: str, stated: int | None, found: list[float]) -> None:
@@ -171,4 +173,6 @@ def test_commas_that_may_be_either_are_refused() -> None:
     for table in ("(XY..XY)\n50,2 90,5 20,4 70,1 60,3 10,1", "(XYA)\n(171,2, <1>)\n(60,4, <2>)"):
         with pytest.raises(Unreadable, match="its commas may separate numbers or be decimal"):
             table_of(table)
-    assert [row.x for row in table_of("(XYA)\n(171,2, 10,0, <1>)\n(60,4, 20,0, <2>)")] == [171.2, 60.4]
+    for between in (", ", "; "):
+        rows = table_of("(XYA)\n(171,2, 10,0, <1>)\n(60,4, 20,0, <2>)".replace(", ", between))
+        assert [row.x for row in rows] == [171.2, 60.4]

@@ -185,6 +185,8 @@ def test_no_other_number_becomes_a_shift(text: str) -> None:
         ("13C NMR δ 7.26 (s, 1H), 3.2 (d, 2H), 1.1 (t, 3H)", "c_nmr", "its peaks count protons"),
         ("1H NMR δ 155.4, 151.7, 1.5, 128.3", "h_nmr", "3 of 4 values are no shifts of 1H"),
         ("35.2, 21.0, 14.2", "h_nmr", "a 13C list and no 1H list"),
+        ("19F NMR (376 MHz, CDCl3) δ -62.5", "c_nmr", "the text has 19F and no 13C list"),
+        ("HSQC (400 MHz, CDCl3) δ 4.12/60.4, 2.04/21.0", "c_nmr", "the text has HSQC and no 13C list"),
         ("1H and 13C NMR data, see Table 1", "c_nmr", "no peak list"),
         ("155,4,151,7", "c_nmr", "its commas may be decimal points"),
         ("7.26, 3.2", None, "nothing in the text tells 13C from 1H"),
@@ -207,6 +209,8 @@ def test_what_cannot_be_read_gets_a_sentence(text: str, modality: str | None, se
         ("3a: 13C NMR δ {} 3b: 13C NMR δ {}", "a second list of 4 peaks"),
         ("13C NMR (CDCl3) 3a: δ {} 3b: δ {}", "a second compound, 3b"),
         ("compound 3: {}\ncompound 4: {}", "a second compound, 4"),
+        ("Compound A: {} Compound B: {}", "a second compound, B"),
+        ("1: {}\n2: {}", "a second compound, 2"),
     ],
 )
 def test_a_second_compound_is_named(text: str, why: str) -> None:

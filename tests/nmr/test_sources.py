@@ -213,3 +213,50 @@ def test_a_structure_is_no_peak_list(tmp_path: Path, name: str) -> None:
             nmr_peaks(str(tmp_path / name), modality)
         with pytest.raises(InvalidRecord, match="mol block, a structure"):
             nmr_peaks(text, modality)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "7,33; d; 8,8; 2H\n1,97; s; ; 3H",
+        "7.33\t2H\td\t8.8\n1.97\t3H\ts\t-",
+        "7.33\td\t2\t8.8\n1.97\ts\t3\t",
+        "Verschiebung\tH\tMultiplizität\tJ\n7,33\t2\td\t8,8\n1,97\t3\ts\t",
+        "Shift\tIntegration\tClass\tJ\n7.33\t2.04\td\t8.8\n1.97\t2.96\ts\t",
+    ],
+)
+def test_columns_of_multiplets_are_told_by_what_they_hold(text: str) -> None:
+    peaks = peaks_of_table(text, "h_nmr")
+    assert peaks is not None
+    assert [tuple(peak)[4:] for peak in peaks] == [(2, "d", (8.8,)), (3, "s", ())]
+    assert [peak.position for peak in peaks] == [7.33, 1.97]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "171,2\n60,4\n21,0",
+        "171,2 60,4 21,0",
+        "171,2;60,4;21,0",
+        "ppm;intensity\n171,2;10,5\n60,4;20,1\n21,0;30,0",
+        "ppm,intensity\n171,2,10,5\n60,4,20,1\n21,0,30,0",
+        '"ppm","Int"\n"171,2","10,5"\n"60,4","20,1"\n"21,0","3"',
+        "171.2 C=O\n60.4 OCH2\n21.0 CH3CO",
+        "compound\tshift\n3a\t171.2\n3a\t60.4\n3a\t21.0\n3b\t172.2",
+    ],
+)
+def test_decimal_commas_labels_and_compounds(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text(text)
+    assert [peak.position for peak in nmr_peaks(str(tmp_path / "x.txt"), "c_nmr")] == [171.2, 60.4, 21.0]
+
+
+def test_counts_of_a_table_that_cannot_be() -> None:
+    peaks = peaks_of_table("Shift\tH's\n7.3\t0\n6.7\t1.5\n3.1\t200\n1.2\t3", "h_nmr")
+    assert peaks is not None
+    assert [peak.count for peak in peaks] == [None, None, None, 3]
+    assert "0 at 7.3 ppm, 1.5 at 6.7 ppm, 200 at 3.1 ppm" in peaks.about["notes"][0]
+
+
+def test_commas_that_may_be_either_are_refused_below_names() -> None:
+    with pytest.raises(InvalidRecord, match="may separate numbers or be decimal"):
+        peaks_of_table("ppm,intensity\n171,2,10\n60,4,20", "c_nmr")

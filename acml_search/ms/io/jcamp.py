@@ -185,9 +185,10 @@ def _mass_spectrum(block: Block, modality: str) -> PeakList:
 
 _VARIABLES = re.compile(r"\s*\(\s*([A-Z][A-Z ,]*?)\s*(?:\.\.[^)]*)?\)[^\n\d<(+.-]*", re.I)
 _GROUP = re.compile(r"\(((?:<[^<>]*>|[^()<>])*)\)")
-_CELL = re.compile(r"<[^<>]*>|[^\s,<>]+")
+_CELL = re.compile(r"<[^<>]*>|[^\s,;<>]+")
 _BETWEEN = re.compile(r"[\s,;]+")
 _TIGHT_COMMA = re.compile(r"(?<=\d),(?=\d)")
+_COMMA_PAIR = re.compile(r"(\d+),(\d+)")
 _PEAK_TABLES = ("XY", "XYM", "XYW", "XYMW", "XYA", "XYMA", "XYWA", "XYMWA", "XYUA", "XYU")
 
 
@@ -238,7 +239,8 @@ def _with_points(data: str, names: str, stated: int | None) -> str:
     if "." in data or not _TIGHT_COMMA.search(data):
         return data
     pointed = _TIGHT_COMMA.sub(".", data)
-    readings = {text: xs for text in (data, pointed) if (xs := _positions(text, names)) is not None}
+    paired = _COMMA_PAIR.sub(r"\1.\2", data)  # "171,2,10,5": every other comma separates
+    readings = {text: xs for text in (data, pointed, paired) if (xs := _positions(text, names)) is not None}
     if len(readings) < 2:
         return next(iter(readings), data)
     if "(" in data:  # both have as many rows; a space after some commas alone says which of them separate
