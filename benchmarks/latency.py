@@ -90,6 +90,7 @@ def warm(
     modality: str = "c_nmr",
     where: Annotated[str, typer.Option(help="SQL: the rows that are queries.")] = "split = 'valid'",
     n: Annotated[int, typer.Option(help="Number of queries.")] = 200,
+    depth: Annotated[list[int] | None, typer.Option(help="Candidates compared, beside the default.")] = None,
     seed: int = 0,
     out: Annotated[Path | None, typer.Option(help="JSON file to write, too.")] = None,
 ) -> None:
@@ -99,36 +100,36 @@ def warm(
     order = np.random.default_rng(seed).permutation(len(rows))
     chosen = [rows[i] for i in order[: n + WARM].tolist()]
     kind = modalities.get(modality)
-    seconds: dict[bool, list[float]] = {True: [], False: []}
-    stages: dict[bool, dict[str, float]] = {True: {}, False: {}}
+    ways: dict[str, dict[str, Any]] = {"without_rerank": {"rerank": False}, "with_rerank": {}}
+    ways |= {f"rerank_{most}": {"rerank_depth": most} for most in depth or ()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    stages: dict[str, dict[str, float]] = {name: {} for name in ways}
     with open_index(index_path) as index:
         for number, row in enumerate(chosen):
             record = {name: row[name] for name in (*kind.columns, *kind.optional) if name in row}
             observation = kind.observe(record, f"row {number}")
-            for rerank in (False, True):
+            for name, how in ways.items():
                 started = time.perf_counter()
-                answer = index.identify([observation], k=10, rerank=rerank, by_precursor=False)
+                answer = index.identify([observation], k=10, by_precursor=False, **how)
                 if number < WARM:
                     continue
-                seconds[rerank].append(time.perf_counter() - started)
+                seconds[name].append(time.perf_counter() - started)
                 for stage, spent in answer.seconds.items():
-                    stages[rerank][stage] = stages[rerank].get(stage, 0.0) + spent
+                    stages[name][stage] = stages[name].get(stage, 0.0) + spent
         n_molecules = len(index)
     result: dict[str, Any] = {
         "kind": "latency",
         "index": str(index_path),
         "molecules": n_molecules,
         "modality": modality,
-        "queries": len(seconds[True]),
+        "queries": len(seconds["with_rerank"]),
         "where": where,
         "seed": seed,
         "command": command_line(),
     }
-    for rerank, name in ((False, "without_rerank"), (True, "with_rerank")):
-        p50, p95 = np.percentile(seconds[rerank], [50, 95]) * 1000
-        mean = {
-            stage: round(spent / len(seconds[rerank]) * 1000, 2) for stage, spent in stages[rerank].items()
-        }
+    for name, of in seconds.items():
+        p50, p95 = np.percentile(of, [50, 95]) * 1000
+        mean = {stage: round(spent / len(of) * 1000, 2) for stage, spent in stages[name].items()}
         result[name] = {"p50_ms": round(float(p50), 1), "p95_ms": round(float(p95), 1), "mean_ms": mean}
     if out is not None:
         write_json(result, out)

@@ -203,6 +203,12 @@ def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
     return Molecule(smiles, inchikey, formula, mass, removed)
 
 
+def as_written(mol: Chem.Mol) -> Chem.Mol:
+    """A molecule that `describe` was asked of, its atoms numbered as `read_stored` numbers its SMILES."""
+    order = [int(place) for place in mol.GetProp("_smilesAtomOutputOrder")[1:-1].split(",") if place]
+    return mol if order == list(range(len(order))) else Chem.RenumberAtoms(mol, order)
+
+
 class AtomCounts(NamedTuple):
     """How many atoms of a kind a molecule has."""
 

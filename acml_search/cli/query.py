@@ -83,6 +83,10 @@ def query(
             "--rerank/--no-rerank", help="Compare the best candidates of spectra peak by peak. Default: yes."
         ),
     ] = None,
+    rerank_depth: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, metavar="N", help="Compare so many. Default: 200."),
+    ] = None,
     modality: Annotated[
         str | None,
         typer.Option(metavar="M", help="With --smiles: search these records alone. With --batch: see there."),
@@ -129,6 +133,8 @@ def query(
     check_out(out)
     if rerank and smiles is not None:
         refuse("there is nothing to re-rank a molecule's hits by", "--rerank")
+    if rerank_depth is not None and (rerank is False or smiles is not None):
+        refuse("a depth goes with observations that are re-ranked", "--rerank-depth")
     if modality is not None and observed:
         refuse("the option of an observation names its modality; --modality goes with --smiles or --batch",
                "--modality")  # fmt: skip
@@ -139,6 +145,7 @@ def query(
 
     from acml_search.search.query import open_index
 
+    depth = {} if rerank_depth is None else {"rerank_depth": rerank_depth}
     conditions: Conditions = {
         "where": where,
         "formula": formula,
@@ -152,7 +159,7 @@ def query(
     }
     with open_index(index, model=model) as opened_index:
         if batch is not None:
-            how = (k, adduct, rerank is not False, not no_precursor_filter, conditions)
+            how = (k, adduct, rerank is not False, depth, not no_precursor_filter, conditions)
             _run_batch(opened_index, batch, modality, smiles_column, out, *how)
         elif smiles is not None:
             show(opened_index.search(smiles, k=k, modality=modality, **conditions), form, out)
@@ -162,6 +169,7 @@ def query(
                 k=k,
                 adduct=adduct,
                 rerank=rerank is not False,
+                **depth,
                 by_precursor=not no_precursor_filter,
                 occlude=form in ("json", "html"),
                 **conditions,
@@ -178,6 +186,7 @@ def _run_batch(
     k: int,
     adduct: str | None,
     rerank: bool,
+    depth: dict[str, int],
     by_precursor: bool,
     conditions: Conditions,
 ) -> None:
@@ -194,6 +203,7 @@ def _run_batch(
                 k=k,
                 adduct=adduct,
                 rerank=rerank,
+                **depth,
                 by_precursor=by_precursor,
                 **conditions,
             )

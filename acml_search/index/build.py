@@ -373,6 +373,8 @@ class _Build:
         counts = merge.counts
         watch.lap("merge")
         details = self._index(merge, new) if self.kind == "index" else merge.write_embeddings(self.sides)
+        if self.kind == "index":
+            merge.write_peaks(sorted(self.card.spaces))
         for name in self.measured:
             details[name, "records"]["measured"] = True
         watch.lap("index")

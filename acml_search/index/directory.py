@@ -5,6 +5,7 @@ The manifest says what an index holds, what it was made of and with, and has a c
 Formats, all of which open: 1, molecules and derived records; 2, measured records too, which a reader of 1
 would take for molecules; 3, every vector stored once, beside FAISS's codes. Formats 1 and 2 keep a copy of
 all vectors in `embeddings/`; format 3 has that folder only without a search index (`kind` "embeddings").
+Counts of atoms in `molecules/` and predicted peaks in `peaks/` came to format 3 later: both may be missing.
 """
 
 from __future__ import annotations
@@ -24,11 +25,9 @@ from acml_search.core.io import atomic, sha256, versions
 from acml_search.core.typing import Ints
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from acml_search.index.vectors import VectorIndex
     from acml_search.library.catalog import Catalog
+    from acml_search.nmr.predicted import PeakLists
 
 
 FORMAT_VERSION = 3
@@ -144,6 +143,7 @@ class IndexDirectory:
         check_sizes(self.path, self.manifest)
         self._vectors: dict[tuple[str, str], VectorIndex] = {}
         self._records: dict[str, Catalog] = {}
+        self._peaks: dict[str, PeakLists] = {}
 
     def __repr__(self) -> str:
         return f"IndexDirectory({str(self.path)!r}, {self.manifest.counts['molecules']:,} molecules)"
@@ -185,12 +185,25 @@ class IndexDirectory:
         return self.vectors(next(iter(self.spaces)), "graph").keys
 
     @cached_property
-    def hydrogens(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]] | None:
-        """(n,) each, in the order of `keys`: the hydrogens of every molecule, and how many of them are
-        exchangeable; None in an index of a version before 0.2."""
+    def hydrogens(self) -> tuple[Ints, Ints] | None:
+        """The kinds of molecules by hydrogens and how many of them are exchangeable, (kinds, 2), and of which
+        kind each molecule is, (n,) in the order of `keys`; None in an index of a version before 0.2."""
+        import numpy as np
+
         if not self.catalog.has_counts:
             return None
-        return self.catalog.numbers("hydrogens"), self.catalog.numbers("exchangeable")
+        numbers = [self.catalog.numbers(name).astype(np.int64) for name in ("hydrogens", "exchangeable")]
+        codes, kind = np.unique(numbers[0] << 16 | numbers[1], return_inverse=True)
+        return np.stack([codes >> 16, codes & 0xFFFF], axis=1), kind
+
+    def peaks(self, space: str) -> PeakLists | None:
+        """The peaks that a space predicts of every molecule, in the order of `keys`, memory-mapped; None
+        where the index keeps none, as those of versions before 0.2."""
+        if f"peaks/{space}.npy" not in self.manifest.files:
+            return None
+        if space not in self._peaks:
+            self._peaks[space] = open_peaks(self.path / "peaks" / space)
+        return self._peaks[space]
 
     def files(self, folder: str) -> list[Path]:
         """The index's files below `folder` ("molecules", "records/c_nmr"), in order."""
@@ -253,6 +266,7 @@ class IndexDirectory:
         while self._records:
             self._records.popitem()[1].close()
         self._vectors.clear()
+        self._peaks.clear()
         for name in ("keys", "hydrogens"):
             self.__dict__.pop(name, None)
 
@@ -263,6 +277,25 @@ class IndexDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_peaks(path: Path) -> PeakLists:
+    """Predicted peaks: `path`.npy, (P,) records of `nmr.predicted.DTYPES`, molecule after molecule, memory-
+    mapped, and `path`.sizes.npy, (n,) how many each molecule has. Raises IndexCorrupt.
+    """
+    import numpy as np
+
+    from acml_search.nmr.predicted import DTYPES, PeakLists
+
+    try:
+        peaks = np.load(f"{path}.npy", mmap_mode="r", allow_pickle=False)
+        ends = np.cumsum(np.load(f"{path}.sizes.npy", allow_pickle=False), dtype=np.int64)
+    except (ValueError, OSError, EOFError) as error:
+        reason = f"the predicted peaks cannot be read ({error}); build the index again"
+        raise IndexCorrupt(path, reason) from error
+    if peaks.dtype not in DTYPES.values() or (int(ends[-1]) if len(ends) else 0) != len(peaks):
+        raise IndexCorrupt(path, "the predicted peaks are not as the index wrote them; build it again")
+    return PeakLists(peaks, ends)
 
 
 def check_sizes(directory: Path, manifest: Manifest) -> None:

@@ -8,7 +8,7 @@ lie in, for `vectors.py` to index, or for `write_embeddings` where no search ind
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from glob import escape  # DuckDB takes * ? [ in a path for a pattern
@@ -25,9 +25,17 @@ from acml_search.core.errors import AcmlSearchError, IndexCorrupt
 from acml_search.core.io import atomic, link_or_copy
 from acml_search.core.progress import progress
 from acml_search.core.typing import Ints
-from acml_search.index.directory import IndexDirectory
+from acml_search.index.directory import IndexDirectory, open_peaks
 from acml_search.index.embeddings import Embeddings, count_rows, write_vectors
-from acml_search.index.shards import NO_RECORD, Side, read_marker, records_file, vectors_file
+from acml_search.index.shards import (
+    NO_RECORD,
+    PEAKS,
+    Side,
+    read_marker,
+    records_file,
+    vectors_file,
+    write_peaks,
+)
 from acml_search.library.tables import (
     MOLECULES,
     RECORD_ROW_GROUP,
@@ -36,6 +44,7 @@ from acml_search.library.tables import (
     records_schema,
     write_parquet,
 )
+from acml_search.nmr.predicted import PeakLists
 
 DUPLICATES: pa.Schema = pa.schema(
     [  # type: ignore[arg-type]
@@ -134,6 +143,21 @@ class Merge:
             None if measured else self._dropped,
             existing.vectors(space, side) if existing and existing.has_side(space, side) else None,
         )
+
+    def write_peaks(self, spaces: Iterable[str]) -> None:
+        """Write the predicted peaks of the spaces that keep them: of all that are in the shards, or where a
+        library is added to an index that keeps them."""
+        for space in spaces:
+            before = self._existing.peaks(space) if self._existing else None
+            shards = [f"{PEAKS}{space}.npy" in self._markers[shard]["files"] for shard in self._kept_shards]
+            if not all(shards) or (self._existing and before is None):
+                continue
+            parts: list[tuple[PeakLists, Ints | None]] = [] if before is None else [(before, None)]
+            for shard in self._kept_shards:
+                table = pq.read_table(shard / vectors_file(space, "graph"), columns=["key"])
+                kept = ~np.isin(table.column("key").to_numpy(), self._dropped)
+                parts.append((open_peaks(shard / f"{PEAKS}{space}"), np.flatnonzero(kept)))
+            write_peaks(self._out / "peaks" / space, parts)
 
     def write_embeddings(self, sides: Sequence[Side]) -> dict[Side, dict[str, Any]]:
         """Write the vectors as Parquet parts, one a shard; how many each side has."""

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from acml_search import modalities
+from acml_search.chem.molecule import as_written
 from acml_search.core.errors import AcmlSearchError, InvalidRecord
 from acml_search.core.io import atomic, flush, sha256
 from acml_search.core.progress import progress
@@ -36,6 +37,8 @@ from acml_search.library.tables import (
     rejects_table,
     write_parquet,
 )
+from acml_search.modalities.nmr import ShiftReranker
+from acml_search.nmr.predicted import PeakLists, symmetry_classes
 
 if TYPE_CHECKING:
     from acml_search.encoders.checkpoint import Model
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
 CHUNK = 2_048  # molecules or records encoded at once: bounds a worker's memory, whatever the size of a shard
 DONE = "done.json"
+PEAKS = "peaks."
+"""before the name of a space: predicted peaks in a shard"""
 NO_RECORD: pa.Schema = pa.schema(
     [("key", pa.int64()), ("modality", pa.string()), ("reason", pa.string())]  # type: ignore[arg-type]
 )
@@ -71,7 +76,8 @@ class ShardJob:
 @dataclass(frozen=True)
 class ShardResult:
     """Tables of one shard, duplicates still in, but embedded once. `embeddings`: (space, side) -> keys (n,),
-    vectors (n, d) float16; of measured records the keys are the records' own, the rows of `records`.
+    vectors (n, d) float16; of measured records the keys are the records' own, the rows of `records`. `peaks`:
+    what NMR spaces predict of the molecules that their graph side has.
     """
 
     rows: int
@@ -80,6 +86,7 @@ class ShardResult:
     no_record: pa.Table
     embeddings: dict[Side, tuple[Ints, Float16s]]
     records: dict[str, pa.Table] = field(default_factory=dict)
+    peaks: dict[str, PeakLists] = field(default_factory=dict)
 
 
 def embed_all(library: Library, workers: Workers, job: ShardJob, folder: Path, shard_size: int) -> list[Path]:
@@ -141,7 +148,7 @@ def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) 
     readable, rejected, measured = encode_measured(model, prepared.accepted, job.measured)
     # Of a molecule that comes again, as in a library of spectra, only the first will stay.
     first, of = _distinct([item.molecule.smiles for item in readable])
-    graphs = _encode_graphs(model, [readable[place] for place in first])
+    graphs, peaks = _encode_graphs(model, [readable[place] for place in first])
     sound = np.ones(len(first), bool)
     for vectors in graphs.values():
         sound &= np.isfinite(vectors).all(axis=1)
@@ -177,6 +184,7 @@ def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) 
         no_record=pa.Table.from_pylist(failed, schema=NO_RECORD),
         embeddings=embeddings,
         records=records,
+        peaks={name: lists.take(np.flatnonzero(sound)) for name, lists in peaks.items()},
     )
 
 
@@ -248,15 +256,37 @@ def _encode_records(
     return np.array(done, np.int64), np.concatenate(vectors), failed
 
 
-def _encode_graphs(model: Model, accepted: Sequence[Accepted]) -> dict[str, Float16s]:
+def _encode_graphs(
+    model: Model, accepted: Sequence[Accepted]
+) -> tuple[dict[str, Float16s], dict[str, PeakLists]]:
+    """Graph vectors of all spaces, and predicted peaks of those that keep them, in one pass."""
     chunks: dict[str, list[Float16s]] = {
         name: [np.empty((0, space.d), np.float16)] for name, space in model.card.spaces.items()
     }
+    kept = _kept_spaces(model)
+    lists = {name: [reranker.pack([], [], [])] for name, reranker in kept.items()}
     for start in range(0, len(accepted), CHUNK):
-        encoded = model.encode_molecules([item.mol for item in accepted[start : start + CHUNK]])
-        for name, vectors in encoded.items():
-            chunks[name].append(vectors.astype(np.float16))
-    return {name: np.concatenate(vectors) for name, vectors in chunks.items()}
+        # kept peaks are in the order of atoms, which are those of the SMILES when they are read again
+        mols = [as_written(item.mol) for item in accepted[start : start + CHUNK]]
+        graphs = [model.featurise(mol) for mol in mols]
+        encoded = model.encode_and_predict(graphs, tuple(chunks), tuple(kept))
+        for name, found in encoded.vectors.items():
+            chunks[name].append(found.astype(np.float16))
+        classes = [symmetry_classes(mol) for mol in mols] if kept else []
+        for name, reranker in kept.items():
+            lists[name].append(reranker.pack(classes, graphs, encoded.peaks[name]))
+    vectors = {name: np.concatenate(several) for name, several in chunks.items()}
+    return vectors, {name: PeakLists.join(several) for name, several in lists.items()}
+
+
+def _kept_spaces(model: Model) -> dict[str, ShiftReranker]:
+    """The spaces of a model whose predicted peaks are kept, and what packs them."""
+    found = {}
+    for name in model.spaces:
+        reranker = modalities.get(name).reranker()
+        if isinstance(reranker, ShiftReranker) and reranker.available(model):
+            found[name] = reranker
+    return found
 
 
 def _distinct(smiles: Sequence[str]) -> tuple[Ints, Ints]:
@@ -283,6 +313,8 @@ def write_shard(result: ShardResult, folder: Path) -> None:
             write_parquet(table, temporary / records_file(name), row_group_size=RECORD_ROW_GROUP)
         for (space, side), (keys, vectors) in sorted(result.embeddings.items()):
             write_vectors(embedding_table(keys, vectors), temporary / vectors_file(space, side))
+        for space, lists in sorted(result.peaks.items()):
+            write_peaks(temporary / f"{PEAKS}{space}", [(lists, None)])
         marker = {
             "rows": result.rows,
             "molecules": result.molecules.num_rows,
@@ -291,6 +323,23 @@ def write_shard(result: ShardResult, folder: Path) -> None:
         }
         (temporary / DONE).write_text(json.dumps(marker, indent=1, sort_keys=True), encoding="utf-8")
         flush(temporary / DONE)
+
+
+def write_peaks(path: Path, parts: Sequence[tuple[PeakLists, Ints | None]]) -> None:
+    """Write the lists of all parts, or of a part those of the molecules at the given rows, at `path`
+    (without ending); they need not fit into memory."""
+    sizes = np.concatenate([lists.sizes if rows is None else lists.sizes[rows] for lists, rows in parts])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(f"{path}.sizes.npy", sizes.astype(np.min_scalar_type(sizes.max(initial=0))))
+    out = np.lib.format.open_memmap(f"{path}.npy", "w+", parts[0][0].peaks.dtype, (int(sizes.sum()),))
+    start = 0
+    for lists, rows in parts:
+        some = lists.peaks if rows is None else lists.take(rows).peaks
+        out[start : start + len(some)] = some
+        start += len(some)
+    out.flush()
+    for ending in (".npy", ".sizes.npy"):
+        flush(Path(f"{path}{ending}"))
 
 
 def records_file(modality: str) -> str:

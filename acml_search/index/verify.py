@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,14 +16,31 @@ from acml_search.core.io import sha256
 from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Ints
 from acml_search.encoders.card import read_card
-from acml_search.index.directory import BUILD, NAME, Manifest, read_checksummed, read_manifest
+from acml_search.index.directory import (
+    BUILD,
+    NAME,
+    Manifest,
+    open_peaks,
+    read_checksummed,
+    read_manifest,
+)
 from acml_search.index.embeddings import Embeddings, count_rows, rows_at
 from acml_search.index.vectors import VectorIndex
+from acml_search.nmr.predicted import decode, symmetry_classes
+
+if TYPE_CHECKING:
+    from rdkit import Chem
+
+    from acml_search.encoders.checkpoint import Model
 
 SAMPLE = 64
 MIN_COSINE = 0.999
 """Least cosine of a vector made again with the stored one: half precision costs 1e-6; another molecule, model
 or order of vectors costs far more."""
+
+
+MAX_SHIFT = 0.1
+"""ppm between a peak predicted again and the stored one: rounding costs 0.03; other molecules far more"""
 
 
 class Problem(NamedTuple):
@@ -57,6 +74,7 @@ def verify(directory: Path | str, *, sample: int = SAMPLE, model: Path | str | N
     for space, info in manifest.spaces.items():
         for side in info.sides:
             problems += checked.side(space, side)
+        problems += checked.peaks(space)
     if sample and not problems:
         problems += checked.sample(sample, model)
     return problems
@@ -140,6 +158,18 @@ class _Verification:
             if not np.array_equal(vectors.stored(at), Embeddings(copy).take(at)):
                 yield Problem(f"{folder}.faiss", "its vectors are not those of the embeddings")
 
+    def peaks(self, space: str) -> Iterator[Problem]:
+        """The predicted peaks that are kept of a space against the molecules."""
+        if f"peaks/{space}.npy" not in self.manifest.files:
+            return
+        try:
+            lists = open_peaks(self.directory / "peaks" / space)
+        except AcmlSearchError as error:
+            yield Problem(f"peaks/{space}.npy", _reason(error))
+            return
+        if len(lists.ends) != self.manifest.counts["molecules"]:
+            yield Problem(f"peaks/{space}.sizes.npy", "not every molecule has one list of peaks")
+
     def sample(self, sample: int, model: Path | str | None) -> Iterator[Problem]:
         """Molecules and records spread over the index, embedded again and compared."""
         source = str(model) if model is not None else self.manifest.model["source"]
@@ -161,7 +191,11 @@ class _Verification:
         table = _spread(self.paths("molecules"), sample, ["key", "smiles"])
         smiles = np.array(table.column("smiles").to_pylist(), object)
         keys = table.column("key").to_numpy()
-        graphs = loaded.encode_molecules([read_stored(text) for text in smiles])
+        mols = [read_stored(text) for text in smiles]
+        graphs = loaded.encode_molecules(mols)
+        for space in self.manifest.spaces:
+            if f"peaks/{space}.npy" in self.manifest.files:
+                yield from self.predicted(space, keys, mols, loaded)
         for space, info in self.manifest.spaces.items():
             kind = modalities.get(space)
             for side in info.sides:
@@ -175,6 +209,20 @@ class _Verification:
                 if side == "records":
                     again = loaded.encode_records(space, [kind.derive(text) for text in smiles[present]])
                 yield from self.compared(space, side, keys[present], again)
+
+    def predicted(self, space: str, keys: Ints, mols: Sequence[Chem.Mol], model: Model) -> Iterator[Problem]:
+        """Kept peaks of `keys` against those predicted again, atom by atom."""
+        reranker: Any = modalities.get(space).reranker()
+        at = np.searchsorted(_column(self.paths("molecules"), "key"), keys)
+        kept, graphs = open_peaks(self.directory / "peaks" / space).take(at), list(map(model.featurise, mols))
+        again = reranker.pack(list(map(symmetry_classes, mols)), graphs, model.predicted_peaks(space, graphs))
+        wrong = np.flatnonzero(kept.sizes != again.sizes)
+        if not len(wrong):
+            here, there = (decode(reranker.nucleus, lists.peaks).position for lists in (kept, again))
+            off = np.flatnonzero(np.abs(here - there) > MAX_SHIFT)
+            wrong = np.searchsorted(kept.ends, off, side="right")
+        for row in wrong[:1]:
+            yield Problem(f"peaks/{space}.npy", f"molecule {keys[row]} predicted again shows other peaks")
 
     def compared(self, space: str, side: str, keys: Ints, again: Float32s) -> Iterator[Problem]:
         """Stored vectors of `keys` against those made `again`."""

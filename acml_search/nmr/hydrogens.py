@@ -20,7 +20,7 @@ EXCESS = 0.5
 """nats for each that the molecule has beyond those counted and its exchangeable ones"""
 WORST = 6.0
 """nats, at most"""
-BANDS = (-3.0, -1.5, 0.0)
+BANDS = (-3.0, 0.0)
 """priors down to which molecules are searched on their own, so that those that fit are all compared"""
 STATED = 0.75
 """share of signals that must state a count for their sum to be one of the molecule"""

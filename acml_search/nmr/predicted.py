@@ -118,10 +118,11 @@ class PeakLists(NamedTuple):
 
     def take(self, rows: Ints) -> PeakLists:
         """The lists of the molecules at `rows` (m,), in that order."""
-        sizes = self.sizes[rows]
+        stops = self.ends[rows].astype(np.int64)
+        sizes = stops - np.where(rows > 0, self.ends[rows - 1], 0)
         ends = np.cumsum(sizes)
         inside = np.arange(int(sizes.sum())) - np.repeat(ends - sizes, sizes)
-        return PeakLists(self.peaks[np.repeat(self.ends[rows] - sizes, sizes) + inside], ends)
+        return PeakLists(self.peaks[np.repeat(stops - sizes, sizes) + inside], ends)
 
     def placed(self, rows: Sequence[int], n: int) -> PeakLists:
         """As the molecules at `rows`, ascending, of n, the others of which have no peaks."""

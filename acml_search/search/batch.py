@@ -20,7 +20,7 @@ from acml_search.core.errors import (
 from acml_search.core.progress import progress
 from acml_search.search.pipeline import BATCH
 from acml_search.search.render.files import write_failure, write_line
-from acml_search.search.request import MoleculeQuery, SearchRequest
+from acml_search.search.request import RERANKED, MoleculeQuery, SearchRequest
 
 if TYPE_CHECKING:
     from acml_search.modalities import Observation
@@ -94,6 +94,7 @@ def run_records(
     k: int = 10,
     adduct: str | None = None,
     rerank: bool = True,
+    rerank_depth: int = RERANKED,
     by_precursor: bool = True,
     **conditions: Unpack[Conditions],
 ) -> BatchReport:
@@ -104,7 +105,14 @@ def run_records(
     queries = failed = empty = passed_over = 0
     for query, read in progress(_questions(path, modality, adduct), desc="queries", unit="query"):
         try:
-            answer = index.identify([read()], k=k, rerank=rerank, by_precursor=by_precursor, **conditions)
+            answer = index.identify(
+                [read()],
+                k=k,
+                rerank=rerank,
+                rerank_depth=rerank_depth,
+                by_precursor=by_precursor,
+                **conditions,
+            )
         except (InvalidRecord, FilterError) as error:
             if getattr(error, "other_kind", False):
                 passed_over += 1

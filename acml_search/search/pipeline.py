@@ -6,7 +6,7 @@ graph sides of their spaces; the union of the candidates is scored in all of the
 are added, each by its fusion weight (a logarithmic opinion pool: Genest and Zidek 1986), so that a missing
 observation adds nothing. Where the signals of a 1H spectrum state their hydrogens, molecules that fit the
 sum are preferred, before candidates are chosen. The best candidates are then compared with the spectra peak
-by peak. Vectors are scored once, candidates are fetched, parsed and predicted once.
+by peak: of NMR with the peaks that the index keeps of each molecule, so that none is fetched or predicted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -41,10 +41,11 @@ if TYPE_CHECKING:
     from acml_search.library.catalog import Catalog
     from acml_search.modalities import Observation
     from acml_search.modalities.base import Evidence, Reranker
+    from acml_search.modalities.nmr import ShiftReranker
+    from acml_search.nmr.predicted import PeakLists
 
 SHORTLIST = 100  # hits of a molecule's list that share the probability, and within which ties are resolved
 CANDIDATES = 500  # that each observation contributes, at least
-MAX_RERANKED = 200  # candidates whose peaks are compared one by one
 MAX_OCCLUDED = 20  # peaks, the strongest, that are left out one at a time
 BATCH = 256  # molecule queries encoded and searched together,
 MAX_BATCH_HITS = 50_000  # or fewer, so that no more molecules than this are held per list
@@ -66,7 +67,7 @@ class Shortlist:
 
     keys: (n,) int64. cosines, logits: by space, (n,) float64 inner products and what each adds to the score.
     totals: (n,) float64, the sum of the logits. found: (n,) bool, by a search, not only named by key.
-    compared: by space, what the peaks of the candidates in `mols` (by key) were compared with.
+    compared: by space, what the peaks of candidates were compared with.
     """
 
     keys: Ints
@@ -100,7 +101,9 @@ class Comparison(NamedTuple):
     reranker: Reranker
     observed: Any
     prepared: dict[int, Any]
-    """by key, what `Reranker.prepare` returned"""
+    """by key, what `Reranker.prepare` returned, or `ShiftReranker.unpack` without atoms"""
+    kept: PeakLists | None = None
+    """the peaks of all molecules that the index keeps"""
 
 
 class _Read(NamedTuple):
@@ -346,10 +349,9 @@ class Pipeline:
         watch.lap("encode")
         found = self._fuse(vectors, request, passing, keys)
         watch.lap("search")
-        mols, rows = self._compared_molecules(found, request, keys, passing)
-        ranked = self._rerank(found, request, mols, passing) if mols else found
+        ranked = self._rerank(found, request, keys, passing) if request.rerank else found
         watch.lap("rerank")
-        hits = self._observation_list(ranked, request, keys, rows)
+        hits = self._observation_list(ranked, request, keys)
         watch.lap("rows")
         return Answer(
             {
@@ -411,7 +413,8 @@ class Pipeline:
     ) -> Shortlist:
         """The candidates that each space finds, and `keys`, scored in all spaces."""
         weights = self.reader(vectors).card.fusion_weights(vectors, "plain")
-        prior, k = self._hydrogen_prior(request.observations), max(int(request.k), CANDIDATES)
+        prior = self._hydrogen_prior(request.observations)
+        k = max(int(request.k), CANDIDATES, request.rerank_depth if request.rerank else 0)
         found = {name: self._candidates(name, xq, k, passing, prior) for name, xq in vectors.items()}
         listed = np.unique(np.concatenate([hits.keys[0][hits.keys[0] != NO_HIT] for hits in found.values()]))
         union = listed if keys is None else np.union1d(listed, keys)
@@ -433,7 +436,8 @@ class Pipeline:
         n = counted_hydrogens(observations)
         if n is None or self._directory.hydrogens is None:
             return None
-        return hydrogen_prior(n, *self._directory.hydrogens)
+        kinds, kind = self._directory.hydrogens
+        return hydrogen_prior(n, *kinds.T)[kind]
 
     def _candidates(
         self, space: str, xq: Float32s, k: int, passing: Ints | None, prior: Floats | None
@@ -466,20 +470,6 @@ class Pipeline:
             cosines[~known] = self._stored(space, keys[~known]) @ vector
         return cosines
 
-    def _compared_molecules(
-        self, found: Shortlist, request: SearchRequest, keys: Ints | None, passing: Ints | None
-    ) -> tuple[dict[int, Chem.Mol], Rows | None]:
-        """The candidates that are compared peak by peak, by key, and their rows, which hold the hits too."""
-        if not request.rerank or not self._rerankers(found, passing):
-            return {}, None
-        first = found.keys[:MAX_RERANKED]
-        if keys is not None:
-            first = np.concatenate([first, np.setdiff1d(keys, first)])
-        shown = found.keys[MAX_RERANKED : int(request.k)] if keys is None else first[:0]
-        rows = Rows(self._directory, self._directory.catalog, [first, shown])
-        smiles = rows.at(first).column("smiles").to_pylist()
-        return {key: read_stored(str(text)) for key, text in zip(first.tolist(), smiles, strict=True)}, rows
-
     def _rerankers(
         self, found: Shortlist, passing: Ints | None
     ) -> dict[str, tuple[Reranker, dict[str, float]]]:
@@ -491,33 +481,42 @@ class Pipeline:
             reranker = modalities.get(name).reranker()
             if not weights or reranker is None or (reranker.needs_filter and passing is None):
                 continue
-            if reranker.available(model):
+            if self._directory.peaks(name) is not None or reranker.available(model):
                 usable[name] = reranker, weights
         return usable
 
     def _rerank(
-        self,
-        found: Shortlist,
-        request: SearchRequest,
-        mols: Mapping[int, Chem.Mol],
-        passing: Ints | None,
+        self, found: Shortlist, request: SearchRequest, keys: Ints | None, passing: Ints | None
     ) -> Shortlist:
-        """The candidates in the order of their logits, those in `mols` re-scored by their peaks."""
+        """The candidates in the order of their logits, the best and `keys` re-scored by their peaks."""
+        usable = self._rerankers(found, passing)
+        if not usable:
+            return found
         model = self.reader(found.cosines)
         weights = model.card.fusion_weights(found.cosines, "rerank")
-        places = np.flatnonzero(np.isin(found.keys, list(mols)))
-        keys = found.keys[places].tolist()
+        chosen = np.arange(len(found.keys)) < request.rerank_depth
+        if keys is not None:
+            chosen |= np.isin(found.keys, keys)
+        places = np.flatnonzero(chosen)
+        candidates = found.keys[places]
         logits = dict(found.logits)
         compared = {}
-        for name, (reranker, fitted) in self._rerankers(found, passing).items():
+        mols: list[Chem.Mol] = []
+        for name, (reranker, fitted) in usable.items():
             one = next(one for one in request.observations if one.modality == name)
             observed = reranker.observed(one.item, one.record)
-            prepared = reranker.prepare(model, [mols[key] for key in keys])
+            kept = self._directory.peaks(name)
+            if kept is None:
+                mols = mols or self._molecules(candidates)
+                prepared = reranker.prepare(model, mols)
+            else:
+                prepared = self._unpacked(reranker, kept, candidates)
             scores = reranker.scores(model, observed, prepared)
             score = fitted["cosine"] * found.cosines[name][places] + fitted["evidence"] * scores
             logits[name] = logits[name].copy()
             logits[name][places] = weights[name] * score
-            compared[name] = Comparison(reranker, observed, dict(zip(keys, prepared, strict=True)))
+            by_key = dict(zip(candidates.tolist(), prepared, strict=True))
+            compared[name] = Comparison(reranker, observed, by_key, kept)
         totals = np.sum(list(logits.values()), axis=0)
         rest = np.setdiff1d(np.arange(len(found.keys)), places)
         if len(rest):
@@ -526,17 +525,26 @@ class Pipeline:
         ranked = Shortlist(found.keys, found.cosines, logits, totals, found.found, compared)
         return ranked.at(np.lexsort((found.keys, -totals)))
 
-    def _observation_list(
-        self, found: Shortlist, request: SearchRequest, keys: Ints | None, rows: Rows | None
-    ) -> HitList:
+    def _molecules(self, keys: Ints) -> list[Chem.Mol]:
+        """The molecules with these keys."""
+        table = Rows(self._directory, self._directory.catalog, [keys]).at(keys)
+        return [read_stored(str(text)) for text in table.column("smiles").to_pylist()]
+
+    def _unpacked(
+        self, reranker: Reranker, kept: PeakLists, keys: Ints, mols: Sequence[Chem.Mol] | None = None
+    ) -> list[Any]:
+        """The peaks that the index keeps of molecules, with the numbers of atoms if `mols` are given."""
+        lists = kept.take(np.searchsorted(self._directory.keys, keys))
+        return list(cast("ShiftReranker", reranker).unpack(lists, mols))
+
+    def _observation_list(self, found: Shortlist, request: SearchRequest, keys: Ints | None) -> HitList:
         places = (
             np.arange(min(int(request.k), len(found.keys)))
             if keys is None
             else np.flatnonzero(np.isin(found.keys, keys))
         )
         shown = found.at(places)
-        rows = rows or Rows(self._directory, self._directory.catalog, [shown.keys])
-        molecules = rows.at(shown.keys)
+        molecules = Rows(self._directory, self._directory.catalog, [shown.keys]).at(shown.keys)
         single = next(iter(found.cosines)) if len(found.cosines) == 1 else None
         by_cosine = single is not None and not found.compared and HYDROGENS not in found.logits
         scores = shown.cosines[single] if single is not None and by_cosine else shown.totals
@@ -561,11 +569,14 @@ class Pipeline:
         width = first.mass_width if first else None
         keys = shown.keys.tolist()
         evidence: dict[int, dict[str, Evidence]] = {key: {} for key in keys}
+        smiles = dict(zip(keys, molecules.column("smiles").to_pylist(), strict=True))
         for name, one in shown.compared.items():
             compared = [key for key in keys if key in one.prepared]
-            found = one.reranker.explain(
-                self.reader(shown.cosines), one.observed, [one.prepared[key] for key in compared]
-            )
+            prepared = [one.prepared[key] for key in compared]
+            if one.kept is not None and compared:
+                mols = [read_stored(str(smiles[key])) for key in compared]
+                prepared = self._unpacked(one.reranker, one.kept, np.array(compared, np.int64), mols)
+            found = one.reranker.explain(self.reader(shown.cosines), one.observed, prepared)
             for key, explained in zip(compared, found, strict=True):
                 evidence[key][name] = _with_foreign(explained, name, request.observations)
         occlusion = self._occlusion(shown, request.observations) if request.occlude else [{}] * len(keys)

@@ -13,6 +13,7 @@ from acml_search.encoders.card import read_card
 from acml_search.index.directory import IndexDirectory
 from acml_search.search.pipeline import Pipeline, Side
 from acml_search.search.request import (
+    RERANKED,
     Conditions,
     Filters,
     MoleculeQuery,
@@ -148,6 +149,7 @@ class Index:
         k: int = 10,
         adduct: str | None = None,
         rerank: bool = True,
+        rerank_depth: int = RERANKED,
         by_precursor: bool = True,
         occlude: bool = False,
         **conditions: Unpack[Conditions],
@@ -158,9 +160,10 @@ class Index:
         (`{"c_nmr": "155.4, 151.7", "lc_ms": ["x.mgf#2", "x.mgf#3"]}`); also a list of shifts, or a record of
         the modality such as a row of a Parquet file; or `Observation`s. Spectra of one modality are averaged;
         peak by peak, the first of them is compared. adduct: of MS/MS spectra that do not state theirs.
-        rerank: compare the best candidates peak by peak. by_precursor: only candidates of the neutral mass
-        that an MS/MS spectrum's precursor and adduct give, within `tol_ppm` (10) or `tol_da`, unless `mass`
-        or `formula` is given. occlude: say for each hit which peaks of a mass spectrum matter most.
+        rerank: compare the `rerank_depth` best candidates peak by peak. by_precursor: only candidates of the
+        neutral mass that an MS/MS spectrum's precursor and adduct give, within `tol_ppm` (10) or `tol_da`,
+        unless `mass` or `formula` is given. occlude: say for each hit which peaks of a mass spectrum matter
+        most.
         conditions: as in `search`.
         Raises InvalidRecord for an observation that cannot be used, FilterError (NoCandidates where nothing
         passes), ConfigError, SpaceMismatch; the notes on the observations are the error's.
@@ -168,7 +171,13 @@ class Index:
         read = read_observations(observations, adduct)
         limited, notes = with_precursor(conditions, read) if by_precursor else (conditions, [])
         request = SearchRequest(
-            k, Filters(**limited), observations=read, rerank=rerank, occlude=occlude, notes=notes
+            k,
+            Filters(**limited),
+            observations=read,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            occlude=occlude,
+            notes=notes,
         )
         return self._answer(request, conditions)
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 
+from acml_search.chem.graph import featurise
 from acml_search.chem.molecule import (
     MAX_CHARACTERS,
     MAX_HEAVY_ATOMS,
     STANDARDISATION,
     Molecule,
+    as_written,
     count_atoms,
     describe,
     parse,
     parse_block,
+    read_stored,
 )
 from acml_search.core.errors import InvalidMolecule
 
@@ -98,6 +102,14 @@ def test_describe_gives_what_is_known_of_aspirin():
 )
 def test_atoms_are_counted(smiles: str, counts: tuple[int, ...]):
     assert count_atoms(parse(smiles)[0]) == counts
+
+
+@pytest.mark.parametrize("smiles", [*STRUCTURES, "OC(=O)c1ccccc1OC(C)=O", "[2H]C([2H])O", "F/C(Cl)=C/C"])
+def test_atoms_can_be_numbered_as_in_the_smiles(smiles: str):
+    mol = parse(smiles)[0]
+    again = featurise(read_stored(describe(mol).smiles))
+    for mine, other in zip(featurise(as_written(mol)), again, strict=True):
+        assert np.array_equal(mine, other)
 
 
 @pytest.mark.parametrize(

@@ -257,11 +257,10 @@ def test_evidence_names_atoms_of_the_hit(reranking: Index) -> None:
         assert told == len(SHIFTS["shifts"])
 
 
-def test_candidates_that_were_not_compared_follow(reranking: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acml_search.search.pipeline.MAX_RERANKED", 5)
+def test_candidates_that_were_not_compared_follow(reranking: Index) -> None:
     asked = observed(c_nmr=SHIFTS)
     first = {row["key"] for row in reranking.identify(asked, k=5, rerank=False).lists[0].rows()}
-    (found,) = reranking.identify(asked, k=5).lists
+    (found,) = reranking.identify(asked, k=5, rerank_depth=5).lists
     assert {row["key"] for row in found.rows()} == first
     keys = [row["key"] for row in reranking.identify(asked, k=len(reranking), rerank=False).lists[0].rows()]
     (last,) = reranking.explain(asked, keys[-1:]).lists

@@ -192,11 +192,8 @@ class TestExplain:
                 opened.explain({"c_nmr": SHIFTS}, [key])
 
 
-def test_only_the_first_candidates_are_compared_however_many_are_asked_for(
-    reranking: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("acml_search.search.pipeline.MAX_RERANKED", 5)
-    rows = list(reranking.identify({"c_nmr": SHIFTS}, k=12).lists[0].rows())
+def test_only_the_first_candidates_are_compared_however_many_are_asked_for(reranking: Index) -> None:
+    rows = list(reranking.identify({"c_nmr": SHIFTS}, k=12, rerank_depth=5).lists[0].rows())
     assert ["evidence" in row["why"] for row in rows] == [True] * 5 + [False] * 7
     scores = [row["score"] for row in rows]
     assert scores == sorted(scores, reverse=True)
