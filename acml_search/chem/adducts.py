@@ -43,10 +43,18 @@ USUAL_ADDUCTS = {
     """.split(),  # noqa: SIM905
 }
 LIKELY_ADDUCTS = {
-    "+": ("[M+H]+", "[M+Na]+", "[M+NH4]+", "[M+K]+", "[M]+", "[M-H2O+H]+", "[2M+H]+", "[M+2H]2+"),
-    "-": ("[M-H]-", "[M+HCOO]-", "[M+CH3COO]-", "[M+Cl]-", "[M]-", "[2M-H]-", "[M-2H]2-"),
-}
-"""By ion mode, what a precursor without an adduct is taken for: 99 of 100 LC-MS/MS records of MassBank."""
+    "+": {
+        "[M+H]+": 0.0, "[M+Na]+": -4.2, "[M+NH4]+": -6.2, "[M+K]+": -8.5, "[M]+": -3.2, "[M-H2O+H]+": -5.6,
+        "[2M+H]+": -10.8, "[M+2H]2+": -7.2,
+    },
+    "-": {
+        "[M-H]-": 0.0, "[M+HCOO]-": -3.2, "[M+CH3COO]-": -3.2, "[M+Cl]-": -7.2, "[M]-": -7.6,
+        "[2M-H]-": -10.0, "[M-2H]2-": -6.7,
+    },
+}  # fmt: skip
+"""By ion mode, what a precursor without an adduct is taken for: 99 of 100 LC-MS/MS records of MassBank. With
+their log odds against the first: natural logarithms of how many spectra of MassBank 2025.05.1 that training
+saw state each (of 53,329 positive and 25,147 negative ones), one added."""
 
 # groups under names that are no formulas; names are compared without case where nothing fits as it is written
 _GROUPS = {
@@ -154,6 +162,13 @@ def likely_masses(precursor_mz: float, adducts: Iterable[str]) -> dict[str, floa
             if not precursor_mz > 0:
                 raise
     return masses
+
+
+def log_odds(mass: float, masses: Mapping[str, float]) -> float:
+    """Log odds of the ion that a molecule of this mass in Da makes of a precursor, whose neutral masses by
+    adduct are `masses`; 0 for ions that are not among the likely ones."""
+    nearest = min(masses, key=lambda adduct: abs(masses[adduct] - mass))
+    return {**LIKELY_ADDUCTS["+"], **LIKELY_ADDUCTS["-"]}.get(nearest, 0.0)
 
 
 def parse_adduct(adduct: str, mode: str | None = None) -> Adduct:

@@ -18,9 +18,18 @@ from acml_search.ms.io.jcamp import number_of
 from acml_search.nmr.parser import NAMES, NUCLEI, SHIFT_LIMITS
 
 _TAG = re.compile(r"^>.*?<([^<>]+)>")
+_SPECTRUM = re.compile(r"^>.*<\s*(?:NMREDATA_(?:1D_|ASSIGNMENT)|Spectrum \d+[A-Z][a-z]?\b)", re.I)
 _SHIFT = re.compile(r"\s*(-?\d+(?:\.\d+)?)(?:\s*-\s*(-?\d+(?:\.\d+)?))?\s*$")
 _CLASSES = {"S": "C", "D": "CH", "T": "CH2", "Q": "CH3"}
 MAX_PEAKS = 1_000
+
+
+def holds_spectra(path: Path) -> bool:
+    """Has any record of an SD file shifts? One that cannot be read to its end counts by what comes before."""
+    try:
+        return any(_SPECTRUM.match(line) for _, line in text_lines(path))
+    except Unreadable:
+        return False
 
 
 def _entries(path: Path, modality: str) -> Iterator[Entry]:

@@ -83,12 +83,13 @@ def _table(text: str, modality: str) -> PeakList | None:
 
 
 def holds_nmr_spectra(path: Path | str) -> bool:
-    """Is this a folder, an archive or a file of NMR spectra? An SD file holds molecules."""
+    """Is this a folder, an archive or a file of NMR spectra? An SD file without shifts holds molecules."""
     if not _is_path(str(path)):
         return False
-    from acml_search.nmr.sdf import SD
+    from acml_search.nmr.sdf import SD, holds_spectra
 
-    return _format_of(Path(path))[1] not in (None, SD)
+    format = _format_of(Path(path))[1]
+    return holds_spectra(Path(path)) if format is SD else format is not None
 
 
 def nmr_spectra(

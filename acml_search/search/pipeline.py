@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 import numpy as np
 
 from acml_search import modalities
+from acml_search.chem.adducts import log_odds
 from acml_search.chem.molecule import Molecule, describe, parse, parse_block, read_stored
 from acml_search.core.errors import ConfigError, FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.core.timing import Stopwatch
@@ -30,7 +31,7 @@ from acml_search.encoders.shifts import ShiftModel
 from acml_search.library.catalog import int64s, take
 from acml_search.nmr.hydrogens import BANDS, hydrogen_prior, stated_hydrogens
 from acml_search.search.request import MoleculeQuery, SearchRequest
-from acml_search.search.results import HYDROGENS, NO_HIT, Answer, Explanation, HitList, Hits
+from acml_search.search.results import ADDUCT, HYDROGENS, NO_HIT, Answer, Explanation, HitList, Hits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -425,6 +426,9 @@ class Pipeline:
         }
         if prior is not None:
             logits[HYDROGENS] = prior[np.searchsorted(self._directory.keys, union)]
+        if len(ions := _ions(request)) > 1:
+            masses = Rows(self._directory, self._directory.catalog, [union]).at(union).column("exact_mass")
+            logits[ADDUCT] = np.array([log_odds(float(mass or 0.0), ions) for mass in masses.to_pylist()])
         totals = np.sum(list(logits.values()), axis=0)
         # ties by key, so that the same query has the same answer
         shortlist = Shortlist(union, cosines, logits, totals, np.isin(union, listed))
@@ -546,7 +550,7 @@ class Pipeline:
         shown = found.at(places)
         molecules = Rows(self._directory, self._directory.catalog, [shown.keys]).at(shown.keys)
         single = next(iter(found.cosines)) if len(found.cosines) == 1 else None
-        by_cosine = single is not None and not found.compared and HYDROGENS not in found.logits
+        by_cosine = not found.compared and list(found.logits) == [single]
         scores = shown.cosines[single] if single is not None and by_cosine else shown.totals
         ranks = found.ranks()
         return HitList(
@@ -562,10 +566,10 @@ class Pipeline:
 
     def _explain(self, shown: Shortlist, request: SearchRequest, molecules: pa.Table) -> list[Explanation]:
         """Why each of the hits `shown` is one."""
+        by_adduct = _ions(request)
         first = next((one for one in request.observations if one.masses), None)
-        by_adduct = dict(first.masses) if first else {}
-        if first is None or (len(by_adduct) > 1 and not request.filters.masses):
-            by_adduct = {"": request.filters.mass} if request.filters.mass else {}
+        if not by_adduct and request.filters.mass:
+            by_adduct = {"": request.filters.mass}
         width = first.mass_width if first else None
         keys = shown.keys.tolist()
         evidence: dict[int, dict[str, Evidence]] = {key: {} for key in keys}
@@ -717,6 +721,13 @@ def counted_hydrogens(observations: Sequence[Observation]) -> int | None:
         if one.peaks is not None and modalities.get(one.modality).nuclei == "H":
             return stated_hydrogens([peak.count for peak in one.peaks])
     return None
+
+
+def _ions(request: SearchRequest) -> dict[str, float]:
+    """Neutral masses in Da by what the precursor may be; empty where it does not say, or is not asked."""
+    first = next((one for one in request.observations if one.masses), None)
+    several = first is not None and len(first.masses) > 1
+    return {} if first is None or (several and not request.filters.masses) else dict(first.masses)
 
 
 def _nearest(mass: float, by_adduct: Mapping[str, float]) -> tuple[str | None, float | None]:

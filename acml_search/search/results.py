@@ -74,7 +74,7 @@ class Explanation:
         first: dict[str, Observation] = {}
         for one in observations:
             first.setdefault(one.modality, one)
-        logits = [name for name in self.logits if name != HYDROGENS]
+        logits = [name for name in self.logits if name not in (HYDROGENS, ADDUCT)]
         names = [name for name in first if name in logits or name in self.evidence]
         return [
             Reason(
@@ -196,6 +196,7 @@ class Reason:
         return ", ".join(parts)
 
 
+ADDUCT = "adduct"  # a logit of its own: how often such an ion is seen, where the spectrum does not name its
 HYDROGENS = "hydrogens"  # a logit of its own: how well a molecule's hydrogens fit those that were counted
 NO_HIT = -1  # the key of an unfilled place
 MOLECULE_COLUMNS = ("key", "smiles", "inchikey", "formula", "exact_mass")

@@ -13,11 +13,13 @@ import pytest
 from nmr_files import ETHYL_ACETATE_C, bruker, spectrum
 from typer.testing import CliRunner
 
+from acml_search.chem.adducts import LIKELY_ADDUCTS
 from acml_search.cli import app
 from acml_search.core.errors import ConfigError, NoCandidates
 from acml_search.search.batch import BatchReport, asks_with_records, run_records
 from acml_search.search.query import Index
 
+NMR = Path(__file__).parents[1] / "cases" / "nmr"
 PARACETAMOL = "CC(=O)Nc1ccc(O)cc1"
 PEAKS = "65.04 20\n93.03 10\n110.06 100\nEND IONS\n"
 SPECTRA = "".join(
@@ -126,3 +128,30 @@ def test_a_folder_and_an_archive_of_nmr_are_the_questions(tmp_path: Path, opened
         assert first["query"]["about"]["place"] == "9"
         assert any("4 peaks picked from the curve" in note for note in first["notes"])
         assert "11: its 1r has" in broken["error"]
+
+
+def test_an_sd_file_with_shifts_asks_with_them_where_nmr_is_asked_for(tmp_path: Path, opened: Index) -> None:
+    structure, shifts = ((NMR / name).read_text("utf-8") for name in ("structure.sdf", "nmredata.sdf"))
+    path = tmp_path / "library.sdf"
+    path.write_text(structure, "utf-8")
+    assert not asks_with_records(path, "c_nmr")
+    path.write_text(f"{structure.rstrip()}\n$$$$\n{shifts}", "utf-8")
+    assert not asks_with_records(path, None)
+    assert asks_with_records(path, "c_nmr")
+    report, (none, found) = lines(opened, path, "c_nmr")
+    assert report == BatchReport(queries=2, failed=1)
+    assert "this is a structure, not a list of peaks" in none["error"]
+    assert found["query"]["observations"][0]["modality"] == "c_nmr"
+
+
+def test_a_rare_ion_needs_a_better_spectrum_than_a_usual_one(tmp_path: Path, opened: Index) -> None:
+    path = tmp_path / "x.mgf"
+    path.write_text(SPECTRA, encoding="utf-8")
+    hits = opened.identify({"lc_ms": f"{path}#5"}, rerank=False).lists[0]
+    for i in range(len(hits)):
+        why = hits.explanation(i)
+        assert why.logits["adduct"] == LIKELY_ADDUCTS["+"][str(why.adduct)]
+        assert hits.hits.scores[0, i] == pytest.approx(sum(why.logits.values()))
+    assert len(hits)
+    named = opened.identify({"lc_ms": f"{path}#1"}, rerank=False).lists[0]
+    assert list(named.explanation(0).logits) == ["lc_ms"]
