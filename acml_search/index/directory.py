@@ -25,6 +25,9 @@ from acml_search.core.io import atomic, sha256, versions
 from acml_search.core.typing import Ints
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from acml_search.index.vectors import VectorIndex
     from acml_search.library.catalog import Catalog
     from acml_search.nmr.predicted import PeakLists
@@ -185,7 +188,7 @@ class IndexDirectory:
         return self.vectors(next(iter(self.spaces)), "graph").keys
 
     @cached_property
-    def hydrogens(self) -> tuple[Ints, Ints] | None:
+    def hydrogens(self) -> tuple[Ints, npt.NDArray[np.uint32]] | None:
         """The kinds of molecules by hydrogens and how many of them are exchangeable, (kinds, 2), and of which
         kind each molecule is, (n,) in the order of `keys`; None in an index of a version before 0.2."""
         import numpy as np
@@ -194,7 +197,7 @@ class IndexDirectory:
             return None
         numbers = [self.catalog.numbers(name).astype(np.int64) for name in ("hydrogens", "exchangeable")]
         codes, kind = np.unique(numbers[0] << 16 | numbers[1], return_inverse=True)
-        return np.stack([codes >> 16, codes & 0xFFFF], axis=1), kind
+        return np.stack([codes >> 16, codes & 0xFFFF], axis=1), kind.astype(np.uint32)
 
     def peaks(self, space: str) -> PeakLists | None:
         """The peaks that a space predicts of every molecule, in the order of `keys`, memory-mapped; None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from acml_search import modalities
 from acml_search.chem.adducts import log_odds
@@ -105,6 +106,15 @@ class Comparison(NamedTuple):
     """by key, what `Reranker.prepare` returned, or `ShiftReranker.unpack` without atoms"""
     kept: PeakLists | None = None
     """the peaks of all molecules that the index keeps"""
+
+
+class HydrogenPrior(NamedTuple):
+    """Logarithms of how well molecules fit the number of hydrogens that was counted."""
+
+    of_kind: Floats
+    """(kinds,) of molecules with so many hydrogens, so many of them exchangeable"""
+    kind: npt.NDArray[np.uint32]
+    """(n,) of every molecule, in the order of the index's keys"""
 
 
 class _Read(NamedTuple):
@@ -425,7 +435,7 @@ class Pipeline:
             for name, values in cosines.items()
         }
         if prior is not None:
-            logits[HYDROGENS] = prior[np.searchsorted(self._directory.keys, union)]
+            logits[HYDROGENS] = prior.of_kind[prior.kind[np.searchsorted(self._directory.keys, union)]]
         if len(ions := _ions(request)) > 1:
             masses = Rows(self._directory, self._directory.catalog, [union]).at(union).column("exact_mass")
             logits[ADDUCT] = np.array([log_odds(float(mass or 0.0), ions) for mass in masses.to_pylist()])
@@ -434,17 +444,17 @@ class Pipeline:
         shortlist = Shortlist(union, cosines, logits, totals, np.isin(union, listed))
         return shortlist.at(np.lexsort((union, -totals)))
 
-    def _hydrogen_prior(self, observations: Sequence[Observation]) -> Floats | None:
-        """(n,) of every molecule, in the order of the index's keys: how well its hydrogens fit those that a
-        1H spectrum counts; None where none does, or the index does not know its molecules' hydrogens."""
+    def _hydrogen_prior(self, observations: Sequence[Observation]) -> HydrogenPrior | None:
+        """How well molecules fit the hydrogens that a 1H spectrum counts; None where none does, or the index
+        does not know its molecules' hydrogens."""
         n = counted_hydrogens(observations)
         if n is None or self._directory.hydrogens is None:
             return None
         kinds, kind = self._directory.hydrogens
-        return hydrogen_prior(n, *kinds.T)[kind]
+        return HydrogenPrior(hydrogen_prior(n, *kinds.T), kind)
 
     def _candidates(
-        self, space: str, xq: Float32s, k: int, passing: Ints | None, prior: Floats | None
+        self, space: str, xq: Float32s, k: int, passing: Ints | None, prior: HydrogenPrior | None
     ) -> Hits:
         """The k nearest of a vector (1, d), among the keys `passing` only if given, in no order. With a
         `prior`, also the k nearest of those molecules whose prior is at least each of `BANDS`: then none is
@@ -452,11 +462,15 @@ class Pipeline:
         found = [self._retrieve(Side(space, "graph"), xq, k, passing)]
         if prior is not None:
             index = self._directory.vectors(space, "graph")
-            allowed = np.arange(index.n) if passing is None else index.positions_of(passing)
+            allowed = None if passing is None else index.positions_of(passing)
             for least in BANDS:
-                allowed = allowed[prior[allowed] >= least]
-                if len(allowed):
-                    D, I = index.search(xq, k, allowed)  # noqa: E741 - faiss's
+                fits = prior.of_kind >= least
+                if allowed is None:
+                    positions = np.flatnonzero(fits[prior.kind])
+                else:
+                    positions = allowed[fits[prior.kind[allowed]]]
+                if len(positions):
+                    D, I = index.search(xq, k, positions)  # noqa: E741 - faiss's
                     found.append(Hits(I, D))
         keys, first = np.unique(np.concatenate([hits.keys[0] for hits in found]), return_index=True)
         scores = np.concatenate([hits.scores[0] for hits in found])[first]

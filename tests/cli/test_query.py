@@ -236,3 +236,16 @@ def test_no_rerank_is_accepted_and_rerank_has_nothing_to_do(index: str) -> None:
     refused = run(index, "--smiles", "OCC", "--rerank")
     assert refused.exit_code == 2
     assert "nothing to re-rank" in refused.stderr
+    for asked in (["--smiles", "OCC"], ["--c-nmr", "20.1, 30.2", "--no-rerank"]):
+        refused = run(index, *asked, "--rerank-depth", "500")
+        assert refused.exit_code == 2
+        assert "a depth goes with observations that are re-ranked" in refused.stderr.replace("\n", " ")
+
+
+def test_numbers_of_atoms_are_filters(index: str) -> None:
+    found = json.loads(run(index, "--smiles", "OCC", "--hydrogens", "6-8", "--carbons", "2", "--json").stdout)
+    assert found["query"]["filter"] == {"hydrogens": [6, 8], "carbons": [2, 2]}
+    assert all(hit["formula"].startswith("C2H") for hit in found["lists"][0]["hits"])
+    refused = run(index, "--smiles", "OCC", "--carbons", "two")
+    assert refused.exit_code == 1
+    assert "the number of carbons is 'two'; give a number or a range, as in 18 or 18-24" in refused.stderr

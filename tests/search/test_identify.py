@@ -313,3 +313,9 @@ def test_hydrogens_keep_to_the_filter_and_outlast_re_ranking(reranking: Index) -
     assert not any({"carbons", "hydrogens"} & set(row) for row in rows)
     (explained,) = reranking.explain({"h_nmr": PRINTED}, [rows[0]["key"]]).lists
     assert next(explained.rows())["why"]["logits"] == pytest.approx(rows[0]["why"]["logits"], abs=1e-3)
+
+
+@pytest.mark.parametrize("depth", [0, 10_001, 1.5])
+def test_a_depth_that_cannot_be_is_refused(index: Index, depth: Any) -> None:
+    with pytest.raises(ConfigError, match=f"rerank_depth is {depth}; compare 1 to 10,000 candidates"):
+        index.identify(observed(c_nmr=SHIFTS), rerank_depth=depth)
