@@ -14,12 +14,13 @@ way to the InChI and back does not keep it: bonds to metals, radicals, charges t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from rdkit import Chem
-from rdkit.Chem import Descriptors, inchi
+from rdkit.Chem import inchi, rdqueries
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 _TAKEN = "!$(N-C#N);!$(N-[O,N]);!$(N-C=[O,S]);!$(N-S=O)"  # what keeps the double bond of an amidine to itself
@@ -28,10 +29,10 @@ RULES = {
     "amide, sulfonamide, phosphonamide": "[O!H0]-[C,S,P]=N",
     "thioamide": "[S!H0]-C=N",
     "lactam, from 2-hydroxyazine": "[O!H0]-c:[nH0X2+0;!$(n:[n!H0])]",
+    "thiolactam, from 2-thiol": "[S!H0]-c:[nH0X2+0]",
     "lactam, from 4-hydroxyazine": "[O!H0]-[c;$(c1aanaa1)]:c:a:[nH0X2+0;$(n1aac(O)aa1)]",
     "lactam, H on the five-membered ring": "[O!H0]-c:c:a:[nH0X2+0;r5]",
     "2-lactam, not 4": "[O!H0]-[c;$(c[n!H0])]:c:c=O",
-    "thiolactam, from 2-thiol": "[S!H0]-c:[nH0X2+0]",
     "thiolactam, from 4-thiol": "[S!H0]-[c;$(c1aanaa1)]:c:a:[nH0X2+0;$(n1aac(S)aa1)]",
     "amine, from 2-imine": "[n!H0]:c=[NX2+0]",
     "amine, from 4-imine": "[n!H0]:a:a:c=[NX2+0]",
@@ -63,6 +64,8 @@ RULES = {
 """SMARTS by the form that a rule gives: a path from the atom that gives a hydrogen (the first) to the one
 that takes it. Single and double bonds on the path change places and aromatic bonds stay. The first rule that
 fits is applied, again and again: a rule overrules those below it."""
+N_CERTAIN = 4
+"""of the rules, whose steps no InChI sees: O or S, C, S or P, and N share a mobile hydrogen"""
 MAX_STEPS = 200
 INCHI = "_standard_inchi"
 """Property of a molecule: its standard InChI, where it is known already."""
@@ -91,6 +94,7 @@ _MOBILE = tuple(
     Chem.MolFromSmarts(path)
     for path in ("[#7,#8,#16;!H0]-*=[#7,#16]", "[#7,#8,#16;!H0]-[#7]=O", "[#16;!H0]-*=O")
 )
+_RING_IMINE = Chem.MolFromSmarts("[NX2]=[#6;R]")
 _INDOLENINE = Chem.MolFromSmarts("[#7,#8;!H0]-[#6]=c:c=[NX2;R]")
 _BENZENE = "$([cR1]1[cR1][cR1][cR1][cR1][cR1]1)"
 _HYDROXYARYL = Chem.MolFromSmarts(f"[O,S;!H0]-[c,n;!{_BENZENE}]")
@@ -120,6 +124,7 @@ _UNDECIDED_NH = tuple(
     )
 )
 _RING6_NH = Chem.MolFromSmarts("[n!H0;r6;!$(n:c=[O,S])]")
+_RADICAL = rdqueries.NumRadicalElectronsGreaterQueryAtom(0)
 _SEPARATED = Chem.MolFromSmarts("[!+0,#7v5,SX3v4,sX3]")
 _PROTONS = re.compile(r"/p\+(\d+)")
 _ANION = Chem.MolFromSmarts("[-;!$([-]~[+])]")
@@ -141,7 +146,7 @@ def is_open(mol: Chem.Mol) -> bool:
         return not has(_METAL)
     if not has(_DONOR):
         return False
-    if has(_INDOLENINE) or (has(_ISATIN) and _has_geometry(mol)):
+    if has(_RING_IMINE) and (has(_INDOLENINE) or (has(_ISATIN) and _has_geometry(mol))):
         return True
     mobile = any(has(path) for path in _MOBILE)
     if not (on_ring := has(_DONOR_ON_RING)) and not mobile:
@@ -154,7 +159,7 @@ def is_open(mol: Chem.Mol) -> bool:
     return (
         any(has(choice) for choice in (*_UNDECIDED, *(_UNDECIDED_NH if ring_nh else ())))
         or (ring_nh and has(_RING6_NH) and has(_PYRIDINE_LIKE))
-        or next(_rules_for(mol), None) is not None
+        or next(_rules_for(mol, _rules()), None) is not None
     )
 
 
@@ -189,6 +194,10 @@ def one_form(mol: Chem.Mol) -> Chem.Mol:
         mol = read_back(_normaliser().normalize(mol)) or mol
         if not is_open(mol):
             return mol
+    if (shifted := _shifted(mol, None, _rules()[:N_CERTAIN])) is not mol:
+        certain = read_back(shifted)
+        if certain is not None and not is_open(certain):
+            return certain
     name = inchi.MolToInchi(mol)
     if not name:
         return mol
@@ -297,7 +306,7 @@ def _from_inchi(name: str, drawn: Chem.Mol) -> Chem.Mol:
     smiles, charged = Chem.MolToSmiles(drawn), _charged(drawn)
     # In a few ring systems a rule goes further than the InChI lets a hydrogen go: then step by step.
     for checked in (None, stated):
-        form = Chem.MolToSmiles(_shifted(start, checked))
+        form = Chem.MolToSmiles(_shifted(start, checked, _rules()))
         if form == smiles:
             return drawn
         mol = Chem.MolFromSmiles(form)
@@ -326,9 +335,10 @@ def _kept(form: Chem.Mol, mol: Chem.Mol) -> bool:
 
 def _counts(mol: Chem.Mol) -> tuple[int, int, int, int]:
     """Bonds, unpaired electrons, charged atoms, and positive ones with a hydrogen."""
-    charged = [atom for atom in mol.GetAtoms() if atom.GetFormalCharge()]
+    charged = [mol.GetAtomWithIdx(at) for (at,) in mol.GetSubstructMatches(_CHARGED)]
     acid = sum(atom.GetFormalCharge() > 0 and atom.GetTotalNumHs() > 0 for atom in charged)
-    return _n_bonds(mol), Descriptors.NumRadicalElectrons(mol), len(charged), acid
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtomsMatchingQuery(_RADICAL))
+    return _n_bonds(mol), unpaired, len(charged), acid
 
 
 def _n_bonds(mol: Chem.Mol) -> int:
@@ -342,13 +352,14 @@ def _n_aromatic(mol: Chem.Mol) -> int:
 
 
 def _sane(mol: Chem.RWMol) -> bool:
-    return bool(Chem.SanitizeMol(mol, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE)
+    failed = Chem.SanitizeMol(mol, catchErrors=True)
+    return bool(failed == Chem.SanitizeFlags.SANITIZE_NONE)
 
 
-def _shifted(mol: Chem.Mol, name: str | None) -> Chem.Mol:
-    """`mol` after `RULES`, of which only such steps are taken as keep the InChI `name`, if it is given."""
+def _shifted(mol: Chem.Mol, name: str | None, rules: Sequence[_Rule]) -> Chem.Mol:
+    """`mol` after `rules`, of which only such steps are taken as keep the InChI `name`, if it is given."""
     for _ in range(MAX_STEPS):
-        for gains, rule in _rules_for(mol):
+        for gains, rule in _rules_for(mol, rules):
             if (changed := _apply(rule, mol, name, gains)) is not None:
                 mol = changed
                 break
@@ -406,29 +417,38 @@ def _shift_bonds(mol: Chem.RWMol, path: tuple[int, ...]) -> None:
             bond.SetBondType(Chem.BondType.DOUBLE if single else Chem.BondType.SINGLE)
 
 
-def _rules_for(mol: Chem.Mol) -> Iterator[tuple[bool, Chem.Mol]]:
+class _Rule(NamedTuple):
+    """One of `RULES`."""
+
+    needs: tuple[tuple[str, Chem.Mol], ...]
+    """what its molecules have: the first atom, and the path without `$(...)`"""
+    path: Chem.Mol
+    gains: bool
+    """only where more bonds become aromatic"""
+
+
+def _rules_for(mol: Chem.Mol, rules: Sequence[_Rule]) -> Iterator[tuple[bool, Chem.Mol]]:
     """The rules that fit `mol`, in order, and whether they need a gain of aromatic bonds."""
     there: dict[str, bool] = {}
-    for needs, rule in _rules():
-        for text, pattern in needs:
+    for rule in rules:
+        for text, pattern in rule.needs:
             if text not in there:
                 there[text] = mol.HasSubstructMatch(pattern)
             if not there[text]:
                 break
         else:
-            if mol.HasSubstructMatch(rule):
-                yield rule is _rules()[-1][1], rule
+            if mol.HasSubstructMatch(rule.path):
+                yield rule.gains, rule.path
 
 
 @cache
-def _rules() -> tuple[tuple[tuple[tuple[str, Chem.Mol], ...], Chem.Mol], ...]:
-    """The rules in order, after what their molecules have: the first atom, and the path without `$(...)`."""
+def _rules() -> tuple[_Rule, ...]:
     patterns = cache(Chem.MolFromSmarts)
     rules = []
-    for path in RULES.values():
+    for name, path in RULES.items():
         bare = _bare(path)
-        needs = (bare[: bare.index("]") + 1], bare)
-        rules.append((tuple((text, patterns(text)) for text in needs), patterns(path)))
+        needs = tuple((text, patterns(text)) for text in (bare[: bare.index("]") + 1], bare))
+        rules.append(_Rule(needs, patterns(path), name == "aromatic ring"))
     return tuple(rules)
 
 
