@@ -109,6 +109,8 @@ def main(
                 other = describe(*parse(spelling))
             except InvalidMolecule:
                 continue
+            if other.removed is not None:  # InChI took a metal complex apart
+                continue
             graphs[molecule.inchikey].add(other.smiles)
             if other.smiles != molecule.smiles:
                 kinds[kind][1] += 1
