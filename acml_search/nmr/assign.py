@@ -97,7 +97,13 @@ def carbon_classes(attached: int) -> str:
 
 
 def _multiplicities(record: Any) -> Any:
-    return record.get("multiplicity") if isinstance(record, Mapping) else None
+    """What a record states, without letters beside a coupling: such a "d" is of fluorine, not of CH."""
+    entries: Any = record.get("multiplicity") if isinstance(record, Mapping) else None
+    couplings: Any = record.get("couplings") if entries is not None else None
+    if couplings is None or len(couplings) != len(entries):
+        return entries
+    coupled = [one is not None and len(one) > 0 for one in couplings]
+    return [None if j and len(str(x)) == 1 and x != "C" else x for x, j in zip(entries, coupled, strict=True)]
 
 
 def class_bits(entry: Any) -> int:

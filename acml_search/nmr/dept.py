@@ -119,7 +119,7 @@ _MINUS = re.compile(
 _GROUP_NAME = r"(?:CH[23]?|Cq|C|(?i:positive|pos|upwards?|up|negative|neg|downwards?|down))\b\.?"
 _GROUP = re.compile(
     r"(?:(?P<first>^|[;.\n])\s*|(?<![\w.-]))"
-    rf"(?P<names>\(?{_GROUP_NAME}(?:[\s,/&+()]{{1,3}}(?:and\s|or\s)?\(?{_GROUP_NAME})*\)?)"
+    rf"(?P<names>\(?{_GROUP_NAME}(?:[\s,/&+()]{{1,3}}(?:and\s|or\s)?\(?{_GROUP_NAME}){{0,4}}\)?)"
     r"(?:\s(?:peaks?|signals?|carbons?|phase))?\s?(?:[:=]|at\b|(?(first)\s(?=\d)|[:=]))"
 )
 _NUMBER = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d+)?(?!\s?(?:M\s?Hz|Hz|[\w.]))")

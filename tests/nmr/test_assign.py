@@ -213,6 +213,8 @@ def test_what_is_not_known_may_be_anything() -> None:
     assert dept_peaks([10.0], {"shifts": [10.0]}).attached.tolist() == [ANY]
     assert dept_peaks([10.0], [10.0]).attached.tolist() == [ANY]
     assert not has_dept(record)
+    fluorine = {"shifts": [161.5, 20.0], "multiplicity": ["d", "CH3"], "couplings": [[245.0], None]}
+    assert dept_peaks([20.0, 161.5], fluorine).attached.tolist() == [8, ANY]
     assert not has_dept({"shifts": [10.0], "multiplicity": None})
     assert has_dept({"shifts": [10.0, 20.0], "multiplicity": ["", "CH"]})
 

@@ -1,5 +1,7 @@
 """DEPT as chemists write it: which list is read, and what it says of each carbon of a 13C list."""
 
+import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from nmr_files import ETHYL_ACETATE_C, jcamp_curve, spectrum
 from acml_search.core.errors import ConfigError, InvalidRecord
 from acml_search.modalities.base import Observation
 from acml_search.nmr.assign import dept_peaks
+from acml_search.nmr.dept import dept_peaks_of
 from acml_search.nmr.parser import read_nmr_text
 from acml_search.search.request import read_observations
 
@@ -147,6 +150,14 @@ def test_a_file_with_signed_intensities(tmp_path: Path) -> None:
         f"##NPOINTS=3\n##PEAK TABLE=(XY..XY)\n{rows}\n##END=\n"
     )
     assert classes(ACETATE, dept135=path) == ["C", "CH2", EITHER, EITHER]
+
+
+@pytest.mark.parametrize("unit", ["CH, ", "up, ", "60.4 (-)\n", "-60.4 ", "DEPT-135 (", "12.1 neg "])
+def test_long_texts_take_little_time(unit: str) -> None:
+    start = time.perf_counter()
+    with contextlib.suppress(InvalidRecord):
+        dept_peaks_of(unit * (40_000 // len(unit)), "dept135")
+    assert time.perf_counter() - start < 5.0
 
 
 def test_both_possibilities_are_compared() -> None:
