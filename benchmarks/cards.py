@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,8 +53,8 @@ KEYS: dict[str, tuple[str, ...]] = {
         "question", "modality", "scale_before", "factor", "scale", "temperature", "shortlist", "n_pool",
         "inner", "valid",
     ),
-    "rerank": ("question", "modality", "cosine", "evidence", "shortlist", "n_pool", "inner"),
-    "together": ("question", "modality", "plain", "rerank", "shortlist", "n_pool", "inner"),
+    "rerank": ("question", "modality", "signals", "cosine", "evidence", "shortlist", "n_pool", "inner"),
+    "together": ("question", "modality", "signals", "plain", "rerank", "shortlist", "n_pool", "inner"),
 }  # fmt: skip
 """the keys of each kind of result that a card holds"""
 LISTS, BY_SPACE = ("metrics", "within_batches", "recall_by_class"), ("calibration", "together")
@@ -83,7 +83,7 @@ def fill_card(
         "metrics": [one for kind in ("recall", "isomers", "peaks") for one in entries[kind]],
         "within_batches": entries["batches"],
         "calibration": _by_space(entries["calibration"]),
-        "together": _by_space(entries["together"]),
+        "together": _by_space(one for one in entries["together"] if not one.get("signals")),
     }
     new["recall_by_class"], new["known_failures_by_class"] = _classes(results)
     spaces: dict[str, dict[str, Any]] = {name: {} for name in card.data["spaces"]}
@@ -94,9 +94,12 @@ def fill_card(
         spaces |= earlier["spaces"]
     for one in entries["calibration"]:
         spaces[one["modality"]] |= {"scale": one["scale"]}
-    for name, one in _by_space(entries["rerank"]).items():
-        weights = ("cosine", "evidence", "shortlist", "n_pool", "inner", "command")
-        spaces[name] |= {"rerank": {key: one[key] for key in weights}}
+    weights = ("cosine", "evidence", "shortlist", "n_pool", "inner", "command")
+    for kind, stated in (("rerank", False), ("signals", True)):
+        for name, one in _by_space(x for x in entries["rerank"] if bool(x.get("signals")) is stated).items():
+            spaces[name] |= {kind: {key: one[key] for key in weights}}
+    for name, one in _by_space(x for x in entries["together"] if x.get("signals")).items():
+        new["together"].setdefault(name, {})["signals"] = one["rerank"]
     new["spaces"] = {name: {**space, **spaces[name]} for name, space in card.data["spaces"].items()}
     with atomic(directory / "card.json") as temporary:
         document = {**card.data, **new, "metrics_command": command}
@@ -117,7 +120,7 @@ def _results(path: Path) -> list[dict[str, Any]]:
     return [{**read_result(file).document(), "folder": file.parent} for file in files]
 
 
-def _by_space(fits: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _by_space(fits: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for one in fits:
         other = found.setdefault(one["modality"], one)

@@ -103,7 +103,7 @@ def done(tmp_path_factory, two_spaces):
 
     One molecule in two is in the dev split there, for none of ten would be.
     """
-    from benchmarks.suite import run
+    from benchmarks.suite import plan, run
     from benchmarks.suite.run import measure_suite
 
     folder = write_measured(tmp_path_factory.mktemp("suite"))
@@ -116,5 +116,6 @@ def done(tmp_path_factory, two_spaces):
         return measure_suite(files, out, model=str(model), cache=cache, workers=1, command="as a test")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "is_dev", lambda inchikey14: ord(inchikey14[0]) % 2 == 0)
+        for module in (plan, run):
+            patch.setattr(module, "is_dev", lambda inchikey14: ord(inchikey14[0]) % 2 == 0)
         return folder, ask(files, folder / "results"), ask

@@ -87,14 +87,17 @@ class PeakList:
         """The record that the modality's `read` takes."""
         positions = [peak.position for peak in self.peaks]
         if self.unit == "ppm":
-            classes = [
-                peak.multiplicity if is_carbon_class(peak.multiplicity) else None for peak in self.peaks
-            ]
-            told: dict[str, list[Any]] = {
-                "multiplicity": classes,
+            stated: dict[str, list[Any]] = {
+                "multiplicity": [peak.multiplicity for peak in self.peaks],
                 "counts": [peak.count for peak in self.peaks],
             }
-            return {"shifts": positions} | {name: values for name, values in told.items() if any(values)}
+            if self.modality == "c_nmr":
+                stated["multiplicity"] = [x if is_carbon_class(x) else None for x in stated["multiplicity"]]
+            else:
+                stated["low"] = [peak.low for peak in self.peaks]
+                stated["high"] = [peak.high for peak in self.peaks]
+                stated["couplings"] = [list(peak.couplings) or None for peak in self.peaks]
+            return {"shifts": positions} | {name: column for name, column in stated.items() if any(column)}
         known = {
             "precursor_mz": None if self.isolation else self.precursor_mz,
             "adduct": self.adduct,

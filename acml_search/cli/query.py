@@ -85,7 +85,12 @@ def query(
     ] = None,
     rerank_depth: Annotated[
         int | None,
-        typer.Option(min=1, max=10_000, metavar="N", help="Compare so many. Default: 200."),
+        typer.Option(
+            min=1,
+            max=10_000,
+            metavar="N",
+            help="Compare so many. Default: 200; 1,000 where the index keeps predicted peaks.",
+        ),
     ] = None,
     modality: Annotated[
         str | None,

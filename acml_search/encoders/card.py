@@ -89,11 +89,21 @@ class ModelCard:
     def fusion_weights(self, spaces: Iterable[str], kind: str) -> dict[str, float]:
         """The weight of each space's logit where those of all `spaces` are added: 1 unless it was fitted.
 
-        kind: `plain`, of scale x cosine, or `rerank`, of logits after peaks were compared.
+        kind: `plain`, of scale x cosine; `rerank`, of logits after peaks were compared; `signals`, where a 1H
+        spectrum states its hydrogens, else as `rerank`.
         """
         names = list(spaces)
-        fitted = self.data.get("together", {}).get("+".join(sorted(names)), {}).get(kind, {})
+        together = self.data.get("together", {}).get("+".join(sorted(names)), {})
+        fitted = together.get(kind) or together.get("rerank" if kind == "signals" else kind, {})
         return {name: float(fitted.get(name, 1.0)) for name in names}
+
+    def rerank_weights(self, space: str, kind: str = "rerank") -> dict[str, float] | None:
+        """The weights of `cosine` and `evidence` in a logit of re-ranking, None where they were not fitted;
+        kind as in `fusion_weights`.
+        """
+        stored = self.data["spaces"][space]
+        found: dict[str, float] | None = stored.get(kind) or stored.get("rerank")
+        return found
 
     @property
     def weights(self) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from acml_search.chem import molecule
-from acml_search.core.errors import ConfigError, FilterError, InvalidMolecule
+from acml_search.core.errors import ConfigError, FilterError, InvalidMolecule, InvalidRecord
 from acml_search.core.progress import progress
 from acml_search.core.typing import Floats, Ints
 from acml_search.core.workers import Workers, chunks
@@ -273,6 +273,28 @@ class QueryFile:
         if not chosen:
             raise ConfigError(f"{self.path}: there are no queries whose {' and '.join(conditions)}")
         return chosen
+
+    def printed(self, modality: str, column: str) -> QueryFile:
+        """The rows that have a spectrum as papers print it in `column`, read as records of `modality`; a text
+        that cannot be read is the row's error. Raises ConfigError where there is no such column.
+        """
+        self._require(column, f"printed {modality} lines")
+        reader: Any = get(modality)
+        queries, types = [], dict(self.types)
+        for query in self.queries:
+            text = query.metadata.get(column)
+            if not text or query.structure is None:
+                continue
+            try:
+                peaks = reader.read_line(text)
+                if peaks.modality != modality:
+                    raise InvalidRecord("it is a line of the other nucleus", modality=modality)
+                reader.read(record := peaks.record())
+                queries.append(query._replace(metadata={**query.metadata, **record}))
+            except InvalidRecord as error:
+                queries.append(query._replace(structure=None, error=str(error)))
+        types |= dict.fromkeys((*reader.columns, *reader.optional), pa.list_(pa.float64()))
+        return QueryFile(self.path, queries, types)
 
     def check_columns(self, modality: str) -> None:
         """Raises ConfigError where the file lacks a column that records of `modality` are read from."""

@@ -20,7 +20,7 @@ from acml_search.evaluation import workers as processes
 from acml_search.evaluation.embedding import Source
 from acml_search.evaluation.fusion import TIE, Shortlists, Weights, ranks
 from acml_search.evaluation.pool import Query, record_of
-from acml_search.evaluation.ranking import SHORTLIST, Ranker
+from acml_search.evaluation.ranking import Ranker
 from acml_search.evaluation.results import QueryOutcome
 from acml_search.modalities import get
 from acml_search.modalities.base import reranked, reranker
@@ -36,12 +36,12 @@ MAX_PREPARED = 50_000
 _prepared: WeakKeyDictionary[Any, OrderedDict[tuple[str, str], Any]] = WeakKeyDictionary()
 
 
-def weights_of(card: ModelCard, modality: str) -> Weights:
-    """The re-ranking weights in a model's card. Raises ConfigError for a modality without a re-ranker, and
-    where the weights were not fitted.
+def weights_of(card: ModelCard, modality: str, kind: str = "rerank") -> Weights:
+    """The re-ranking weights in a model's card; kind as there. Raises ConfigError for a modality without a
+    re-ranker, and where the weights were not fitted.
     """
     reranker(modality)
-    stored = card.data["spaces"][modality].get("rerank")
+    stored = card.rerank_weights(modality, kind)
     if stored is None:
         raise ConfigError(
             f"the card of the model {card.name} has no weights to re-rank {modality} with; fit them with a "
@@ -50,9 +50,9 @@ def weights_of(card: ModelCard, modality: str) -> Weights:
     return Weights(float(stored["cosine"]), float(stored["evidence"]))
 
 
-def rerank_fields(weights: Weights) -> dict[str, Any]:
+def rerank_fields(weights: Weights, depth: int) -> dict[str, Any]:
     """The keys that results have of their re-ranking."""
-    return {"rerank": True, "rerank_weights": weights._asdict(), "shortlist": SHORTLIST, "tie_tolerance": TIE}
+    return {"rerank": True, "rerank_weights": weights._asdict(), "shortlist": depth, "tie_tolerance": TIE}
 
 
 def compare(
@@ -77,9 +77,10 @@ def compare(
         known = vectors is not None and vectors.has_peaks(modality)
         return vectors.peaks(modality, smiles) if vectors is not None and known else smiles
 
+    beyond = prepared.question.dept or prepared.bias is not None
     sources = (source_of(outcomes[i].query, modality) for i in usable)
     tasks = (
-        _Task(modality, store.seed, prepared.question.dept, *map(list, zip(*part, strict=True)))
+        _Task(modality, store.seed, beyond, *map(list, zip(*part, strict=True)))
         for part in chunks(zip(sources, map(candidates, wanted), strict=True), QUERIES_PER_TASK)
     )
     scores: list[Floats] = []
@@ -144,7 +145,8 @@ def _with_scores(lists: Shortlists, wanted: Sequence[Any], scores: Sequence[Floa
 class _Task(NamedTuple):
     modality: str
     seed: int
-    dept: bool
+    beyond: bool
+    """whether what records state beside shifts is compared"""
     sources: list[Source]
     candidates: list[list[str] | PeakLists]
     """of each source: SMILES, or the predicted peaks of these molecules"""
@@ -162,7 +164,7 @@ def score(task: _Task) -> list[Floats]:
         else:
             prepared = list(_prepare(model, chosen, task.modality, known))
         item = reader.read(record)
-        compared = chosen.observed(item, record) if task.dept else item
+        compared = chosen.observed(item, record) if task.beyond else item
         found.append(chosen.scores(model, compared, prepared))
     return found
 

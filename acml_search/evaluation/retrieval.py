@@ -174,8 +174,12 @@ class Question(BaseModel):
     isomers_only: bool = False
     """only the queries whose formula has another molecule in the pool, with the filter `formula`"""
     rerank: bool = False
+    rerank_depth: int = SHORTLIST
+    """candidates of each query that are re-ranked, the truth included"""
     once_per_molecule: bool = False
     """one query per molecule, however many rows it has"""
+    printed: str | None = None
+    """a column with spectra as papers print them, which are read; rows without one are no queries"""
     dept: bool = False
     """13C: re-ranking compares the hydrogens of each carbon, from the column `multiplicity`"""
     leakage: Literal["report", "drop", "fail"] = "fail"
@@ -234,6 +238,11 @@ class Store:
                 path, self.workers, smiles_column=self.smiles_column, cache=self.cache
             )
         return self._files[path]
+
+    def rows(self, question: Question) -> QueryFile:
+        """The rows of a question's file, read as the question reads them."""
+        file = self.file(question.queries)
+        return file if question.printed is None else file.printed(question.modality, question.printed)
 
     def structures(self, path: Path) -> list[Described]:
         """The structures of a file's rows."""
@@ -358,6 +367,11 @@ class PreparedQuestion:
         conditions = wanted.over(self.pool)
         return Ranker(self.queries, self.truth_scores, self.truths, conditions, depth, self.bias)
 
+    @property
+    def weights_kind(self) -> str:
+        """Which weights of a card re-rank the question (`ModelCard.rerank_weights`)."""
+        return "rerank" if self.bias is None else "signals"
+
     @cached_property
     def bias(self) -> HydrogenBias | None:
         """Of 1H spectra whose column `counts` states the hydrogens of their signals."""
@@ -421,7 +435,7 @@ def choose_queries(question: Question, store: Store) -> list[Query]:
     """The rows that are queries. Raises ConfigError where none is left or can be read, or training saw one
     that it must not have seen, and FilterError for a wrong condition.
     """
-    file, card = store.file(question.queries), store.card
+    file, card = store.rows(question), store.card
     file.check_columns(question.modality)
     chosen = file.select(split=question.split, where=question.where)
     if question.leakage == "drop":
@@ -558,9 +572,13 @@ def measure(
 ) -> tuple[PreparedQuestion, list[Answer]]:
     """Rank the queries with each filter; with `rerank`, by the weights in the model's card."""
     question.check(store.card)
-    weights = weights_of(store.card, question.modality) if question.rerank else None
+    if question.rerank:
+        weights_of(store.card, question.modality)  # refused before the long part
     prepared = prepare(question, store, watch=watch)
-    answers = [prepared.answer(wanted, SHORTLIST if weights else None) for wanted in question.filters]
+    weights = weights_of(store.card, question.modality, prepared.weights_kind) if question.rerank else None
+    answers = [
+        prepared.answer(wanted, question.rerank_depth if weights else None) for wanted in question.filters
+    ]
     prepared.watch.lap("rank")
     return prepared, prepared.rerank(answers, weights) if weights else answers
 
@@ -607,7 +625,8 @@ def measure_files(
         "per_query": per_query.name,
     }
     if question.rerank:
-        fields |= rerank_fields(weights_of(store.card, question.modality))
+        weights = weights_of(store.card, question.modality, prepared.weights_kind)
+        fields |= rerank_fields(weights, question.rerank_depth)
     result: RecallResult | IsomersResult
     if question.isomers_only:
         fields["n_unreadable"] = sum(query.structure is None for query in prepared.chosen)

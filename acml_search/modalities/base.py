@@ -102,6 +102,10 @@ class Reranker(ABC):
         """
         return item
 
+    def weights(self, observed: Any) -> str:
+        """Which weights of a model's card the scores take (`ModelCard.rerank_weights`)."""
+        return "rerank"
+
     def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> list[Any]:
         """What the comparison needs of each candidate, whatever was observed: it may be cached."""
         return list(mols)

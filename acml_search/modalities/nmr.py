@@ -130,9 +130,14 @@ class ShiftModality(Modality):
     def peaks(self, record: Any) -> PeakList:
         from acml_search.chem.peaks import Peak, PeakList
 
-        shifts = record["shifts"]
-        kinds = dict(zip(shifts, record.get("multiplicity") or [None] * len(shifts), strict=False))
-        return PeakList(self.name, tuple(Peak(float(x), multiplicity=kinds[x]) for x in sorted(kinds)))
+        names = ("low", "high", "counts", "multiplicity", "couplings")
+        columns = [record.get(name) or [None] * len(record["shifts"]) for name in names]
+        rows = zip(map(float, record["shifts"]), *columns, strict=False)
+        found = (
+            Peak(at, low, high, count=count, multiplicity=kind, couplings=tuple(couplings or ()))
+            for at, low, high, count, kind, couplings in sorted(rows, key=lambda row: row[0])
+        )
+        return PeakList(self.name, tuple(dict.fromkeys(found)))
 
     def foreign(self, peaks: PeakList, unmatched: Sequence[float]) -> list[Foreign]:
         from acml_search.nmr.solvents import possible_impurities
@@ -178,25 +183,18 @@ class ShiftModality(Modality):
         return {"shifts": np.sort(rng.uniform(low, high, rng.integers(3, 20))).round(2).tolist()}
 
 
-class ShiftReranker(Reranker):
-    """Score: the log-likelihood of the best assignment (`nmr.assign`) of the observed peaks to those that the
-    node head of the model predicts of a candidate's atoms.
+class PeakReranker(Reranker):
+    """Compares with the peaks that the node head of a model predicts of a candidate's atoms.
 
-    dept: whether a record may say how many hydrogens the atom of a peak carries.
+    nucleus: "C" or "H". alike: ppm, positions closer than this are one peak; 0: none are.
     """
 
-    def __init__(self, modality: str, nucleus: str, costs: Costs, *, dept: bool = False) -> None:
-        self.modality, self.nucleus, self.costs, self.dept = modality, nucleus, costs, dept
+    def __init__(self, modality: str, nucleus: str, alike: float = 0.0) -> None:
+        self.modality, self.nucleus, self.alike = modality, nucleus, alike
 
     def available(self, model: Any) -> bool:
         """Whether the model's space predicts peaks."""
         return bool(model.predicts_peaks(self.modality))
-
-    def observed(self, item: Any, record: Any) -> DeptPeaks:
-        """The peaks, of 13C with the hydrogens that their carbons carry where the record tells."""
-        from acml_search.nmr.assign import dept_peaks
-
-        return dept_peaks(item, record if self.dept else None)
 
     def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> list[Groups]:
         """The predicted peaks of each candidate, as an index would have kept them."""
@@ -218,7 +216,24 @@ class ShiftReranker(Reranker):
         """What was kept, to be compared; to be explained as well, if `mols` are given."""
         from acml_search.nmr.predicted import unpack
 
-        return unpack(self.nucleus, lists, self.costs.alike, mols)
+        return unpack(self.nucleus, lists, self.alike, mols)
+
+
+class ShiftReranker(PeakReranker):
+    """Score: the log-likelihood of the best assignment (`nmr.assign`) of the observed peaks to the predicted.
+
+    dept: whether a record may say how many hydrogens the atom of a peak carries.
+    """
+
+    def __init__(self, modality: str, nucleus: str, costs: Costs, *, dept: bool = False) -> None:
+        super().__init__(modality, nucleus, costs.alike)
+        self.costs, self.dept = costs, dept
+
+    def observed(self, item: Any, record: Any) -> Any:
+        """The peaks, of 13C with the hydrogens that their carbons carry where the record tells."""
+        from acml_search.nmr.assign import dept_peaks
+
+        return dept_peaks(item, record if self.dept else None)
 
     def scores(self, model: Any, observed: DeptPeaks, prepared: Sequence[Groups]) -> Floats:
         from acml_search.nmr.assign import log_likelihoods
@@ -231,9 +246,7 @@ class ShiftReranker(Reranker):
         return [_evidence(observed, one) for one in assign_all(observed, prepared, self.costs)]
 
     def evidence(self, model: Any, item: Any, mols: Sequence[Chem.Mol]) -> list[Evidence]:
-        from acml_search.nmr.assign import DeptPeaks
-
-        observed = item if isinstance(item, DeptPeaks) else self.observed(item, None)
+        observed = item if isinstance(item, tuple) else self.observed(item, None)
         return super().evidence(model, observed, mols)
 
 

@@ -22,7 +22,7 @@ anti-diagonal of its table at a time. NumPy only; all logarithms are natural.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -40,10 +40,8 @@ ANY = 0b1111
 HYDROGENS = {"c": 0, "ch": 1, "ch2": 2, "ch3": 3, "s": 0, "d": 1, "t": 2, "q": 3}
 """as papers print it, and as the letters of an off-resonance decoupled spectrum"""
 
-CELLS, CELLS_TRACED = 500_000, 4_000_000
-"""cells of the tables that are filled together. Scores alone take half the time in 4 MB, which stays in the
-processor's cache, as in 32 MB; with the traceback, smaller portions cost more than they save.
-"""
+PART = 250
+"""candidates whose tables are filled together: they stay in the processor's cache"""
 PAIRED, ALONE_OBSERVED, ALONE_PREDICTED = 0, 1, 2  # how a cell of the table was reached
 FRESH, SHARED, SPLIT = 0, 1, 2  # how a pair was reached
 
@@ -193,7 +191,8 @@ def assign_all(
     """The best assignment of one observation to each molecule. `observed` (o,) ppm, in any order."""
     peaks, order = _ascending(observed)
     found: list[Assignment] = []
-    for part in _batches(len(order), candidates, CELLS_TRACED):
+    for low in range(0, len(candidates), PART):
+        part = candidates[low : low + PART]
         table = _fill(peaks, part, costs, trace=True)
         found += [table.traceback(i, groups, order) for i, groups in enumerate(part)]
     return found
@@ -203,9 +202,20 @@ def log_likelihoods(
     observed: npt.ArrayLike | DeptPeaks, candidates: Sequence[Groups], costs: Costs
 ) -> Floats:
     """(n,) the likelihoods of `assign_all`, without the assignments."""
-    peaks, order = _ascending(observed)
-    parts = [_fill(peaks, part, costs, trace=False).best for part in _batches(len(order), candidates, CELLS)]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    peaks, _ = _ascending(observed)
+    scores = np.zeros(len(candidates))
+    for part in of_like_size(candidates, PART):
+        scores[part] = _fill(peaks, [candidates[i] for i in part], costs, trace=False).best
+    return scores
+
+
+def of_like_size(candidates: Sequence[Groups], most: int) -> Iterator[Ints]:
+    """The places of the candidates, at most so many at a time, those with as many groups together: a table is
+    as wide as its largest candidate.
+    """
+    order = np.argsort([len(one.position) for one in candidates], kind="stable")
+    for low in range(0, len(order), most):
+        yield order[low : low + most]
 
 
 def _ascending(observed: npt.ArrayLike | DeptPeaks) -> tuple[DeptPeaks, Ints]:
@@ -325,10 +335,3 @@ def _scores(observed: DeptPeaks, candidates: Sequence[Groups], costs: Costs, g: 
     skewed[:, :, :n] = score
     skewed = skewed.reshape(c, -1)[:, : g * (n + g - 1)].reshape(c, g, max(n + g - 1, 0))
     return np.ascontiguousarray(skewed.transpose(2, 0, 1)), missing
-
-
-def _batches(n_observed: int, candidates: Sequence[Groups], cells: int) -> list[Sequence[Groups]]:
-    """The candidates in batches whose tables have at most `cells` cells."""
-    g = max((len(one.position) for one in candidates), default=0)
-    size = max(1, cells // ((n_observed + g + 1) * (g + 1)))
-    return [candidates[low : low + size] for low in range(0, len(candidates), size)]

@@ -239,7 +239,8 @@ def _classes(mol: Chem.Mol, nucleus: str) -> list[list[int]]:
     """The atoms of each entry of `pack`, in its order."""
     classes: dict[int, list[int]] = {}
     for atom, rank in zip(mol.GetAtoms(), symmetry_classes(mol).tolist(), strict=True):
-        if atom.GetAtomicNum() == CARBON if nucleus == "C" else atom.GetTotalNumHs() > 0:
+        hydrogens = atom.GetTotalNumHs(includeNeighbors=True)  # deuterium too, as in the graph
+        if atom.GetAtomicNum() == CARBON if nucleus == "C" else hydrogens > 0:
             classes.setdefault(rank, []).append(atom.GetIdx())
     return list(classes.values())
 

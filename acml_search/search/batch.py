@@ -20,7 +20,7 @@ from acml_search.core.errors import (
 from acml_search.core.progress import progress
 from acml_search.search.pipeline import BATCH
 from acml_search.search.render.files import write_failure, write_line
-from acml_search.search.request import RERANKED, MoleculeQuery, SearchRequest
+from acml_search.search.request import MoleculeQuery, SearchRequest
 
 if TYPE_CHECKING:
     from acml_search.modalities import Observation
@@ -94,7 +94,7 @@ def run_records(
     k: int = 10,
     adduct: str | None = None,
     rerank: bool = True,
-    rerank_depth: int = RERANKED,
+    rerank_depth: int | None = None,
     by_precursor: bool = True,
     **conditions: Unpack[Conditions],
 ) -> BatchReport:

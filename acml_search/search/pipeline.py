@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from acml_search.nmr.predicted import PeakLists
 
 SHORTLIST = 100  # hits of a molecule's list that share the probability, and within which ties are resolved
+RERANKED, RERANKED_KEPT = (
+    200,
+    1_000,
+)  # candidates compared peak by peak, and where the index keeps their peaks
 CANDIDATES = 500  # that each observation contributes, at least
 MAX_OCCLUDED = 20  # peaks, the strongest, that are left out one at a time
 BATCH = 256  # molecule queries encoded and searched together,
@@ -425,7 +429,7 @@ class Pipeline:
         """The candidates that each space finds, and `keys`, scored in all spaces."""
         weights = self.reader(vectors).card.fusion_weights(vectors, "plain")
         prior = self._hydrogen_prior(request.observations)
-        k = max(int(request.k), CANDIDATES, request.rerank_depth if request.rerank else 0)
+        k = max(int(request.k), CANDIDATES, self._depth(request) if request.rerank else 0)
         found = {name: self._candidates(name, xq, k, passing, prior) for name, xq in vectors.items()}
         listed = np.unique(np.concatenate([hits.keys[0][hits.keys[0] != NO_HIT] for hits in found.values()]))
         union = listed if keys is None else np.union1d(listed, keys)
@@ -488,19 +492,25 @@ class Pipeline:
             cosines[~known] = self._stored(space, keys[~known]) @ vector
         return cosines
 
-    def _rerankers(
-        self, found: Shortlist, passing: Ints | None
-    ) -> dict[str, tuple[Reranker, dict[str, float]]]:
-        """What compares peaks, and what cosine and evidence weigh as the model's card has them, by space."""
+    def _depth(self, request: SearchRequest) -> int:
+        """How many candidates are compared peak by peak: many more where the index keeps their peaks."""
+        kept = all(self._directory.peaks(one.modality) is not None for one in request.observations)
+        return request.rerank_depth or (RERANKED_KEPT if kept else RERANKED)
+
+    def _rerankers(self, found: Shortlist, passing: Ints | None) -> dict[str, Reranker]:
+        """What compares peaks, by space, where the model's card has weights for it."""
         model = self.reader(found.cosines)
         usable = {}
         for name in found.cosines:
-            weights = model.card.data["spaces"][name].get("rerank")
             reranker = modalities.get(name).reranker()
-            if not weights or reranker is None or (reranker.needs_filter and passing is None):
+            if (
+                reranker is None
+                or not model.card.rerank_weights(name)
+                or (reranker.needs_filter and passing is None)
+            ):
                 continue
             if self._directory.peaks(name) is not None or reranker.available(model):
-                usable[name] = reranker, weights
+                usable[name] = reranker
         return usable
 
     def _rerank(
@@ -510,9 +520,8 @@ class Pipeline:
         usable = self._rerankers(found, passing)
         if not usable:
             return found
-        model = self.reader(found.cosines)
-        weights = model.card.fusion_weights(found.cosines, "rerank")
-        chosen = np.arange(len(found.keys)) < request.rerank_depth
+        card = self.reader(found.cosines).card
+        chosen = np.arange(len(found.keys)) < self._depth(request)
         if keys is not None:
             chosen |= np.isin(found.keys, keys)
         places = np.flatnonzero(chosen)
@@ -520,21 +529,27 @@ class Pipeline:
         logits = dict(found.logits)
         compared = {}
         mols: list[Chem.Mol] = []
-        for name, (reranker, fitted) in usable.items():
+        kinds = []
+        for name, reranker in usable.items():
             one = next(one for one in request.observations if one.modality == name)
             observed = reranker.observed(one.item, one.record)
+            kinds.append(kind := reranker.weights(observed))
+            fitted = card.rerank_weights(name, kind) or {}
             kept = self._directory.peaks(name)
             if kept is None:
                 mols = mols or self._molecules(candidates)
-                prepared = reranker.prepare(model, mols)
+                prepared = reranker.prepare(self.reader(found.cosines), mols)
             else:
                 prepared = self._unpacked(reranker, kept, candidates)
-            scores = reranker.scores(model, observed, prepared)
+            scores = reranker.scores(self.reader(found.cosines), observed, prepared)
             score = fitted["cosine"] * found.cosines[name][places] + fitted["evidence"] * scores
             logits[name] = logits[name].copy()
-            logits[name][places] = weights[name] * score
+            logits[name][places] = score
             by_key = dict(zip(candidates.tolist(), prepared, strict=True))
             compared[name] = Comparison(reranker, observed, by_key, kept)
+        weights = card.fusion_weights(found.cosines, max(kinds))  # "signals", if one space has them
+        for name in compared:
+            logits[name][places] *= weights[name]
         totals = np.sum(list(logits.values()), axis=0)
         rest = np.setdiff1d(np.arange(len(found.keys)), places)
         if len(rest):

@@ -13,7 +13,6 @@ from acml_search.encoders.card import read_card
 from acml_search.index.directory import IndexDirectory
 from acml_search.search.pipeline import Pipeline, Side
 from acml_search.search.request import (
-    RERANKED,
     Conditions,
     Filters,
     MoleculeQuery,
@@ -149,7 +148,7 @@ class Index:
         k: int = 10,
         adduct: str | None = None,
         rerank: bool = True,
-        rerank_depth: int = RERANKED,
+        rerank_depth: int | None = None,
         by_precursor: bool = True,
         occlude: bool = False,
         **conditions: Unpack[Conditions],

@@ -232,7 +232,6 @@ def _number(what: str, value: Any, unit: str, *, zero: bool) -> float:
 
 
 MAX_K = 10_000
-RERANKED = 200
 FEW_DECIMALS = 2  # a precursor written with no more is of unit resolution, or rounded
 
 
@@ -256,7 +255,8 @@ class SearchRequest:
     """How to answer. Raises ConfigError for a k or a depth out of range.
 
     k: hits per list. modality: of a molecule query, the one space to search. observations: of one compound;
-    rerank: compare the `rerank_depth` best candidates peak by peak. occlude: say which peaks matter most.
+    rerank: compare the `rerank_depth` best candidates peak by peak; None: as many as are quick.
+    occlude: say which peaks matter most.
     keys: answer about these molecules, whatever their rank, instead of the first k. notes: for the answer.
     """
 
@@ -265,7 +265,7 @@ class SearchRequest:
     modality: str | None = None
     observations: Sequence[Observation] = ()
     rerank: bool = True
-    rerank_depth: int = RERANKED
+    rerank_depth: int | None = None
     occlude: bool = False
     keys: Sequence[int] | None = None
     notes: Sequence[str] = ()
@@ -273,8 +273,9 @@ class SearchRequest:
     def __post_init__(self) -> None:
         if not isinstance(self.k, int | np.integer) or not 1 <= self.k <= MAX_K:
             raise ConfigError(f"k is {self.k}; ask for 1 to {MAX_K:,} hits")
-        if not isinstance(self.rerank_depth, int | np.integer) or not 1 <= self.rerank_depth <= MAX_K:
-            raise ConfigError(f"rerank_depth is {self.rerank_depth}; compare 1 to {MAX_K:,} candidates")
+        depth = self.rerank_depth
+        if depth is not None and (not isinstance(depth, int | np.integer) or not 1 <= depth <= MAX_K):
+            raise ConfigError(f"rerank_depth is {depth}; compare 1 to {MAX_K:,} candidates")
 
 
 def read_observations(

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from acml_search.chem.splits import is_dev
 from acml_search.core.errors import ConfigError
 from acml_search.core.timing import Stopwatch
 from acml_search.core.typing import Floats, Ints
@@ -28,7 +27,7 @@ from acml_search.evaluation.fusion import (
 )
 from acml_search.evaluation.leakage import check_truths
 from acml_search.evaluation.pool import Query, make_pool
-from acml_search.evaluation.ranking import BLOCK, SHORTLIST, Ranker
+from acml_search.evaluation.ranking import BLOCK, Ranker
 from acml_search.evaluation.rescoring import compare, shortlists, usable_queries, weights_of
 from acml_search.evaluation.results import QueryOutcome, Result
 from acml_search.evaluation.retrieval import (
@@ -87,7 +86,7 @@ def measure_fused(run: SuiteRun, question: FusedQuestion) -> Iterator[Result]:
         more = {"gain": _gain(run, one.outcomes, alone, one.filter.text), "trust": dict(plain)}
         yield from runner.write_answer(one.filter, one.outcomes, rerank=False, **more)
     for one in fused.rerank(answers, again) if whole.rerank else ():
-        fields = {"rerank": True, "shortlist": SHORTLIST, "trust": dict(again)}
+        fields = {"rerank": True, "shortlist": whole.rerank_depth, "trust": dict(again)}
         gain = _gain(run, one.outcomes, alone, f"rerank {one.filter.text}")
         yield from runner.write_answer(one.filter, one.outcomes, **fields, gain=gain)
 
@@ -127,7 +126,8 @@ class Fused:
         known = np.isin(self.prepared.truths, self.places)
         none = np.zeros((len(known), 0), np.float32)
         conditions, truths = wanted.over(self.prepared.pool), np.where(known, truths, -np.inf)
-        ranker = Ranker(none, truths, self.prepared.truths, conditions, SHORTLIST, self.bias)
+        depth = self.question.rerank_depth
+        ranker = Ranker(none, truths, self.prepared.truths, conditions, depth, self.bias)
         for low in range(0, len(self.places), BLOCK):
             block = self.places[low : low + BLOCK]
             scores = sum(
@@ -172,7 +172,8 @@ class Fused:
 
     def logits(self, lists: Sequence[Shortlists]) -> list[Floats]:
         """(nq, k) of each part, its peaks compared."""
-        weights = [weights_of(self.run.card, part.question.modality) for part in self.parts]
+        card = self.run.card
+        weights = [weights_of(card, part.question.modality, part.weights_kind) for part in self.parts]
         return [one.logits(of.cosines, of.scores) for one, of in zip(weights, lists, strict=True)]
 
 
@@ -204,8 +205,8 @@ def _observed_in_all(
     first: list[dict[str, Query]] = []
     for part, where in zip(parts, conditions, strict=True):
         rows: dict[str, Query] = {}
-        for query in run.store.file(part.queries).select(where=where):
-            if query.structure is not None and (not dev or is_dev(query.structure.inchikey14)):
+        for query in run.store.rows(part).select(where=where):
+            if query.structure is not None and (not dev or part.fits(query.structure.inchikey14)):
                 rows.setdefault(query.structure.inchikey14, query)
         first.append(rows)
     keys = sorted(set.intersection(*(set(rows) for rows in first)))
@@ -248,7 +249,8 @@ def _fitted_factors(fused: Fused, names: Sequence[str]) -> dict[str, Any] | None
     if rerank:
         logits["rerank"] = fused.logits(lists)
     inner: dict[str, Any] = {"n_queries": len(rows), "n_failed": len(fused.prepared.outcomes) - len(rows)}
-    fields: dict[str, Any] = {"shortlist": SHORTLIST, "n_pool": len(fused.places), "inner": inner}
+    fields: dict[str, Any] = {"shortlist": fused.question.rerank_depth, "n_pool": len(fused.places)}
+    fields |= {"signals": fused.bias is not None, "inner": inner}
     for kind, of in logits.items():
         factors = fit_factors(lists[0], of)
         if factors is None:

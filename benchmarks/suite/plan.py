@@ -24,9 +24,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from acml_search.chem.splits import is_dev
 from acml_search.core.errors import ConfigError
 from acml_search.core.toml import check_table, read_toml
 from acml_search.evaluation.retrieval import Filter, Filters, Question
@@ -60,6 +62,8 @@ class SuiteQuestion(Question):
     calibrate: str | None = None
     """SQL: the dev split of these rows fits temperature and re-ranking weights; without it, weights are those
     of the model's card"""
+    calibrate_on: Literal["dev", "all"] = "dev"
+    """all: every one of these rows, where training saw none of them; then for re-ranking alone"""
     rerank_queries: int | None = None
     """so many of the queries are re-ranked, chosen at random (default: all)"""
     training: str | None = None
@@ -83,6 +87,10 @@ class SuiteQuestion(Question):
         if self.pools and Filter() not in self.filters:
             raise ValueError("`pools` are without filter; put 'none' into `filters`")
         return self
+
+    def fits(self, inchikey14: str) -> bool:
+        """Is a row of `calibrate` about this molecule one to fit on?"""
+        return self.calibrate_on == "all" or is_dev(inchikey14)
 
     def below(self, root: Path, library: Sequence[Path]) -> SuiteQuestion:
         """With paths below `root`, and with a suite's `library` unless it has its own."""

@@ -24,7 +24,6 @@ from acml_search.evaluation.calibration import SHORTLIST, calibrate
 from acml_search.evaluation.embedding import graph_vectors, predicting
 from acml_search.evaluation.fusion import Shortlists, Weights, cross_fitted, fit_weights, ranks, summary
 from acml_search.evaluation.pool import Pool, Query
-from acml_search.evaluation.ranking import SHORTLIST as RERANKED
 from acml_search.evaluation.ranking import pool_order, rank_in_pools
 from acml_search.evaluation.rescoring import (
     can_rerank,
@@ -209,7 +208,7 @@ def read_and_embed(run: SuiteRun, questions: Sequence[SuiteQuestion], watch: Sto
     structures = [store.structures(path) for path in files]
     for question in questions:  # before the long part
         for where in (question.calibrate, question.training):
-            store.file(question.queries).select(where=where)
+            store.rows(question).select(where=where)
         choose_queries(question, store)
     watch.lap("read structures")
     comparing = sorted({one.modality for one in questions if one.rerank or "shifts" in one.baselines})
@@ -271,7 +270,7 @@ class QuestionRun:
 
     @property
     def depth(self) -> int | None:
-        return RERANKED if self.question.rerank else None
+        return self.question.rerank_depth if self.question.rerank else None
 
     def skip(self, what: str, why: str) -> None:
         """Note that a part of the question cannot be measured."""
@@ -383,8 +382,10 @@ class QuestionRun:
         """The queries of the dev split of `calibrate`'s rows, in the pool with their molecules added; None
         where there are none.
         """
-        rows = self.store.file(self.question.queries).select(where=self.question.calibrate)
-        rows = [one for one in rows if one.structure is not None and is_dev(one.structure.inchikey14)]
+        rows = self.store.rows(self.question).select(where=self.question.calibrate)
+        rows = [
+            one for one in rows if one.structure is not None and self.question.fits(one.structure.inchikey14)
+        ]
         if not rows:
             return None
         known = self.pool.positions()
@@ -415,6 +416,8 @@ class QuestionRun:
 
     def calibration(self) -> Iterator[Result]:
         """One temperature, fitted on the dev split in the same pool."""
+        if self.question.calibrate_on == "all":
+            return
         if self.dev is None:
             self.skip("calibration", "the file has no row of the dev split of `calibrate`")
             return
@@ -450,7 +453,7 @@ class QuestionRun:
             yield self.write(".rerank-fit", result, asks="rerank fit")
         else:
             try:
-                weights = weights_of(self.run.card, modality)
+                weights = weights_of(self.run.card, modality, self.prepared.weights_kind)
             except ConfigError as error:
                 self.skip("rerank", str(error))
                 return
@@ -472,7 +475,7 @@ class QuestionRun:
         for answer, one in zip(self.answers, again, strict=False):
             plain = self.recall([answer.outcomes[i] for i in chosen], None).document()
             fields = {
-                **rerank_fields(weights),
+                **rerank_fields(weights, self.question.rerank_depth),
                 "attached": self.question.dept,
                 "by_cosine": {key: plain[key] for key in BY_COSINE},
                 **(by_pool if one.filter == Filter() else {}),
@@ -490,7 +493,7 @@ class QuestionRun:
         dev = self.dev
         if dev is None:
             return None
-        ranker = dev.answer(self.question.filters[0], RERANKED).ranker
+        ranker = dev.answer(self.question.filters[0], self.question.rerank_depth).ranker
         rows, (lists,) = compare(dev, [ranker])
         if not lists.listed.any():
             return None
@@ -509,9 +512,10 @@ class QuestionRun:
             "together": summary(crossed, lists, n, self.seed),
         }
         return weights, {
-            "shortlist": RERANKED,
+            "shortlist": self.question.rerank_depth,
             "n_pool": len(dev.candidates.places),
             "filter": self.question.filters[0].text,
+            "signals": dev.bias is not None,
             "n_failed": len(dev.outcomes) - len(rows),
             "inner": inner,
         }

@@ -97,9 +97,7 @@ def test_batches_change_nothing(monkeypatch):
     candidates = [shown(rng.uniform(0, 50, size)) for size in (3, 0, 7, 2, 5)]
     observed = rng.uniform(0, 50, 4)
     whole = assign_all(observed, candidates, COSTS)
-    monkeypatch.setattr(module, "CELLS", 60)
-    monkeypatch.setattr(module, "CELLS_TRACED", 60)
-    assert len(module._batches(4, candidates, 60)) > 1
+    monkeypatch.setattr(module, "PART", 2)
     parts = assign_all(observed, candidates, COSTS)
     for one, other in zip(whole, parts, strict=True):
         assert one.log_likelihood == pytest.approx(other.log_likelihood)

@@ -27,12 +27,12 @@ def test_most_signals_must_state_a_count(counts: list[int | None], total: int | 
     ("hydrogens", "exchangeable", "prior"),
     [
         (10, 0, 0.0),
-        (12, 2, 0.0),  # two OH that the line does not list
+        (12, 2, -2.0),  # two OH that the line does not list
         (10, 2, 0.0),  # two that it lists
-        (9, 0, -1.2),
-        (13, 2, -0.5),
-        (2, 0, -6.0),
-        (60, 1, -6.0),
+        (9, 0, -4.25),
+        (13, 2, -4.25),
+        (2, 0, -8.0),
+        (60, 1, -8.0),
     ],
 )
 def test_what_does_not_fit_costs_little_by_little(hydrogens: int, exchangeable: int, prior: float) -> None:
@@ -41,4 +41,4 @@ def test_what_does_not_fit_costs_little_by_little(hydrogens: int, exchangeable: 
 
 def test_several_spectra_at_once() -> None:
     found = hydrogen_prior(np.array([[10], [8]]), np.array([10, 8], np.uint16), np.zeros(2, np.uint16))
-    assert found == pytest.approx(np.array([[0.0, -2.4], [-1.0, 0.0]]))
+    assert found == pytest.approx(np.array([[0.0, -5.0], [-5.0, 0.0]]))

@@ -29,7 +29,7 @@ def kept(nucleus, texts, position, spread=0.5, present=0.8):
         chosen = [
             atom.GetIdx()
             for atom in mol.GetAtoms()
-            if (atom.GetAtomicNum() == 6 if nucleus == "C" else atom.GetTotalNumHs() > 0)
+            if (atom.GetAtomicNum() == 6 if nucleus == "C" else atom.GetTotalNumHs(includeNeighbors=True) > 0)
         ]
         n = len(chosen)
         shifts = np.array([position(i) for i in chosen], float)
@@ -96,3 +96,8 @@ def test_couplings_do_not_depend_on_the_order_of_atoms_or_on_company() -> None:
     halves = [first.take(np.array([i])).peaks["coupling"] for i in (0, 1)]
     assert sorted(halves[1]) == sorted(turned.take(np.array([0])).peaks["coupling"])
     assert sorted(halves[0]) == sorted(turned.take(np.array([1])).peaks["coupling"])
+
+
+def test_deuterium_is_no_stumbling_block() -> None:
+    mols, lists = kept("H", ["[2H]C([2H])(O)c1ccccc1"], float)
+    assert len(unpack("H", lists, mols=mols)[0].atoms) == 5

@@ -91,10 +91,15 @@ def test_dept_tells_isomers_apart_and_says_what_contradicts(model) -> None:
     assert "C observed, CH here" in labels
 
 
-def test_dept_is_no_part_of_a_1h_spectrum(model) -> None:
-    record = {"shifts": [1.2, 3.4], "multiplicity": ["t", "q"]}
-    item = modalities.get("h_nmr").read(record)
-    assert (reranker("h_nmr").observed(item, record).attached == 15).all()
+def test_what_a_1h_line_states_is_compared(model) -> None:
+    record = {"shifts": [1.2, 3.4], "multiplicity": ["t", "q"], "counts": [6, 4]}
+    item, chosen = modalities.get("h_nmr").read(record), reranker("h_nmr")
+    prepared = chosen.prepare(model, [parse("CCOCC")[0]])
+    right, swapped, uncounted = (
+        chosen.scores(model, chosen.observed(item, record | other), prepared)[0]
+        for other in ({}, {"multiplicity": ["q", "t"]}, {"counts": [3, 2]})
+    )
+    assert right > max(swapped, uncounted) + 2
 
 
 def test_what_is_stated_of_carbons_goes_with_the_observation() -> None:

@@ -13,7 +13,7 @@ import pytest
 from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
 from benchmarks.cards import fill_card
-from benchmarks.suite import fused
+from benchmarks.suite import plan
 from benchmarks.suite.plan import read_suites
 from benchmarks.suite.run import measure_suite
 
@@ -101,7 +101,7 @@ def fitted(measured: Path, two_spaces: Path, monkeypatch: pytest.MonkeyPatch):
     """The questions of toy/both.toml with `calibrate`; one molecule in two is in the dev split. A function
     that asks them of a model, into a folder.
     """
-    monkeypatch.setattr(fused, "is_dev", lambda block: ord(block[0]) % 2 == 0)
+    monkeypatch.setattr(plan, "is_dev", lambda block: ord(block[0]) % 2 == 0)
     for name in ("carbon", "spelled", "both"):
         shutil.copy(TOY / f"{name}.toml", measured / f"{name}.toml")
     both = measured / "both.toml"
@@ -141,7 +141,7 @@ def test_a_suite_fits_them_and_ranks_by_them(fitted, two_spaces: Path, tmp_path:
 
 
 def test_no_dev_molecule_with_all_observations_is_said(fitted, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(fused, "is_dev", lambda block: False)
+    monkeypatch.setattr(plan, "is_dev", lambda block: False)
     summary = fitted(tmp_path / "results")
     assert "both.together.json" not in summary["results"]
     why = {one["question"]: one["why"] for one in summary["skipped"]}
