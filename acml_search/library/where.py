@@ -30,7 +30,7 @@ _OPERATORS = "+ - * / // % ** ^ & | ~ << >> || ~~ !~~ ~~* !~~* ~~~ ^@ -> ->> && 
 _TEXT = """
     ascii concat contains ends_with ilike_escape instr json_extract json_extract_string left length
     like_escape lower ltrim not_ilike_escape not_like_escape position prefix regexp_extract
-    regexp_full_match regexp_matches right rtrim split_part starts_with strlen strpos substr substring
+    regexp_full_match regexp_matches right rtrim sha256 split_part starts_with strlen strpos substr substring
     suffix trim upper
 """
 _NUMBERS = """

@@ -25,7 +25,7 @@ from acml_search.evaluation.fusion import (
     summarise_factors,
     weighted_sum,
 )
-from acml_search.evaluation.leakage import check_truths
+from acml_search.evaluation.leakage import check_truths, unseen
 from acml_search.evaluation.pool import Query, make_pool
 from acml_search.evaluation.ranking import BLOCK, Ranker
 from acml_search.evaluation.rescoring import compare, shortlists, usable_queries, weights_of
@@ -205,7 +205,10 @@ def _observed_in_all(
     first: list[dict[str, Query]] = []
     for part, where in zip(parts, conditions, strict=True):
         rows: dict[str, Query] = {}
-        for query in run.store.rows(part).select(where=where):
+        found = run.store.rows(part).select(where=where)
+        if part.leakage == "drop":
+            found = unseen(run.card, found, part.name)
+        for query in found:
             if query.structure is not None and (not dev or part.fits(query.structure.inchikey14)):
                 rows.setdefault(query.structure.inchikey14, query)
         first.append(rows)
