@@ -159,3 +159,15 @@ def test_a_card_is_filled_with_new_measurements_beside_those_that_stay(done, mod
     assert of["carbon"] == read_card(before).digest
     assert None in of.values()
     assert partly.data["spaces"] == read_card(before).data["spaces"]
+
+
+def test_weights_for_signals_stand_beside_the_others(done, model, tmp_path) -> None:
+    folder, _, _ = done
+    results = Path(shutil.copytree(folder / "results", tmp_path / "results"))
+    fitted = json.loads((results / "carbon.rerank-fit.json").read_text())
+    signals = {**fitted, "question": "lines", "signals": True, "cosine": 7.0, "evidence": 0.7}
+    (results / "lines.rerank-fit.json").write_text(json.dumps(signals))
+    card = fill_card(model, [results])
+    assert card.rerank_weights("c_nmr")["cosine"] == fitted["cosine"]
+    assert card.rerank_weights("c_nmr", "signals")["cosine"] == 7.0
+    assert card.rerank_weights("smiles", "signals") is None

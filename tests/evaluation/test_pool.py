@@ -90,3 +90,20 @@ def test_another_file_is_a_sentence(tmp_path, text) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"one\.json"):
         read_result(path)
+
+
+def test_printed_lines_are_read_as_records(tmp_path) -> None:
+    lines = ["1H NMR (CDCl3) δ 3.72 (q, J = 7.0 Hz, 2H), 1.21 (t, J = 7.0 Hz, 3H)", None, "as expected", ""]
+    table = pa.table({"smiles": ["CCO", "CC", "CCC", "C"], "text": lines, "split": ["valid"] * 4})
+    pq.write_table(table, tmp_path / "lines.parquet")
+    with model_workers(1) as workers:
+        file = read_queries(tmp_path / "lines.parquet", workers)
+    found = file.printed("h_nmr", "text")
+    found.check_columns("h_nmr")
+    read, unread = found.select(split="valid")  # rows without a line are no queries
+    assert read.metadata["counts"] == [2, 3]
+    assert read.metadata["couplings"] == [[7.0], [7.0]]
+    assert unread.structure is None
+    assert unread.error
+    with pytest.raises(ConfigError, match="needs a column named h_text"):
+        file.printed("h_nmr", "h_text")
