@@ -118,7 +118,7 @@ _UNDECIDED_NH = tuple(
         "[nH]1[nX2][cH0;R2]c[cH0]1",
         "[$([nH]1nncc1),$([nH]1nccn1),$([nH]1ncnc1),$([nH]1nnc(=*)n1)]",
         "[n!H0;r5]:[*;R2]:[nH0X2;r5]",
-        "[n!H0;r5]:*:[*;R2]:*:[nH0X2;r5]",
+        "[n!H0;r5;!$(n1nccc1)]:*:[*;R2]:*:[nH0X2;r5]",
         "[n!H0;r5]:*:[nX2;r6]:*:[nH0X2;r5]",
         "[n!H0;r5]:c:[*r{9-}]",
     )
