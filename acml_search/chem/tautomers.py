@@ -44,6 +44,7 @@ RULES = {
     "isatin": "[O!H0]-[CX3;R]=c:c=[NX2+0;R]",
     "isatin, amine": "[NH]-[CX3;R]=c:c=[NX2+0;R]",
     "lactam with H beside C=O": "[n!H0;!$(n:c=[O,S])]:c:[nH0X2;$(n:c=[O,S])]",
+    "lactam, not beside substituted N": "[n!H0;r5;$(n:[nX3H0;R1])]:c:n:c:[nH0X2;$(n:c=[O,S])]",
     "H on the five-membered ring": "[n!H0;r6;!$(nc=[O,S])]:c:[nH0X2;r5]",
     "H on the five-membered ring, from afar": "[n!H0;r6;!$(nc=[O,S])]:a:a:a:[nH0X2;r5]",
     "7H-xanthine": "[n!H0;$(n1c([nX3])c(c=[O,S])nc1)]:[cR1]:[nH0X2]",
@@ -59,7 +60,7 @@ RULES = {
     "sulfonylamidine": f"[NH;$(N-S=O)]-[C;!R]=[NX2+0;{_TAKEN}]",
     "cyclic amidine": "[NH;R;!$(N-[O,N])]-[C;R]=[NX2+0;!R;!$(N-C#N);!$(N-[O,N]);!$(N-S=O)]",
     "aryl amidine": "[NH;$(N-c)]-[C;!R;$(C-[#6])]=[NX2+0;!R;$([NH]),$(N-[CX4])]",
-    "aromatic ring": "[N!H0;R]-[#6;R]=[NX2+0]",
+    "aromatic ring": "[N!H0;R]-[#6;R]=[NX2+0;$(N-[CX4])]",
 }
 """SMARTS by the form that a rule gives: a path from the atom that gives a hydrogen (the first) to the one
 that takes it. Single and double bonds on the path change places and aromatic bonds stay. The first rule that

@@ -180,6 +180,7 @@ ONE_MOLECULE = [
     ("Cn1c(=O)c2[nH]cnc2n(C)c1=O", "Cn1c(=O)c2nc[nH]c2n(C)c1=O"),
     ("Nc1nc2[nH]cnc2c(=O)[nH]1", "Nc1nc2nc[nH]c2c(=O)[nH]1", "N=c1nc(O)c2nc[nH]c2[nH]1"),
     ("Nc1ncnc2[nH]cnc12", "Nc1ncnc2nc[nH]c12", "Nc1nc[nH]c2ncnc1-2"),
+    ("CSc1nc2nn(C)cc2c(=O)[nH]1", "CSc1nc(O)c2cn(C)nc2n1", "CSc1nc2[nH]n(C)cc-2c(=O)n1"),
     ("O=C1Nc2ccccc2C1=O", "O=C1N=c2ccccc2=C1O"),
     ("CC(=O)NN=C1C(=O)Nc2ccccc21", "CC(=O)N/N=C1/C(=O)Nc2ccccc21", "CC(O)=N/N=C1\\C(=O)Nc2ccccc21"),
     ("O=c1c2ccccc2nc2n1CCN2", "O=C1c2ccccc2NC2=NCCN12"),
