@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -274,9 +274,10 @@ class QueryFile:
             raise ConfigError(f"{self.path}: there are no queries whose {' and '.join(conditions)}")
         return chosen
 
-    def printed(self, modality: str, column: str) -> QueryFile:
-        """The rows that have a spectrum as papers print it in `column`, read as records of `modality`; a text
-        that cannot be read is the row's error. Raises ConfigError where there is no such column.
+    def printed(self, modality: str, column: str, leave_out: Collection[str] = ()) -> QueryFile:
+        """The rows that have a spectrum as papers print it in `column`, read as records of `modality` without
+        what the columns `leave_out` of a record state; a text that cannot be read is the row's error. Raises
+        ConfigError where there is no such column.
         """
         self._require(column, f"printed {modality} lines")
         reader: Any = get(modality)
@@ -289,7 +290,8 @@ class QueryFile:
                 peaks = reader.read_line(text)
                 if peaks.modality != modality:
                     raise InvalidRecord("it is a line of the other nucleus", modality=modality)
-                reader.read(record := peaks.record())
+                record = {name: x for name, x in peaks.record().items() if name not in leave_out}
+                reader.read(record)
                 queries.append(query._replace(metadata={**query.metadata, **record}))
             except InvalidRecord as error:
                 queries.append(query._replace(structure=None, error=str(error)))

@@ -180,6 +180,8 @@ class Question(BaseModel):
     """one query per molecule, however many rows it has"""
     printed: str | None = None
     """a column with spectra as papers print them, which are read; rows without one are no queries"""
+    leave_out: tuple[str, ...] = ()
+    """what printed spectra state and is not used: counts, multiplicity, couplings"""
     dept: bool = False
     """13C: re-ranking compares the hydrogens of each carbon, from the column `multiplicity`"""
     leakage: Literal["report", "drop", "fail"] = "fail"
@@ -242,7 +244,9 @@ class Store:
     def rows(self, question: Question) -> QueryFile:
         """The rows of a question's file, read as the question reads them."""
         file = self.file(question.queries)
-        return file if question.printed is None else file.printed(question.modality, question.printed)
+        if question.printed is None:
+            return file
+        return file.printed(question.modality, question.printed, question.leave_out)
 
     def structures(self, path: Path) -> list[Described]:
         """The structures of a file's rows."""

@@ -103,6 +103,9 @@ def test_printed_lines_are_read_as_records(tmp_path) -> None:
     read, unread = found.select(split="valid")  # rows without a line are no queries
     assert read.metadata["counts"] == [2, 3]
     assert read.metadata["couplings"] == [[7.0], [7.0]]
+    (bare, _) = file.printed("h_nmr", "text", ["counts", "couplings"]).select(split="valid")
+    assert {"counts", "couplings"}.isdisjoint(bare.metadata)
+    assert bare.metadata["multiplicity"] == ["q", "t"]
     assert unread.structure is None
     assert unread.error
     with pytest.raises(ConfigError, match="needs a column named h_text"):
