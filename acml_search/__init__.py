@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from acml_search.index.build import build_index
     from acml_search.networks.pyg import to_pyg
+    from acml_search.search.check import check
     from acml_search.search.encode import encode
     from acml_search.search.query import open_index
     from acml_search.search.results import Hits
 
 __version__ = "0.1.0"
 
-__all__ = ["Hits", "__version__", "build_index", "encode", "open_index", "to_pyg"]
+__all__ = ["Hits", "__version__", "build_index", "check", "encode", "open_index", "to_pyg"]
 
 _HOME = {
     "Hits": "acml_search.search.results",
     "build_index": "acml_search.index.build",
+    "check": "acml_search.search.check",
     "encode": "acml_search.search.encode",
     "open_index": "acml_search.search.query",
     "to_pyg": "acml_search.networks.pyg",

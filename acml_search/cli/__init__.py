@@ -5,6 +5,7 @@ from acml_search.cli import properties as property_models
 from acml_search.cli.app import app, main
 from acml_search.cli.attribute import attribute
 from acml_search.cli.build_index import add, build_index, embed
+from acml_search.cli.check import check
 from acml_search.cli.explain import explain
 from acml_search.cli.inspect import info, models, verify
 from acml_search.cli.map import map_
@@ -15,6 +16,7 @@ from acml_search.cli.query import query
 app.command("build-index")(build_index)
 app.command()(query)
 app.command()(explain)
+app.command()(check)
 app.command()(parse)
 app.command()(add)
 app.command()(info)

@@ -86,8 +86,11 @@ def flags() -> str:
     return ", ".join(option.flag for name in modalities.names() if (option := modalities.get(name).option))
 
 
-def takes_observations(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: in place of the parameter `observed` the command line gets the options of the modalities.
+def takes_observations(
+    command: Callable[..., None], wanted: Callable[[modalities.Modality], bool] = lambda kind: True
+) -> Callable[..., None]:
+    """Decorator: in place of the parameter `observed` the command line gets the options of the modalities
+    that are `wanted`.
 
     Wrong usage (exit status 2): an adduct without a spectrum of ions.
     """
@@ -105,7 +108,7 @@ def takes_observations(command: Callable[..., None]) -> Callable[..., None]:
     options: dict[str, tuple[Any, Any]] = {}
     for name in modalities.names():
         kind = modalities.get(name)
-        if kind.option:
+        if kind.option and wanted(kind):
             options[name] = (Annotated[list[str] | None, _option(kind.option)], None)
             options |= {
                 one: (Annotated[str | None, _option(said)], None) for one, said in kind.details.items()

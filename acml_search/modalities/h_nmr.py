@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,6 +69,13 @@ class SignalReranker(ShiftReranker):
 
         return "rerank" if isinstance(observed, DeptPeaks) else "signals"
 
+    def expected_errors(self, observed: Signals | DeptPeaks, groups: Groups) -> Floats:
+        from acml_search.nmr.multiplets import SignalCosts, Signals
+
+        if not isinstance(observed, Signals):
+            return super().expected_errors(observed, groups)
+        return SignalCosts().wider * groups.spread
+
     def scores(self, model: Any, observed: Signals | DeptPeaks, prepared: Sequence[Groups]) -> Floats:
         from acml_search.nmr.multiplets import SignalCosts, Signals, log_likelihoods
 
@@ -93,10 +101,11 @@ def _evidence(signals: Signals, groups: Groups, one: Assignment) -> Evidence:
     predicted, present = groups.position.round(3).tolist(), groups.present.round(3).tolist()
     matched: list[Match] = []
     alone = []
+    shared = Counter(j for run in one.runs for j in run)  # two protons of a CH2 may be two signals
     for at, count, run in zip(
         signals.position.round(3).tolist(), signals.protons.tolist(), one.runs, strict=True
     ):
-        here = sum(protons[j] for j in run)
+        here = sum(protons[j] // shared[j] for j in run)
         said = f"{count}H observed, {here}H here" if count and run and count != here else None
         matched += [Match(at, predicted[j], groups.atoms[j], round(at - predicted[j], 3), said) for j in run]
         if not run:

@@ -240,6 +240,10 @@ class ShiftReranker(PeakReranker):
 
         return log_likelihoods(observed, prepared, self.costs)
 
+    def expected_errors(self, observed: Any, groups: Groups) -> Floats:
+        """(g,) ppm, the mean error that is expected of each predicted peak of a right structure."""
+        return self.costs.wider * groups.spread + self.costs.floor
+
     def explain(self, model: Any, observed: DeptPeaks, prepared: Sequence[Groups]) -> list[Evidence]:
         from acml_search.nmr.assign import assign_all
 

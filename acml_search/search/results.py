@@ -129,6 +129,8 @@ class Reason:
     occlusion: tuple[tuple[float, float], ...]
     """position of a peak and by how much it raises the logit, the greatest change first"""
     observed: ObservedPeaks
+    expected: Mapping[tuple[int, ...], float] = field(default_factory=dict)
+    """the error that is expected of a predicted peak, by its atoms; where `check` shows it"""
 
     @cached_property
     def kind(self) -> Modality:
@@ -159,6 +161,11 @@ class Reason:
             return match.error
         error = match.observed - match.predicted
         return error * 1e6 / match.predicted if self.kind.relative_errors else error
+
+    def times(self, match: Match) -> float | None:
+        """The error as a multiple of the expected one."""
+        expected, error = self.expected.get(tuple(match.atoms)), self.error(match)
+        return None if error is None or not expected else abs(error) / expected
 
     def grade(self, match: Match) -> Grade:
         error = self.error(match)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +13,7 @@ from report_files import write_recall
 from acml_search.core.errors import ConfigError
 from benchmarks.ablations import figures
 from benchmarks.by_column import by_column
+from benchmarks.check import _heavy, auroc
 from benchmarks.nmr_text import judge
 from benchmarks.report import Entry, read_results
 
@@ -54,3 +56,13 @@ def test_an_ablation_is_compared_with_the_full_recipe_query_by_query(tmp_path) -
     assert found["difference"] == pytest.approx(-0.4)
     assert found["difference_ci95"][0] < -0.4 < found["difference_ci95"][1] < 0
     json.dumps(found)
+
+
+def test_right_structures_are_ranked_by_weight_and_ties_count_half() -> None:
+    right, weights = np.array([True, False, False]), np.array([1.0, 0.75, 0.25])
+    assert auroc(np.array([0.5, 0.2, 0.9]), right, weights) == pytest.approx(0.75)
+    assert auroc(np.array([0.5, 0.2, 0.5]), right, weights) == pytest.approx(0.875)
+
+
+def test_heavy_atoms_are_counted_without_reading_the_structure() -> None:
+    assert _heavy("C[C@@H](Cl)c1c[nH]nc1[N+](=O)[O-]") == (("C", 5), ("Cl", 1), ("N", 3), ("O", 2))

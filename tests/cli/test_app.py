@@ -13,7 +13,7 @@ from acml_search.core.errors import LibraryError
 
 runner = CliRunner()
 
-COMMANDS = ["build-index", "query", "explain", "parse", "add", "info", "verify", "embed", "models"]
+COMMANDS = ["build-index", "query", "explain", "check", "parse", "add", "info", "verify", "embed", "models"]
 COMMANDS += ["probe", "map", "attribute"]
 GROUPS = {
     "bench": ["recall", "isomers", "throughput"],

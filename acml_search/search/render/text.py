@@ -22,6 +22,7 @@ from acml_search.search.results import HIT_COLUMNS, MOLECULE_COLUMNS, Reason, pl
 if TYPE_CHECKING:
     from acml_search.chem.peaks import Peak
     from acml_search.modalities import Modality, Observation
+    from acml_search.search.check import Check, Misfit
     from acml_search.search.results import Answer, HitList, Reason
 
 
@@ -149,6 +150,8 @@ class PeakRow(NamedTuple):
     predicted: str = ""
     atoms: str = ""
     error: str = ""
+    times: str = ""
+    """the error as a multiple of the expected one"""
     label: str = ""
     worth: str = ""
     """by how much the peak raises the logit"""
@@ -175,6 +178,7 @@ def peak_rows(reason: Reason) -> list[PeakRow]:
             predicted=position(match.predicted, kind),
             atoms=atoms(match.atoms),
             error=error(reason.error(match), kind),
+            times="" if (times := reason.times(match)) is None else f"{times:.1f}",
             label=subscripts(clean(match.label)),
         )
         for match in reason.matched
@@ -195,6 +199,8 @@ def peak_rows(reason: Reason) -> list[PeakRow]:
 MAX_COLUMN = 24  # characters of a column of the library's own
 MIN_SMILES = 24  # characters that the SMILES keep before a column of the library's own is left out
 MAX_PEAK_ROWS = 60
+MAX_MISFITS = 12
+MAX_RANKED = 10
 MAX_VALUE = 60  # characters of a value of the library's own, beside a hit's reason
 _GAP = 2  # characters between columns
 _HIDDEN = {"inchikey", "source_row", "why", "record_positions", "record_intensities"}  # in the other formats
@@ -235,17 +241,81 @@ def table(answer: Answer, *, width: int | None = None, colour: bool = False) -> 
 
 def explained(answer: Answer, *, colour: bool = False) -> str:
     """The reason for each hit, for `acml-search explain`. colour: errors in green, yellow and red."""
-    lines: list[Text | Table] = []
-    for one in answer.observations:
-        peaks = one.peaks or ()
-        said = [f"{len(peaks)} peaks"] if peaks else [clean(one.given, MAX_VALUE)]
-        said += [f"{word} {value}" for word, value in conditions(one)]
-        lines.append(Text(f"query   {title(one.modality)}: {', '.join(said)}"))
-        lines += [Text(f"        left out {text}") for text in left_out(one)]
+    lines: list[Text | Table] = [*_given(answer.observations)]
     for hits in answer.lists:
         for i, row in enumerate(hits.rows()):
             lines += [Text(), *_hit(row, hits, i, answer.observations)]
     return _printed(lines, 10_000, colour)
+
+
+def checked(check: Check, *, colour: bool = False) -> str:
+    """The answer to `acml-search check`: does the structure fit, what does not, which others fit better."""
+    fit, n = check.structure, 1 + len(check.others)
+    lines: list[Text | Table] = [*_given(check.observations), Text(), Text(clean(fit.smiles, 6_000), "bold")]
+    alone = ", ".join(f"{title(name)} {x:.3f}" for name, x in fit.by_modality.items())
+    by = f" ({alone})" if len(fit.by_modality) > 1 else ""
+    said = f"    probability {fit.probability:.3f}{by}: so many of the structures that fit like this"
+    lines.append(Text(said))
+    lines.append(
+        Text("        are right, if every second one asked about is a wrong one of the same formula")
+    )
+    if fit.among_others is None:
+        lines.append(Text("        (isomers that differ in little may fit as well: --isomers compares them)"))
+    else:
+        said = f"    probability {fit.among_others:.3f} where any other of the {n} compared may be right too"
+        lines.append(Text(said))
+        said = f"    share {fit.share:.3f}: how probable it is among the {n} compared, if one is right"
+        lines.append(Text(said))
+    misfits = fit.misfits()
+    lines += [Text(), Text("misfits, of each spectrum the worst first" if misfits else "no misfits", "bold")]
+    lines += [Text(f"    {_misfit(one)}") for one in misfits[:MAX_MISFITS]]
+    if len(misfits) > MAX_MISFITS:
+        lines.append(Text(f"    … and {len(misfits) - MAX_MISFITS:,} more"))
+    for reason in fit.reasons(check.observations):
+        heading = Text(title(reason.modality), "bold").append(f": {reason.summary()}")
+        lines += [Text(), heading, *_peaks(reason)]
+    if check.others:
+        better = check.better
+        said = f"{len(better)} of {n - 1} other structures {'fits' if len(better) == 1 else 'fit'} better"
+        lines += [Text(), Text(said, "bold")]
+        ranked = sorted([fit, *check.others], key=lambda one: -one.score)
+        shown = [one for i, one in enumerate(ranked) if i < MAX_RANKED or one is fit]
+        columns = [
+            _Column("#", [str(1 + ranked.index(one)) for one in shown], True),
+            _Column("share", [f"{one.share:.3f}" for one in shown], True),
+            _Column("alone", [f"{one.probability:.3f}" for one in shown], True),
+            _Column("", ["asked about" if one is fit else one.source for one in shown], False),
+            _Column("SMILES", [clean(one.smiles) for one in shown], False),
+        ]
+        lines.append(_table(columns))
+        if len(ranked) > len(shown):
+            lines.append(Text(f"… and {len(ranked) - len(shown):,} less likely ones", "dim"))
+    return _printed(lines, 10_000, colour)
+
+
+def _misfit(one: Misfit) -> str:
+    kind = modalities.get(one.modality)
+    where = f"{title(one.modality)}, "
+    where += f"atom{'s' if len(one.atoms) > 1 else ''} {atoms(one.atoms)}: " if one.atoms else ""
+    at, predicted = position(one.observed, kind), position(one.predicted, kind)
+    said = f" ({one.said})" if one.said else ""
+    match one.what:
+        case "unexplained":
+            return f"{where}{at} observed, nothing predicted there{said}"
+        case "missing":
+            return f"{where}{predicted} predicted, not observed{said}"
+        case "hydrogens":
+            return f"{where}{at}, {one.said}"
+    return f"{where}{at} observed, {predicted} predicted, {one.times:.1f} times the expected error off"
+
+
+def _given(observations: Sequence[Observation]) -> Iterator[Text]:
+    for one in observations:
+        peaks = one.peaks or ()
+        said = [f"{len(peaks)} peaks"] if peaks else [clean(one.given, MAX_VALUE)]
+        said += [f"{word} {value}" for word, value in conditions(one)]
+        yield Text(f"query   {title(one.modality)}: {', '.join(said)}")
+        yield from (Text(f"        left out {text}") for text in left_out(one))
 
 
 def _hit(
@@ -281,15 +351,16 @@ def _peaks(reason: Reason) -> Iterator[Text | Table]:
         "kind": "intensity" if sticks else "as stated",
         **({} if sticks else {"predicted": "predicted"}),
         "error": "error",
+        "times": "/ expected",
         "atoms": "atoms",
-        "label": "fragment",
+        "label": "fragment" if sticks else "hydrogens",
         "worth": "worth",
     }
     heads = {name: head for name, head in heads.items() if any(getattr(row, name) for row in rows)}
     shown = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="")
     shown.add_column("", min_width=2)
     for name, head in heads.items():
-        right = name in ("observed", "predicted", "error", "worth")
+        right = name in ("observed", "predicted", "error", "times", "worth")
         shown.add_column(head, justify="right" if right else "left", no_wrap=True)
     shown.add_column("")
     for row in rows[:MAX_PEAK_ROWS]:
