@@ -262,7 +262,8 @@ def checked(check: Check, *, colour: bool = False) -> str:
     if fit.among_others is None:
         lines.append(Text("        (isomers that differ in little may fit as well: --isomers compares them)"))
     else:
-        said = f"    probability {fit.among_others:.3f} where any other of the {n} compared may be right too"
+        others = "the other compared comes" if n == 2 else f"the {n - 1} others compared, together, come"
+        said = f"    probability {fit.among_others:.3f} if {others} into question as often as this one"
         lines.append(Text(said))
         said = f"    share {fit.share:.3f}: how probable it is among the {n} compared, if one is right"
         lines.append(Text(said))
