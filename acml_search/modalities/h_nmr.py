@@ -95,9 +95,10 @@ class SignalReranker(ShiftReranker):
 
 
 def _evidence(signals: Signals, groups: Groups, one: Assignment) -> Evidence:
-    from acml_search.nmr.predicted import Coupling
+    from acml_search.nmr.predicted import HETERO, Coupling
 
-    protons = Coupling.of(groups.coupling).protons.tolist()
+    coupling = Coupling.of(groups.coupling)
+    protons, hetero = coupling.protons.tolist(), (coupling.kind == HETERO).tolist()
     predicted, present = groups.position.round(3).tolist(), groups.present.round(3).tolist()
     matched: list[Match] = []
     alone = []
@@ -105,6 +106,9 @@ def _evidence(signals: Signals, groups: Groups, one: Assignment) -> Evidence:
     for at, count, run in zip(
         signals.position.round(3).tolist(), signals.protons.tolist(), one.runs, strict=True
     ):
+        if run and hetero[run[0]]:
+            matched.append(Match(at, None, [a for j in run for a in groups.atoms[j]], None, "OH, NH or SH"))
+            continue
         here = sum(protons[j] // shared[j] for j in run)
         said = f"{count}H observed, {here}H here" if count and run and count != here else None
         matched += [Match(at, predicted[j], groups.atoms[j], round(at - predicted[j], 3), said) for j in run]

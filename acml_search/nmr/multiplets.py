@@ -201,7 +201,8 @@ class Assignment(NamedTuple):
 
     log_likelihood: float
     runs: list[list[int]]
-    """for each signal, by position, the numbers of the groups that it is"""
+    """for each signal, by position, the numbers of the groups that it is: where it may be exchangeable protons
+    and is nothing else, all of those"""
     unseen: list[int]
     """groups, on carbon, that no signal is"""
 
@@ -222,6 +223,11 @@ def assign_signals(signals: Signals, candidates: Sequence[Groups], costs: Signal
             runs[signal] = list(dict.fromkeys(x for x in numbers if x >= 0))
             j -= size
         seen = {number for run in runs for number in run}
+        hetero = np.flatnonzero(Coupling.of(candidates[row].coupling).kind == HETERO).tolist()
+        for signal, run in enumerate(runs):
+            count, kind = int(signals.protons[signal]), int(signals.kind[signal])
+            if not run and _may_exchange(items, count, kind)[row]:
+                run += hetero
         on_carbon = dict.fromkeys(x for x in items.group[row].tolist() if x >= 0)
         unseen = [number for number in on_carbon if number not in seen]
         found.append(Assignment(float(scores[row]), runs, unseen))
@@ -252,9 +258,7 @@ def _programme(signals: Signals, items: _Items, costs: SignalCosts) -> tuple[Flo
         near = (1 - costs.tail) * np.exp(-error) + costs.tail / costs.reach * np.exp(-error / costs.reach)
         density = np.log(near + 1e-300) - np.log(2 * width + (high - low)) + np.log(present)
         density = _sums(np.where(items.filled, density, -1e6))
-        alone = np.full(c, costs.extra)
-        if CLASSES[kind] in ("s", "m", "d", "t") or kind < 0:  # what OH, NH and SH show
-            alone[items.exchangeable >= max(1, count)] = costs.exchangeable
+        alone = np.where(_may_exchange(items, count, kind), costs.exchangeable, costs.extra)
         best = done - alone[:, None]
         length = np.zeros((c, g + 1), np.int8)
         for size, (first, last, shared, one, sums) in enumerate(runs, start=1):
@@ -275,6 +279,12 @@ def _programme(signals: Signals, items: _Items, costs: SignalCosts) -> tuple[Flo
         ends.append(passed >= top)
         done = top - unseen
     return done[:, g], lengths, ends
+
+
+def _may_exchange(items: _Items, count: int, kind: int) -> Bools:
+    """(c,) whether a signal may be of OH, NH or SH: by its multiplicity, and by how many the candidate has."""
+    shown = kind < 0 or CLASSES[kind] in ("s", "m", "d", "t")
+    return np.asarray(items.exchangeable >= max(1, count)) & shown
 
 
 def _sums(values: Any) -> Any:
@@ -398,7 +408,7 @@ def count_tables(
         (assigned,) = assign_signals(signals, [groups], costs)
         codes = _code(Coupling.of(groups.coupling)).tolist()
         for run, kind, hertz in zip(assigned.runs, signals.kind.tolist(), signals.couplings, strict=True):
-            if kind < 0 or not run:
+            if kind < 0 or not run or codes[run[0]] >> 6 & 3 == HETERO:
                 continue
             classes["all"][kind] += 1
             if hertz:
