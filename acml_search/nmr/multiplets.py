@@ -282,7 +282,7 @@ def _programme(signals: Signals, items: _Items, costs: SignalCosts) -> tuple[Flo
 
 
 def _may_exchange(items: _Items, count: int, kind: int) -> Bools:
-    """(c,) whether a signal may be of OH, NH or SH: by its multiplicity, and by how many the candidate has."""
+    """(c,) whether a signal may be of OH, NH or SH: by its multiplicity, and by how many there are."""
     shown = kind < 0 or CLASSES[kind] in ("s", "m", "d", "t")
     return np.asarray(items.exchangeable >= max(1, count)) & shown
 

@@ -31,7 +31,6 @@ from acml_search.core.typing import Floats
 from acml_search.encoders import shifts
 from acml_search.encoders.card import DEFAULT_MODEL, missing_space, read_card
 from acml_search.encoders.shifts import ShiftModel
-from acml_search.modalities.base import Foreign
 from acml_search.nmr.assign import ANY
 from acml_search.nmr.hydrogens import stated_hydrogens
 from acml_search.nmr.predicted import HETERO, Coupling
@@ -57,7 +56,6 @@ FEATURES = (
     "peaks",  # logarithm of the number observed
 )
 FAR = 2.5  # times the expected error: one peak in twelve of a right structure is farther off
-EXCHANGEABLE = "OH, NH or SH"  # which a comparison of signals leaves out
 LISTED = 0.5  # a peak that is listed with at least this probability is missed
 
 
@@ -112,7 +110,8 @@ class Fit:
         evidence = {name: one.to_dict() for name, one in self.evidence.items()}
         for name, one in evidence.items():
             for match in one["matched"]:
-                match["expected_error"] = round(self.expected[name][tuple(match["atoms"])], 3)
+                if match["predicted"] is not None:
+                    match["expected_error"] = round(self.expected[name][tuple(match["atoms"])], 3)
         return {
             "smiles": self.smiles,
             "source": self.source,
@@ -291,17 +290,19 @@ def _features(
         counted = Coupling.of(groups.coupling).kind != HETERO
         present, likely = present[counted], likely[counted]
     deficit = float(likely.sum()) - evidence.score
-    times = np.array([abs(m.error or 0.0) / at[tuple(m.atoms)] for m in evidence.matched] or [10.0])
+    matched = [one for one in evidence.matched if one.predicted is not None]  # no OH, which may be anywhere
+    times = np.array([abs(m.error or 0.0) / at[tuple(m.atoms)] for m in matched] or [10.0])
     missing = sum(one.present or 0.0 for one in evidence.unmatched_predicted)
-    contradicted = sum(m.label is not None for m in evidence.matched)
+    contradicted = sum(m.label is not None for m in matched)
+    unexplained = len(evidence.unmatched_observed) + len(evidence.matched) - len(matched)
     return [
         deficit,
         deficit / n**0.5,
         float(np.log(0.2 + times.mean())),
         float(np.log1p(times.max())),
-        len(evidence.unmatched_observed) / n,
+        unexplained / n,
         missing / max(float(present.sum()), 1e-9),
-        contradicted / max(1, len(evidence.matched)),
+        contradicted / max(1, len(matched)),
         float(np.log(n)),
     ]
 
@@ -327,9 +328,6 @@ def _fits(
         for name, one in found.items():
             lost, peaks = one.evidence[i].unmatched_observed, given[name]
             named = modalities.get(name).foreign(peaks, lost) if peaks and lost else []
-            if one.kind.endswith("signals") and count_atoms(mol).exchangeable:
-                there = {x.position for x in named}
-                named += [Foreign(at, EXCHANGEABLE) for at in lost if at not in there]
             evidence[name] = replace(one.evidence[i], foreign=named)
         fits.append(
             Fit(
@@ -408,7 +406,7 @@ def _hydrogen_notes(observations: Sequence[Observation], mol: Chem.Mol) -> list[
 def _misfits(name: str, evidence: Evidence, expected: Mapping[tuple[int, ...], float]) -> list[Misfit]:
     """The misfits of one spectrum, the worst first."""
     ranked: list[tuple[float, Misfit]] = []
-    for match in evidence.matched:
+    for match in (one for one in evidence.matched if one.predicted is not None):
         times = abs(match.error or 0.0) / expected[tuple(match.atoms)]
         about = (match.atoms, match.observed, match.predicted, match.error, round(times, 1))
         if times >= FAR:

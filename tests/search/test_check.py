@@ -28,9 +28,8 @@ def test_a_structure_that_fits() -> None:
     assert fit.share == 1.0
     assert fit.among_others is None
     assert set(fit.by_modality) == {"c_nmr", "h_nmr"}
-    said = {(one.what, one.modality, one.observed, one.said) for one in fit.misfits()}
-    assert ("unexplained", "h_nmr", 6.2, "OH, NH or SH?") in said
-    assert all(one.what != "missing" for one in fit.misfits())
+    assert {one.label for one in fit.evidence["h_nmr"].matched if one.observed == 6.2} == {"OH, NH or SH"}
+    assert all(one.what == "shift" for one in fit.misfits())
 
 
 @pytest.mark.parametrize(
