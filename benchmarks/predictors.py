@@ -81,7 +81,7 @@ def main(
         low, high = found[label]["ci95"]
         typer.echo(f"{label}: {column.mean():.3f} ppm ({low:.3f} to {high:.3f}), {len(values)} molecules")
     if out is not None:
-        write_json(out, found)
+        write_json(found, out)
 
 
 if __name__ == "__main__":
