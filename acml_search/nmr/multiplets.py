@@ -201,8 +201,9 @@ class Assignment(NamedTuple):
 
     log_likelihood: float
     runs: list[list[int]]
-    """for each signal, by position, the numbers of the groups that it is: where it may be exchangeable protons
-    and is nothing else, all of those"""
+    """for each signal, by position, the numbers of the groups that it is; of one that is none on carbon and may
+    be of exchangeable protons, all of these
+    """
     unseen: list[int]
     """groups, on carbon, that no signal is"""
 
