@@ -201,8 +201,8 @@ class Assignment(NamedTuple):
 
     log_likelihood: float
     runs: list[list[int]]
-    """for each signal, by position, the numbers of the groups that it is; of one that is none on carbon and may
-    be of exchangeable protons, all of these
+    """for each signal, by position, the numbers of the groups that it is; all exchangeable ones
+    where it may be of them and is of none on carbon
     """
     unseen: list[int]
     """groups, on carbon, that no signal is"""
