@@ -648,7 +648,7 @@ class SectionReader:
         if self.in_list and not self.item_has_shift and label.kind == WORD and is_atom_label(label.text):
             inside = [token for token in self.tokens[i + 1 : min(end, i + 4)] if token.text != "ppm"]
             if len(inside) == 1 and inside[0].kind == NUMBER and not inside[0].integer:  # "C-2 (155.4)"
-                self._shift(i + 1, 1.0)
+                self._shift(i + 1 + (self.tokens[i + 1].text == "ppm"), 1.0)
                 return end + 1
         if self.in_list and self.noted is not None:
             self._note(i + 1, end)

@@ -310,8 +310,10 @@ def _peak(cell: str, cells: dict[str, str], number: int, modality: str) -> Peak:
 def _count(stated: str) -> int | None:
     """A number of nuclei, of an integral the nearest; None for what is none, such as 0 or 1.5."""
     value = _number(stated)
-    n = 0 if value is None else round(value)
-    return n if value is not None and 0 < n < MAX_COUNT and abs(value - n) <= _INTEGRAL else None
+    if value is None or not 0 < value < MAX_COUNT:
+        return None
+    n = round(value)
+    return n if 0 < n < MAX_COUNT and abs(value - n) <= _INTEGRAL else None
 
 
 def _multiplicity(note: str, modality: str) -> str | None:

@@ -313,3 +313,9 @@ def test_time_grows_with_the_text_and_no_faster(piece: str) -> None:
     # The least of several: a busy machine makes single runs longer, never shorter.
     short, long = min(seconds(5_000) for _ in range(3)), min(seconds(40_000) for _ in range(3))
     assert long < 8 * 4 * max(short, 0.02)  # quadratic time would be 64 times as long
+
+
+def test_a_unit_before_a_shift_in_brackets_is_no_shift() -> None:
+    """Found by `python -m benchmarks.fuzz --reader nmr-tables --n 100000 --seed 7`."""
+    peaks = read_nmr_text("13C NMR: 155.4, C-2 (ppm 131.5), 122.6, 55.4", "c_nmr")
+    assert [peak.position for peak in peaks] == [155.4, 131.5, 122.6, 55.4]

@@ -260,3 +260,10 @@ def test_counts_of_a_table_that_cannot_be() -> None:
 def test_commas_that_may_be_either_are_refused_below_names() -> None:
     with pytest.raises(InvalidRecord, match="may separate numbers or be decimal"):
         peaks_of_table("ppm,intensity\n171,2,10\n60,4,20", "c_nmr")
+
+
+def test_an_endless_count_in_a_table_is_none(tmp_path) -> None:
+    """Found by `python -m benchmarks.fuzz --reader nmr-tables --n 100000 --seed 7`."""
+    file = tmp_path / "peaks.txt"
+    file.write_text("Name\tShift [ppm]\tH's\tType\nA\t7.85\t2\td\nB\t6.90\t1e999\td\n")
+    assert [(one.position, one.count) for one in nmr_peaks(str(file), "h_nmr")] == [(7.85, 2), (6.9, None)]
