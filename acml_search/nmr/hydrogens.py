@@ -4,8 +4,8 @@ The signals of a printed line state how many hydrogens they are of. Their sum is
 hydrogens, or less: those on N, O and S exchange and are often not listed. It may be wrong by a missed OH, a
 residue of solvent or one integral, so what does not fit counts against a molecule and never excludes it.
 Of the 284 printed lines of `benchmarks.multiplicities.inner`, 204 count all hydrogens, 50 all but some
-exchangeable ones, 11 are off by one and 19 by more, up to 50. The costs are the logarithms of such shares,
-times 1.25, which found the truth in more shortlists of these lines.
+exchangeable ones, 11 are off by one and 19 by more, up to 50. The costs are near the logarithms of such
+shares, times 1.25, and were chosen by how many shortlists of these lines hold the truth.
 """
 
 from __future__ import annotations

@@ -547,7 +547,7 @@ class Pipeline:
             logits[name][places] = score
             by_key = dict(zip(candidates.tolist(), prepared, strict=True))
             compared[name] = Comparison(reranker, observed, by_key, kept)
-        weights = card.fusion_weights(found.cosines, max(kinds))  # "signals", if one space has them
+        weights = card.fusion_weights(found.cosines, "signals" if "signals" in kinds else "rerank")
         for name in compared:
             logits[name][places] *= weights[name]
         totals = np.sum(list(logits.values()), axis=0)
