@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,11 +145,30 @@ def opened(out: Path | None) -> Iterator[TextIO]:
         with out.open("w", encoding="utf-8", newline="") as stream:
             yield stream
     else:
-        from acml_search.core.io import atomic
-
-        target = out.resolve()  # of a link, what it points to
-        with atomic(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        with written(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             yield stream
+
+
+@contextmanager
+def written(out: Path) -> Iterator[Path]:
+    """A file to write to, which becomes `out`, or what that links to, when all was written."""
+    from acml_search.core.io import atomic
+
+    with atomic(out.resolve()) as temporary:
+        yield temporary
+
+
+@contextmanager
+def source_of(path: Path) -> Iterator[Path]:
+    """`path`, or for `-` a file of what stdin holds."""
+    if str(path) != "-":
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "stdin")
+        with file.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        yield file
 
 
 def check_out(out: Path | None) -> None:
@@ -170,7 +191,7 @@ def format_of(name: str | None, json: bool, out: Path | None, *, offered: Sequen
     if json:
         return "json"
     ending = out.suffix.lower().removeprefix(".") if out else ""
-    if name is None and ending in NOT_WRITTEN:
+    if name is None and ending in NOT_WRITTEN and ending not in offered:
         raise typer.BadParameter(
             f".{ending} is not written; choose one of {', '.join(offered)}", param_hint="'--out'"
         )

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acml_search.cli import options
-from acml_search.cli.app import check_out, format_of, opened, show
+from acml_search.cli.app import check_out, format_of, opened, show, source_of, written
 from acml_search.cli.options import Adduct, Observed, flags, takes_observations
 
 if TYPE_CHECKING:
+    from acml_search.search.batch import Ask
     from acml_search.search.query import Index
     from acml_search.search.request import Conditions
 
 FORMATS = ("table", "json", "csv", "sdf", "html")
+RUN_FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "mztab", "html")
 
 
 @takes_observations
@@ -26,13 +28,17 @@ def query(
     batch: Annotated[
         Path | None,
         typer.Option(
-            help="A file of molecules (.smi, .csv, .sdf, .parquet, ...), or with --modality of spectra "
-            "(.mgf, .msp, .mzML, ..., a folder or ZIP of NMR) or a Parquet of records: one JSON line of hits "
-            "each.",
+            help="A run: a file of molecules (.smi, .csv, .sdf, ...), or with --modality of spectra (.mgf, "
+            ".msp, .mzML, ..., a ZIP of NMR), a Parquet of records, a text of one printed NMR line each, a "
+            "folder of such files or of pictures; - for stdin. One line of JSON a query, or by the ending of "
+            "--out .csv, .tsv, .parquet, .mztab or .html.",
             readable=False,
         ),
     ] = None,
     smiles_column: options.SmilesColumn = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes for --batch. Default: one per core.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="Hits per list.")] = 10,
     where: Annotated[
         str | None,
@@ -119,7 +125,7 @@ def query(
     acml-search query --c-nmr carbon.txt --h-nmr proton.txt --lc-ms spectra.mgf#3 --out hits.html
     acml-search query --image drawing.png --formula C8H9NO2
     acml-search query indexes/mine --smiles CCO --where "vendor = 'X'" --mass 180.0423 --json
-    acml-search query --batch queries.smi --out hits.jsonl
+    acml-search query --batch run.mgf --modality lc_ms -k 3 --out hits.csv
     """
 
     def refuse(sentence: str, *names: str) -> None:
@@ -135,6 +141,8 @@ def query(
         refuse("give one tolerance, in ppm or in Da", *tolerances)
     if smiles_column is not None and batch is None:
         refuse("a column goes with --batch", "--smiles-column")
+    if workers is not None and batch is None:
+        refuse("workers go with --batch", "--workers")
     check_out(out)
     if rerank and smiles is not None:
         refuse("there is nothing to re-rank a molecule's hits by", "--rerank")
@@ -143,14 +151,13 @@ def query(
     if modality is not None and observed:
         refuse("the option of an observation names its modality; --modality goes with --smiles or --batch",
                "--modality")  # fmt: skip
-    form = format_of(format_, json_, out, offered=FORMATS, default="table")
-    if batch is not None and (format_ not in (None, "json") or form not in ("table", "json")):
-        refuse("--batch writes lines of JSON and no other format; let --out end in .jsonl",
-               "--format", "--out")  # fmt: skip
+    offered, default = (FORMATS, "table") if batch is None else (RUN_FORMATS, "jsonl")
+    form = format_of(format_, json_, out, offered=offered, default=default)
+    if batch is not None and out is None and form not in ("json", "jsonl"):
+        refuse(f"a run as {form} goes to a file; name it with --out", "--format")
 
     from acml_search.search.query import open_index
 
-    depth = {} if rerank_depth is None else {"rerank_depth": rerank_depth}
     conditions: Conditions = {
         "where": where,
         "formula": formula,
@@ -164,8 +171,13 @@ def query(
     }
     with open_index(index, model=model) as opened_index:
         if batch is not None:
-            how = (k, adduct, rerank is not False, depth, not no_precursor_filter, conditions)
-            _run_batch(opened_index, batch, modality, smiles_column, out, *how)
+            from acml_search.search.batch import Ask
+
+            ask = Ask(
+                modality, k, adduct, rerank is not False, rerank_depth, not no_precursor_filter, conditions,
+                smiles_column,
+            )  # fmt: skip
+            _run_batch(opened_index, batch, ask, out, form, workers)
         elif smiles is not None:
             show(opened_index.search(smiles, k=k, modality=modality, **conditions), form, out)
         else:
@@ -174,7 +186,7 @@ def query(
                 k=k,
                 adduct=adduct,
                 rerank=rerank is not False,
-                **depth,
+                rerank_depth=rerank_depth,
                 by_precursor=not no_precursor_filter,
                 occlude=form in ("json", "html"),
                 **conditions,
@@ -182,42 +194,33 @@ def query(
             show(answer, form, out)
 
 
-def _run_batch(
-    index: Index,
-    batch: Path,
-    modality: str | None,
-    smiles_column: str | None,
-    out: Path | None,
-    k: int,
-    adduct: str | None,
-    rerank: bool,
-    depth: dict[str, int],
-    by_precursor: bool,
-    conditions: Conditions,
-) -> None:
-    from acml_search.search.batch import asks_with_records, run_molecules, run_records
-    from acml_search.search.request import Filters, SearchRequest
+def _run_batch(index: Index, batch: Path, ask: Ask, out: Path | None, form: str, workers: int | None) -> None:
+    """Answer a run: to stdout or a pipe as it goes, to a file when it is complete."""
+    from acml_search.search.batch import finished_lines, run
+    from acml_search.search.render.run import write_run
 
-    with opened(out) as stream:
-        if asks_with_records(batch, modality) and modality is not None:
-            report = run_records(
-                index,
-                batch,
-                modality,
-                stream,
-                k=k,
-                adduct=adduct,
-                rerank=rerank,
-                **depth,
-                by_precursor=by_precursor,
-                **conditions,
-            )
+    with source_of(batch) as source:
+        if out is None or (out.exists() and not out.is_file()):
+            with opened(out) as stream:
+                report = run(index, source, ask, stream, workers=workers)
         else:
-            request = SearchRequest(k, Filters(**conditions), modality)
-            report = run_molecules(index, batch, request, stream, smiles_column=smiles_column)
-    failed = f"; {report.failed:,} could not be read, their lines say why" if report.failed else ""
-    failed += f"; {report.empty:,} have no candidate, their lines say why" if report.empty else ""
-    failed += f"; {report.passed_over:,} spectra of another kind passed over" if report.passed_over else ""
-    typer.echo(f"acml-search: {report.queries:,} queries{failed}", err=True)
+            kept = out.with_name(f"{out.name}.unfinished")
+            if kept.exists():
+                typer.echo(f"acml-search: going on with the run that was interrupted ({kept})", err=True)
+            try:
+                report = run(index, source, ask, kept, workers=workers)
+            except KeyboardInterrupt:
+                typer.echo(f"acml-search: {kept} keeps what is done; the same command goes on", err=True)
+                raise
+            with written(out) as target:
+                write_run(lambda: finished_lines(kept), target, form, name=out.stem, source=batch)
+            kept.unlink()
+    said = [f"{report.queries:,} queries"]
+    said += [f"{report.failed:,} could not be read, their lines say why"] if report.failed else []
+    said += [f"{report.empty:,} have no candidate, their lines say why"] if report.empty else []
+    said += [f"{report.passed_over:,} spectra of another kind passed over"] if report.passed_over else []
+    typer.echo(f"acml-search: {'; '.join(said)}", err=True)
+    for reason, n in report.reasons.most_common(5):
+        typer.echo(f"  {n:,} unreadable: {reason}", err=True)
     if report.failed + report.empty == report.queries:
         raise typer.Exit(1)

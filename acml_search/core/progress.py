@@ -10,12 +10,18 @@ from tqdm import tqdm
 
 
 def progress(
-    iterable: Iterable[Any] | None = None, *, total: float | None = None, desc: str = "", unit: str = "it"
+    iterable: Iterable[Any] | None = None,
+    *,
+    total: float | None = None,
+    initial: int = 0,
+    desc: str = "",
+    unit: str = "it",
 ) -> Any:
     """A `tqdm` bar on stderr when that is a terminal, else the same object without output."""
     return tqdm(
         iterable,
         total=total,
+        initial=initial,
         desc=desc,
         unit=unit,
         unit_scale=True,

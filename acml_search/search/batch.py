@@ -1,15 +1,26 @@
-"""Many queries from a file, one JSON line of hits each: molecules in any format a library may have, or
-records: the spectra of a file, or the rows of a Parquet file."""
+"""Runs: many queries from files, answered by all cores, a line of JSON each.
+
+A query is a molecule, in any format a library may have, or a record: a spectrum of a file (spectra in a row
+that name one FEATURE_ID are of one compound), a row of a Parquet file, a line of NMR as papers print it, a
+picture of a folder. The lines stay in a file beside the output until the run is complete, so that a run that
+was interrupted goes on; other formats are made of them at the end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 from acml_search import modalities
 from acml_search.core.errors import (
+    AcmlSearchError,
     ConfigError,
     FilterError,
     InvalidMolecule,
@@ -17,27 +28,254 @@ from acml_search.core.errors import (
     LibraryError,
     NoCandidates,
 )
+from acml_search.core.io import digest_of
 from acml_search.core.progress import progress
+from acml_search.core.workers import Workers, chunks, cpu_count
+from acml_search.modalities.nmr import ShiftModality
 from acml_search.search.pipeline import BATCH
-from acml_search.search.render.files import write_failure, write_line
-from acml_search.search.request import MoleculeQuery, SearchRequest
+from acml_search.search.render.files import failure_line, line
+from acml_search.search.request import Conditions, Filters, MoleculeQuery, SearchRequest
 
 if TYPE_CHECKING:
-    from acml_search.modalities import Observation
+    from acml_search.modalities import Modality, Observation
     from acml_search.search.query import Index
-    from acml_search.search.request import Conditions
+
+RECORDS_AT_ONCE = 8
+"""records that a worker is sent together; of molecules, `BATCH`, which are encoded together"""
+MAX_COUNTED = 64 << 20
+"""bytes of a source whose queries are read, to know how many there are, before the first is asked"""
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+ANSWERED, EMPTY, FAILED, PASSED_OVER = "answered", "empty", "failed", "passed over"
 
 
-class BatchReport(NamedTuple):
-    """How many queries a batch had, and how many of them had no answer."""
+class Ask(NamedTuple):
+    """How every query of a run is answered; see `Index.identify` and `Index.search`."""
 
-    queries: int
-    failed: int
+    modality: str | None = None
+    k: int = 10
+    adduct: str | None = None
+    rerank: bool = True
+    rerank_depth: int | None = None
+    by_precursor: bool = True
+    conditions: Conditions = Conditions()
+    smiles_column: str | None = None
+
+
+class Question(NamedTuple):
+    """One query: a molecule, or observations of one compound, each read when it is asked."""
+
+    about: dict[str, Any]
+    """what the answer says of it: `row` (0-based), `file` in a folder, `about` with its other columns"""
+    observe: tuple[Callable[[], Observation], ...] = ()
+    molecule: MoleculeQuery | None = None
+
+
+class Line(NamedTuple):
+    """What became of a query, and its line of JSON; none of a spectrum that is no query."""
+
+    outcome: str
+    text: str
+    reason: str = ""
+    """why it failed, without numbers, so that like ones count together"""
+
+
+@dataclass
+class BatchReport:
+    """How many queries a run had, and how many of them had no answer."""
+
+    queries: int = 0
+    failed: int = 0
     """could not be read"""
     empty: int = 0
     """no molecule of the index passes their filter"""
     passed_over: int = 0
     """spectra of another kind, which are no queries"""
+    reasons: Counter[str] = field(default_factory=Counter, compare=False)
+    resumed: int = field(default=0, compare=False)
+    """queries that an earlier, interrupted run had answered"""
+
+    def add(self, one: Line) -> None:
+        self.queries += one.outcome != PASSED_OVER
+        self.failed += one.outcome == FAILED
+        self.empty += one.outcome == EMPTY
+        self.passed_over += one.outcome == PASSED_OVER
+        if one.reason:
+            self.reasons[one.reason] += 1
+
+
+def run(
+    index: Index, source: Path | str, ask: Ask, out: TextIO | Path, *, workers: int | None = None
+) -> BatchReport:
+    """Answer every query of `source`, a file or a folder, in its order: lines of JSON to `out`.
+
+    out: a stream; or the file that keeps the lines of an unfinished run of the same source, question and
+    index, after which the run goes on. workers: None for one per core; few queries are answered here.
+
+    Raises ConfigError where `out` holds lines of another run, LibraryError or InvalidRecord where the source
+    as a whole cannot be read.
+    """
+    if not isinstance(out, Path):
+        report = BatchReport()
+        for one in _answers(index, _questions_of(source, ask), ask, workers):
+            report.add(one)
+            if one.text:
+                out.write(one.text + "\n")
+        return report
+    report = _continued(out, {"run": digest_of(_identity(index, source, ask))})
+    done = report.resumed
+    with out.open("a", encoding="utf-8") as file:
+        for one in _answers(index, _questions_of(source, ask), ask, workers, done):
+            report.add(one)
+            file.write(json.dumps(one) + "\n")
+            file.flush()
+    return report
+
+
+def finished_lines(kept: Path) -> Iterator[dict[str, Any]]:
+    """The documents of a complete run whose lines were kept in the file `kept`, each with its `outcome`."""
+    with kept.open(encoding="utf-8") as file:
+        next(file)
+        for text in file:
+            one = Line(*json.loads(text))
+            if one.text:
+                yield {**json.loads(one.text), "outcome": one.outcome}
+
+
+def _identity(index: Index, source: Path | str, ask: Ask) -> list[Any]:
+    """What must be the same for a run to go on."""
+    files = [path for path in sorted(Path(source).rglob("*")) if path.is_file()] or [Path(source)]
+    state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+    return [str(Path(source).resolve()), state, index.identity, ask._asdict()]
+
+
+def _continued(kept: Path, header: dict[str, str]) -> BatchReport:
+    """The report of the lines of an unfinished run; a line that was cut off is removed."""
+    report = BatchReport()
+    if not kept.exists():
+        kept.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        return report
+    whole = 0
+    with kept.open("rb") as file:
+        for number, text in enumerate(file):
+            try:
+                document = json.loads(text) if text.endswith(b"\n") else None
+            except ValueError:
+                document = None
+            if number == 0 and document != header:
+                raise ConfigError(
+                    f"{kept} keeps the answers of another run that was interrupted; finish that one by the "
+                    "same command, or remove the file"
+                )
+            if document is None:
+                break
+            if number:
+                report.add(Line(*document))
+                report.resumed += 1
+            whole += len(text)
+    with kept.open("r+b") as file:
+        file.truncate(whole)
+    return report
+
+
+# Answers
+
+_opened: Index | None = None
+
+
+def _answers(
+    index: Index, questions: Iterable[Question], ask: Ask, workers: int | None, done: int = 0
+) -> Iterator[Line]:
+    """A line for each question after the first `done`, in order."""
+    total = len(questions) if isinstance(questions, list) else None
+    bar = partial(progress, desc="queries", unit="query", total=total, initial=done)
+    rest = islice(questions, done, None)
+    first = list(islice(rest, 1))
+    size = BATCH if first and first[0].molecule is not None else RECORDS_AT_ONCE
+    first += islice(rest, 4 * size - 1)
+    tasks = ((ask, some) for some in chunks(chain(first, rest), size))
+    n = 1 if len(first) < 4 * size else workers or cpu_count()
+    if n == 1:
+        yield from bar(one for task in tasks for one in _answered(index, *task))
+        return
+    with Workers(n, initializer=_open, initargs=(index.path, index.model)) as processes:
+        yield from bar(one for lines in processes.map(_in_worker, tasks) for one in lines)
+
+
+def _open(path: Path, model: Path | str | None) -> None:
+    global _opened
+    from acml_search.search.query import open_index
+
+    _opened = open_index(path, model=model)
+
+
+def _in_worker(task: tuple[Ask, list[Question]]) -> list[Line]:
+    assert _opened is not None
+    return list(_answered(_opened, *task))
+
+
+def _answered(index: Index, ask: Ask, questions: list[Question]) -> Iterator[Line]:
+    """A line for each question, in order."""
+    if questions[0].molecule is None:
+        for question in questions:
+            yield _identified(index, ask, question)
+        return
+    queries = [one.molecule for one in questions if one.molecule is not None]
+    request = SearchRequest(ask.k, Filters(**ask.conditions), ask.modality)
+    for answer in index.search_queries(queries, request):
+        if isinstance(answer, InvalidMolecule):
+            yield Line(FAILED, line(answer), _alike(answer.reason))
+        else:
+            yield Line(ANSWERED, line(answer))
+
+
+def _identified(index: Index, ask: Ask, question: Question) -> Line:
+    try:
+        observed = []
+        for observe in question.observe:
+            try:
+                observed.append(observe())
+            except InvalidRecord as error:
+                if len(question.observe) == 1 or not getattr(error, "other_kind", False):
+                    raise
+        if not observed:
+            return Line(PASSED_OVER, "")
+        answer = index.identify(
+            observed,
+            k=ask.k,
+            rerank=ask.rerank,
+            rerank_depth=ask.rerank_depth,
+            by_precursor=ask.by_precursor,
+            **ask.conditions,
+        )
+    except (InvalidRecord, FilterError) as error:
+        if getattr(error, "other_kind", False):
+            return Line(PASSED_OVER, "")
+        text = failure_line(question.about, error)
+        if isinstance(error, NoCandidates):
+            return Line(EMPTY, text)
+        return Line(FAILED, text, _alike(_reason(error)))
+    answer.query.update(question.about)
+    return Line(ANSWERED, line(answer))
+
+
+def _reason(error: AcmlSearchError) -> str:
+    return str(getattr(error.__cause__, "reason", None) or getattr(error, "reason", error))
+
+
+def _alike(reason: str) -> str:
+    """A reason without its numbers."""
+    return re.sub(r"\d+(?:[.,]\d+)*", "…", reason.partition("; ")[0])[:200]
+
+
+# Questions
+
+
+def _questions_of(source: Path | str, ask: Ask) -> Iterable[Question]:
+    """The queries of a source: a list, unless that is large."""
+    found = questions(source, ask)
+    path = Path(source)
+    small = path.is_dir() or not path.exists() or path.stat().st_size <= MAX_COUNTED
+    return list(found) if small else found
 
 
 def asks_with_records(path: Path | str, modality: str | None) -> bool:
@@ -47,111 +285,135 @@ def asks_with_records(path: Path | str, modality: str | None) -> bool:
     the structures written beside them would be another question.
     """
     from acml_search.ms.io import holds_spectra
+    from acml_search.nmr.sources import holds_nmr_spectra
 
-    measured = modality is not None and not modalities.get(modality).from_structure
-    if modality is not None and modalities.get(modality).unit == "ppm":
-        from acml_search.nmr.sources import holds_nmr_spectra
-
-        if holds_nmr_spectra(path):
-            return True
+    kind = None if modality is None else modalities.get(modality)
+    measured = kind is not None and not kind.from_structure
+    if kind is not None and kind.unit == "ppm" and holds_nmr_spectra(path):
+        return True
     if holds_spectra(path):
         if not measured:
             raise ConfigError(
                 f"{path}: it holds spectra; ask with them by --modality lc_ms or gc_ms, or give structures "
                 "as a table (.smi, .csv)"
             )
-        if modalities.get(str(modality)).unit != "m/z":
+        if kind is not None and kind.unit != "m/z":
             raise ConfigError(
-                f"{path}: a batch of {modality} is a Parquet of records; give these spectra one by one"
+                f"{path}: it holds no {modality} that can be asked in a batch; give a Parquet of records, a "
+                "file of NMR spectra, or a text with one printed spectrum a line"
             )
         return True
-    return measured and _is_parquet(path)
+    if kind is not None and kind.name == "image":
+        return Path(path).suffix.lower() in PICTURES
+    return kind is not None and measured and (_is_parquet(path) or _is_printed(Path(path), kind))
 
 
-def run_molecules(
-    index: Index, path: Path | str, request: SearchRequest, out: TextIO, *, smiles_column: str | None = None
-) -> BatchReport:
-    """Search for every molecule of `path` and write one line of JSON each to `out`, in the file's order.
+def questions(source: Path | str, ask: Ask) -> Iterator[Question]:
+    """The queries of a file; or of a folder, file by file in the order of their names, those left out that
+    hold none of the modality asked for. A folder of an NMR instrument is one source.
 
-    A query that cannot be read gives a line with "error", and the run goes on. smiles_column: of a table that
-    does not call it "smiles". Raises LibraryError when the file as a whole cannot be read.
+    Raises ConfigError for a folder with no such file, and as the readers do for a file.
     """
-    queries = failed = 0
-    answers = index.search_queries(_molecules(path, smiles_column), request)
-    for answer in progress(answers, desc="queries", unit="query"):
-        write_line(answer, out)
-        queries += 1
-        failed += isinstance(answer, InvalidMolecule)
-    return BatchReport(queries, failed)
+    from acml_search.nmr.sources import holds_nmr_spectra
 
-
-def run_records(
-    index: Index,
-    path: Path | str,
-    modality: str,
-    out: TextIO,
-    *,
-    k: int = 10,
-    adduct: str | None = None,
-    rerank: bool = True,
-    rerank_depth: int | None = None,
-    by_precursor: bool = True,
-    **conditions: Unpack[Conditions],
-) -> BatchReport:
-    """As `run_molecules`, with a record of `modality` in every row of a Parquet, or the spectra of a file.
-
-    Spectra of another kind, such as MS1 scans, are passed over and counted. adduct: of those without one.
-    """
-    queries = failed = empty = passed_over = 0
-    for query, read in progress(_questions(path, modality, adduct), desc="queries", unit="query"):
-        try:
-            answer = index.identify(
-                [read()],
-                k=k,
-                rerank=rerank,
-                rerank_depth=rerank_depth,
-                by_precursor=by_precursor,
-                **conditions,
-            )
-        except (InvalidRecord, FilterError) as error:
-            if getattr(error, "other_kind", False):
-                passed_over += 1
-                continue
-            queries += 1
-            failed, empty = (failed, empty + 1) if isinstance(error, NoCandidates) else (failed + 1, empty)
-            write_failure(query, error, out)
-            continue
-        queries += 1
-        answer.query.update(query)
-        write_line(answer, out)
-    return BatchReport(queries, failed, empty, passed_over)
-
-
-def _questions(
-    path: Path | str, modality: str, adduct: str | None
-) -> Iterator[tuple[dict[str, Any], Callable[[], Observation]]]:
-    """What an answer says of each question, and its observation, which raises InvalidRecord."""
-    kind = modalities.get(modality)
-    if _is_parquet(path):
-        read = {*kind.columns, *kind.optional}
-        for row, record in _records(path, modality):
-            about = {name: value for name, value in record.items() if name not in read}
-            yield {"row": row, "about": about}, partial(kind.observe, record, f"row {row}", adduct)
+    path = Path(source)
+    kind = None if ask.modality is None else modalities.get(ask.modality)
+    if not path.is_dir() or (kind is not None and kind.unit == "ppm" and holds_nmr_spectra(path)):
+        yield from _questions(path, ask)
         return
-    from acml_search.ms.io import BadSpectrum, read_spectra
-    from acml_search.nmr.sources import nmr_spectra
+    if kind is None:
+        raise ConfigError(f"{path} is a folder; --modality says what its files hold")
+    found = False
+    for file in sorted(one for one in path.iterdir() if not one.name.startswith(".")):
+        if (file.is_dir() and not holds_nmr_spectra(file)) or not asks_with_records(file, ask.modality):
+            continue
+        found = True
+        for question in _questions(file, ask):
+            yield question._replace(about={"file": file.name, **question.about})
+    if not found:
+        raise ConfigError(f"{path}: none of its files holds records of {ask.modality}")
 
+
+def _questions(path: Path, ask: Ask) -> Iterator[Question]:
+    """The queries of one file."""
+    if ask.modality is None or not asks_with_records(path, ask.modality):
+        for molecule in _molecules(path, ask.smiles_column):
+            yield Question({}, molecule=molecule)
+        return
+    kind = modalities.get(ask.modality)
+    if kind.name == "image":
+        yield Question({"row": 0}, (partial(kind.read_input, str(path)),))
+    elif _is_parquet(path):
+        read = {*kind.columns, *kind.optional}
+        for row, record in _records(path, kind):
+            about = {name: value for name, value in record.items() if name not in read}
+            yield Question(
+                {"row": row, "about": about}, (partial(kind.observe, record, f"row {row}", ask.adduct),)
+            )
+    else:
+        yield from _spectra(path, kind, ask.adduct)
+
+
+def _spectra(path: Path, kind: Modality, adduct: str | None) -> Iterator[Question]:
+    """The spectra of a file, those of one feature together."""
+    from acml_search.ms.io import holds_spectra, read_spectra
+    from acml_search.nmr.sources import holds_nmr_spectra, nmr_spectra
+
+    if kind.unit == "ppm" and not holds_nmr_spectra(path) and not holds_spectra(path):
+        yield from _printed(path, kind)
+        return
     spectra = nmr_spectra if kind.unit == "ppm" else read_spectra
-    for row, peaks in enumerate(spectra(path, modality, on_error="yield")):
-        if isinstance(peaks, BadSpectrum):
-            yield {"row": row, "about": {}}, partial(_raise, peaks)
-        else:
-            about = {name: value for name, value in peaks.about.items() if name not in ("notes", "picked")}
-            query = {"row": row, "about": about}
-            yield query, partial(kind.observe_peaks, peaks, f"{path}#{row + 1}", adduct)
+    numbered = enumerate(spectra(path, kind.name, on_error="yield"))
+    for _, several in groupby(numbered, lambda one: getattr(one[1], "about", {}).get("feature_id") or one[0]):
+        found = list(several)
+        (row, first), about = found[0], {}
+        if isinstance(first, Exception):
+            yield Question({"row": row, "about": {}}, (partial(_raise, first),))
+            continue
+        about = {name: value for name, value in first.about.items() if name not in ("notes", "picked")}
+        query: dict[str, Any] = {"row": row, "about": about}
+        if len(found) > 1:
+            query["rows"] = [row for row, _ in found]
+        observe = tuple(
+            partial(kind.observe_peaks, peaks, f"{path}#{row + 1}", adduct)
+            for row, peaks in found
+            if not isinstance(peaks, Exception)
+        )
+        yield Question(query, observe)
 
 
-def _raise(error: InvalidRecord) -> Observation:
+def _is_printed(path: Path, kind: Modality) -> bool:
+    """Whether the first line of a text file is a spectrum as papers print it."""
+    if not isinstance(kind, ShiftModality) or path.suffix.lower() not in ("", ".txt", ".text"):
+        return False
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        first = next((text for text in file if text.strip()), "")
+    try:
+        kind.read_line(first)
+    except InvalidRecord:
+        return False
+    return True
+
+
+def _printed(path: Path, kind: Modality) -> Iterator[Question]:
+    """The lines of a text file, each a spectrum as papers print it."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LibraryError(path, f"it cannot be read as text ({error})") from error
+    for row, printed in enumerate(text.splitlines()):
+        if printed.strip():
+            yield Question({"row": row, "about": {}}, (partial(_observe_line, kind.name, printed),))
+
+
+def _observe_line(modality: str, printed: str) -> Observation:
+    kind = cast("ShiftModality", modalities.get(modality))
+    return kind.observe_peaks(kind.read_line(printed), printed)
+
+
+def _raise(error: Exception) -> Observation:
     raise error
 
 
@@ -178,18 +440,17 @@ def _molecules(path: Path | str, smiles_column: str | None) -> Iterator[Molecule
     )
 
 
-def _records(path: Path | str, modality: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _records(path: Path | str, kind: Modality) -> Iterator[tuple[int, dict[str, Any]]]:
     """The records of a Parquet file with their row numbers (from 0), streamed.
 
     Raises LibraryError where the file cannot be read, and ConfigError where it lacks a column that records of
-    `modality` are read from.
+    the modality are read from.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kind = modalities.get(modality)
     if kind.from_structure:
-        raise ConfigError(f"--batch with --modality {modality}: only spectra are read from a Parquet file")
+        raise ConfigError(f"--batch with --modality {kind.name}: only spectra are read from a Parquet file")
     try:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
@@ -200,7 +461,7 @@ def _records(path: Path | str, modality: str) -> Iterator[tuple[int, dict[str, A
     for column in kind.columns:
         if column not in names:
             raise ConfigError(
-                f"{path}: a {modality} record needs a column named {column}; there are {', '.join(names)}"
+                f"{path}: a {kind.name} record needs a column named {column}; there are {', '.join(names)}"
             )
     row = 0
     for batch in file.iter_batches(BATCH):

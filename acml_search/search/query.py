@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack
 
 from acml_search.core.errors import AcmlSearchError, ConfigError, IndexReplaced, InvalidMolecule, NoCandidates
+from acml_search.core.io import digest_of
 from acml_search.encoders.card import read_card
 from acml_search.index.directory import IndexDirectory
 from acml_search.search.pipeline import Pipeline, Side
@@ -75,6 +76,17 @@ class Index:
             self._directory.close()
             self._open()
         return self._directory.unreplaced()
+
+    @property
+    def model(self) -> Path | str | None:
+        """The checkpoint that was named to encode queries; None: the index's own."""
+        return self._model
+
+    @property
+    def identity(self) -> str:
+        """What tells this index from one of other contents, or of another model."""
+        manifest = self._directory.manifest
+        return digest_of([manifest.job, manifest.added, manifest.counts, str(self._model)])
 
     @property
     def spaces(self) -> list[str]:

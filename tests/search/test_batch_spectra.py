@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from acml_search.chem.adducts import LIKELY_ADDUCTS
 from acml_search.cli import app
 from acml_search.core.errors import ConfigError, NoCandidates
-from acml_search.search.batch import BatchReport, asks_with_records, run_records
+from acml_search.search.batch import Ask, BatchReport, asks_with_records, run
 from acml_search.search.query import Index
 
 NMR = Path(__file__).parents[1] / "cases" / "nmr"
@@ -41,7 +41,7 @@ def opened(spectral_index: Path) -> Index:
 
 def lines(opened: Index, path: Path, modality: str = "lc_ms", **more: Any) -> tuple[BatchReport, list[Any]]:
     out = io.StringIO()
-    report = run_records(opened, path, modality, out, k=2, rerank=False, **more)
+    report = run(opened, path, Ask(modality, 2, rerank=False, **more), out)
     return report, [json.loads(line) for line in out.getvalue().splitlines()]
 
 
@@ -84,7 +84,7 @@ def test_parquet_is_parquet_whatever_its_ending(tmp_path: Path, opened: Index) -
     [
         (None, "it holds spectra; ask with them by --modality lc_ms or gc_ms"),
         ("smiles", "it holds spectra; ask with them by --modality"),
-        ("c_nmr", "a batch of c_nmr is a Parquet of records"),
+        ("c_nmr", "it holds no c_nmr that can be asked in a batch; give a Parquet of records"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(tmp_path: Path, modality: str | None, says: str) -> None:

@@ -22,9 +22,9 @@ from acml_search.core.errors import (
 )
 from acml_search.index.directory import IndexDirectory
 from acml_search.index.vectors import VectorIndex
-from acml_search.search.batch import BatchReport, run_molecules
+from acml_search.search.batch import Ask, BatchReport, run
 from acml_search.search.query import Index
-from acml_search.search.request import MAX_K, SearchRequest
+from acml_search.search.request import MAX_K
 
 OUTSIDER = "CCOc1ccccc1"  # not in the library
 
@@ -191,7 +191,7 @@ def test_a_batch_file_gives_a_line_per_query(index: Index, tmp_path: Path) -> No
     queries, hits = tmp_path / "queries.smi", tmp_path / "hits.jsonl"
     queries.write_text(f"CCO first\n\nC1CC second\n{OUTSIDER} third\n", encoding="utf-8")
     with hits.open("w", encoding="utf-8") as out:
-        report = run_molecules(index, queries, SearchRequest(k=2), out)
+        report = run(index, queries, Ask(k=2), out)
     assert report == BatchReport(3, 1)
     lines = [json.loads(line) for line in hits.read_text(encoding="utf-8").splitlines()]
     assert [line["query"]["row"] for line in lines] == [0, 1, 2]
@@ -214,7 +214,7 @@ def test_a_batch_file_may_be_parquet(index: Index, small_index: Path, tmp_path: 
     queries = tmp_path / "queries.parquet"
     pq.write_table(pq.read_table(part).select(["smiles", "name"]).slice(0, 5), queries)
     with (tmp_path / "out").open("w") as out:
-        assert run_molecules(index, queries, SearchRequest(k=1), out) == BatchReport(5, 0)
+        assert run(index, queries, Ask(k=1), out) == BatchReport(5, 0)
 
 
 def test_another_model_is_refused(small_index: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from rdkit import Chem
 
 from acml_search.core.errors import InvalidMolecule
-from acml_search.search.render.files import WRITERS, write_line
+from acml_search.search.render.files import WRITERS, line
 from acml_search.search.render.text import table
 from acml_search.search.results import Answer, extra_columns, plain
 
@@ -95,10 +95,7 @@ def test_no_text_of_a_library_can_end_an_sdf_record(answer: Answer, text: str) -
 
 
 def test_a_line_of_a_batch(answer: Answer) -> None:
-    out = io.StringIO()
-    write_line(answer, out)
-    write_line(InvalidMolecule("it is empty", smiles="x" * 9000, row=7), out)
-    good, bad = out.getvalue().splitlines()
+    good, bad = line(answer), line(InvalidMolecule("it is empty", smiles="x" * 9000, row=7))
     assert [hits["side"] for hits in json.loads(good)["lists"]] == ["records", "graph"]
     document = json.loads(bad)
     assert document["query"]["row"] == 7

@@ -30,7 +30,7 @@ def write_csv(answer: Answer, out: TextIO) -> None:
     if names:
         lines.writeheader()
     for row in _flat(answer):
-        lines.writerow({name: _text(value) for name, value in row.items()})
+        lines.writerow({name: text_of(value) for name, value in row.items()})
 
 
 def write_sdf(answer: Answer, out: TextIO) -> None:
@@ -44,7 +44,7 @@ def write_sdf(answer: Answer, out: TextIO) -> None:
         mol.SetProp("_Name", row["inchikey"])
         out.write(Chem.MolToMolBlock(mol))
         for name, value in row.items():
-            out.write(f">  <{_field(name)}>\n{_item(_text(value))}\n\n")
+            out.write(f">  <{_field(name)}>\n{_item(text_of(value))}\n\n")
         out.write("$$$$\n")
 
 
@@ -63,19 +63,18 @@ WRITERS: dict[str, Writer] = {
 }
 
 
-def write_line(answer: Answer | InvalidMolecule, out: TextIO) -> None:
+def line(answer: Answer | InvalidMolecule) -> str:
     """One query of a batch as one line of JSON; a query that failed has "error" instead of "lists"."""
     if isinstance(answer, InvalidMolecule):
         given = None if answer.smiles is None else shorten(answer.smiles, _MAX_SMILES)
-        write_failure({"row": answer.row, "smiles": given}, answer, out)
-    else:
-        out.write(json.dumps(answer.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
+        return failure_line({"row": answer.row, "smiles": given}, answer)
+    return json.dumps(answer.to_dict(), ensure_ascii=False, allow_nan=False)
 
 
-def write_failure(query: dict[str, Any], error: Exception, out: TextIO) -> None:
+def failure_line(query: dict[str, Any], error: Exception) -> str:
     """A query of a batch that failed, as one line of JSON, with the notes on it."""
     notes = {"notes": said} if (said := getattr(error, "__notes__", None)) else {}
-    out.write(json.dumps({"query": plain(query), "error": str(error), **notes}, ensure_ascii=False) + "\n")
+    return json.dumps({"query": plain(query), "error": str(error), **notes}, ensure_ascii=False)
 
 
 def _flat(answer: Answer) -> Iterator[dict[str, Any]]:
@@ -86,7 +85,7 @@ def _flat(answer: Answer) -> Iterator[dict[str, Any]]:
             yield {"modality": hits.modality, "side": hits.side} | row
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """A value as CSV and SDF show it: empty for none, JSON for lists and the like."""
     value = plain(value)
     if value is None:
