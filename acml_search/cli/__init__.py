@@ -12,12 +12,14 @@ from acml_search.cli.map import map_
 from acml_search.cli.parse import parse
 from acml_search.cli.probe import probe
 from acml_search.cli.query import query
+from acml_search.cli.read_images import read_images
 
 app.command("build-index")(build_index)
 app.command()(query)
 app.command()(explain)
 app.command()(check)
 app.command()(parse)
+app.command("read-images")(read_images)
 app.command()(add)
 app.command()(info)
 app.command()(verify)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # these go on where they stopped when the same command is given again
-RESUMABLE = {"build-index", "add", "embed", "train"}
+RESUMABLE = {"build-index", "add", "embed", "read-images", "train"}
 # endings of formats that answers are not written in, and that text under them would belie
 NOT_WRITTEN = {
     "xlsx",
@@ -198,16 +198,18 @@ def format_of(name: str | None, json: bool, out: Path | None, *, offered: Sequen
     return name or (ending if ending in offered else default)
 
 
-def show(answer: Answer, form: str, out: Path | None) -> None:
-    """Notes of an answer to stderr, the answer itself in the format `form` to `out`."""
-    for note in answer.notes:
+def show(answer: Answer | Sequence[Answer], form: str, out: Path | None) -> None:
+    """Notes of an answer, or of several, to stderr, the answer itself in the format `form` to `out`."""
+    answers = answer if isinstance(answer, Sequence) else [answer]
+    for note in dict.fromkeys(note for one in answers for note in one.notes):
         typer.echo(f"acml-search: {note}", err=True)
     with opened(out) as stream:
         colour = stream.isatty() and "NO_COLOR" not in os.environ
         if form in ("text", "table"):
             from acml_search.search.render.text import explained, table
 
-            stream.write((explained if form == "text" else table)(answer, colour=colour) + "\n")
+            text = explained if form == "text" else table
+            stream.write("\n\n".join(text(one, colour=colour) for one in answers) + "\n")
         else:
             from acml_search.search.render.files import WRITERS
 

@@ -124,6 +124,7 @@ def query(
     acml-search query --c-nmr "169.1, 153.2, 131.0, 121.2, 115.1, 23.9" -k 5
     acml-search query --c-nmr carbon.txt --h-nmr proton.txt --lc-ms spectra.mgf#3 --out hits.html
     acml-search query --image drawing.png --formula C8H9NO2
+    acml-search query --image page.pdf --json             (a list: each structure of the page by itself)
     acml-search query indexes/mine --smiles CCO --where "vendor = 'X'" --mass 180.0423 --json
     acml-search query --batch run.mgf --modality lc_ms -k 3 --out hits.csv
     """
@@ -156,7 +157,9 @@ def query(
     if batch is not None and out is None and form not in ("json", "jsonl"):
         refuse(f"a run as {form} goes to a file; name it with --out", "--format")
 
+    from acml_search.core.errors import InvalidRecord
     from acml_search.search.query import open_index
+    from acml_search.search.request import questions
 
     conditions: Conditions = {
         "where": where,
@@ -181,17 +184,30 @@ def query(
         elif smiles is not None:
             show(opened_index.search(smiles, k=k, modality=modality, **conditions), form, out)
         else:
-            answer = opened_index.identify(
-                observed,
-                k=k,
-                adduct=adduct,
-                rerank=rerank is not False,
-                rerank_depth=rerank_depth,
-                by_precursor=not no_precursor_filter,
-                occlude=form in ("json", "html"),
-                **conditions,
-            )
-            show(answer, form, out)
+            asked, answers, refused = questions(observed, adduct), [], []
+            for observations in asked:
+                try:
+                    answer = opened_index.identify(
+                        observations,
+                        k=k,
+                        adduct=adduct,
+                        rerank=rerank is not False,
+                        rerank_depth=rerank_depth,
+                        by_precursor=not no_precursor_filter,
+                        occlude=form in ("json", "html"),
+                        **conditions,
+                    )
+                    answers.append(answer)
+                except InvalidRecord as error:
+                    refused.append(error)
+            if not answers:
+                raise refused[0]
+            if len(asked) > 1:
+                several = f"the picture shows several structures, or parts ({len(asked)}), each by itself"
+                typer.echo(f"acml-search: {several}", err=True)
+            for reason in refused:
+                typer.echo(f"acml-search: {reason}", err=True)
+            show(answers if len(asked) > 1 else answers[0], form, out)
 
 
 def _run_batch(index: Index, batch: Path, ask: Ask, out: Path | None, form: str, workers: int | None) -> None:

@@ -9,6 +9,7 @@ from acml_search.core.errors import ConfigError
 _EXTRAS = {
     "fontTools": "train",
     "matplotlib": "maps",
+    "pypdfium2": "pdf",
     "sklearn": "properties",
     "umap": "umap",
 }

@@ -254,6 +254,10 @@ class Modality(ABC):
         """
         return Observation(self.name, given, self.read(given))
 
+    def read_parts(self, given: str, adduct: str | None = None) -> list[Observation]:
+        """As `read_input`, one for each compound that a picture shows; all else is of one."""
+        return [self.read_input(given, adduct)]
+
     def observe(self, record: Any, given: str = "a record", adduct: str | None = None) -> Observation:
         """An observation from a record as `read` takes it, such as a row of a Parquet file."""
         return Observation(self.name, given, self.read(record), self.peaks(record), record=record)
@@ -327,8 +331,11 @@ class Modality(ABC):
         """The positions of the `most` strongest peaks, each with the item without it (`shows_occlusion`)."""
         return []
 
-    def reading(self, encoder: nn.Module, item: Any) -> str:
-        """A sentence on how the encoder understood the item (`says_reading`)."""
+    def reading(self, encoder: nn.Module, one: Observation) -> str:
+        """A sentence on how the encoder understood an observation (`says_reading`).
+
+        Raises `InvalidRecord` where it is not what it should be.
+        """
         return ""
 
     @abstractmethod

@@ -38,7 +38,7 @@ class Image(Modality):
     """
 
     title = "picture"
-    option = Option("--image", "FILE", "Picture of a structure (PNG, JPEG).")
+    option = Option("--image", "FILE", "Picture of structures (PNG, JPEG, TIFF, PDF); FILE#n: its n-th.")
     from_structure = True
     says_reading = True
     storage: ClassVar[dict[str, str]] = {}
@@ -58,19 +58,56 @@ class Image(Modality):
         return foreground(open_picture(record))[0]
 
     def read_input(self, given: str, adduct: str | None = None) -> Observation:
-        """A picture file."""
+        """A picture file of one structure, or FILE#n, the n-th that it shows."""
+        return self._one(self.read_parts(given), given)
+
+    def observe(self, record: Any, given: str = "a picture", adduct: str | None = None) -> Observation:
+        return self._one(self._observed(record, given), given)
+
+    def read_parts(self, given: str, adduct: str | None = None) -> list[Observation]:
+        """The structures that a picture shows, or the pages of a PDF or TIFF."""
+        path, _, number = given.rpartition("#")
+        if not number.isdigit() or Path(given).exists():
+            path, number = given, ""
         try:
-            size = Path(given).stat().st_size
+            size = Path(path).stat().st_size
             if size > MAX_BYTES:
-                reason = f"{given} has {size:,} bytes, more than {MAX_BYTES:,}; cut out the structure"
+                reason = f"{path} has {size:,} bytes, more than {MAX_BYTES:,}; cut out the structure"
                 raise InvalidRecord(reason, modality=self.name)
-            picture = Path(given).read_bytes()
+            picture = Path(path).read_bytes()
         except OSError as error:
-            raise InvalidRecord(f"{given} cannot be read ({error.strerror})", modality=self.name) from error
+            raise InvalidRecord(f"{path} cannot be read ({error.strerror})", modality=self.name) from error
         try:
-            return Observation(self.name, given, self.read(picture))
+            found = self._observed(picture, path)
         except InvalidRecord as error:
-            raise InvalidRecord(f"{given}: {error.reason}", modality=self.name) from error
+            raise InvalidRecord(f"{path}: {error.reason}", modality=self.name) from error
+        if number and not 1 <= int(number) <= len(found):
+            raise InvalidRecord(
+                f"{path} shows {len(found)} structures; there is no {given}", modality=self.name
+            )
+        return [found[int(number) - 1]] if number else found
+
+    def _observed(self, record: Any, given: str) -> list[Observation]:
+        """The parts of a picture; of several, each says where it lies."""
+        from acml_search.ocsr.image import foreground
+        from acml_search.ocsr.page import parts
+
+        found = parts(record)
+        observed = []
+        for number, part in enumerate(found, 1):
+            name, notes = given, []
+            if len(found) > 1:
+                name = f"{given}#{number}"
+                place = f"at {part.box[:2]} to {part.box[2:]} pixels " if part.box else ""
+                notes = [f"image: {name} is {place}on page {part.page}"]
+            observed.append(Observation(self.name, name, foreground(part.image)[0], notes=notes, record=part))
+        return observed
+
+    def _one(self, found: list[Observation], given: str) -> Observation:
+        if len(found) > 1:
+            reason = f"{given} shows several structures ({len(found)}); cut one out, or name it as FILE#1"
+            raise InvalidRecord(reason, modality=self.name)
+        return found[0]
 
     def collate(self, items: Sequence[np.ndarray]) -> PictureBatch:
         import numpy as np
@@ -83,13 +120,23 @@ class Image(Modality):
 
         return PictureReader(**config)
 
-    def reading(self, encoder: nn.Module, item: Any) -> str:
+    def reading(self, encoder: nn.Module, one: Observation) -> str:
         """The structure that the picture was read as: a user sees at once whether that is what it shows."""
+        smiles, _, why = self.judged(encoder, one)
+        if why:
+            raise InvalidRecord(f"{one.given}: {why}", modality=self.name)
+        return f"image: read as {smiles}"
+
+    def judged(self, encoder: nn.Module, one: Observation) -> tuple[str, float, str]:
+        """The SMILES that was read, how probably it is right, and why it is no structure, "" where it is."""
+        from acml_search.ocsr.page import no_structure
         from acml_search.ocsr.reader import PictureReader
 
         if not isinstance(encoder, PictureReader):
             raise ConfigError("the model's image encoder reads no structures")
-        return f"image: read as {encoder.read(item).smiles or 'nothing: no atom was found'}"
+        found = encoder.read(one.item)
+        part = one.record is not None and one.record.box is not None
+        return found.smiles, found.probability, no_structure(one.item, found, part) or ""
 
     def example(self, rng: np.random.Generator) -> bytes:
         chain = "".join(rng.choice(["C", "N", "O", "CC", "C(F)", "C(=O)"], size=int(rng.integers(1, 8))))

@@ -81,6 +81,35 @@ def foreground(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, floa
     Also where it came from: left and upper edge in pixels of the picture, and its pixels per pixel of ink.
     Raises `InvalidRecord` for a picture without ink.
     """
+    difference, dark, floor, step = _above_ground(image)
+    solid = np.asarray(Image.fromarray(difference).filter(ImageFilter.BoxBlur(1)))
+    # Pale letters count beside heavy lines; a single dot of dust is a ninth of its darkness in the means.
+    marked = solid > 0.14 * dark + floor / 2
+    if (box := _inside_frame(marked)) is not None:
+        x, y = box[0] * step, box[1] * step
+        ink, (left, top, scale) = foreground(image.crop((x, y, box[2] * step, box[3] * step)))
+        return ink, (left + x, top + y, scale)
+    rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
+    top, bottom = max(int(rows[0]) - 3, 0), int(rows[-1]) + 4
+    left, right = max(int(columns[0]) - 3, 0), int(columns[-1]) + 4
+    cut = difference[top:bottom, left:right]
+    full = _quantile(cut[cut > 0.5 * dark], 0.8)
+    level = np.clip((np.arange(256) - floor) / max(full - floor, 1.0), 0, 1) ** 0.75 * 255
+    return np.rint(level).astype(np.uint8)[cut], (left * step, top * step, float(step))
+
+
+def marks(image: Image.Image) -> tuple[np.ndarray, int]:
+    """Where a picture has ink, (h, w) bool, and its pixels per pixel of that.
+
+    Raises `InvalidRecord` for a picture without ink.
+    """
+    difference, dark, floor, step = _above_ground(image)
+    return difference > max(0.3 * dark, floor), step
+
+
+def _above_ground(image: Image.Image) -> tuple[np.ndarray, float, float, int]:
+    """How far pixels are from the ground, (h, w) uint8; how far the darkest ink is; below what there is
+    only noise; pixels of the picture per pixel. Raises `InvalidRecord`."""
     pixels = _channels(image)
     step = 1
     if pixels.shape[0] * pixels.shape[1] > _LARGE:
@@ -100,20 +129,7 @@ def foreground(image: Image.Image) -> tuple[np.ndarray, tuple[float, float, floa
     dark = _quantile(solid, 1 - max(8 / solid.size, 1 / 2000))
     if dark < max(_FAINT, floor):
         raise _refuse("it shows nothing but an even ground; give a picture with a drawn structure")
-    floor = min(floor, 0.4 * dark)
-    # Pale letters count beside heavy lines; a single dot of dust is a ninth of its darkness in the means.
-    marked = solid > 0.14 * dark + floor / 2
-    if (box := _inside_frame(marked)) is not None:
-        x, y = box[0] * step, box[1] * step
-        ink, (left, top, scale) = foreground(image.crop((x, y, box[2] * step, box[3] * step)))
-        return ink, (left + x, top + y, scale)
-    rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
-    top, bottom = max(int(rows[0]) - 3, 0), int(rows[-1]) + 4
-    left, right = max(int(columns[0]) - 3, 0), int(columns[-1]) + 4
-    cut = difference[top:bottom, left:right]
-    full = _quantile(cut[cut > 0.5 * dark], 0.8)
-    level = np.clip((np.arange(256) - floor) / max(full - floor, 1.0), 0, 1) ** 0.75 * 255
-    return np.rint(level).astype(np.uint8)[cut], (left * step, top * step, float(step))
+    return difference, dark, min(floor, 0.4 * dark), step
 
 
 def _inside_frame(marked: np.ndarray) -> tuple[int, int, int, int] | None:

@@ -360,6 +360,7 @@ class Pipeline:
         keys = None if request.keys is None else self._known_keys(request.keys)
         passing = request.filters.keys(self._directory.catalog)
         watch.lap("filter")
+        readings = self._readings(request.observations)
         vectors = self._encode_observations(request.observations)
         watch.lap("encode")
         found = self._fuse(vectors, request, passing, keys)
@@ -379,7 +380,7 @@ class Pipeline:
             str(self._directory.path),
             [hits],
             watch.seconds(),
-            self._observation_notes(request, hits, passing),
+            self._observation_notes(request, readings, hits, passing),
             request.observations,
         )
 
@@ -651,15 +652,21 @@ class Pipeline:
                 one[name] = changes
         return found
 
-    def _observation_notes(self, request: SearchRequest, hits: HitList, passing: Ints | None) -> list[str]:
+    def _readings(self, observations: Sequence[Observation]) -> list[str]:
+        """What encoders took observations for. Raises InvalidRecord for one that is not what it should be."""
+        said = [one for one in observations if modalities.get(one.modality).says_reading]
+        model = self.loaded({one.modality for one in observations}) if said else None
+        return [
+            modalities.get(one.modality).reading(model.network.tower(one.modality).encoder, one)
+            for one in said
+            if model is not None
+        ]
+
+    def _observation_notes(
+        self, request: SearchRequest, readings: list[str], hits: HitList, passing: Ints | None
+    ) -> list[str]:
         notes = [*self._restriction(), *(note for one in request.observations for note in one.notes)]
-        for one in request.observations:
-            kind = modalities.get(one.modality)
-            if kind.says_reading:
-                notes.append(
-                    kind.reading(self.loaded([one.modality]).network.tower(one.modality).encoder, one.item)
-                )
-        notes += request.notes
+        notes += [*readings, *request.notes]
         n = counted_hydrogens(request.observations)
         if n is not None and self._directory.hydrogens is not None:
             notes.append(

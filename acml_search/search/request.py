@@ -311,6 +311,28 @@ def read_observations(
     return read
 
 
+def questions(observed: Mapping[str, Any], adduct: str | None = None) -> list[list[Observation]]:
+    """The observations of texts and files, once for each structure that a picture among them shows.
+
+    Raises as `read_observations` does, and ConfigError for two pictures of several structures.
+    """
+    read = {name: given for name, given in observed.items() if not modalities.get(name).says_reading}
+    parts = [
+        modalities.get(name).read_parts(str(one), adduct)
+        for name in observed
+        if name not in read
+        for one in _several(observed[name])
+    ]
+    several = [found for found in parts if len(found) > 1]
+    if len(several) > 1:
+        raise ConfigError("two pictures show several structures; name one of each, as FILE#1")
+    others = read_observations(read, adduct) if read or not parts else []
+    return [
+        [*others, *(found[i] if len(found) > 1 else found[0] for found in parts)]
+        for i in range(max(map(len, parts), default=1))
+    ]
+
+
 def _several(given: Any) -> list[Any]:
     """One observation or several, of a list; a list of numbers is one, such as the shifts of a spectrum."""
     if isinstance(given, np.ndarray) and given.ndim == 1:

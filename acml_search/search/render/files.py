@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
-from acml_search.core.errors import InvalidMolecule, shorten
+from acml_search.core.errors import ConfigError, InvalidMolecule, shorten
 from acml_search.search.results import Answer, plain
 
 _MAX_SMILES = 500  # characters of a SMILES that could not be read, in a batch's line
-Writer = Callable[[Answer, TextIO], None]
+Answers = Answer | Sequence[Answer]
+"""one, or those to the structures that a picture shows"""
+Writer = Callable[[Answers, TextIO], None]
 
 
-def write_json(answer: Answer, out: TextIO) -> None:
-    """One JSON document."""
-    json.dump(answer.to_dict(), out, indent=2, ensure_ascii=False, allow_nan=False)
+def write_json(answer: Answers, out: TextIO) -> None:
+    """One JSON document: of several answers a list."""
+    document = answer.to_dict() if isinstance(answer, Answer) else [one.to_dict() for one in answer]
+    json.dump(document, out, indent=2, ensure_ascii=False, allow_nan=False)
     out.write("\n")
 
 
-def write_csv(answer: Answer, out: TextIO) -> None:
+def write_csv(answer: Answers, out: TextIO) -> None:
     """A header and one line per hit of every list; the library's own columns last.
 
     A list of records has columns that a list of molecules has not; they are empty there.
@@ -33,7 +36,7 @@ def write_csv(answer: Answer, out: TextIO) -> None:
         lines.writerow({name: text_of(value) for name, value in row.items()})
 
 
-def write_sdf(answer: Answer, out: TextIO) -> None:
+def write_sdf(answer: Answers, out: TextIO) -> None:
     """One SDF record per hit of every list: 2D coordinates, and every column as a data item."""
     from rdkit import Chem
     from rdkit.Chem import rdDepictor
@@ -48,10 +51,12 @@ def write_sdf(answer: Answer, out: TextIO) -> None:
         out.write("$$$$\n")
 
 
-def write_html(answer: Answer, out: TextIO) -> None:
-    """One self-contained page with the reason for each hit."""
+def write_html(answer: Answers, out: TextIO) -> None:
+    """One self-contained page with the reason for each hit. Raises ConfigError for several answers."""
     from acml_search.search.render.html import page  # Jinja2, for this format alone
 
+    if not isinstance(answer, Answer):
+        raise ConfigError(f"a page answers for one structure, not {len(answer)}; name one as FILE#1")
     out.write(page(answer) + "\n")
 
 
@@ -77,12 +82,14 @@ def failure_line(query: dict[str, Any], error: Exception) -> str:
     return json.dumps({"query": plain(query), "error": str(error), **notes}, ensure_ascii=False)
 
 
-def _flat(answer: Answer) -> Iterator[dict[str, Any]]:
-    """One flat dict per hit of every list."""
-    for hits in answer.lists:
-        for row in hits.rows():
-            del row["why"]
-            yield {"modality": hits.modality, "side": hits.side} | row
+def _flat(answer: Answers) -> Iterator[dict[str, Any]]:
+    """One flat dict per hit of every list, of several answers with the number of each."""
+    for part, one in enumerate([answer] if isinstance(answer, Answer) else answer, 1):
+        for hits in one.lists:
+            for row in hits.rows():
+                del row["why"]
+                number = {} if isinstance(answer, Answer) else {"part": part}
+                yield {**number, "modality": hits.modality, "side": hits.side} | row
 
 
 def text_of(value: Any) -> str:
