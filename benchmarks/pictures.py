@@ -1,12 +1,17 @@
 """How many pictures are read exactly, and which are not?
 
     python -m benchmarks.pictures
+    python -m benchmarks.pictures --found ../shared/data/pictures
 
 Molecules of the dev split of `train`, which no training saw, are drawn in styles of the held-out family
 (`ocsr.styles`; `--styles training`: of the other one), one picture each, and read. A reading is exact when
 its InChIKey has the molecule's first block; one that cannot be read, or a molecule that cannot be drawn, is
 not exact. Each part of a style stands by itself: its share of exact readings, with 95 % intervals (Wilson
 1927). `--sheet` draws the first that were not read exactly, to judge what can be read at all.
+
+`--found` reads pictures as they are found instead, of every set in a folder with `truth.csv` (set, image,
+smiles, note): all that is drawn is compared, and molecules without their counter-ions. It says too how many
+group labels of the folder's `labels.csv` (label, occurrences) have a structure.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import torch
 import typer
@@ -24,6 +30,7 @@ from PIL import Image, ImageDraw
 from rdkit import Chem, rdBase
 from scipy.stats import binomtest
 
+from acml_search.chem.molecule import parse
 from acml_search.chem.splits import is_dev
 from acml_search.cli.app import command_line
 from acml_search.core.errors import InvalidMolecule, InvalidRecord
@@ -34,7 +41,8 @@ from acml_search.evaluation.pool import read_queries
 from acml_search.evaluation.results import check_out
 from acml_search.evaluation.workers import model_workers
 from acml_search.ocsr.depict import draw
-from acml_search.ocsr.image import foreground
+from acml_search.ocsr.formula import WAYS, reading
+from acml_search.ocsr.image import foreground, open_picture
 from acml_search.ocsr.styles import Style, held_out_style
 from acml_search.training.detector import same_molecule
 from acml_search.training.picture_styles import training_style
@@ -55,6 +63,8 @@ def main(
     n: Annotated[int, typer.Option(help="Number of pictures.")] = 600,
     seed: int = 5,
     out: Annotated[Path, typer.Option(help="JSON file to write.")] = OUT,
+    found: Annotated[Path | None, typer.Option(help="Folder of pictures with `truth.csv`, instead.")] = None,
+    per_set: Annotated[int | None, typer.Option(help="Pictures of each set; default: all.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG of pictures that were not read exactly.")] = None,
 ) -> None:
     """How many pictures are read exactly, by style?"""
@@ -62,6 +72,9 @@ def main(
         if path is not None:
             check_out(path)
     torch.set_num_threads(1)
+    if found is not None:
+        read_found(found, per_set, model, out)
+        return
     with model_workers(1, model=model) as workers:
         rows = read_queries(queries, workers).select(where="split = 'train'")
     known = {one.structure.inchikey14: one.structure.smiles for one in rows if one.structure is not None}
@@ -101,6 +114,63 @@ def main(
     print(f"{len(readings)} pictures, exact: {_text(result['exact'])}")
     for part, values in result["by_style"].items():
         print(f"{part}: " + "; ".join(f"{value} {_text(share)}" for value, share in values.items()))
+
+
+def read_found(folder: Path, per_set: int | None, model: str, out: Path) -> None:
+    """Read the pictures of a folder, write how many are exact by set, and print it."""
+    loaded = load_model(model)
+    reader: Any = loaded.network.tower("image").encoder
+    truth = pa.csv.read_csv(folder / "truth.csv").to_pylist()
+    sets = {one["set"] for one in truth}
+    asked = [one for name in sorted(sets) for one in [row for row in truth if row["set"] == name][:per_set]]
+    readings = []
+    for one in progress(asked, desc="reading", unit="picture"):
+        row = {key: one[key] for key in ("set", "image", "smiles", "note")}
+        try:
+            with rdBase.BlockLogs(), torch.inference_mode():
+                seen = reader.read(foreground(open_picture(folder / one["image"]))[0])
+                parent = Chem.MolToSmiles(parse(one["smiles"])[0])
+                row |= {
+                    "read": seen.drawn,
+                    "probability": seen.alternatives[0][1],
+                    "doubts": list(seen.doubts),
+                }
+                row |= {"exact": same_molecule(seen.drawn, one["smiles"])}
+                row |= {"parent": row["exact"] or same_molecule(seen.smiles, parent)}
+        except InvalidRecord as error:
+            row |= {"read": None, "exact": False, "parent": False, "error": error.reason}
+        readings.append(row)
+    parts: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in readings:
+        for name in (row["set"], f"{row['set']}, {row['note']}" if row["note"] else "", "all"):
+            parts[name].append(row)
+    parts.pop("", None)
+    labels = pa.csv.read_csv(folder / "labels.csv").to_pylist()
+    known = [one for one in labels if any(reading(one["label"], *way) for way in WAYS)]
+    result = {
+        "kind": "pictures-found",
+        "model": model,
+        "model_digest": loaded.card.digest,
+        "n": len(readings),
+        "exact": {name: _share([row["exact"] for row in rows]) for name, rows in sorted(parts.items())},
+        "exact_without_counter_ions": {
+            name: _share([row["parent"] for row in rows]) for name, rows in sorted(parts.items())
+        },
+        "labels": {"n": len(labels), "known": len(known)},
+        "occurrences_of_labels": {
+            "n": sum(one["occurrences"] for one in labels),
+            "known": sum(one["occurrences"] for one in known),
+        },
+        "command": command_line(),
+        "per_query": f"{out.stem}.queries.parquet",
+    }
+    write_json(result, out)
+    pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
+    for kind in ("exact", "exact_without_counter_ions"):
+        for name, share in result[kind].items():
+            print(f"{kind}: {name} {_text(share)}")
+    for kind in ("labels", "occurrences_of_labels"):
+        print(f"{kind}: {result[kind]['known']} of {result[kind]['n']} known")
 
 
 def _read(reader: Any, smiles: str, style: Style) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
 from acml_search.modalities.base import Modality, Observation, Option, register
@@ -17,6 +17,8 @@ from acml_search.modalities.base import Modality, Observation, Option, register
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
+
+    from acml_search.ocsr.reader import PictureReader
 
 MAX_BYTES = 50_000_000  # of a picture file
 
@@ -125,7 +127,13 @@ class Image(Modality):
         smiles, _, why = self.judged(encoder, one)
         if why:
             raise InvalidRecord(f"{one.given}: {why}", modality=self.name)
-        return f"image: read as {smiles}"
+        read = cast("PictureReader", encoder).read(one.item)
+        said = f"image: read as {smiles}"
+        if "." in read.drawn:
+            said += f", of {read.drawn.count('.') + 1} separate pieces that are drawn: {read.drawn}"
+        if read.doubts:
+            said += f"; no group that we know is written {', '.join(read.doubts)}: check it"
+        return said
 
     def judged(self, encoder: nn.Module, one: Observation) -> tuple[str, float, str]:
         """The SMILES that was read, how probably it is right, and why it is no structure, "" where it is."""

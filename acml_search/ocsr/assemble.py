@@ -27,7 +27,8 @@ MAX_CHARGE = 2
 # Bonds that most atoms drawn with a symbol carry at most; groups carry one. Exceptions are rare.
 _VALENCE = {"": 4, "C": 4, "N": 4, "O": 2, "F": 1, "Cl": 1, "Br": 1, "I": 1, "H": 1, "B": 4, "Si": 4, "P": 5,
          "S": 6, "Se": 6, "As": 5, "Te": 6, "Ge": 4, "Sn": 4, "Li": 1, "Na": 1, "K": 1}  # fmt: skip
-MAX_BONDS_OF: tuple[int, ...] = tuple(1 if s in GROUPS else _VALENCE.get(s, 8) for s in SYMBOLS)
+_SINGLE = {*GROUPS, "H", "F"}
+"""symbols that bonds to are single, whatever is read: a wedge, say"""
 
 _BONDS = {
     1: Chem.BondType.SINGLE,
@@ -60,41 +61,55 @@ class Structure(NamedTuple):
         return max(self.smiles.split("."), key=len)
 
 
+@cache
+def max_bonds(symbol: str) -> int:
+    """Bonds, double ones twice, that an atom drawn with a symbol carries at most."""
+    if (group := _group(symbol)) is not None:
+        return max(group.valence, 1)
+    return _VALENCE.get(symbol, 8)
+
+
 def assemble(
     symbols: Sequence[str],
     hydrogens: Sequence[int],
     charges: Sequence[int],
     bonds: Sequence[tuple[int, int, int]],
 ) -> Structure:
-    """The structure of n atoms (`SYMBOLS`) and bonds (first, second, order)."""
+    """The structure of n atoms and bonds (first, second, order).
+
+    symbols: of `SYMBOLS`, or SMILES of a group as `ocsr.formula` writes it. Of a group's two bonds the first
+    is the one at its left.
+    """
     bonded = {i for a, b, _ in bonds for i in (a, b)}
     # A corner without a bond is a speck, unless it is all there is.
     kept = [i for i, s in enumerate(symbols) if i in bonded or (s not in ("", "H", "?"))]
-    place = {i: k for k, i in enumerate(kept)}
     mol = Chem.RWMol()
+    ends: dict[int, list[int]] = {}
     for i in kept:
-        mol.AddAtom(_atom(symbols[i], hydrogens[i], charges[i]))
+        group = _group(symbols[i])
+        if group is None:
+            ends[i] = [mol.AddAtom(_atom(symbols[i], hydrogens[i], charges[i]))]
+        else:
+            ends[i] = [mol.GetNumAtoms() + at for at in group.ends]
+            mol.InsertMol(group.mol)
+    known: set[frozenset[int]] = set()
     for a, b, order in bonds:
-        if mol.GetBondBetweenAtoms(place[a], place[b]) is None:
-            mol.AddBond(place[a], place[b], _BONDS[order])
-            if order == 4:
-                mol.GetAtomWithIdx(place[a]).SetIsAromatic(True)
-                mol.GetAtomWithIdx(place[b]).SetIsAromatic(True)
-    for i in kept:
-        if symbols[i] in GROUPS:
-            _expand(mol, place[i], GROUPS[symbols[i]])
-    # What was expanded leaves its placeholder, without bonds.
-    for atom in reversed(list(mol.GetAtoms())):
-        if atom.GetAtomicNum() == 0 and atom.HasProp("expanded"):
-            mol.RemoveAtom(atom.GetIdx())
+        if frozenset((a, b)) in known:
+            continue
+        known.add(frozenset((a, b)))
+        # The last end of a group has all further bonds.
+        first, second = (ends[i].pop(0) if len(ends[i]) > 1 else ends[i][0] for i in (a, b))
+        kind = _BONDS[order]
+        if {symbols[a], symbols[b]} & _SINGLE:
+            kind = Chem.BondType.SINGLE
+        mol.AddBond(first, second, kind)
+        if kind == Chem.BondType.AROMATIC:
+            for at in (first, second):
+                mol.GetAtomWithIdx(at).SetIsAromatic(True)
     return _written(mol)
 
 
 def _atom(symbol: str, hydrogens: int, charge: int) -> Chem.Atom:
-    if symbol in GROUPS:
-        atom = Chem.Atom(0)
-        atom.SetProp("expanded", "yes")
-        return atom
     atom = Chem.Atom({"": "C", "?": "C"}.get(symbol, symbol))
     atom.SetFormalCharge(charge)
     if hydrogens and symbol:
@@ -102,31 +117,36 @@ def _atom(symbol: str, hydrogens: int, charge: int) -> Chem.Atom:
     return atom
 
 
+class _Group(NamedTuple):
+    mol: Chem.Mol
+    """without attachments"""
+    ends: list[int]
+    """atoms that the attachments are on, the left one first"""
+    valence: int
+    """of all attachments together"""
+
+
 @cache
-def _group(smiles: str) -> Chem.Mol:
+def _group(symbol: str) -> _Group | None:
+    """The group that a symbol stands for; None for an atom."""
+    if symbol in SYMBOLS and symbol not in GROUPS:
+        return None
     parameters = Chem.SmilesParserParams()
     parameters.removeHs = False
-    mol = Chem.MolFromSmiles(smiles, parameters)
+    mol = Chem.RWMol(Chem.MolFromSmiles(GROUPS.get(symbol, symbol), parameters))
     Chem.Kekulize(mol, clearAromaticFlags=True)
-    return mol
-
-
-def _expand(mol: Chem.RWMol, at: int, smiles: str) -> None:
-    """Put a group in the place of atom `at`, whose bonds go to the group's first atom."""
-    group = _group(smiles)
-    start = next(a.GetIdx() for a in group.GetAtoms() if a.GetAtomicNum() == 0)
-    first = group.GetAtomWithIdx(start).GetNeighbors()[0].GetIdx()
-    place: dict[int, int] = {}
-    for atom in group.GetAtoms():
-        if atom.GetIdx() != start:
-            place[atom.GetIdx()] = mol.AddAtom(atom)
-    for bond in group.GetBonds():
-        if start not in (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()):
-            mol.AddBond(place[bond.GetBeginAtomIdx()], place[bond.GetEndAtomIdx()], bond.GetBondType())
-    for bond in list(mol.GetAtomWithIdx(at).GetBonds()):
-        other = bond.GetOtherAtomIdx(at)
-        mol.RemoveBond(at, other)
-        mol.AddBond(other, place[first], Chem.BondType.SINGLE)
+    dummies = sorted((a for a in mol.GetAtoms() if a.GetAtomicNum() == 0), key=Chem.Atom.GetAtomMapNum)
+    inner = [dummy.GetNeighbors()[0].GetIdx() for dummy in dummies]
+    valence = sum(int(dummy.GetBonds()[0].GetBondTypeAsDouble()) for dummy in dummies)
+    gone = sorted((dummy.GetIdx() for dummy in dummies), reverse=True)
+    for at in inner if symbol not in GROUPS else ():
+        # Letters say how many hydrogens it has: with another number of bonds it is no structure.
+        mol.GetAtomWithIdx(at).SetNumExplicitHs(mol.GetAtomWithIdx(at).GetTotalNumHs())
+        mol.GetAtomWithIdx(at).SetNoImplicit(True)
+    for at in gone:
+        mol.RemoveAtom(at)
+    ends = [at - sum(lost < at for lost in gone) for at in inner] or [0]
+    return _Group(mol.GetMol(), ends, valence)
 
 
 def _written(mol: Chem.RWMol) -> Structure:
@@ -138,10 +158,10 @@ def _written(mol: Chem.RWMol) -> Structure:
         for variant in _variants(mol):
             if Chem.SanitizeMol(variant, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE:
                 variant = Chem.RemoveHs(variant, sanitize=False)
-                return Structure(str(Chem.MolToSmiles(variant, isomericSmiles=False)), variant)
+                return Structure(str(Chem.MolToSmiles(variant)), variant)
         raw = Chem.Mol(mol)
         raw.UpdatePropertyCache(strict=False)
-        return Structure(str(Chem.MolToSmiles(raw, isomericSmiles=False)), None)
+        return Structure(str(Chem.MolToSmiles(raw)), None)
 
 
 def _variants(mol: Chem.RWMol) -> list[Chem.Mol]:

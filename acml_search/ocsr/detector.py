@@ -26,6 +26,8 @@ SHARP = 2
 STRIDE = 4
 REACH = 2.6
 """bonds of up to this many times the usual length are looked for"""
+MARGIN = 8
+"""units of white around a picture: positions are counted from its edge"""
 ORDERS = 6
 """no bond, single, double, triple, aromatic, other"""
 MAX_ATOMS = 300
@@ -221,7 +223,7 @@ def near_pairs(xy: np.ndarray, reach: float = REACH * BOND) -> np.ndarray:
 @torch.inference_mode()
 def detect(network: Detector, ink: np.ndarray) -> Detections:
     """Atoms and bonds of one picture, ink (h, w) uint8 with bonds of about 32 pixels."""
-    picture = padded(ink, margin=8 * SHARP, multiple=8 * SHARP).to(*placement(network))
+    picture = padded(ink, margin=MARGIN * SHARP, multiple=8 * SHARP).to(*placement(network))
     features, points = network(picture)
     xy, probability = atom_points(points[0])
     if not len(xy):

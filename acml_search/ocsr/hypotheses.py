@@ -14,16 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from acml_search.ocsr.assemble import MAX_BONDS_OF, MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
+from acml_search.ocsr.assemble import MAX_CHARGE, MAX_HYDROGENS, SYMBOLS, max_bonds
 
 ATOM_PROBABILITY = 0.3
 """probability from which a point is an atom"""
 MIN_ATOM_PROBABILITY = 0.1
 """probability from which it may be one"""
 MAX_BONDS = 6
-_MAX_COST = 3.0
-"""nats"""
-_MAX_HYPOTHESES = 8
+MAX_COST, MAX_HYPOTHESES = 3.0, 8
+"""nats, and hypotheses within them, that are weighed where one is a molecule"""
 _MAX_CHANGES = 12
 _MAX_CHANGES_AT_ONCE = 3
 _OVERVALENCE_COST = 4.0
@@ -47,6 +46,10 @@ class Detections(NamedTuple):
     """(m, 2) int64, without those that are clearly no bond"""
     orders: np.ndarray
     """(m, 6) log-probabilities, of no bond first"""
+    names: tuple[str, ...] = SYMBOLS
+    """what the columns of `symbols` stand for: `SYMBOLS`, then SMILES of the groups that letters spell"""
+    doubts: tuple[str, ...] = ()
+    """letters that spell no group"""
 
 
 NO_DETECTIONS = Detections(
@@ -96,7 +99,7 @@ def best_hypothesis(found: Detections, changes: Sequence[Change] = ()) -> Hypoth
         elif one.what == "bond":
             orders[one.at] = one.to
             no_bond[one.at] = -np.inf
-    bonds = _likely_bonds(found.pairs, orders, no_bond, present)
+    bonds = likely_bonds(found.pairs, orders, no_bond, present)
     symbols = _within_valence(found, bonds).argmax(axis=1)
     charges = found.charges.argmax(axis=1) - MAX_CHARGE
     for one in changes:
@@ -105,23 +108,30 @@ def best_hypothesis(found: Detections, changes: Sequence[Change] = ()) -> Hypoth
         elif one.what == "charge":
             charges[one.at] = one.to - MAX_CHARGE
     place = np.cumsum(present) - 1
+    xy = found.xy[present]
     return Hypothesis(
-        found.xy[present],
-        [SYMBOLS[i] for i in symbols[present]],
+        xy,
+        [found.names[i] for i in symbols[present]],
         found.hydrogens[present].argmax(axis=1).tolist(),
         charges[present].tolist(),
-        [(int(place[a]), int(place[b]), order) for a, b, order in bonds],
+        # From left to right: so a group that letters spell knows its ends.
+        sorted(
+            ((int(place[a]), int(place[b]), order) for a, b, order in bonds),
+            key=lambda bond: float(xy[list(bond[:2]), 0].sum()),
+        ),
         _confidence(found, present),
     )
 
 
-def hypotheses(found: Detections) -> Iterator[tuple[float, Hypothesis]]:
-    """Costs and hypotheses, the likeliest first; at most eight."""
+def hypotheses(
+    found: Detections, max_cost: float = MAX_COST, at_most: int = MAX_HYPOTHESES
+) -> Iterator[tuple[float, Hypothesis]]:
+    """Costs and hypotheses, the likeliest first."""
     yield 0.0, best_hypothesis(found)
-    changes = _changes(found)
+    changes = _changes(found, max_cost)
     waiting: list[tuple[float, tuple[int, ...]]] = [(one.cost, (i,)) for i, one in enumerate(changes)]
     heapq.heapify(waiting)
-    for _ in range(_MAX_HYPOTHESES - 1):
+    for _ in range(at_most - 1):
         if not waiting:
             return
         cost, chosen = heapq.heappop(waiting)
@@ -130,20 +140,20 @@ def hypotheses(found: Detections) -> Iterator[tuple[float, Hypothesis]]:
         if len(chosen) < _MAX_CHANGES_AT_ONCE:
             for i in range(chosen[-1] + 1, len(changes)):
                 total = cost + changes[i].cost
-                if total < _MAX_COST and (changes[i].what, changes[i].at) not in changed:
+                if total < max_cost and (changes[i].what, changes[i].at) not in changed:
                     heapq.heappush(waiting, (total, (*chosen, i)))
 
 
-def _changes(found: Detections) -> list[Change]:
+def _changes(found: Detections, max_cost: float) -> list[Change]:
     """The least costly changes of the likeliest hypothesis, cheapest first."""
     if not len(found.xy):
         return []
     present = found.probability >= ATOM_PROBABILITY
-    bonds = _likely_bonds(found.pairs, found.orders.argmax(axis=1), found.orders[:, 0], present)
+    bonds = likely_bonds(found.pairs, found.orders.argmax(axis=1), found.orders[:, 0], present)
     p = np.clip(found.probability.astype(float), 1e-6, 1 - 1e-6)
     odds = np.abs(np.log(p / (1 - p)) - np.log(ATOM_PROBABILITY / (1 - ATOM_PROBABILITY)))
     changes = [
-        Change(float(odds[i]), "point", int(i), int(not present[i])) for i in np.flatnonzero(odds < _MAX_COST)
+        Change(float(odds[i]), "point", int(i), int(not present[i])) for i in np.flatnonzero(odds < max_cost)
     ]
     for what, table, rows in (
         ("symbol", _within_valence(found, bonds), present),
@@ -152,28 +162,35 @@ def _changes(found: Detections) -> list[Change]:
     ):
         costs = table.max(axis=1, keepdims=True, initial=-np.inf) - table
         costs[~rows] = np.inf
-        for row, column in np.argwhere((costs > 0) & (costs < _MAX_COST)):
+        for row, column in np.argwhere((costs > 0) & (costs < max_cost)):
             changes.append(Change(float(costs[row, column]), what, int(row), int(column)))
     return sorted(changes)[:_MAX_CHANGES]
 
 
-def _likely_bonds(
+def likely_bonds(
     pairs: np.ndarray, orders: np.ndarray, no_bond: np.ndarray, present: np.ndarray
 ) -> list[Bond]:
-    """Pairs that are bonds, the most certain first, up to six an atom and three for two atoms in all: more is
-    no structure, and RDKit may not come back from it.
+    """Pairs that are bonds, as `bond_rows` chooses them."""
+    return [
+        (int(pairs[i, 0]), int(pairs[i, 1]), int(orders[i]))
+        for i in bond_rows(pairs, orders, no_bond, present)
+    ]
+
+
+def bond_rows(pairs: np.ndarray, orders: np.ndarray, no_bond: np.ndarray, present: np.ndarray) -> list[int]:
+    """Which pairs are bonds, the most certain first, up to six an atom and three for two atoms in all: more
+    is no structure, and RDKit may not come back from it.
 
     orders: (m,) chosen. no_bond: (m,) log-probabilities of no bond. present: (n,) which points are atoms.
     """
     bonded = np.flatnonzero((orders > 0) & present[pairs].all(axis=1))
     degree = np.zeros(len(present), np.int64)
-    bonds: list[Bond] = []
+    rows: list[int] = []
     for i in bonded[np.argsort(no_bond[bonded], kind="stable")]:
-        a, b = pairs[i]
-        if degree[a] < MAX_BONDS and degree[b] < MAX_BONDS and len(bonds) < 1.5 * present.sum():
-            bonds.append((int(a), int(b), int(orders[i])))
-            degree[[a, b]] += 1
-    return bonds
+        if (degree[pairs[i]] < MAX_BONDS).all() and len(rows) < 1.5 * present.sum():
+            rows.append(int(i))
+            degree[pairs[i]] += 1
+    return rows
 
 
 def _within_valence(found: Detections, bonds: list[Bond]) -> np.ndarray:
@@ -182,7 +199,7 @@ def _within_valence(found: Detections, bonds: list[Bond]) -> np.ndarray:
     carried = np.zeros(len(found.xy))
     for a, b, order in bonds:
         carried[[a, b]] += {4: 1.5, 5: 1.0}.get(order, float(order))
-    excess = np.floor(carried)[:, None] - np.array(MAX_BONDS_OF)[None, :]
+    excess = np.floor(carried)[:, None] - np.array([max_bonds(name) for name in found.names])[None, :]
     return np.asarray(found.symbols - np.clip(excess, 0, 1) * _OVERVALENCE_COST)
 
 

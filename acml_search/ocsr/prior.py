@@ -18,9 +18,14 @@ from rdkit import Chem
 _COMMON = 1_000.0
 """atoms in a million from which an environment costs nothing"""
 _UNSEEN = 0.5
-_IMPOSSIBLE = 4.0
+_IMPOSSIBLE = 12.0
 _PIECE = 2.0
 _RARITY = 0.1
+_ODD = 3.0
+"""nats against an atom that is mostly a misread one"""
+_NET = 1.0
+"""nats against a charge without a counter-ion"""
+_SELDOM = {"Sn", "Hg", "Ge", "Te", "Al", "Mg", "Zn", "Cu", "Co", "Fe", "Pt", "As", "Li", "K", "Na"}
 
 _SIGNS = {
     Chem.BondType.SINGLE: "-",
@@ -46,7 +51,16 @@ def prior_cost(mol: Chem.Mol | None, smiles: str) -> float:
     pieces = _PIECE * smiles.count(".")
     if mol is None:
         return pieces + _IMPOSSIBLE
-    return pieces + _RARITY * sum(_rarity(environment(atom)) for atom in mol.GetAtoms())
+    rare = _RARITY * sum(_rarity(environment(atom)) for atom in mol.GetAtoms())
+    odd = _ODD * sum(_is_odd(atom) for atom in mol.GetAtoms())
+    return pieces + rare + odd + _NET * abs(Chem.GetFormalCharge(mol))
+
+
+def _is_odd(atom: Chem.Atom) -> bool:
+    """Elements that are hardly drawn but as ions, oxygen with three bonds, unpaired electrons."""
+    seldom = atom.GetSymbol() in _SELDOM and atom.GetDegree() > 0
+    onium = atom.GetSymbol() == "O" and atom.GetFormalCharge() > 0
+    return seldom or onium or atom.GetNumRadicalElectrons() > 0
 
 
 def _rarity(name: str) -> float:

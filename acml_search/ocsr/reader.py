@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from rdkit import Chem, rdBase
 
 from acml_search.chem.graph import MolGraph, collate
 from acml_search.chem.smiles import N_LINK_CODES, SYMBOL_COLUMNS, linked_symbols
@@ -24,6 +25,7 @@ from acml_search.ocsr.assemble import assemble
 from acml_search.ocsr.detector import (
     BOND,
     ESTIMATOR_SIDE,
+    MARGIN,
     SHARP,
     BondLengthEstimator,
     Detector,
@@ -31,8 +33,17 @@ from acml_search.ocsr.detector import (
     log_bond_length,
     padded,
 )
-from acml_search.ocsr.hypotheses import Detections, Hypothesis, best_hypothesis, hypotheses
+from acml_search.ocsr.hypotheses import (
+    MAX_COST,
+    MAX_HYPOTHESES,
+    Detections,
+    Hypothesis,
+    best_hypothesis,
+    hypotheses,
+)
 from acml_search.ocsr.image import resized
+from acml_search.ocsr.labels import with_labels
+from acml_search.ocsr.letters import text_lines
 from acml_search.ocsr.prior import prior_cost
 
 _MAX_PIXELS = 2_000_000
@@ -51,6 +62,8 @@ _CONFIDENCE_POWER = 20
 _SURENESS_POWER = 4
 _MIN_PROBABILITY = 0.1
 """probability below which an alternative is left out"""
+_FURTHER = (9.0, 24)
+"""limits of hypotheses where RDKit refuses all others"""
 _CACHE_SIZE = 64
 """pictures whose recognitions are cached: a search embeds a picture and then says how it was read"""
 
@@ -68,6 +81,10 @@ class Recognition(NamedTuple):
     scale: float
     """pixels of the network's map per pixel of ink"""
     alternatives: Alternatives = ()
+    drawn: str = ""
+    """the likeliest with its counter-ions and charges, as it is drawn"""
+    doubts: tuple[str, ...] = ()
+    """letters that spell no group"""
 
     @property
     def probability(self) -> float:
@@ -169,19 +186,24 @@ class PictureReader(MixtureEncoder):
                 other = self._at(ink, first * factor)
                 if other[1].confidence > hypothesis.confidence:
                     detections, hypothesis, scale = other
-        views = [(hypothesis.confidence, posterior(detections))]
+        drawn = readings(detections)
+        views = [(hypothesis.confidence, shares(drawn))]
         if hypothesis.confidence < _CONFIDENT_VIEW:
             for factor, power in _VIEWS:
                 seen, read, _ = self._at(gamma(ink, power), scale * factor)
-                views.append((read.confidence, posterior(seen)))
+                found = readings(seen)
+                views.append((read.confidence, shares(found)))
+                drawn = found | drawn
         alternatives = vote(views)
-        return Recognition(alternatives[0][0], hypothesis, scale, alternatives)
+        smiles = alternatives[0][0]
+        return Recognition(smiles, hypothesis, scale, alternatives, drawn[smiles][1], detections.doubts)
 
     def _at(self, ink: np.ndarray, scale: float) -> tuple[Detections, Hypothesis, float]:
         """Read at a scale, and again where the detected bonds turn out longer or shorter."""
         for again in (True, False):
             scale = float(np.clip(scale, 0.02, min(np.sqrt(_MAX_PIXELS / ink.size), 12)))
-            detections = detect(self.detector, resized(ink, SHARP * scale))
+            lines = [line.at(scale, MARGIN) for line in text_lines(ink, BOND / scale)]
+            detections = with_labels(detect(self.detector, resized(ink, SHARP * scale)), lines)
             hypothesis = best_hypothesis(detections)
             if not hypothesis.bonds or not again:
                 break
@@ -203,19 +225,37 @@ def _graph(smiles: str) -> MolGraph | None:
 def posterior(detections: Detections) -> Alternatives:
     """Standardised SMILES that a picture may show and their probabilities: by the network's likelihoods and
     the prior of molecules."""
-    costs: dict[str, float] = {}
-    for cost, read in hypotheses(detections):
-        # Costs rise: from here on no probability can reach the minimum.
-        if costs and cost > min(costs.values()) - np.log(_MIN_PROBABILITY):
+    return shares(readings(detections))
+
+
+def readings(detections: Detections) -> dict[str, tuple[float, str]]:
+    """Standardised SMILES that a picture may show -> cost in nats, and SMILES of all that is drawn."""
+    found: dict[str, tuple[float, str]] = {}
+    for limits in ((MAX_COST, MAX_HYPOTHESES), _FURTHER):
+        accepted = False
+        for cost, read in hypotheses(detections, *limits):
+            # Costs rise: from here on no probability can reach the minimum.
+            if found and cost > min(cost for cost, _ in found.values()) - np.log(_MIN_PROBABILITY):
+                break
+            one = assemble(read.symbols, read.hydrogens, read.charges, read.bonds)
+            accepted |= one.mol is not None
+            # The prior is of all that was drawn: several pieces, and charges as they stand.
+            total = cost + prior_cost(one.mol, one.smiles)
+            smiles = one.standardised()
+            if smiles not in found or total < found[smiles][0]:
+                found[smiles] = (total, one.smiles)
+        if accepted:
             break
-        found = assemble(read.symbols, read.hydrogens, read.charges, read.bonds)
-        smiles = found.standardised()
-        # The prior is of all that was drawn: several pieces, and charges as they stand.
-        costs[smiles] = min(costs.get(smiles, np.inf), cost + prior_cost(found.mol, found.smiles))
-    odds = np.exp(min(costs.values()) - np.array(list(costs.values())))
+    return found
+
+
+def shares(found: dict[str, tuple[float, str]]) -> Alternatives:
+    """Probabilities of readings with their costs, the likeliest first; improbable ones are left out."""
+    costs = np.array([cost for cost, _ in found.values()])
+    odds = np.exp(costs.min() - costs)
     odds[odds < _MIN_PROBABILITY * odds.sum()] = 0
     order = np.argsort(-odds, kind="stable")
-    names = list(costs)
+    names = list(found)
     return tuple((names[i], float(odds[i] / odds.sum())) for i in order if odds[i])
 
 
@@ -227,6 +267,9 @@ def vote(views: Sequence[tuple[float, Sequence[tuple[str, float]]]]) -> Alternat
         weight = (confidence / highest) ** _CONFIDENCE_POWER if highest > 0 else 1.0
         for smiles, probability in alternatives:
             votes[smiles] = votes.get(smiles, 0.0) + weight * probability
+    with rdBase.BlockLogs():
+        accepted = {smiles: n for smiles, n in votes.items() if Chem.MolFromSmiles(smiles) is not None}
+    votes = accepted or votes  # what RDKit refuses wins nowhere
     least = _MIN_PROBABILITY * sum(votes.values())
     # The likeliest stays, however many there are. Ties: the first view's first.
     ordered = sorted(votes.items(), key=lambda one: -one[1])

@@ -13,7 +13,8 @@ from rdkit import Chem
 from acml_search import modalities
 from acml_search.core.errors import InvalidRecord
 from acml_search.ocsr.depict import draw, png
-from acml_search.ocsr.reader import split_pictures
+from acml_search.ocsr.hypotheses import Hypothesis
+from acml_search.ocsr.reader import Recognition, split_pictures
 from acml_search.ocsr.styles import Style
 
 PICTURES = modalities.get("image")
@@ -105,6 +106,24 @@ def test_a_batch_gives_its_pictures_back() -> None:
     items = [PICTURES.read(PICTURES.example(rng)) for _ in range(3)]
     for item, back in zip(items, split_pictures(tensors(PICTURES.collate(items))), strict=True):
         assert np.array_equal(item, back)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "drawn", "doubts", "said"),
+    [
+        ("CCO", "CCO", (), "image: read as CCO"),
+        ("CCN", "CCN.Cl", (), "image: read as CCN, of 2 separate pieces that are drawn: CCN.Cl"),
+        ("CCO", "CCO", ("OQ",), "image: read as CCO; no group that we know is written OQ: check it"),
+    ],
+)
+def test_what_was_read_is_said(
+    smiles: str, drawn: str, doubts: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = PICTURES.encoder(**PICTURES.tiny_config)
+    sure = Hypothesis(np.zeros((1, 2), np.float32), ["O"], [1], [0], [], 1.0)
+    found = Recognition(smiles, sure, 1.0, ((smiles, 1.0),), drawn, doubts)
+    monkeypatch.setattr(encoder, "read", lambda ink: found)
+    assert PICTURES.reading(encoder, PICTURES.observe(PLAIN)) == said
 
 
 def test_a_structure_that_cannot_be_drawn_is_refused() -> None:

@@ -163,6 +163,14 @@ class TestHypotheses:
         assert Chem.CanonSmiles(first) == Chem.CanonSmiles("COC(=O)c1ccccc1")
         assert 0.5 < share <= 1
 
+    def test_what_rdkit_refuses_never_wins_over_what_it_accepts(self) -> None:
+        # The halogen has three bonds in all likelier hypotheses.
+        letters = [{"F": 0.97, "N": 0.03}, {"": 1.0}, {"": 1.0}, {"": 1.0}]
+        what = detections(letters, {(0, i): {1: 0.999} for i in range(1, 4)})
+        what.symbols[0] += np.where(np.arange(len(SYMBOLS)) == SYMBOLS.index("F"), 4.5, 0.0)
+        assert best_hypothesis(what).symbols[0] == "F"
+        assert [smiles for smiles, _ in posterior(what)] == ["CN(C)C"]
+
     def test_probabilities_sum_to_one_and_fall(self) -> None:
         shares = [
             share for _, share in posterior(detections([{"": 1.0}, {"": 1.0}, {"O": 0.6, "N": 0.4}], CHAIN))
@@ -174,7 +182,14 @@ class TestHypotheses:
 
 class TestPrior:
     @pytest.mark.parametrize(
-        ("usual", "odd"), [("CCOC", "CCOBr"), ("CC(=O)OC", "C[O+](C)C"), ("CCO", "CC.O")]
+        ("usual", "odd"),
+        [
+            ("CCOC", "CCOBr"),
+            ("CC(=O)OC", "C[O+](C)C"),
+            ("CCO", "CC.O"),
+            ("Cc1ccccc1", "[GeH3]c1ccccc1"),
+            ("CC=O", "C[C]=O"),
+        ],
     )
     def test_rare_environments_and_pieces_cost(self, usual: str, odd: str) -> None:
         assert prior_cost(Chem.MolFromSmiles(usual), usual) < prior_cost(Chem.MolFromSmiles(odd), odd)

@@ -33,6 +33,11 @@ def test_an_unsure_view_hardly_counts() -> None:
     assert found == (("CCO", 1.0),)
 
 
+def test_what_rdkit_refuses_wins_in_no_view_where_another_reading_is_a_molecule() -> None:
+    assert vote([(0.99, (("CF(C)C", 1.0),)), (0.8, (("CCO", 1.0),))]) == (("CCO", 1.0),)
+    assert vote([(0.99, (("CF(C)C", 1.0),))]) == (("CF(C)C", 1.0),)
+
+
 def test_nothing_read_in_any_view_is_no_division_by_zero() -> None:
     assert vote([(0.0, (("", 1.0),)), (0.0, (("", 1.0),))]) == (("", 1.0),)
 
@@ -73,7 +78,7 @@ def test_readings_that_differ_in_what_standardisation_takes_away_count_as_one(
         ("", "O", "Cl"): assemble(["", "O", "Cl"], [0] * 3, [0] * 3, [(0, 1, 1)]),
     }
     reads = [Hypothesis(NO_DETECTIONS.xy, list(symbols), [], [], []) for symbols in found]
-    monkeypatch.setattr(module, "hypotheses", lambda seen: iter(zip((0.0, 0.5), reads, strict=True)))
+    monkeypatch.setattr(module, "hypotheses", lambda *given: iter(zip((0.0, 0.5), reads, strict=True)))
     monkeypatch.setattr(module, "assemble", lambda symbols, *_: found[tuple(symbols)])
     assert module.posterior(NO_DETECTIONS) == (("CO", 1.0),)
 
