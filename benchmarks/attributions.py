@@ -110,7 +110,7 @@ def _scores(fitted: MoleculeSample, mols: Sequence[Chem.Mol], seed: int) -> list
     model = fitted.model
     found: list[tuple[str, list[Score]]] = []
     known: list[Float32s] = []
-    for part, x in embeddings_by_part(model, mols, [TRUNK, *model.spaces]).items():
+    for part, x in embeddings_by_part(model, mols, [TRUNK, *model.networks]).items():
         if any(x.shape == other.shape and np.abs(x - other).max() < 1e-3 for other in known):
             continue  # two modalities with one graph side would count twice
         known.append(x)

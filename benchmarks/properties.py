@@ -304,9 +304,9 @@ def ready(name: str, system: System, plan: Plan, python: Path | None) -> ReadySy
         else:
             found.model = plan.model if system.model is None else model_below(plan.root, system.model)
             card = read_card(found.model)
-            known, listed = (*POOLED, *card.spaces), system.parts or (*POOLED, "spaces")
+            known, listed = (*POOLED, *card.networks), system.parts or (*POOLED, "spaces")
             found.parts = tuple(
-                part for one in listed for part in (card.spaces if one == "spaces" else (one,))
+                part for one in listed for part in (card.networks if one == "spaces" else (one,))
             )
             if unknown := [part for part in found.parts if part not in known]:
                 raise ConfigError(

@@ -76,7 +76,7 @@ def measure(
 ) -> dict[str, Any]:
     """One set. Raises ConfigError for a part that the model does not have."""
     parts = {
-        one: [p for part in one.split(",") for p in (model.spaces if part == "spaces" else (part,))]
+        one: [p for part in one.split(",") for p in (model.networks if part == "spaces" else (part,))]
         for one in lists
     }
     for of in parts.values():

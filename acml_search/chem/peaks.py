@@ -32,6 +32,8 @@ class Peak(NamedTuple):
     """as stated: "s", "dd", "m", or of 13C "C", "CH", "CH2", "CH3" """
     couplings: tuple[float, ...] = ()
     """coupling constants in Hz"""
+    proton: float | None = None
+    """ppm of 1H, of a cross peak of HSQC, whose position is of 13C"""
 
 
 class LeftOut(NamedTuple):
@@ -47,7 +49,7 @@ class LeftOut(NamedTuple):
 class PeakList:
     """One spectrum as a list of peaks, with what is known of its measurement.
 
-    modality: "c_nmr", "h_nmr", "lc_ms" or "gc_ms"; peaks in the order of the source.
+    modality: "c_nmr", "h_nmr", "hsqc", "lc_ms" or "gc_ms"; peaks in the order of the source.
     """
 
     modality: str

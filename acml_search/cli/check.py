@@ -14,7 +14,7 @@ from acml_search.cli.app import print_json
 from acml_search.cli.options import Observed, takes_observations
 
 
-@partial(takes_observations, wanted=lambda kind: bool(kind.nuclei))
+@partial(takes_observations, wanted=lambda kind: bool(kind.nuclei) and not kind.made_of)
 def check(
     smiles: Annotated[str, typer.Option(help="The structure.")],
     observed: Observed,

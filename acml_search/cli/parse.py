@@ -149,6 +149,9 @@ def _conditions(peaks: PeakList) -> Iterator[str]:
 
 
 def _shifts(peaks: PeakList, kind: modalities.Modality) -> str:
+    if any(peak.proton is not None for peak in peaks):
+        pairs = ((f"{peak.position:g}", f"{peak.proton:g}", peak.multiplicity or "") for peak in peaks)
+        return columns([("¹³C / ppm", "¹H / ppm", "multiplicity"), *pairs])
     rows: list[tuple[object, ...]] = [(kind.unit, "range", "nuclei", "multiplicity", "J / Hz")]
     for peak in peaks:
         ends = "" if peak.low is None or peak.high is None else f"{peak.low:g} – {peak.high:g}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -106,6 +106,15 @@ class ModelCard:
         return found
 
     @property
+    def networks(self) -> dict[str, Space]:
+        """The spaces that have a network: those that are made of others' peaks have none."""
+        return {name: one for name, one in self.spaces.items() if "features" not in self.data["spaces"][name]}
+
+    def features(self, space: str) -> dict[str, Any]:
+        """The numbers of a space that is made of others' peaks: its modality's `embed` takes them."""
+        return {"d": self.spaces[space].d, **self.data["spaces"][space]["features"]}
+
+    @property
     def weights(self) -> Path:
         return self.directory / "model.safetensors"
 
@@ -184,9 +193,7 @@ def read_card(name_or_dir: str | Path = DEFAULT_MODEL) -> ModelCard:
             )
         digest = str(data["digest"])
         spaces = {
-            name: Space(
-                name, hashlib.sha256(f"{digest}:{name}".encode()).hexdigest(), int(s["d"]), float(s["scale"])
-            )
+            name: Space(name, _space_digest(digest, name, s), int(s["d"]), float(s["scale"]))
             for name, s in data["spaces"].items()
         }
         return ModelCard(str(data["name"]), directory, digest, spaces, data)
@@ -194,6 +201,13 @@ def read_card(name_or_dir: str | Path = DEFAULT_MODEL) -> ModelCard:
         raise CheckpointError(
             path, f"the model card lacks or misstates {error}; it is no card of acml-search"
         ) from error
+
+
+def _space_digest(model: str, name: str, stored: Mapping[str, Any]) -> str:
+    told = (
+        json.dumps({"d": stored["d"], **stored["features"]}, sort_keys=True) if "features" in stored else ""
+    )
+    return hashlib.sha256(f"{model}:{name}{told}".encode()).hexdigest()
 
 
 def digest_of(weights: Path, config: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ from acml_search.encoders.card import (
     read_card,
 )
 from acml_search.encoders.shifts import Predicted
+from acml_search.modalities.base import sources
 from acml_search.networks import (
     GraphNet,
     Head,
@@ -169,7 +170,17 @@ class Model:
     @property
     def spaces(self) -> dict[str, Space]:
         """Those that were loaded, of the card's."""
-        return {name: space for name, space in self.card.spaces.items() if name in self.network.heads}
+        heads = self.network.heads
+        return {
+            name: space
+            for name, space in self.card.spaces.items()
+            if all(one in heads for one in sources(name))
+        }
+
+    @property
+    def networks(self) -> dict[str, Space]:
+        """Those that were loaded and have a network."""
+        return {name: space for name, space in self.spaces.items() if name in self.network.heads}
 
     @property
     def device(self) -> torch.device:
@@ -202,6 +213,8 @@ class Model:
     ) -> dict[str, Float32s]:
         """As `encode_molecules`, from graph arrays; `spaces`: those wanted, instead of all."""
         wanted = list(self.spaces if spaces is None else spaces)
+        if any(modalities.get(name).made_of for name in wanted):
+            return self.encode_and_predict(graphs, wanted, ()).vectors
         out = {name: np.empty((len(graphs), self.spaces[name].d), np.float32) for name in wanted}
         batch = self.batch_size
         gathered = max(GRAPH_STAGE_BATCH, batch)
@@ -229,7 +242,10 @@ class Model:
         """As `encode_records`, of what the modality's `read` returned."""
         if modality not in self.spaces:
             raise ConfigError(missing_space(self.card, modality))
-        reader, tower = modalities.get(modality), self.network.tower(modality)
+        reader = modalities.get(modality)
+        if reader.made_of:
+            return reader.embed(items, self.card.features(modality))
+        tower = self.network.tower(modality)
         out, batch = np.empty((len(items), self.spaces[modality].d), np.float32), self.batch_size
         for start in range(0, len(items), batch):
             vectors = tower(tensors(reader.collate(items[start : start + batch]), like=tower))
@@ -268,11 +284,14 @@ class Model:
                 raise ConfigError(f"the space {name} of the model {self.card.name} predicts no peaks")
         batch = batch or self.batch_size
         parts = {name: [np.zeros((0, self.spaces[name].d), np.float32)] for name in spaces}
-        peaks: dict[str, list[Predicted]] = {name: [] for name in predicted}
+        made = {name: kind for name in spaces if (kind := modalities.get(name)).made_of}
+        own = [name for name in spaces if name not in made]
+        needed = [*predicted, *(source for kind in made.values() for source in kind.made_of)]
+        peaks: dict[str, list[Predicted]] = {name: [] for name in needed}
         for start in range(0, len(graphs), batch):
             tensors = self.graph_batch(graphs[start : start + batch])
             states, pooled = self.network.trunk.states_and_pooled(tensors)
-            for name in dict.fromkeys([*spaces, *predicted]):
+            for name in dict.fromkeys([*own, *needed]):
                 head, tower = self.network.head(name), self.network.tower(name)
                 if name in peaks:
                     found = cast("ShiftHead", head).peaks(states, pooled, tensors)
@@ -282,7 +301,11 @@ class Model:
                     vectors = head(states, pooled, tensors, tower)
                 if vectors is not None:
                     parts[name].append(vectors.float().cpu().numpy())
-        return Encoded({name: np.concatenate(several) for name, several in parts.items()}, peaks)
+            for name, kind in made.items():
+                here = {source: peaks[source][start:] for source in kind.made_of}
+                parts[name].append(kind.embed_predicted(here, self.card.features(name)))
+        vectors_of = {name: np.concatenate(several) for name, several in parts.items()}
+        return Encoded(vectors_of, {name: peaks[name] for name in predicted})
 
 
 def _by_molecule(peaks: Peaks, ptr: Tensor) -> Iterator[Predicted]:
@@ -342,7 +365,8 @@ def load_model(
     checked_weights(card)
     try:
         config = card.data["hyper"]
-        wanted = [name for name in config["spaces"] if spaces is None or name in spaces]
+        needed = None if spaces is None else {one for name in spaces for one in sources(name)}
+        wanted = [name for name in config["spaces"] if needed is None or name in needed]
         with _WithoutInit():
             network = DualEncoder({**config, "spaces": {name: config["spaces"][name] for name in wanted}})
         with safe_open(card.weights, framework="pt") as file:

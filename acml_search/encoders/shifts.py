@@ -18,6 +18,7 @@ from acml_search.chem.graph import ATOM_COLUMNS, GraphBatch, MolGraph, collate, 
 from acml_search.core.errors import CheckpointError
 from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.encoders.card import ModelCard, Space, checked_weights
+from acml_search.modalities.base import sources
 from acml_search.modalities.nmr import ShiftModality
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def answers(card: ModelCard, spaces: Collection[str]) -> bool:
     config = card.data["hyper"]["spaces"]
     return bool(spaces) and all(
         name in config and not config[name].get("memory") and isinstance(modalities.get(name), ShiftModality)
-        for name in spaces
+        for space in spaces
+        for name in (sources(space) if space in card.spaces else (space,))
     )
 
 
@@ -59,7 +61,8 @@ class ShiftModel:
     def __init__(self, card: ModelCard, spaces: Collection[str]) -> None:
         self.card = card
         self.spaces: dict[str, Space] = {name: card.spaces[name] for name in spaces}
-        wanted = ("trunk.", *(f"{part}.{name}." for part in ("heads", "towers") for name in spaces))
+        needed = dict.fromkeys(source for name in spaces for source in sources(name))
+        wanted = ("trunk.", *(f"{part}.{name}." for part in ("heads", "towers") for name in needed))
         try:
             with safe_open(checked_weights(card), framework="np") as file:
                 names = [name for name in file.keys() if name.startswith(wanted)]  # noqa: SIM118
@@ -76,6 +79,8 @@ class ShiftModel:
 
     def encode_items(self, modality: str, items: Sequence[Float32s]) -> Float32s:
         """Record side: (n, d) float32 unit vectors of what the modality's `read` returned."""
+        if modalities.get(modality).made_of:
+            return modalities.get(modality).embed(items, self.card.features(modality))
         kind = cast("ShiftModality", modalities.get(modality))
         config = {**kind.encoder_defaults, **self.card.data["hyper"]["spaces"][modality]["encoder"]}
         encoder = f"towers.{modality}.encoder"

@@ -23,7 +23,7 @@ from acml_search.encoders.card import ModelCard
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.pool import Structure, record_of
-from acml_search.modalities.base import reranker
+from acml_search.modalities.base import get, reranker, sources
 from acml_search.modalities.nmr import ShiftReranker
 from acml_search.nmr.predicted import PeakLists, symmetry_classes
 
@@ -198,7 +198,8 @@ class _Part:
         return digest_of(self.smiles)
 
     def path(self, kind: str, space: str) -> Path:
-        key = {"model": self.card.digest, "space": space, "molecules": self.molecules}
+        digest = self.card.spaces[space].digest if get(space).made_of else self.card.digest
+        key = {"model": digest, "space": space, "molecules": self.molecules}
         return self.cache.path(kind, key, ".npy")
 
     def missing(self, kind: str, spaces: Sequence[str]) -> tuple[str, ...]:
@@ -279,9 +280,10 @@ def record_vectors(
 
 
 def predicting(card: ModelCard, spaces: Sequence[str]) -> list[str]:
-    """Those of `spaces` whose graph side predicts peaks that a re-ranker compares."""
+    """The spaces whose graph side predicts the peaks that re-rankers of `spaces` compare."""
     from acml_search.encoders.checkpoint import DualEncoder
     from acml_search.networks.nmr import ShiftHead
 
     heads = DualEncoder(card.data["hyper"]).heads
-    return [one for one in spaces if isinstance(heads[one], ShiftHead)]
+    needed = dict.fromkeys(source for one in spaces for source in sources(one))
+    return [one for one in needed if isinstance(heads[one], ShiftHead)]

@@ -72,10 +72,13 @@ def compare(
     wanted = [np.unique(np.concatenate([one.places[row] for one in lists])) for row in range(len(usable))]
     wanted = [places[places >= 0] for places in wanted]
 
-    def candidates(places: Ints) -> list[str] | PeakLists:
+    spaces = reranker(modality).predicted_by
+
+    def candidates(places: Ints) -> list[str] | tuple[PeakLists, ...]:
         smiles = [structures[place].smiles for place in places.tolist()]
-        known = vectors is not None and vectors.has_peaks(modality)
-        return vectors.peaks(modality, smiles) if vectors is not None and known else smiles
+        if vectors is None or not spaces or not all(map(vectors.has_peaks, spaces)):
+            return smiles
+        return tuple(vectors.peaks(space, smiles) for space in spaces)
 
     beyond = prepared.question.dept or prepared.bias is not None
     sources = (source_of(outcomes[i].query, modality) for i in usable)
@@ -148,7 +151,7 @@ class _Task(NamedTuple):
     beyond: bool
     """whether what records state beside shifts is compared"""
     sources: list[Source]
-    candidates: list[list[str] | PeakLists]
+    candidates: list[list[str] | tuple[PeakLists, ...]]
     """of each source: SMILES, or the predicted peaks of these molecules"""
 
 
@@ -159,8 +162,8 @@ def score(task: _Task) -> list[Floats]:
     found = []
     for (structure, metadata), known in zip(task.sources, task.candidates, strict=True):
         record = record_of(task.modality, structure.smiles, structure.inchikey14, metadata, task.seed)
-        if isinstance(known, PeakLists):
-            prepared: list[Any] = chosen.unpack(known)
+        if isinstance(known, tuple):
+            prepared: list[Any] = chosen.unpack(*known)
         else:
             prepared = list(_prepare(model, chosen, task.modality, known))
         item = reader.read(record)

@@ -86,7 +86,7 @@ def probe(
         resampled[name] = measures(y[test], probes(x[test]), is_group, counts)
         for one, values, penalty in zip(found, resampled[name], probes.penalties, strict=True):
             one[name] = {"value": float(values[0]), "ci95": list(interval(values[1:])), "strength": penalty}
-    seen, spaces = training_list(sample.model.card), list(sample.model.spaces)
+    seen, spaces = training_list(sample.model.card), list(sample.model.networks)
     inchikeys = [one.inchikey14 for one in sample.molecules]
     return {
         "kind": "probe",
@@ -134,7 +134,7 @@ def representations(sample: MoleculeSample, *, seed: int) -> dict[str, Float32s]
     bits = morgan(sample.mols, MORGAN_BITS).astype(np.float32)
     graphs = [sample.model.featurise(mol) for mol in sample.mols]
     untrained = untrained_vectors(sample.model, graphs, seed)
-    return {**sample.vectors([*sample.model.spaces, TRUNK]), MORGAN: bits, UNTRAINED: untrained}
+    return {**sample.vectors([*sample.model.networks, TRUNK]), MORGAN: bits, UNTRAINED: untrained}
 
 
 def untrained_vectors(model: Model, graphs: Sequence[MolGraph], seed: int) -> Float32s:

@@ -72,7 +72,7 @@ class MoleculeSample:
 
 def check_space(model: Model, space: str, *others: str) -> None:
     """Raise ConfigError unless the model has the space, or it is `trunk` or one of the others."""
-    known = [*model.spaces, TRUNK, *others]
+    known = [*model.networks, TRUNK, *others]
     if space not in known:
         raise ConfigError(f"the model {model.card.name} has no space {space!r}; there are {', '.join(known)}")
 

@@ -43,7 +43,7 @@ class Observed(NamedTuple):
         """
         columns = modalities.get(modality).columns
         small = {**record, **{name: _array(record[name]) for name in columns if name in record}}
-        if len(columns) == 2:
+        if columns[1:] == ("intensities",):
             strongest = _strongest(*(small.get(name) for name in columns))
             small |= dict(zip(columns, strongest, strict=False))
         return cls(modality, small, str(file), number)

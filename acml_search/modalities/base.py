@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from acml_search.chem.peaks import PeakList
-    from acml_search.core.typing import Floats
+    from acml_search.core.typing import Float32s, Floats
+    from acml_search.nmr.assign import AtomPeaks
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Match:
     label: str | None = None
     """what the peak is in words: a fragment's formula, for instance"""
 
+    @property
+    def off(self) -> float:
+        """How far off the peak is, in the unit of the modality's `tolerance`."""
+        return abs(self.error or 0.0)
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -52,6 +58,11 @@ class Missing:
     atoms: list[int]
     present: float | None = None
     """probability that a measured spectrum lists it"""
+
+    @property
+    def label(self) -> str:
+        """What more is to be said of the peak."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,11 @@ class Evidence:
     foreign: list[Foreign] = field(default_factory=list)
     """what some of `unmatched_observed` may be"""
 
+    @property
+    def unmatched_labels(self) -> list[str]:
+        """What more is to be said of each of `unmatched_observed`."""
+        return [""] * len(self.unmatched_observed)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON; without `foreign` where there is none."""
         values = asdict(self)
@@ -91,6 +107,9 @@ class Reranker(ABC):
 
     needs_filter: ClassVar[bool] = False
     """whether the scores hold only among candidates of about one mass, that is, where a filter is set"""
+    predicted_by: tuple[str, ...] = ()
+    """spaces that predict what is compared; where an index keeps their peaks, `unpack` takes the place of
+    `prepare`"""
 
     def available(self, model: Any) -> bool:
         """Whether it can be used with this model."""
@@ -203,6 +222,9 @@ class Modality(ABC):
     """hyper-parameters of the smallest encoder, for tests"""
 
     # records: what is read, and what an index stores
+    made_of: ClassVar[tuple[str, ...]] = ()
+    """spaces whose predicted peaks this one is computed from; it has no network then, but `embed` and
+    `embed_predicted`, and a card states its `features`"""
     from_structure: ClassVar[bool] = False
     """whether a record can be made from a structure alone (`derive`)"""
     columns: ClassVar[tuple[str, ...]] = ()
@@ -313,6 +335,16 @@ class Modality(ABC):
         Its attribute `width` is the length of the vectors. Torch is imported here, not above.
         """
 
+    def embed(self, items: Sequence[Any], features: Mapping[str, Any]) -> Float32s:
+        """Unit vectors (n, d) of what `read` returned, where the space is `made_of` others."""
+        raise NotImplementedError
+
+    def embed_predicted(
+        self, peaks: Mapping[str, Sequence[AtomPeaks]], features: Mapping[str, Any]
+    ) -> Float32s:
+        """Unit vectors (n, d) of molecules, by the peaks that the spaces `made_of` predict of each."""
+        raise NotImplementedError
+
     def head(self, trunk: nn.Module, encoder: nn.Module, **config: Any) -> nn.Module:
         """The graph side of the space, a `networks.Head`, rebuilt from its hyper-parameters."""
         from acml_search.networks import PooledHead, width_of
@@ -384,6 +416,11 @@ def _discover() -> None:
         import_module(f"acml_search.modalities.{path.stem}")
     for point in entry_points(group=GROUP):
         point.load()
+
+
+def sources(name: str) -> tuple[str, ...]:
+    """The spaces whose networks a space takes: its own, or those that it is made of."""
+    return get(name).made_of or (name,)
 
 
 def reranker(name: str) -> Reranker:

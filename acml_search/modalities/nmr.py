@@ -191,18 +191,22 @@ class PeakReranker(Reranker):
 
     def __init__(self, modality: str, nucleus: str, alike: float = 0.0) -> None:
         self.modality, self.nucleus, self.alike = modality, nucleus, alike
+        self.predicted_by = (modality,)
 
     def available(self, model: Any) -> bool:
         """Whether the model's space predicts peaks."""
         return bool(model.predicts_peaks(self.modality))
 
     def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> list[Groups]:
+        return self.unpack(self.kept(model, mols), mols)
+
+    def kept(self, model: Any, mols: Sequence[Chem.Mol]) -> PeakLists:
         """The predicted peaks of each candidate, as an index would have kept them."""
         from acml_search.nmr.predicted import symmetry_classes
 
         graphs = [model.featurise(mol) for mol in mols]
         classes = [symmetry_classes(mol) for mol in mols]
-        return self.unpack(self.pack(classes, graphs, model.predicted_peaks(self.modality, graphs)), mols)
+        return self.pack(classes, graphs, model.predicted_peaks(self.modality, graphs))
 
     def pack(
         self, classes: Sequence[Ints], graphs: Sequence[MolGraph], predicted: Sequence[AtomPeaks]

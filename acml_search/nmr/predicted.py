@@ -193,7 +193,7 @@ def unpack(
     atoms: list[list[list[int]]] = [[] for _ in range(n)]
     for i, mol in enumerate(mols or ()):
         low, high = int(lists.ends[i] - lists.sizes[i]), int(lists.ends[i])
-        classes = _classes(mol, nucleus)
+        classes = atom_classes(mol, nucleus)
         joined: dict[int, list[int]] = {}
         for number, kept in zip(group[low:high].tolist(), order[low:high].tolist(), strict=True):
             joined.setdefault(number, []).extend(classes[kept - low])
@@ -235,7 +235,7 @@ def symmetry_classes(mol: Chem.Mol) -> Ints:
     return np.array(Chem.CanonicalRankAtoms(mol, breakTies=False, includeChirality=False), np.int64)
 
 
-def _classes(mol: Chem.Mol, nucleus: str) -> list[list[int]]:
+def atom_classes(mol: Chem.Mol, nucleus: str) -> list[list[int]]:
     """The atoms of each entry of `pack`, in its order."""
     classes: dict[int, list[int]] = {}
     for atom, rank in zip(mol.GetAtoms(), symmetry_classes(mol).tolist(), strict=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from acml_search.chem.peaks import PeakList
 from acml_search.core.errors import InvalidRecord, shorten
-from acml_search.nmr.parser import read_nmr_text
+from acml_search.nmr.parser import NUCLEI, read_nmr_text
 from acml_search.nmr.solvents import without_solvent
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ def nmr_peaks(source: str, modality: str, read: Callable[[str, str], PeakList] =
     if path is not None:
         path, format = _format_of(path)
         if format is not None:
+            if modality not in NUCLEI:
+                raise InvalidRecord(
+                    f"{path}: spectra are read of one dimension; export the list of its peaks",
+                    modality=modality,
+                )
             from acml_search.ms.io import read_spectrum
 
             number = "" if _is_path(source) else source[len(_NUMBERED.sub(r"\1", source)) :]
@@ -56,7 +61,9 @@ def nmr_peaks(source: str, modality: str, read: Callable[[str, str], PeakList] =
             raise InvalidRecord(
                 "it is a mol block, a structure; give a list of peaks, or a file", modality=modality
             )
-        peaks = without_solvent(read(text, modality))
+        peaks = read(text, modality)
+        if modality in NUCLEI:
+            peaks = without_solvent(peaks)
         return with_dept_of_text(peaks, text) if read is peaks_of_text else peaks
     except InvalidRecord as error:
         if path is None:

@@ -50,7 +50,7 @@ _BATCH = 64
 
 def part_names(model: Model, parts: Sequence[str] | None = None) -> list[str]:
     """`parts`, by default all of the model. Raises ConfigError for a part that it does not have."""
-    known = [*POOLED, *model.spaces]
+    known = [*POOLED, *model.networks]
     for part in parts or ():
         if part not in known:
             raise ConfigError(f"the model {model.card.name} has no part {part!r}; it has {', '.join(known)}")
@@ -62,7 +62,7 @@ def part_of_columns(card: ModelCard, parts: Sequence[str] | None = None) -> npt.
     layers, width = (card.data["hyper"]["trunk"][name] for name in ("layers", "width"))
     widths = {name: space.d for name, space in card.spaces.items()} | dict.fromkeys(POOLED, layers * width)
     widths[ENVIRONMENTS] = len(environment_layers(layers)) * N_ENVIRONMENTS
-    names = [*POOLED, *card.spaces] if parts is None else list(parts)
+    names = [*POOLED, *card.networks] if parts is None else list(parts)
     return np.repeat(names, [widths[name] for name in names])
 
 

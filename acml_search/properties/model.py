@@ -76,7 +76,7 @@ class PropertyModel:
     @property
     def parts(self) -> list[str]:
         """The parts of an embedding that the heads read, in their order."""
-        return list(self.card.get("parts", (TRUNK, MAXIMA, *self.base.spaces)))
+        return list(self.card.get("parts", (TRUNK, MAXIMA, *self.base.networks)))
 
     def predict(self, mols: Sequence[Chem.Mol]) -> tuple[Floats, Floats]:
         """Prediction and uncertainty, (n, t) each, of standardised molecules."""

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from acml_search.library.catalog import Catalog
     from acml_search.modalities import Observation
     from acml_search.modalities.base import Evidence, Reranker
-    from acml_search.modalities.nmr import ShiftReranker
     from acml_search.nmr.predicted import PeakLists
 
 SHORTLIST = 100  # hits of a molecule's list that share the probability, and within which ties are resolved
@@ -108,8 +107,8 @@ class Comparison(NamedTuple):
     observed: Any
     prepared: dict[int, Any]
     """by key, what `Reranker.prepare` returned, or `ShiftReranker.unpack` without atoms"""
-    kept: PeakLists | None = None
-    """the peaks of all molecules that the index keeps"""
+    kept: Sequence[PeakLists] = ()
+    """the peaks of all molecules that the index keeps, by space of `Reranker.predicted_by`"""
 
 
 class HydrogenPrior(NamedTuple):
@@ -495,7 +494,8 @@ class Pipeline:
 
     def _depth(self, request: SearchRequest) -> int:
         """How many candidates are compared peak by peak: many more where the index keeps their peaks."""
-        kept = all(self._directory.peaks(one.modality) is not None for one in request.observations)
+        rerankers = [modalities.get(one.modality).reranker() for one in request.observations]
+        kept = all(one is not None and self._kept(one) for one in rerankers)
         return request.rerank_depth or (RERANKED_KEPT if kept else RERANKED)
 
     def _rerankers(self, found: Shortlist, passing: Ints | None) -> dict[str, Reranker]:
@@ -510,7 +510,7 @@ class Pipeline:
                 or (reranker.needs_filter and passing is None)
             ):
                 continue
-            if self._directory.peaks(name) is not None or reranker.available(model):
+            if self._kept(reranker) or reranker.available(model):
                 usable[name] = reranker
         return usable
 
@@ -536,8 +536,8 @@ class Pipeline:
             observed = reranker.observed(one.item, one.record)
             kinds.append(kind := reranker.weights(observed))
             fitted = card.rerank_weights(name, kind) or {}
-            kept = self._directory.peaks(name)
-            if kept is None:
+            kept = self._kept(reranker)
+            if not kept:
                 mols = mols or self._molecules(candidates)
                 prepared = reranker.prepare(self.reader(found.cosines), mols)
             else:
@@ -565,11 +565,16 @@ class Pipeline:
         return [read_stored(str(text)) for text in table.column("smiles").to_pylist()]
 
     def _unpacked(
-        self, reranker: Reranker, kept: PeakLists, keys: Ints, mols: Sequence[Chem.Mol] | None = None
+        self, reranker: Any, kept: Sequence[PeakLists], keys: Ints, mols: Sequence[Chem.Mol] | None = None
     ) -> list[Any]:
         """The peaks that the index keeps of molecules, with the numbers of atoms if `mols` are given."""
-        lists = kept.take(np.searchsorted(self._directory.keys, keys))
-        return list(cast("ShiftReranker", reranker).unpack(lists, mols))
+        rows = np.searchsorted(self._directory.keys, keys)
+        return list(reranker.unpack(*(lists.take(rows) for lists in kept), mols=mols))
+
+    def _kept(self, reranker: Reranker) -> list[PeakLists]:
+        """The peaks of all molecules that it compares; none where the index does not keep them."""
+        lists = [self._directory.peaks(space) for space in reranker.predicted_by]
+        return [] if None in [one if one is None else 0 for one in lists] else cast("list[PeakLists]", lists)
 
     def _observation_list(self, found: Shortlist, request: SearchRequest, keys: Ints | None) -> HitList:
         places = (
@@ -607,7 +612,7 @@ class Pipeline:
         for name, one in shown.compared.items():
             compared = [key for key in keys if key in one.prepared]
             prepared = [one.prepared[key] for key in compared]
-            if one.kept is not None and compared:
+            if one.kept and compared:
                 mols = [read_stored(str(smiles[key])) for key in compared]
                 prepared = self._unpacked(one.reranker, one.kept, np.array(compared, np.int64), mols)
             found = one.reranker.explain(self.reader(shown.cosines), one.observed, prepared)

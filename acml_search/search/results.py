@@ -172,7 +172,8 @@ class Reason:
         if error is None or self.kind.tolerance is None:
             return "known"
         good, fair = self.kind.tolerance
-        return "good" if abs(error) <= good else "fair" if abs(error) <= fair else "poor"
+        off = max(abs(error), match.off)
+        return "good" if off <= good else "fair" if off <= fair else "poor"
 
     def atom_grades(self) -> dict[int, str]:
         """The grade of every atom that a peak belongs to, the worst where several do; "missing" for atoms

@@ -8,11 +8,12 @@ import pytest
 from acml_search import modalities
 from acml_search.chem.graph import collate, featurise
 from acml_search.core.errors import ConfigError, InvalidRecord, UnknownModality
+from acml_search.encoders.card import read_card
 from acml_search.modalities.base import Modality, register
 
 
-@pytest.mark.parametrize("name", modalities.names())
-class TestContract:
+@pytest.mark.parametrize("name", [name for name in modalities.names() if not modalities.get(name).made_of])
+class TestNetwork:
     def test_an_example_goes_all_the_way(self, name: str) -> None:
         import torch
 
@@ -29,12 +30,6 @@ class TestContract:
         assert vectors.shape == (3, tower.width)
         assert torch.isfinite(vectors).all()
         assert torch.allclose(vectors[:1], alone, atol=1e-5)
-
-    def test_a_variation_is_read_like_a_record(self, name: str) -> None:
-        modality = modalities.get(name)
-        rng = np.random.default_rng(7)
-        item = modality.read(modality.example(rng))
-        modality.collate([modality.augment(item, rng) for _ in range(20)])
 
     def test_the_graph_side_gives_unit_vectors_that_do_not_depend_on_the_batch(self, name: str) -> None:
         import torch
@@ -60,6 +55,33 @@ class TestContract:
             gathered = network.graph_stage([network.node_stage(one) for one in ones])[name]
             assert torch.allclose(together, gathered, atol=1e-5)
         assert torch.allclose(together.norm(dim=1), torch.ones(4), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in modalities.names() if modalities.get(name).made_of])
+def test_what_is_made_of_other_spaces_needs_no_network(name: str) -> None:
+    modality = modalities.get(name)
+    rng = np.random.default_rng(7)
+    items = [modality.read(modality.example(rng)) for _ in range(3)]
+    features = read_card().features(name)
+    vectors = modality.embed(items, features)
+    assert vectors.shape == (3, features["d"])
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert modality.embed(items[:1], features) == pytest.approx(vectors[:1], abs=1e-6)
+    assert set(modality.made_of) <= set(modalities.names())
+    with pytest.raises(ConfigError, match="has no network"):
+        modality.encoder()
+
+
+@pytest.mark.parametrize("name", modalities.names())
+class TestContract:
+    def test_a_variation_is_read_like_a_record(self, name: str) -> None:
+        modality = modalities.get(name)
+        rng = np.random.default_rng(7)
+        item = modality.read(modality.example(rng))
+        varied = [modality.augment(item, rng) for _ in range(20)]
+        if not modality.made_of:
+            modality.collate(varied)
 
     def test_nonsense_is_refused_in_one_sentence(self, name: str) -> None:
         for nonsense in (None, "", b"\x00\x01", 3.5, []):

@@ -90,7 +90,8 @@ def _observation(one: Observation) -> dict[str, Any]:
     """One observation and how it was understood."""
     kind = modalities.get(one.modality)
     peaks = list(one.peaks or ())
-    shown = ", ".join(text.position(peak.position, kind) for peak in peaks[:MAX_POSITIONS])
+    few = peaks[:MAX_POSITIONS]
+    shown = ", ".join(text.paired(text.position(peak.position, kind), peak) for peak in few)
     more = f" and {len(peaks) - MAX_POSITIONS:,} more" if len(peaks) > MAX_POSITIONS else ""
     return {
         "modality": one.modality,

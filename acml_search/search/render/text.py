@@ -42,6 +42,11 @@ def position(value: float | None, kind: Modality) -> str:
     return "" if value is None else f"{value:.{kind.decimals}f}"
 
 
+def paired(position: str, peak: Peak) -> str:
+    """A position, of a cross peak with that of 1H: "55.2/3.81"."""
+    return position if peak.proton is None else f"{position}/{peak.proton:.2f}"
+
+
 def error(value: float | None, kind: Modality) -> str:
     """A signed error, with a real minus; empty for none."""
     return "" if value is None else signed(value, 1 if kind.relative_errors else min(kind.decimals, 2))
@@ -186,13 +191,16 @@ def peak_rows(reason: Reason) -> list[PeakRow]:
     foreign = {
         one.position: f" ({one.name}?)" for one in (reason.evidence.foreign if reason.evidence else ())
     }
-    lost = [(row(at, "lost"), foreign.get(at, "")) for at in reason.unmatched_observed]
-    rows += [one._replace(observed=one.observed + name) for one, name in lost]
+    if reason.evidence is not None:
+        lost = zip(reason.evidence.unmatched_observed, reason.evidence.unmatched_labels, strict=True)
+        for at, label in sorted(lost, reverse=True):
+            one = row(at, "lost")
+            rows.append(one._replace(observed=one.observed + foreign.get(at, ""), label=label))
     if reason.evidence is None:
         rows += [row(at, "known") for at, _ in reason.occlusion]
     for missing in reason.unmatched_predicted:
-        at = position(missing.position, kind)
-        rows.append(PeakRow("missing", predicted=at, atoms=atoms(missing.atoms)))
+        where = position(missing.position, kind)
+        rows.append(PeakRow("missing", predicted=where, atoms=atoms(missing.atoms), label=missing.label))
     return rows
 
 
@@ -203,7 +211,15 @@ MAX_MISFITS = 12
 MAX_RANKED = 10
 MAX_VALUE = 60  # characters of a value of the library's own, beside a hit's reason
 _GAP = 2  # characters between columns
-_HIDDEN = {"inchikey", "source_row", "why", "record_positions", "record_intensities"}  # in the other formats
+_PAIRED = ("record_carbons", "record_protons")
+_HIDDEN = {
+    "inchikey",
+    "source_row",
+    "why",
+    "record_positions",
+    "record_intensities",
+    *_PAIRED,
+}  # in the other formats
 _TITLE = {"records": "records this molecule would give", "graph": "similar molecules"}
 _COLOURS = {"good": "green", "fair": "yellow", "poor": "red", "lost": "magenta", "missing": "dim"}
 
@@ -417,8 +433,8 @@ def _observed(one: Observation) -> str:
     """An observation in a line: how many peaks were understood and where they lie."""
     if one.peaks is None:
         return f"{one.modality}   {clean(one.given)}"
-    positions = [peak.position for peak in one.peaks]
-    few = ", ".join(f"{x:.10g}" for x in positions[:8]) + (" …" if len(positions) > 8 else "")
+    positions = [paired(f"{peak.position:.10g}", peak) for peak in one.peaks]
+    few = ", ".join(positions[:8]) + (" …" if len(positions) > 8 else "")
     stated = (one.peaks.precursor_mz, one.peaks.adduct, one.peaks.solvent)
     ion = "".join(f"   {value}" for value in stated if value is not None)
     return f"{one.modality}   {len(positions)} peaks: {few} {modalities.get(one.modality).unit}{clean(ion)}"
