@@ -26,6 +26,7 @@ from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.io import atomic
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.evaluation.results import read_result
+from acml_search.modalities.base import sources
 from benchmarks.suite.measures import by_class, failures
 
 _RANKING = (
@@ -164,8 +165,11 @@ def unchanged_spaces(before: ModelCard, now: ModelCard) -> frozenset[str]:
         name
         for name in before.spaces.keys() & now.spaces.keys()
         if old_hyper == new_hyper
-        and old_spaces[name] == new_spaces[name]
-        and same(("trunk.", f"heads.{name}.", f"towers.{name}."))
+        and before.data["spaces"][name].get("features") == now.data["spaces"][name].get("features")
+        and all(
+            old_spaces[one] == new_spaces[one] and same(("trunk.", f"heads.{one}.", f"towers.{one}."))
+            for one in sources(name)
+        )
     )
 
 

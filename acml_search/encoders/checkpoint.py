@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -393,11 +393,13 @@ def save_model(
     about: dict[str, Any],
     *,
     half: bool = False,
+    made: Mapping[str, Any] | None = None,
 ) -> ModelCard:
     """Write `model.safetensors` and `card.json`.
 
     scales: logit scale of each space. about: everything a card says in words and figures. half: store the
-    weights as float16, half the size; they are computed with as float32 all the same.
+    weights as float16, half the size; they are computed with as float32 all the same. made: what the card
+    says of spaces that are made of others.
     """
     directory.mkdir(parents=True, exist_ok=True)
     counters = _counters(network)
@@ -410,7 +412,10 @@ def save_model(
         "format": CARD_FORMAT,
         "name": name,
         "digest": digest_of(directory / "model.safetensors", config),
-        "spaces": {s: {"d": length_of(one), "scale": scales[s]} for s, one in config["spaces"].items()},
+        "spaces": {
+            **{s: {"d": length_of(one), "scale": scales[s]} for s, one in config["spaces"].items()},
+            **(made or {}),
+        },
         "hyper": config,
         **about,
     }

@@ -39,7 +39,7 @@ def finetune_from(
     Raises `ConfigError` for an encoder that is missing or does not fit, `CheckpointError` without a model.
     """
     card = read_card(model_below(plan.root_folder, plan.start))
-    if space not in card.spaces:
+    if space not in card.networks:
         raise ConfigError(f"{plan.path}: {card.name} has no space {space!r}")
     hyper = copy.deepcopy(card.data["hyper"])
     weights = {k: v.float() for k, v in current_names(load_file(card.weights)).items()}
@@ -49,7 +49,7 @@ def finetune_from(
             k.replace(inside, f"heads.{space}.", 1): v for k, v in weights.items() if not k.startswith(memory)
         }
     for name, folder in plan.encoders.items():
-        if name not in card.spaces:
+        if name not in card.networks:
             raise ConfigError(f"{plan.path}: {card.name} has no space {name!r} for encoders.{name}")
         weights = _with_encoder(weights, hyper["spaces"][name], card, name, plan.below(folder))
     network = DualEncoder(hyper)
@@ -94,8 +94,9 @@ def save_finetuned(
         "commit": commit_of(plan.root_folder),
         "sharpened": [*([before] if isinstance(before, dict) else before), step],
     }
+    made = {name: one for name, one in start.data["spaces"].items() if "features" in one}
     card = save_model(
-        plan.out_folder / "model", plan.name, network.cpu(), hyper, scales, about, half=plan.half
+        plan.out_folder / "model", plan.name, network.cpu(), hyper, scales, about, half=plan.half, made=made
     )
     molecules = training_list(start)  # no molecule is new here
     if molecules is None:
