@@ -23,6 +23,7 @@ from acml_search.chem.peaks import LeftOut, Peak, PeakList
 from acml_search.core.errors import InvalidRecord, shorten
 from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.nmr.assign import ANY, AtomPeaks, Bits, class_bits
+from acml_search.nmr.parser import MAX_CHARACTERS
 from acml_search.nmr.predicted import HETERO, Coupling, PeakLists, decode
 from acml_search.nmr.tokens import plain_dashes
 
@@ -35,7 +36,9 @@ _ALIKE = (0.1, 0.02)
 
 _PAIR = r"(?P<{0}>{1})\s*(?:ppm)?\s*[/|×]\s*(?P<{2}>{1})"
 _NOTE = r"(?:\s*(?:ppm)?\s*[(\[](?P<note>[^()\[\]]*)[)\]])?"
-_CONDITIONS = re.compile(r"\([^()]*M?Hz[^()]*\)|\d+(?:\s*/\s*\d+)?\s*MHz|.*δ[CHδ/,()\s]*|.*ppm\)?\s*:")
+_CONDITIONS = re.compile(
+    r"\([^()]*MHz[^()]*\)|(?<!\d)\d{1,4}(?:\s?/\s?\d{1,4})?\s?MHz|\b1H\b|\b13C\b|δ[CH]?\b"
+)
 _SHIFT_NAME = re.compile(r"shift|δ|ppm|\bf[12]\b|\bd[CH]\b|\bC\b|\bH\b|13\s?C|1\s?H|carbon|proton", re.I)
 _HEIGHT_NAME = re.compile(r"intens|height|volume|area|sign|phase", re.I)
 _CLASS = re.compile(r"CH[1-3]?(?![A-Za-z0-9])")
@@ -48,11 +51,17 @@ def cross_peaks_of_text(text: str, modality: str = MODALITY) -> PeakList:
     Of a pair, the larger shifts are taken for 13C, whichever stands first. Brackets, a column of classes or a
     negative intensity say what an edited spectrum shows: CH2 is negative. Raises InvalidRecord.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidRecord(
+            f"it has {len(text):,} characters, and {MAX_CHARACTERS:,} are read; give the pairs alone",
+            modality=MODALITY,
+        )
     text = plain_dashes(text)
     table = _table([line for line in text.splitlines() if line.strip()])
     if table is not None:
         return _peak_list(table)
-    number = r"-?\d+(?:\.\d+)?" if re.search(r"\d\.\d", text) else r"-?\d+(?:[.,]\d+)?"
+    point = r"\." if re.search(r"\d\.\d", text) else "[.,]"
+    number = rf"(?<![\d.])-?\d{{1,4}}(?:{point}\d+)?"
     bare = _CONDITIONS.sub(" ", text)
     pattern = re.compile(_PAIR.format("a", number, "b") + _NOTE)
     bare = re.sub(rf"\(\s*({number})\s*[,;]\s+({number})\s*\)", r"\1/\2", bare)

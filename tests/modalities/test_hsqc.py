@@ -39,6 +39,7 @@ EDITED = [(128.5, 7.26, "CH or CH3"), (55.2, 3.81, "CH2")]
         ("128.5/7.26, 55.2/3.81 (CH2)", PAIRS),
         ("HSQC (400/101 MHz, CDCl3) δ 128.5/7.26; 55.2 / 3.81 (CH₂)", PAIRS),
         ("(128.5, 7.26), (55.2, 3.81)", PLAIN),
+        ("1H-13C HSQC: δC 128.5 / δH 7.26, δC 55.2 / δH 3.81 (CH2)", PAIRS),
         ("128,5/7,26; 55,2/3,81", PLAIN),
         ("7.26/128.5, 3.81/55.2", PLAIN),
         ("128.5/7.26 (+), 55.2/3.81 (-)", EDITED),
@@ -72,6 +73,7 @@ def test_pairs_are_read(text: str, wanted: list[Any], tmp_path: Path) -> None:
             "there are 2 multiplicities",
         ),
         ([[1.0, 2.0, 3.0]], "it is no list of pairs of shifts"),
+        ("1/1 " * 60_000, "it has 240,000 characters"),
         (np.ones((1_001, 2)), "1,001 pairs are more than 1,000"),
     ],
 )
