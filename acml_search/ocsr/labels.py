@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from rdkit import Chem
 
-from acml_search.ocsr.assemble import GROUPS, SYMBOLS
+from acml_search.ocsr.assemble import GROUPS, MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
 from acml_search.ocsr.formula import WAYS, Side, reading
 from acml_search.ocsr.hypotheses import ATOM_PROBABILITY, Detections, bond_rows
 from acml_search.ocsr.letters import Line
@@ -33,6 +33,10 @@ _UNLIKELY = -6.0
 _MAX_ENDS = 3
 _RETHOUGHT = 3
 """transcriptions for which other bonds than those drawn are thought of"""
+_COUNTER_ION = re.compile(r"(Cl|Br|I|O)(\.(Cl|Br|I|O))*")
+"""SMILES of what is written beside structures"""
+_CAPTION = 3
+"""letters from which a line without bonds that spells nothing is a caption"""
 _ALONE = "NOSFPB"
 """letters that are read alone: strokes look like I, and H and C are parts of other labels"""
 _NAMED = re.compile("[A-GI-Z]")
@@ -53,21 +57,24 @@ def _labelled(found: Detections, line: Line) -> Detections:
     x, y = found.xy[:, 0], found.xy[:, 1]
     inside = (x > left - _MARGIN) & (x < right + _MARGIN) & (y > top - _MARGIN) & (y < bottom + _MARGIN)
     present = found.probability >= ATOM_PROBABILITY
+    text, cost = line.texts[0]
     if not (inside & present).any():
-        return found
+        apart = reading(text, orders=()) if cost < _CLEAR * len(text) else ""
+        return _with_point(found, line, apart) if _COUNTER_ION.fullmatch(apart) else found
     rows = bond_rows(found.pairs, found.orders.argmax(axis=1), found.orders[:, 0], present)
     crossing = [r for r in rows if inside[found.pairs[r]].sum() == 1]
     beyond = {r: float(x[found.pairs[r]][~inside[found.pairs[r]]][0]) for r in crossing}
     crossing.sort(key=beyond.__getitem__)
-    alone = len(line.texts[0][0]) == 1
+    alone = len(text) == 1
     if alone and (inside & present).sum() == 1:
         meanings = [_Meaning(c, c / _DISTRUST, text, ()) for text, c in line.texts if text in _ALONE]
     elif alone or len(crossing) > _MAX_ENDS:
         return found
     else:
         meanings = _meanings(found, line, crossing, beyond)
+    if not meanings and not crossing and len(text) >= _CAPTION:
+        return _kept(found, ~inside)
     if not meanings:
-        text, cost = line.texts[0]
         unknown = cost < _CLEAR and _NAMED.search(text) and not any(reading(text, *way) for way in WAYS)
         return found._replace(doubts=(*found.doubts, text)) if unknown else found
     best = min(meanings)
@@ -157,6 +164,12 @@ def _merged(found: Detections, inside: np.ndarray) -> tuple[Detections, int]:
     _, first = np.unique(pairs[surest], axis=0, return_index=True)
     rows = np.array(sorted(surest[first]), np.int64)
     rows = rows[pairs[rows, 0] != pairs[rows, 1]]
+    return _kept(found._replace(pairs=pairs[rows], orders=found.orders[rows]), kept), int(kept[:at].sum())
+
+
+def _kept(found: Detections, kept: np.ndarray) -> Detections:
+    """Without the points that are not `kept`."""
+    rows = kept[found.pairs].all(axis=1)
     place = np.cumsum(kept) - 1
     return found._replace(
         xy=found.xy[kept],
@@ -164,9 +177,28 @@ def _merged(found: Detections, inside: np.ndarray) -> tuple[Detections, int]:
         symbols=found.symbols[kept],
         hydrogens=found.hydrogens[kept],
         charges=found.charges[kept],
-        pairs=place[pairs[rows]].reshape(-1, 2),
+        pairs=place[found.pairs[rows]].reshape(-1, 2),
         orders=found.orders[rows],
-    ), int(place[at])
+    )
+
+
+def _with_point(found: Detections, line: Line, molecule: str) -> Detections:
+    """With a point for a molecule that is written beside the structure, as HCl is."""
+    name = _class(molecule)
+    names = found.names if name in found.names else (*found.names, name)
+    symbols = np.pad(found.symbols, ((0, 1), (0, len(names) - len(found.names))), constant_values=_NEVER)
+    symbols[-1, names.index(name)] = np.log(_MAX_CERTAIN)
+    none = (np.arange(n) == at for n, at in ((MAX_HYDROGENS + 1, 0), (2 * MAX_CHARGE + 1, MAX_CHARGE)))
+    hydrogens, charges = (np.where(row, 0.0, _NEVER).astype(np.float32) for row in none)
+    left, top, right, bottom = line.box
+    return found._replace(
+        xy=np.vstack([found.xy, np.array([(left + right) / 2, (top + bottom) / 2], np.float32)]),
+        probability=np.append(found.probability, np.float32(_MAX_CERTAIN)),
+        symbols=symbols,
+        hydrogens=np.vstack([found.hydrogens, hydrogens]),
+        charges=np.vstack([found.charges, charges]),
+        names=names,
+    )
 
 
 @cache

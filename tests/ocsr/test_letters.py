@@ -117,3 +117,11 @@ def test_letters_with_few_chances_and_captions_change_nothing() -> None:
     assert written(unsure) == written(found)
     assert with_labels(found, [Line((0, 90, 20, 99), (("TPD", 0.1),))]) is found
     assert with_labels(NO_DETECTIONS, [Line((0, 0, 9, 9), (("OH", 0.1),))]) is NO_DETECTIONS
+
+
+def test_counter_ions_are_kept_and_captions_are_left_out() -> None:
+    found = detections(["", "", "N", "", ""], [1, 1, 0, 1], [*CHAIN[:3], (0.0, 60.0), (12.0, 60.0)])
+    assert written(found) == "CC.CCN"
+    kept = with_labels(found, [Line((-2, 56, 20, 64), (("Chiral", 0.9),))])
+    assert written(kept) == "CCN"
+    assert written(with_labels(kept, [Line((60, 0, 80, 8), (("2HCl", 0.9),))])) == "CCN.Cl.Cl"
