@@ -248,8 +248,11 @@ def _built(units: Sequence[_Unit], first: int, last: int, steps: Iterator[int]) 
                     yield smiles
             return
         one = atoms[at]
-        charged = _CHARGED.get((one.symbol, one.charge), -1)
-        for valence in (1,) if one.group else (charged,) if one.charge else _VALENCES[one.symbol]:
+        valences = _VALENCES.get(one.symbol, (1,))
+        if one.charge:
+            valences = (_CHARGED.get((one.symbol, one.charge), -1),)
+        # Hydrogens are on atoms of the lowest valence.
+        for valence in valences[-1:] if one.hydrogens else valences:
             able = valence - one.hydrogens
             if at == 0:
                 if able >= first and (able > first or len(atoms) == 1 or many[0]):

@@ -86,6 +86,9 @@ def _labelled(found: Detections, line: Line) -> Detections:
         if order != _order(found.orders[r]):
             orders[r] = np.where(np.arange(orders.shape[1]) == order, np.log(certain), orders[r] + _UNLIKELY)
     found, at = _merged(found._replace(orders=orders), inside)
+    probability = found.probability.copy()
+    probability[at] = max(probability[at], certain)
+    found = found._replace(probability=probability)
     odds: dict[str, float] = {}
     for one in meanings:
         if one.orders == best.orders:

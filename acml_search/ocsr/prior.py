@@ -25,6 +25,8 @@ _ODD = 3.0
 """nats against an atom that is mostly a misread one"""
 _NET = 1.0
 """nats against a charge without a counter-ion"""
+_COUNTER_IONS = {"Cl", "Br", "I", "[Cl-]", "[Br-]", "[I-]", "[Na+]", "[K+]", "[Li+]"}
+"""pieces that are written beside structures"""
 _SELDOM = {"Sn", "Hg", "Ge", "Te", "Al", "Mg", "Zn", "Cu", "Co", "Fe", "Pt", "As", "Li", "K", "Na"}
 
 _SIGNS = {
@@ -48,10 +50,10 @@ def environment(atom: Chem.Atom) -> str:
 def prior_cost(mol: Chem.Mol | None, smiles: str) -> float:
     """Cost of a structure in nats: for rare environments, for several pieces, and where RDKit refuses it
     (`mol` is None)."""
-    pieces = _PIECE * smiles.count(".")
+    pieces = _PIECE * max(sum(piece not in _COUNTER_IONS for piece in smiles.split(".")) - 1, 0)
     if mol is None:
         return pieces + _IMPOSSIBLE
-    rare = _RARITY * sum(_rarity(environment(atom)) for atom in mol.GetAtoms())
+    rare = _RARITY * sum(_rarity(environment(atom)) for atom in mol.GetAtoms() if atom.GetDegree())
     odd = _ODD * sum(_is_odd(atom) for atom in mol.GetAtoms())
     return pieces + rare + odd + _NET * abs(Chem.GetFormalCharge(mol))
 

@@ -62,7 +62,7 @@ def test_bonds_say_what_letters_leave_open(text: str, orders: tuple[int, ...], e
 
 
 @pytest.mark.parametrize(
-    "text", ["R1", "OQ", "CH4", "CH3CH3", "(CH2", "CH2)", "()", "C6H4", "", "5B", "x" * 61]
+    "text", ["R1", "OQ", "CH4", "CH3CH3", "OSH3", "(CH2", "CH2)", "()", "C6H4", "", "5B", "x" * 61]
 )
 def test_letters_that_are_no_group_have_no_structure(text: str) -> None:
     assert reading(text) == ""

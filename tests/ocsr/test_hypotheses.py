@@ -197,6 +197,10 @@ class TestPrior:
     def test_what_rdkit_refuses_costs_more_than_a_rare_atom(self) -> None:
         assert prior_cost(None, "CF(C)C") > prior_cost(Chem.MolFromSmiles("CCOS"), "CCOS")
 
+    def test_a_counter_ion_costs_nothing(self) -> None:
+        costs = [prior_cost(Chem.MolFromSmiles(smiles), smiles) for smiles in ("CCN", "CCN.Cl", "CCN.CC")]
+        assert costs[0] == costs[1] < costs[2]
+
     def test_an_environment_does_not_depend_on_the_order_of_atoms(self) -> None:
         found = {
             environment(Chem.MolFromSmiles(s).GetAtomWithIdx(i))
