@@ -17,8 +17,9 @@ from scipy import ndimage
 
 from acml_search.core.errors import InvalidRecord
 from acml_search.core.extras import require
-from acml_search.ocsr.detector import SHARP
+from acml_search.ocsr.detector import BOND, SHARP
 from acml_search.ocsr.image import marks, open_picture, resized
+from acml_search.ocsr.letters import CHARACTERS, glyph, log_probabilities
 
 if TYPE_CHECKING:
     from acml_search.ocsr.reader import Recognition
@@ -43,6 +44,8 @@ _CONFIDENT, _UNEVEN = 0.89, 0.15
 lengths; chosen on scans and on pictures as `benchmarks.refusals` makes them"""
 _FEW, _CONFIDENT_FEW = 7, 0.93
 """atoms, up to which a part of a page needs letters and more confidence"""
+_LETTERS = "".join(c for c in CHARACTERS if c.isalpha())
+_SMALL, _DIGITS = ("".join(filter(kind, CHARACTERS)) for kind in (str.islower, str.isdecimal))
 _EDGE = 8.0
 """units of white around a picture as the network gets it"""
 
@@ -376,6 +379,54 @@ def no_structure(ink: np.ndarray, found: Recognition, part: bool = False) -> str
         return "it shows no structure, or one too small to be told from other drawings"
     if _has_attachment(ink, found):
         return "it has an attachment point, a wavy line across a bond, and so is no molecule"
+    label = _r_group(ink, found)
+    return label and f"it has {label}, which stands for many groups, and so is no molecule"
+
+
+def _r_group(ink: np.ndarray, found: Recognition) -> str | None:
+    """A label at an atom that names no group: R, Ar, X, Y, Z, Q, or a star."""
+    read, bond = found.hypothesis, BOND / found.scale
+    labels, _ = ndimage.label(ink > 100, np.ones((3, 3)))
+    boxes = [
+        (i, (rows, columns))
+        for i, (rows, columns) in enumerate(ndimage.find_objects(labels), 1)
+        if 0.06 * bond < rows.stop - rows.start < 0.6 * bond > columns.stop - columns.start
+    ]
+    if not boxes:
+        return None
+    glyphs = np.stack([glyph(np.where(labels[box] == i, ink[box], 0)) for i, box in boxes])
+    chances = np.exp(log_probabilities(glyphs))
+    edges = np.array([[side.start, side.stop] for _, box in boxes for side in box]) / bond
+    top, bottom, left, right = edges.reshape(-1, 4).T
+    x, y, w, h = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+
+    def chance(characters: str) -> np.ndarray:
+        return np.asarray(chances[:, [1 + CHARACTERS.index(c) for c in characters]].sum(axis=1))
+
+    letter, small, plus = chance(_LETTERS), chance(_SMALL), chance("+")
+    star = (chances[:, 0] > 0.5) & (chances[:, 0] + plus > 0.85) & (plus > 0.05) & (np.abs(w - h) < 0.3 * w)
+    star &= (w > 0.09) & (w < 0.25)
+    degree = np.bincount([i for bond in read.bonds for i in bond[:2]], minlength=len(read.symbols))
+    for k in range(len(boxes)):
+        away = np.linalg.norm((read.xy - _EDGE) / BOND - [x[k], y[k]], axis=1)
+        atom = int(away.argmin())
+        level = np.abs(y - y[k]) < 0.5 * max(h[k], 0.2)
+        after = level & (left > x[k]) & (left - right[k] < 0.12)
+        beside = after | (level & (right < x[k]) & (left[k] - right < 0.12))
+        if away[atom] > 0.45 or degree[atom] > 2:
+            continue
+        if star[k] and degree[atom] == 1:
+            numbered = level & (left > x[k]) & (left - right[k] < 0.3) & (chance(_DIGITS) > 0.8)
+            if numbered.any() or (away[atom] < 0.1 and not beside.any()):
+                return "an attachment point (*)"
+        if h[k] < 0.2:
+            continue
+        if chance("R")[k] > 0.85 and not (after & (small > 0.5)).any():
+            return "the label R"
+        if chance("A")[k] > 0.85 and (after & (chance("r") > 0.5)).any():
+            return "the label Ar"
+        if chance("xyVZQ")[k] > 0.85 and not (beside & (letter > 0.5)).any():
+            return "the label X, Y, Z or Q"
     return None
 
 
