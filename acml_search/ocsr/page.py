@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _DOTS_PER_INCH = 200
 """at which the pages of a PDF are drawn"""
-_MAX_PIECES = 20_000
+_MAX_PIECES, _FEW_PIECES = 20_000, 50
+"""of ink on a page; and on one that shows nothing larger than letters, but may be a condensed formula"""
 _SPECK = 5
 """pixels, height and width up to which a piece is no letter"""
 _LETTER = 8.0
@@ -44,6 +45,8 @@ _CONFIDENT, _UNEVEN = 0.89, 0.15
 lengths; chosen on scans and on pictures as `benchmarks.refusals` makes them"""
 _FEW, _CONFIDENT_FEW = 7, 0.93
 """atoms, up to which a part of a page needs letters and more confidence"""
+_WAVY = ("", "I", "Cl", "?")
+"""what a wavy line is read as"""
 _LETTERS = "".join(c for c in CHARACTERS if c.isalpha())
 _SMALL, _DIGITS = ("".join(filter(kind, CHARACTERS)) for kind in (str.islower, str.isdecimal))
 _EDGE = 8.0
@@ -98,7 +101,7 @@ def _pdf(record: bytes) -> Iterator[Image.Image]:
 def parts(record: Any) -> list[Part]:
     """The parts of all pages that may be structures, in reading order; where there is none, the first page.
 
-    Raises as `pages` does.
+    Raises as `pages` does, and `InvalidRecord` for letters or areas alone.
     """
     found: list[Part] = []
     first = None
@@ -109,6 +112,8 @@ def parts(record: Any) -> list[Part]:
         except InvalidRecord:  # an empty page
             continue
     if not found and first is not None:
+        if ndimage.label(marks(first)[0], np.ones((3, 3)))[1] > _FEW_PIECES:
+            raise InvalidRecord("it shows no structure, but letters, areas or a plot", modality="image")
         found = [Part(first, 1, None)]
     return found
 
@@ -122,7 +127,9 @@ def cut(image: Image.Image) -> list[tuple[Image.Image, Box | None]]:
     image = _unwashed(image)
     marked, step = marks(image)
     labels, n = ndimage.label(marked, np.ones((3, 3)))
-    if not 1 < n <= _MAX_PIECES:
+    if n > _MAX_PIECES:
+        return []
+    if n == 1:
         return [(image, None)]
     pieces = _Pieces(labels, n)
     size = pieces.letters()
@@ -439,7 +446,7 @@ def _has_attachment(ink: np.ndarray, found: Recognition) -> bool:
     across, along = np.arange(-11, 12), np.arange(-9, 13)
     beside = np.abs(across) > 3
     for i, j in np.concatenate([ends, ends[:, ::-1]]):
-        if degree[i] != 1:
+        if degree[i] != 1 or read.symbols[i] not in _WAVY:
             continue
         end, way = (read.xy[i] - _EDGE) * pixels, read.xy[i] - read.xy[j]
         x, y = way / max(float(np.linalg.norm(way)), 1e-6)
