@@ -39,7 +39,7 @@ from acml_search.ocsr.page import no_structure, parts
 from benchmarks.pictures import _share, _text
 
 PICTURES, OUT = Path("../shared/data/pictures"), Path("benchmarks/results/refusals.json")
-N, SEED = 200, 28
+N, REACTIONS_DRAWN, SEED = 200, 50, 28
 Rng = np.random.Generator
 TEXT = (
     "The mixture was stirred for two hours at room temperature and then poured into water Yield of product "
@@ -298,7 +298,7 @@ def main(
         kind = KINDS[i % len(KINDS)]
         refused[kind.__name__].append(not any(_structures(reader, kind(np.random.default_rng([seed, i])))))
     whole = []
-    for i in progress(range(N), desc="reactions", unit="picture"):
+    for i in progress(range(REACTIONS_DRAWN), desc="reactions", unit="picture"):
         image, count = reaction(np.random.default_rng([seed, i]))
         whole.append(_structures(reader, image) == [True] * count)
     lost: dict[str, list[bool]] = defaultdict(list)
