@@ -152,11 +152,24 @@ def test_what_is_no_molecule_is_refused(reader: Any) -> None:
     canvas = rdMolDraw2D.MolDraw2DCairo(400, 300)
     canvas.drawOptions().dummiesAreAttachments = True
     rdMolDraw2D.PrepareAndDrawMolecule(canvas, mol)
-    for image in (plot, words, noise):
+    for image in (plot, noise):
         assert all("no structure" in str(one) for one in why(reader, image))
+    with pytest.raises(InvalidRecord, match="no structure, but letters"):
+        parts(words)
     assert "wavy line" in str(why(reader, png(canvas)))
     for smiles in (PARACETAMOL, "Ic1ccccc1", "CC(C)(C)c1ccccc1", "FC(F)(F)c1ccccc1", "C1CCC1", "CCO"):
         assert why(reader, drawn(smiles)) == [None]
+
+
+@pytest.mark.parametrize(
+    ("label", "said"), [("R<sub>1</sub>", "label R,"), ("Ar", "label Ar"), ("X", "label X"), ("*", "point")]
+)
+def test_a_label_that_names_no_group_is_refused(reader: Any, label: str, said: str) -> None:
+    mol = Chem.MolFromSmiles("*c1ccc(C(=O)NC)cc1")
+    mol.GetAtomWithIdx(0).SetProp("_displayLabel", label)
+    canvas = rdMolDraw2D.MolDraw2DCairo(400, 300)
+    rdMolDraw2D.PrepareAndDrawMolecule(canvas, mol)
+    assert said in str(why(reader, png(canvas)))
 
 
 def test_a_picture_of_several_asks_which_one(tmp_path: Any) -> None:
