@@ -24,6 +24,8 @@ _MAX_CHANGE = 6.0
 """nats that other bonds than those drawn may cost"""
 _MARGIN = 2.5
 """around a line of text, in sixteenths of a bond, where its atoms are"""
+_BOND = 13.0
+"""sixteenths of a bond, from which a bond within a line of text is a drawn one"""
 _OTHER_SIDE = 2.0
 _CLEAR = 1.5
 _DISTRUST = 0.5
@@ -62,6 +64,10 @@ def _labelled(found: Detections, line: Line) -> Detections:
         apart = reading(text, orders=()) if cost < _CLEAR * len(text) else ""
         return _with_point(found, line, apart) if _COUNTER_ION.fullmatch(apart) else found
     rows = bond_rows(found.pairs, found.orders.argmax(axis=1), found.orders[:, 0], present)
+    ends = found.xy[found.pairs]
+    lengths = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+    if any(inside[found.pairs[r]].all() and lengths[r] > _BOND for r in rows):
+        return found  # a short chain, whose bonds look like letters
     crossing = [r for r in rows if inside[found.pairs[r]].sum() == 1]
     beyond = {r: float(x[found.pairs[r]][~inside[found.pairs[r]]][0]) for r in crossing}
     crossing.sort(key=beyond.__getitem__)
@@ -72,7 +78,7 @@ def _labelled(found: Detections, line: Line) -> Detections:
         return found
     else:
         meanings = _meanings(found, line, crossing, beyond)
-    if not meanings and not crossing and len(text) >= _CAPTION:
+    if not meanings and not crossing and len(text) >= _CAPTION and cost < _CLEAR * len(text):
         return _kept(found, ~inside)
     if not meanings:
         unknown = cost < _CLEAR and _NAMED.search(text) and not any(reading(text, *way) for way in WAYS)

@@ -182,3 +182,10 @@ def test_a_picture_of_several_asks_which_one(tmp_path: Any) -> None:
     assert [one.given for one in image.read_parts(str(path))] == [f"{path}#1", f"{path}#2"]
     with pytest.raises(InvalidRecord, match="there is no"):
         image.read_input(f"{path}#3")
+
+
+@pytest.mark.parametrize("smiles", ["C[N+](C)(C)CCO.[Cl-]", "C[N+](C)(C)CCO", "NCCO", "OCCO"])
+def test_a_small_molecule_is_no_line_of_letters(reader: Any, smiles: str) -> None:
+    image = get("image")
+    read = reader.read(image.read(image.derive(smiles)))
+    assert read.smiles == Chem.CanonSmiles(smiles.partition(".")[0])
