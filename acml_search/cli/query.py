@@ -98,6 +98,9 @@ def query(
             help="Compare so many. Default: 200; 1,000 where the index keeps predicted peaks.",
         ),
     ] = None,
+    min_probability: Annotated[
+        float, typer.Option(min=0, max=1, metavar="P", help="Leave out hits of observations less probable.")
+    ] = 0.0,
     modality: Annotated[
         str | None,
         typer.Option(metavar="M", help="With --smiles: search these records alone. With --batch: see there."),
@@ -177,8 +180,8 @@ def query(
             from acml_search.search.batch import Ask
 
             ask = Ask(
-                modality, k, adduct, rerank is not False, rerank_depth, not no_precursor_filter, conditions,
-                smiles_column,
+                modality, k, adduct, rerank is not False, rerank_depth, not no_precursor_filter,
+                min_probability, conditions, smiles_column,
             )  # fmt: skip
             _run_batch(opened_index, batch, ask, out, form, workers)
         elif smiles is not None:
@@ -193,6 +196,7 @@ def query(
                         adduct=adduct,
                         rerank=rerank is not False,
                         rerank_depth=rerank_depth,
+                        min_probability=min_probability,
                         by_precursor=not no_precursor_filter,
                         occlude=form in ("json", "html"),
                         **conditions,

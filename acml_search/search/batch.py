@@ -57,6 +57,7 @@ class Ask(NamedTuple):
     rerank: bool = True
     rerank_depth: int | None = None
     by_precursor: bool = True
+    min_probability: float = 0.0
     conditions: Conditions = Conditions()
     smiles_column: str | None = None
 
@@ -245,6 +246,7 @@ def _identified(index: Index, ask: Ask, question: Question) -> Line:
             rerank=ask.rerank,
             rerank_depth=ask.rerank_depth,
             by_precursor=ask.by_precursor,
+            min_probability=ask.min_probability,
             **ask.conditions,
         )
     except (InvalidRecord, FilterError) as error:

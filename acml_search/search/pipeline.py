@@ -31,6 +31,7 @@ from acml_search.encoders.card import ModelCard, missing_space, read_card
 from acml_search.encoders.shifts import ShiftModel
 from acml_search.library.catalog import int64s, take
 from acml_search.nmr.hydrogens import BANDS, hydrogen_prior, stated_hydrogens
+from acml_search.search import in_library
 from acml_search.search.request import MoleculeQuery, SearchRequest
 from acml_search.search.results import ADDUCT, HYDROGENS, NO_HIT, Answer, Explanation, HitList, Hits
 
@@ -72,7 +73,8 @@ class Shortlist:
 
     keys: (n,) int64. cosines, logits: by space, (n,) float64 inner products and what each adds to the score.
     totals: (n,) float64, the sum of the logits. found: (n,) bool, by a search, not only named by key.
-    compared: by space, what the peaks of candidates were compared with.
+    compared: by space, what the peaks of candidates were compared with. evidence: by space, (n,) float64, the
+    log-likelihood of the peaks, NaN of a candidate that was not compared.
     """
 
     keys: Ints
@@ -81,16 +83,19 @@ class Shortlist:
     totals: Floats
     found: Bools
     compared: dict[str, Comparison] = field(default_factory=dict)
+    evidence: dict[str, Floats] = field(default_factory=dict)
 
     def at(self, places: Ints) -> Shortlist:
         """The candidates at `places`, in that order."""
-        cosines, logits = ({m: x[places] for m, x in part.items()} for part in (self.cosines, self.logits))
+        cosines, logits, evidence = (
+            {m: x[places] for m, x in part.items()} for part in (self.cosines, self.logits, self.evidence)
+        )
         totals, found = self.totals[places], self.found[places]
-        return Shortlist(self.keys[places], cosines, logits, totals, found, self.compared)
+        return Shortlist(self.keys[places], cosines, logits, totals, found, self.compared, evidence)
 
-    def probabilities(self) -> Floats:
-        """(n,) float64, the softmax of the totals."""
-        weights = np.exp(self.totals - self.totals.max(initial=-np.inf))
+    def probabilities(self, temperature: float = 1.0) -> Floats:
+        """(n,) float64, the softmax of the totals over a temperature."""
+        weights = np.exp((self.totals - self.totals.max(initial=-np.inf)) / temperature)
         return np.asarray(weights / max(float(weights.sum()), 1e-300))
 
     def ranks(self) -> list[int | None]:
@@ -353,20 +358,14 @@ class Pipeline:
 
     def observations(self, request: SearchRequest) -> Answer:
         """The molecules that fit the observations of `request` best."""
-        for one in request.observations:
-            self._check_space(one.modality)
         watch = Stopwatch()
         keys = None if request.keys is None else self._known_keys(request.keys)
-        passing = request.filters.keys(self._directory.catalog)
-        watch.lap("filter")
+        for one in request.observations:
+            self._check_space(one.modality)
         readings = self._readings(request.observations)
-        vectors = self._encode_observations(request.observations)
-        watch.lap("encode")
-        found = self._fuse(vectors, request, passing, keys)
-        watch.lap("search")
-        ranked = self._rerank(found, request, keys, passing) if request.rerank else found
-        watch.lap("rerank")
-        hits = self._observation_list(ranked, request, keys)
+        ranked, passing = self.ranked(request, keys, watch)
+        p_in_library, probabilities = self._probabilities(ranked, request, passing)
+        hits = self._observation_list(ranked, request, keys, probabilities)
         watch.lap("rows")
         return Answer(
             {
@@ -379,9 +378,38 @@ class Pipeline:
             str(self._directory.path),
             [hits],
             watch.seconds(),
-            self._observation_notes(request, readings, hits, passing),
+            self._observation_notes(request, readings, hits, passing, p_in_library),
             request.observations,
+            p_in_library,
         )
+
+    def ranked(
+        self, request: SearchRequest, keys: Ints | None = None, watch: Stopwatch | None = None
+    ) -> tuple[Shortlist, Ints | None]:
+        """The candidates for the observations of `request`, the molecules `keys` among them, the best first;
+        and the keys that pass the filter, None for all."""
+        watch = watch or Stopwatch()
+        passing = request.filters.keys(self._directory.catalog)
+        watch.lap("filter")
+        vectors = self._encode_observations(request.observations)
+        watch.lap("encode")
+        found = self._fuse(vectors, request, passing, keys)
+        watch.lap("search")
+        ranked = self._rerank(found, request, keys, passing) if request.rerank else found
+        watch.lap("rerank")
+        return ranked, passing
+
+    def _probabilities(
+        self, found: Shortlist, request: SearchRequest, passing: Ints | None
+    ) -> tuple[float | None, Floats]:
+        """That the compound is among the candidates, and (n,) that it is each of them; the first None where
+        the model's card cannot say, and then the rest is the softmax."""
+        fit = in_library.fitted(self.reader(found.cosines).card, list(found.cosines))
+        if fit is None or not len(found.keys):
+            return None, found.probabilities()
+        n = len(self._directory.keys) if passing is None else len(passing)
+        p = fit.probability(in_library.features(found, request.observations, n, passing is not None))
+        return p, p * found.probabilities(fit.temperature)
 
     def _check_space(self, modality: str) -> None:
         if modality in self._directory.spaces:
@@ -528,7 +556,7 @@ class Pipeline:
         places = np.flatnonzero(chosen)
         candidates = found.keys[places]
         logits = dict(found.logits)
-        compared = {}
+        compared, evidence = {}, {}
         mols: list[Chem.Mol] = []
         kinds = []
         for name, reranker in usable.items():
@@ -546,6 +574,8 @@ class Pipeline:
             score = fitted["cosine"] * found.cosines[name][places] + fitted["evidence"] * scores
             logits[name] = logits[name].copy()
             logits[name][places] = score
+            evidence[name] = np.full(len(found.keys), np.nan)
+            evidence[name][places] = scores
             by_key = dict(zip(candidates.tolist(), prepared, strict=True))
             compared[name] = Comparison(reranker, observed, by_key, kept)
         weights = card.fusion_weights(found.cosines, "signals" if "signals" in kinds else "rerank")
@@ -556,7 +586,7 @@ class Pipeline:
         if len(rest):
             # those that were not compared follow, as far apart as they were
             totals[rest] = totals[places].min() + found.totals[rest] - found.totals[places].min()
-        ranked = Shortlist(found.keys, found.cosines, logits, totals, found.found, compared)
+        ranked = Shortlist(found.keys, found.cosines, logits, totals, found.found, compared, evidence)
         return ranked.at(np.lexsort((found.keys, -totals)))
 
     def _molecules(self, keys: Ints) -> list[Chem.Mol]:
@@ -576,9 +606,11 @@ class Pipeline:
         lists = [self._directory.peaks(space) for space in reranker.predicted_by]
         return [] if None in [one if one is None else 0 for one in lists] else cast("list[PeakLists]", lists)
 
-    def _observation_list(self, found: Shortlist, request: SearchRequest, keys: Ints | None) -> HitList:
+    def _observation_list(
+        self, found: Shortlist, request: SearchRequest, keys: Ints | None, probabilities: Floats
+    ) -> HitList:
         places = (
-            np.arange(min(int(request.k), len(found.keys)))
+            np.flatnonzero(probabilities >= request.min_probability)[: int(request.k)]
             if keys is None
             else np.flatnonzero(np.isin(found.keys, keys))
         )
@@ -592,7 +624,7 @@ class Pipeline:
             single or "fused",
             "graph",
             _padded(shown.keys, scores, max(int(request.k), len(places))),
-            found.probabilities()[places],
+            probabilities[places],
             float(self._directory.spaces[single].scale) if single is not None and by_cosine else 1.0,
             molecules,
             self._explain(shown, request, molecules),
@@ -668,7 +700,12 @@ class Pipeline:
         ]
 
     def _observation_notes(
-        self, request: SearchRequest, readings: list[str], hits: HitList, passing: Ints | None
+        self,
+        request: SearchRequest,
+        readings: list[str],
+        hits: HitList,
+        passing: Ints | None,
+        p_in_library: float | None,
     ) -> list[str]:
         notes = [*self._restriction(), *(note for one in request.observations for note in one.notes)]
         notes += [*readings, *request.notes]
@@ -678,10 +715,19 @@ class Pipeline:
                 f"the signals of the 1H spectrum count {n} hydrogens: molecules that have fewer, or more "
                 "beyond those on N, O and S, are less likely"
             )
+        if p_in_library is not None and p_in_library < 0.5:
+            searched = self._directory.keys if passing is None else passing
+            notes.append(
+                f"nothing fits well: with a probability of {1 - p_in_library:.2f} the compound is not among "
+                f"the molecules searched ({len(searched):,})"
+            )
         beyond = [str(hits.hits.keys[0, i]) for i, rank in enumerate(hits.ranks or ()) if rank is None]
         if beyond:
             notes.append(f"no candidates of a search, so without a rank: {', '.join(beyond)}")
-        if request.keys is None and len(hits) < request.k:
+        if request.min_probability and len(hits) < request.k:
+            few = f"{len(hits):,} hits have" if len(hits) else "nothing fits: no hit has"
+            notes.append(f"{few} a probability of {request.min_probability:g} or more")
+        elif request.keys is None and len(hits) < request.k:
             notes.append(_fewer(len(hits), request.k, passing))
         return notes
 

@@ -28,6 +28,9 @@ from acml_search.search.results import Answer
 if TYPE_CHECKING:
     from rdkit import Chem
 
+    from acml_search.core.typing import Ints
+    from acml_search.search.pipeline import Shortlist
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -81,6 +84,11 @@ class Index:
     def model(self) -> Path | str | None:
         """The checkpoint that was named to encode queries; None: the index's own."""
         return self._model
+
+    @property
+    def model_name(self) -> Path | str:
+        """The checkpoint that encodes queries."""
+        return self._model or self._directory.model
 
     @property
     def identity(self) -> str:
@@ -163,6 +171,7 @@ class Index:
         rerank_depth: int | None = None,
         by_precursor: bool = True,
         occlude: bool = False,
+        min_probability: float = 0.0,
         **conditions: Unpack[Conditions],
     ) -> Answer:
         """The k molecules that fit the observations of one compound best.
@@ -174,7 +183,7 @@ class Index:
         rerank: compare the `rerank_depth` best candidates peak by peak. by_precursor: only candidates of the
         neutral mass that an MS/MS spectrum's precursor and adduct give, within `tol_ppm` (10) or `tol_da`,
         unless `mass` or `formula` is given. occlude: say for each hit which peaks of a mass spectrum matter
-        most.
+        most. min_probability: leave out hits that are less probable.
         conditions: as in `search`.
         Raises InvalidRecord for an observation that cannot be used, FilterError (NoCandidates where nothing
         passes), ConfigError, SpaceMismatch; the notes on the observations are the error's.
@@ -188,6 +197,7 @@ class Index:
             rerank=rerank,
             rerank_depth=rerank_depth,
             occlude=occlude,
+            min_probability=min_probability,
             notes=notes,
         )
         return self._answer(request, conditions)
@@ -218,6 +228,16 @@ class Index:
             notes=notes,
         )
         return self._answer(request, {})
+
+    def ranked(self, request: SearchRequest) -> tuple[Shortlist, Ints | None]:
+        """The scored candidates behind an answer to observations, the best first, and the keys that pass the
+        filters (None: all); for measuring. Raises as `identify` does."""
+        with self._current():
+            return self._pipeline.ranked(request)
+
+    def keys_of(self, where: str) -> Ints:
+        """(n,) int64 ascending, the molecules for which an SQL condition holds. Raises FilterError."""
+        return self._directory.catalog.keys(where=where)
 
     def _answer(self, request: SearchRequest, conditions: Conditions) -> Answer:
         """`conditions`: the user's own, without what a precursor adds to them."""

@@ -257,7 +257,8 @@ class SearchRequest:
     k: hits per list. modality: of a molecule query, the one space to search. observations: of one compound;
     rerank: compare the `rerank_depth` best candidates peak by peak; None: as many as are quick.
     occlude: say which peaks matter most.
-    keys: answer about these molecules, whatever their rank, instead of the first k. notes: for the answer.
+    keys: answer about these molecules, whatever their rank, instead of the first k. min_probability: of a hit
+    of observations. notes: for the answer.
     """
 
     k: int = 10
@@ -268,6 +269,7 @@ class SearchRequest:
     rerank_depth: int | None = None
     occlude: bool = False
     keys: Sequence[int] | None = None
+    min_probability: float = 0.0
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -284,8 +284,8 @@ class HitList:
 
     modality: the space's name, or "fused"; side: "records" (which record would this molecule give) or
     "graph". hits: `Hits` of shape (1, k).
-    probabilities: (n,) float64, the softmax of the logits over the shortlist: how far a hit stands out from
-    the other candidates, not a calibrated chance of being right.
+    probabilities: (n,) float64, that a hit is the compound: the softmax of the logits over the shortlist
+    times the answer's `p_in_library`; without that the softmax alone, how far a hit stands out from others.
     scale: logit = scale x score. molecules: pyarrow Table of n rows, the hits' molecules in their order.
     explanations: one per hit; without them, the logit is all that is known. ranks: where the list does not
     begin with the best, each hit's place from 1; None where it is not known.
@@ -334,7 +334,8 @@ class Answer:
     query: the question and how it was understood (given and standardised SMILES, or observations; k, filter,
     ...), as JSON shows it. lists: one `HitList` per side searched. seconds: where the time went.
     notes: sentences a user should read, such as that fewer than k molecules pass the filter.
-    observations: those that were given, typed; none when a molecule was.
+    observations: those that were given, typed; none when a molecule was. p_in_library: that the compound is
+    among the molecules searched; None where that was not fitted, such as for a molecule.
     """
 
     query: dict[str, Any]
@@ -343,12 +344,14 @@ class Answer:
     seconds: Mapping[str, float]
     notes: list[str] = field(default_factory=list)
     observations: Sequence[Observation] = ()
+    p_in_library: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of `acml-search query --json`, in JSON's own types only."""
         return {
             "query": plain(self.query),
             "index": self.index,
+            "p_in_library": None if self.p_in_library is None else round(self.p_in_library, 4),
             "lists": [hits.to_dict() for hits in self.lists],
             "seconds": {name: round(value, 6) for name, value in self.seconds.items()},
             "notes": list(self.notes),
@@ -387,6 +390,15 @@ class Answer:
         counts = ", ".join(f"{hits.modality}/{hits.side}: {len(hits)} hits" for hits in self.lists)
         given = self.query.get("smiles") or [one.modality for one in self.observations]
         return f"Answer({given!r}, {counts})"
+
+
+def q_values(probabilities: Floats) -> Floats:
+    """(n,) the expected share of wrong ones among the hits that are at least as probable as each: the mean of
+    1 - p over them (Bayesian false discovery rate; Storey, Ann. Stat. 2003, 31, 2013)."""
+    order = np.argsort(-probabilities, kind="stable")
+    found = np.empty(len(order))
+    found[order] = np.cumsum(1 - probabilities[order]) / np.arange(1, len(order) + 1)
+    return found
 
 
 def extra_columns(columns: Sequence[str]) -> dict[str, str]:

@@ -32,7 +32,7 @@ def written(answer: Answer, name: str) -> str:
 
 def test_json_document(answer: Answer) -> None:
     document = json.loads(written(answer, "json"))
-    assert list(document) == ["query", "index", "lists", "seconds", "notes"]
+    assert list(document) == ["query", "index", "p_in_library", "lists", "seconds", "notes"]
     first, second = document["lists"]
     assert (first["modality"], first["side"], second["side"], second["hits"]) == (
         "smiles",

@@ -67,6 +67,7 @@ def page(answer: Answer) -> str:
             else None,
             filter=[(_CONDITIONS.get(k, k), _value(v)) for k, v in (query.get("filter") or {}).items()],
             passed=query.get("passed"),
+            p_in_library=answer.p_in_library,
             # what was left out stands with its observation
             notes=[note for note in answer.notes if ": left out " not in note],
             lists=lists,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from acml_search.search.render.files import text_of
+from acml_search.search.results import q_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,23 +48,27 @@ def write_run(documents: Documents, path: Path, form: str, *, name: str, source:
                 file.write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
-def rows(documents: Iterable[Document]) -> Iterator[dict[str, Any]]:
+def rows(documents: Documents) -> Iterator[dict[str, Any]]:
     """A flat row per hit; of a query without one, one row that says why in `message`.
 
     What the source says of a query comes first (`row`, `file`, then its own columns, `query_` before a name
-    that a hit has as well), then `status`, then the hit.
+    that a hit has as well), then `status`, then the hit, the first one with its `q_value` in the run.
     """
-    for document in documents:
+    first = [_first_probability(document) for document in documents()]
+    q = iter(q_values(np.array([p for p in first if p is not None])).round(4).tolist())
+    for document in documents():
         query = dict(document["query"])
         about = query.pop("about", None) or {}
         own = {name: query[name] for name in ("file", "row", "rows", "smiles") if query.get(name) is not None}
         if "smiles" in own:
             own["query_smiles"] = own.pop("smiles")
         hits = [
-            {"modality": one["modality"], "side": one["side"], **hit}
+            {"p_in_library": document.get("p_in_library"), **{n: one[n] for n in ("modality", "side")}, **hit}
             for one in document.get("lists", ())
             for hit in one["hits"]
         ]
+        if _first_probability(document) is not None:
+            hits[0]["q_value"] = next(q)
         for hit in hits or [{}]:
             why = hit.pop("why", None) or {}
             hit |= {name: why[name] for name in ("adduct", "mass_error_ppm") if why.get(name) is not None}
@@ -71,18 +78,26 @@ def rows(documents: Iterable[Document]) -> Iterator[dict[str, Any]]:
             yield {**own, **source, "status": _status(document), "message": message, **hit}
 
 
+def _first_probability(document: Document) -> float | None:
+    """Of the first hit, where it is calibrated."""
+    if document.get("p_in_library") is None or not document["lists"][0]["hits"]:
+        return None
+    return float(document["lists"][0]["hits"][0]["probability"])
+
+
 def _status(document: Document) -> str:
-    """answered, nothing fits, or unreadable."""
+    """answered; nothing fits: no hit, or the compound is more probably none of the molecules; unreadable."""
     if document["outcome"] == "failed":
         return "unreadable"
-    return "answered" if any(one["hits"] for one in document.get("lists", ())) else "nothing fits"
+    some = any(one["hits"] for one in document.get("lists", ()))
+    return "answered" if some and (document.get("p_in_library") or 1.0) >= 0.5 else "nothing fits"
 
 
 def columns(documents: Documents) -> list[str]:
     """The columns of all rows: of queries, then of hits."""
     first: dict[str, None] = {}
     last: dict[str, None] = {}
-    for row in rows(documents()):
+    for row in rows(documents):
         names = list(row)
         at = names.index("status")
         first |= dict.fromkeys(names[:at])
@@ -97,7 +112,7 @@ def write_table(documents: Documents, path: Path, delimiter: str = ",") -> None:
             file, columns(documents), restval="", delimiter=delimiter, lineterminator="\n"
         )
         writer.writeheader()
-        for row in rows(documents()):
+        for row in rows(documents):
             writer.writerow({name: text_of(value) for name, value in row.items()})
 
 
@@ -106,7 +121,7 @@ def write_parquet(documents: Documents, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found = list(rows(documents()))
+    found = list(rows(documents))
     table = {name: _column([row.get(name) for row in found]) for name in columns(documents)}
     pq.write_table(pa.table(table), path, compression="zstd")
 
@@ -132,12 +147,11 @@ def write_page(documents: Documents, path: Path) -> None:
         name: [] for name in ("well supported", "doubtful", "nothing fits", "unreadable")
     }
     for document in documents():
-        best, second = (*[hit for one in document.get("lists", ()) for hit in one["hits"]][:2], None, None)[
-            :2
-        ]
+        hits = [hit for one in document.get("lists", ()) for hit in one["hits"]]
+        best, second = (*hits[:2], None, None)[:2]
         name = _status(document)
         if best is not None:
-            name = "well supported" if best["probability"] >= SUPPORTED else "doubtful"
+            name = "well supported" if (_first_probability(document) or 0.0) >= SUPPORTED else "doubtful"
         groups[name].append(
             {
                 "name": _name(document["query"]),

@@ -427,6 +427,8 @@ def _heading(answer: Answer) -> Iterator[str]:
     if query.get("filter"):
         parts = ", ".join(f"{name} {clean(value)}" for name, value in query["filter"].items())
         yield f"filter  {parts}   (pass: {query['passed']:,})"
+    if answer.p_in_library is not None:
+        yield f"found   with a probability of {answer.p_in_library:.2f} the compound is among these molecules"
 
 
 def _observed(one: Observation) -> str:
