@@ -34,7 +34,7 @@ from acml_search import modalities
 from acml_search.chem.molecule import describe, parse
 from acml_search.chem.splits import is_dev
 from acml_search.cli.app import command_line
-from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidMolecule, InvalidRecord
+from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord, NoCandidates
 from acml_search.core.io import atomic, write_json
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Floats
@@ -182,7 +182,8 @@ def _questions(spaces: str, rows: Sequence[tuple[str, str, dict[str, Any], str]]
                 else modalities.get(name).observe(record)
                 for name, record in records.items()
             ]
-        except (InvalidMolecule, InvalidRecord):
+        except (InvalidMolecule, InvalidRecord) as error:
+            typer.echo(f"left out: {smiles}: {error}", err=True)
             continue
         yield Question(spaces, part, molecule.inchikey[:14], molecule.exact_mass, observed)
 
@@ -203,7 +204,7 @@ def answers(index: Index, question: Question) -> list[Answered]:
             found, passing = index.ranked(
                 SearchRequest(filters=Filters(**limited), observations=question.observations)
             )
-        except AcmlSearchError:  # a precursor that belongs to no molecule of the index
+        except NoCandidates:  # a precursor that belongs to no molecule of the index
             continue
         n = len(index) if passing is None else len(passing)
         true = np.isin(found.keys, own)

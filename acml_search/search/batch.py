@@ -198,11 +198,11 @@ def _answers(
     if n == 1:
         yield from bar(one for task in tasks for one in _answered(index, *task))
         return
-    with Workers(n, initializer=_open, initargs=(index.path, index.model)) as processes:
+    with Workers(n, initializer=_open, initargs=(index.path, index.model_name)) as processes:
         yield from bar(one for lines in processes.map(_in_worker, tasks) for one in lines)
 
 
-def _open(path: Path, model: Path | str | None) -> None:
+def _open(path: Path, model: Path | str) -> None:
     global _opened
     from acml_search.search.query import open_index
 

@@ -81,11 +81,6 @@ class Index:
         return self._directory.unreplaced()
 
     @property
-    def model(self) -> Path | str | None:
-        """The checkpoint that was named to encode queries; None: the index's own."""
-        return self._model
-
-    @property
     def model_name(self) -> Path | str:
         """The checkpoint that encodes queries."""
         return self._model or self._directory.model
@@ -94,7 +89,7 @@ class Index:
     def identity(self) -> str:
         """What tells this index from one of other contents, or of another model."""
         manifest = self._directory.manifest
-        return digest_of([manifest.job, manifest.added, manifest.counts, str(self._model)])
+        return digest_of([manifest.job, manifest.added, manifest.counts, str(self.model_name)])
 
     @property
     def spaces(self) -> list[str]:

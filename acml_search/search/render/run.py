@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,11 +93,11 @@ def _status(document: Document) -> str:
     return "answered" if some and (document.get("p_in_library") or 1.0) >= 0.5 else "nothing fits"
 
 
-def columns(documents: Documents) -> list[str]:
-    """The columns of all rows: of queries, then of hits."""
+def columns(table: Iterable[dict[str, Any]]) -> list[str]:
+    """The columns of all `rows`: of queries, then of hits."""
     first: dict[str, None] = {}
     last: dict[str, None] = {}
-    for row in rows(documents):
+    for row in table:
         names = list(row)
         at = names.index("status")
         first |= dict.fromkeys(names[:at])
@@ -109,7 +109,7 @@ def write_table(documents: Documents, path: Path, delimiter: str = ",") -> None:
     """CSV, or with a tab TSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(
-            file, columns(documents), restval="", delimiter=delimiter, lineterminator="\n"
+            file, columns(rows(documents)), restval="", delimiter=delimiter, lineterminator="\n"
         )
         writer.writeheader()
         for row in rows(documents):
@@ -122,7 +122,7 @@ def write_parquet(documents: Documents, path: Path) -> None:
     import pyarrow.parquet as pq
 
     found = list(rows(documents))
-    table = {name: _column([row.get(name) for row in found]) for name in columns(documents)}
+    table = {name: _column([row.get(name) for row in found]) for name in columns(found)}
     pq.write_table(pa.table(table), path, compression="zstd")
 
 
