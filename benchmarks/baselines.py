@@ -7,27 +7,22 @@ their dev split, is tuned on the dev split, and scores the same pool for the sam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from hashlib import sha256
+from functools import cached_property
 from itertools import product
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save
 from scipy import sparse
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from acml_search.chem import molecule
-from acml_search.chem.graph import ATOM_COLUMNS, MolGraph, collate, featurise
 from acml_search.chem.splits import is_dev
-from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
-from acml_search.core.io import atomic, digest_of, versions
+from acml_search.core.errors import ConfigError, InvalidRecord
+from acml_search.core.io import digest_of, versions
 from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Ints
 from acml_search.core.workers import Workers, chunks
@@ -35,9 +30,8 @@ from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.embedding import MoleculeVectors
 from acml_search.evaluation.pool import Pool, Query
 from acml_search.modalities import get
-from acml_search.networks import TensorBatch
 from acml_search.nmr.predicted import PeakLists, decode
-from benchmarks.suite.measures import BITS, fingerprints
+from benchmarks.suite.measures import BITS, fingerprints, tanimoto, unpacked
 
 CHUNK = 2_000
 RECORDS_PER_MOLECULE = 3
@@ -295,18 +289,6 @@ def nearest(queries: Any, known: Any, k: int) -> tuple[Ints, Float32s]:
     return np.concatenate(rows), np.concatenate(cosines).astype(np.float32)
 
 
-def tanimoto(a: Float32s, b: Float32s) -> Float32s:
-    """(n, m) Tanimoto similarities of bits (n, f) and (m, f)."""
-    common = a @ b.T
-    union = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :] - common
-    return np.asarray(common / np.maximum(union, 1), np.float32)
-
-
-def unpacked(bits: npt.NDArray[np.uint8]) -> Float32s:
-    """(n, BITS) float32 of packed bits (n, BITS / 8)."""
-    return np.unpackbits(bits, axis=1).astype(np.float32)
-
-
 @register
 class FingerprintRegression(Baseline):
     """A network of two hidden layers from the binned spectrum to 1,024 Morgan bits (radius 2). A candidate
@@ -367,13 +349,13 @@ class FingerprintRegression(Baseline):
         best, logits = np.inf, np.zeros((len(queries), y.shape[1]), np.float32)
         for _ in progress(range(self.epochs), desc="fingerprint regression", unit="epoch"):
             net.train()
-            for rows in batches(len(x), self.batch, rng):
-                minimise(
-                    F.binary_cross_entropy_with_logits(
-                        net(torch.from_numpy(x[rows])), torch.from_numpy(y[rows])
-                    ),
-                    optimiser,
-                )
+            order = rng.permutation(len(x))
+            for low in range(0, max(1, len(x) - self.batch + 1), self.batch):
+                rows = order[low : low + self.batch]
+                told = net(torch.from_numpy(x[rows]))
+                optimiser.zero_grad()
+                F.binary_cross_entropy_with_logits(told, torch.from_numpy(y[rows])).backward()
+                optimiser.step()
                 schedule.step()
             net.eval()
             with torch.inference_mode():
@@ -530,232 +512,3 @@ def dense(modality: str, records: Sequence[Any]) -> Float32s:
 def unit(table: Float32s) -> Float32s:
     """Rows of length one; rows of zeros stay."""
     return (table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)).astype(np.float32)
-
-
-def batches(n: int, size: int, rng: np.random.Generator) -> Iterator[Ints]:
-    """Shuffled rows in full batches; all rows where they fill none."""
-    order = rng.permutation(n)
-    for low in range(0, max(1, n - size + 1), size):
-        yield order[low : low + size]
-
-
-def minimise(loss: Tensor, optimiser: Any) -> None:
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
-
-
-@register
-class AcmlRecipe(Baseline):
-    """ACML re-made from its description (arXiv 2311.06456): a GIN of width 64 and a frozen convolutional
-    encoder of binned spectra, pretrained as an autoencoder, aligned by a symmetric cross-entropy over inner
-    products in batches of 128, temperature 1, vectors layer-normalised and not of unit length. Learning rate
-    and epoch are chosen on the dev split.
-    """
-
-    name = "acml"
-    about = "ACML as described: GIN of width 64, frozen convolutional encoder, temperature 1, batches of 128."
-    epochs, rates = 8, (1e-3, 3e-4)
-
-    def why_not(self, modality: str) -> str | None:
-        if modality in (*SHIFTS, *MASSES):
-            return None
-        return (
-            f"its {modality} encoder is a pretrained network we do not have; a small one trained here would "
-            "be a straw man"
-        )
-
-    def prepare(self, material: Material) -> Score:
-        modality, train, dev = material.modality, material.train, material.dev
-        x = dense(modality, train.records)
-        encoder = autoencoder(x, seed=material.seed)
-        features = encoded(encoder, x)
-        dev_features = encoded(encoder, dense(modality, dev.records))
-        runs = list(
-            material.workers.map(
-                align,
-                (
-                    _Alignment(
-                        rate, self.epochs, material.seed, train.smiles, features, dev.smiles, dev_features
-                    )
-                    for rate in self.rates
-                ),
-            )
-        )
-        best = max(runs, key=lambda run: run.recall[run.epoch - 1])
-        material.about["chosen_on_inner"] = {
-            "rate": best.rate,
-            "epoch": best.epoch,
-            "inner_pool": len(dev),
-            "recall_at_1_by_epoch": {f"rate {run.rate:g}": run.recall for run in runs},
-        }
-        name = f"{modality}.{sha256(best.weights).hexdigest()[:24]}.safetensors"
-        weights = material.cache.folder / "acml" / name
-        with atomic(weights) as temporary:
-            temporary.write_bytes(best.weights)
-        sides = _sides(str(weights), features.shape[1])
-        queries = sides.record_vectors(encoded(encoder, dense(modality, material.readable)))
-        smiles = [one.smiles for one in material.pool.structures]
-        tasks = ((str(weights), features.shape[1], part) for part in chunks(smiles, 1_024))
-        parts = []
-        with progress(total=len(smiles), desc="ACML's graphs", unit="mol") as bar:
-            for part in material.workers.map(pool_vectors, tasks):
-                parts.append(part)
-                bar.update(len(part))
-        table = np.concatenate(parts)
-        return lambda positions: np.asarray(queries @ table[positions].T, np.float32)
-
-
-def autoencoder(x: Float32s, *, seed: int, width: int = 256, epochs: int = 10) -> nn.Module:
-    """A convolutional encoder (n, bins) -> (n, width), trained to reconstruct `x` with a tenth of it hidden;
-    frozen.
-    """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    convolutions = nn.Sequential(
-        nn.Unflatten(1, (1, x.shape[1])),
-        nn.Conv1d(1, 8, 9, stride=4, padding=4),
-        nn.ReLU(),
-        nn.Conv1d(8, 16, 7, stride=3, padding=3),
-        nn.ReLU(),
-        nn.Conv1d(16, 32, 5, stride=2, padding=2),
-        nn.ReLU(),
-        nn.Flatten(),
-    )
-    with torch.inference_mode():
-        flat = convolutions(torch.zeros(1, x.shape[1])).shape[1]
-    encoder = nn.Sequential(convolutions, nn.Linear(flat, width))
-    decoder = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, x.shape[1]))
-    both = nn.Sequential(encoder, decoder)
-    optimiser = torch.optim.Adam(both.parameters(), lr=1e-3)
-    for _ in progress(range(epochs), desc="autoencoder", unit="epoch"):
-        for rows in batches(len(x), 128, rng):
-            whole = torch.from_numpy(x[rows])
-            masked = whole * (torch.rand_like(whole) > 0.1)
-            # most bins are empty: the mean would be a good answer if full ones did not weigh more
-            minimise(((both(masked) - whole) ** 2 * (1 + 10 * (whole > 0))).mean(), optimiser)
-    return encoder.eval().requires_grad_(False)
-
-
-def encoded(encoder: nn.Module, x: Float32s) -> Float32s:
-    """(n, width) float32, in blocks."""
-    with torch.inference_mode():
-        parts = [encoder(torch.from_numpy(x[low : low + 1024])).numpy() for low in range(0, len(x), 1024)]
-    return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-
-
-class AcmlSides(nn.Module):
-    """A GIN over the atoms (Xu et al. 2019: sums of neighbours, no bond features, mean over the atoms) and a
-    linear, layer-normalised projection of it and of the records' features.
-    """
-
-    def __init__(self, d_record: int, width: int = 64, layers: int = 5, d: int = 256) -> None:
-        super().__init__()
-        columns = list(ATOM_COLUMNS.values())
-        self.register_buffer("offsets", torch.tensor([0, *columns[:-1]]).cumsum(0))
-        self.embed = nn.EmbeddingBag(sum(columns), width, mode="sum")
-        self.layers = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
-            )
-            for _ in range(layers)
-        )
-        self.graph_side = nn.Sequential(nn.Linear(width, d), nn.LayerNorm(d))
-        self.record_side = nn.Sequential(nn.Linear(d_record, d), nn.LayerNorm(d))
-
-    def graphs(self, graphs: Sequence[MolGraph]) -> Tensor:
-        """(b, d)"""
-        batch = TensorBatch.of(collate(graphs))
-        x: Tensor = self.embed(batch.x + self.offsets)
-        source, target = batch.edge_index
-        for layer in self.layers:
-            x = layer(x.index_add(0, target, x.index_select(0, source)))
-        summed = x.new_zeros(len(graphs), x.shape[1]).index_add(0, batch.batch, x)
-        vectors: Tensor = self.graph_side(summed / batch.ptr.diff().to(x.dtype).unsqueeze(1))
-        return vectors
-
-    def graph_vectors(self, graphs: Sequence[MolGraph], size: int = 128) -> Float32s:
-        """(n, d) float32"""
-        self.eval()
-        with torch.inference_mode():
-            parts = [self.graphs(graphs[low : low + size]).numpy() for low in range(0, len(graphs), size)]
-        return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-
-    def record_vectors(self, features: Float32s) -> Float32s:
-        """(n, d) float32"""
-        self.eval()
-        with torch.inference_mode():
-            return np.asarray(self.record_side(torch.from_numpy(features)).numpy())
-
-
-class _Alignment(NamedTuple):
-    rate: float
-    epochs: int
-    seed: int
-    smiles: list[str]
-    features: Float32s
-    dev_smiles: list[str]
-    dev_features: Float32s
-
-
-class _Aligned(NamedTuple):
-    rate: float
-    epoch: int
-    recall: list[float]
-    """of dev molecules among one another, at 1, after each epoch"""
-    weights: bytes
-    """of the first best epoch"""
-
-
-def align(task: _Alignment) -> _Aligned:
-    """Worker task: train at one rate."""
-    graphs, held = [_graph(text) for text in task.smiles], [_graph(text) for text in task.dev_smiles]
-    torch.manual_seed(task.seed)
-    sides = AcmlSides(task.features.shape[1])
-    optimiser = torch.optim.Adam(sides.parameters(), lr=task.rate)
-    rng = np.random.default_rng(task.seed)
-    recall: list[float] = []
-    epoch, weights = 0, b""
-    for _ in progress(range(task.epochs), desc=f"ACML at {task.rate:g}", unit="epoch"):
-        sides.train()
-        for rows in batches(len(graphs), 128, rng):
-            logits = (
-                sides.graphs([graphs[i] for i in rows.tolist()])
-                @ sides.record_side(torch.from_numpy(task.features[rows])).T
-            )
-            at = torch.arange(len(rows))
-            minimise((F.cross_entropy(logits, at) + F.cross_entropy(logits.T, at)) / 2, optimiser)
-        scores = sides.record_vectors(task.dev_features) @ sides.graph_vectors(held).T
-        own = np.diagonal(scores)[:, None]
-        recall.append(float(((scores >= own - 1e-6).sum(axis=1) == 1).mean()))
-        if recall[-1] > max(recall[:-1], default=-1.0):
-            epoch, weights = len(recall), save({k: v.contiguous() for k, v in sides.state_dict().items()})
-    return _Aligned(task.rate, epoch, recall, weights)
-
-
-@cache
-def _sides(weights: str, d_record: int) -> AcmlSides:
-    sides = AcmlSides(d_record)
-    sides.load_state_dict(load_file(Path(weights)))
-    return sides.eval()
-
-
-def pool_vectors(task: tuple[str, int, list[str]]) -> Float32s:
-    """Worker task: (weights, d_record, canonical SMILES) -> (n, d) float32; zeros for a refused molecule."""
-    weights, d_record, smiles = task
-    sides = _sides(weights, d_record)
-    graphs, rows = [], []
-    for i, text in enumerate(smiles):
-        try:
-            graphs.append(_graph(text))
-            rows.append(i)
-        except InvalidMolecule:  # RDKit wrote this SMILES and refuses it
-            continue
-    out = np.zeros((len(smiles), sides.graph_side[0].out_features), np.float32)
-    if rows:
-        out[rows] = sides.graph_vectors(graphs)
-    return out
-
-
-def _graph(smiles: str) -> MolGraph:
-    return featurise(molecule.parse(smiles)[0], stereo=False)

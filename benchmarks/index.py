@@ -352,9 +352,7 @@ def run_step(job: dict[str, Any]) -> dict[str, Any]:
         }
     importlib.import_module(engine.PACKAGE)  # its code is no part of an index's memory
     before = _resident_mb()
-    began = time.perf_counter()
     engine.open(folder)
-    opened = time.perf_counter() - began
     settings: list[dict[str, Any]] = []
     answers: dict[str, Any] = {}
     for search in job["searches"]:
@@ -368,13 +366,8 @@ def run_step(job: dict[str, Any]) -> dict[str, Any]:
     after = _resident_mb()
     if job["answers"]:
         np.savez(job["answers"], **answers)
-    grown = [a - b if a is not None and b is not None else None for a, b in zip(after, before, strict=True)]
-    return {
-        "open_seconds": opened,
-        "memory_mb": grown[0],
-        "memory_own_mb": grown[1],
-        "settings": settings,
-    }
+    grown = None if after is None or before is None else after - before
+    return {"memory_mb": grown, "settings": settings}
 
 
 def _timed(engine: Engine, queries: Float32s, job: Any) -> dict[str, Any]:
@@ -401,13 +394,10 @@ def _timed(engine: Engine, queries: Float32s, job: Any) -> dict[str, Any]:
     return {"milliseconds": milliseconds, "queries_per_second_batched": rate}
 
 
-def _resident_mb() -> tuple[float | None, float | None]:
-    """Resident memory of this process in MB: all of it, and what is no mapped file (Linux only)."""
-    path = Path("/proc/self/status")
-    if not path.exists():
-        return None, None
-    lines = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines())
-    return int(lines["VmRSS"].split()[0]) / 1024, int(lines["RssAnon"].split()[0]) / 1024
+def _resident_mb() -> float | None:
+    """Resident memory of this process (Linux only)."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * resource.getpagesize() / 2**20 if path.exists() else None
 
 
 class Contestant:
@@ -664,8 +654,8 @@ def measure(
         "tie_rule": "an answer is right if its score, computed again, reaches the k-th exact one within "
         "tie_tolerance",
         "tie_tolerance": TOLERANCE,
-        "ratios": "queries per second in a batch, and p50 of one query, times faster than "
-        f"{' and '.join(REFERENCES)} in the same round; median, lowest and highest round",
+        "ratios": f"queries per second in a batch, times faster than {' and '.join(REFERENCES)} in the same "
+        "round; median, lowest and highest round",
         "engines": rows,
         "plan": str(path),
         "data": plan.data.model_dump(),
@@ -696,9 +686,9 @@ def _rows(
             continue
         built, own = one.read("build"), turns[build.name]
         factory = {name: value for name, value in built["built"].items() if name == "factory"}
-        memory = pd.DataFrame(own)[["open_seconds", "memory_mb", "memory_own_mb"]].astype(float).median()
+        memory = pd.Series([turn["memory_mb"] for turn in own], dtype=float).median()
         common = {
-            **{name: None if np.isnan(value) else value for name, value in memory.items()},
+            "memory_mb": None if np.isnan(memory) else memory,
             **{name: built[name] for name in ("build_seconds", "build_peak_mb", "version", "built")},
             "bytes_per_vector": built["bytes"] / len(base),
         }
@@ -725,8 +715,7 @@ def _rows(
                     row |= {name: values.median(), f"{name}_range": [values.min(), values.max()]}
                 for name in REFERENCES:
                     reference = _speeds(turns[name], 0) if name in turns else None
-                    row[f"ratio_to_{name}"] = _ratio(speeds, reference, "queries_per_second_batched")
-                    row[f"latency_ratio_to_{name}"] = _ratio(reference, speeds, "p50_ms")
+                    row[f"ratio_to_{name}"] = None if reference is None else _ratio(speeds, reference)
                 rows.append(row)
     return rows
 
@@ -739,11 +728,9 @@ def _speeds(turns: list[dict[str, Any]], number: int) -> pd.DataFrame:
     return pd.DataFrame({"p50_ms": single[0], "p95_ms": single[1], "queries_per_second_batched": batched})
 
 
-def _ratio(a: pd.DataFrame | None, b: pd.DataFrame | None, name: str) -> dict[str, float] | None:
-    """`a` over `b`, round by round; None where one was not measured."""
-    if a is None or b is None:
-        return None
-    ratios = a[name] / b[name]
+def _ratio(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float]:
+    """Queries per second of `a` over those of `b`, round by round."""
+    ratios = a["queries_per_second_batched"] / b["queries_per_second_batched"]
     return {"median": ratios.median(), "low": ratios.min(), "high": ratios.max()}
 
 

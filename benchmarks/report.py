@@ -34,7 +34,6 @@ BASELINES = {
     "nearest_spectrum": "nearest spectrum",
     "fingerprint": "fingerprint regression",
     "shifts": "shift matching",
-    "acml": "ACML's recipe",
 }
 """names in tables, in their order"""
 COMPARED = ("recall", "isomers")
@@ -455,26 +454,18 @@ def standing(entries: Sequence[Entry]) -> str:
 
 
 def property_view(one: Entry, brief: bool) -> dict[str, Any]:
-    """What the tables of a property benchmark show. `brief`: without the systems of the ablation (groups
-    called `modalities ...`) and systems that answered fewer than half of the sets.
+    """What the tables of a property benchmark show. `brief`: without systems that answered fewer than half of
+    the sets.
     """
-    groups: Mapping[str, Any] = one.groups or {}
-    ablation = {
-        system
-        for title, group in groups.items()
-        if title.startswith("modalities")
-        for system in group["ranks"]
-    } - {"untrained"}
     n_sets = {
         name: sum(_mean(each, name) is not None for each in one.sets)
         for name in dict.fromkeys(name for each in one.sets for name in each["systems"])
-        if not (brief and name in ablation)
     }
     sets = [each for each in one.sets if any(_mean(each, name) is not None for name in n_sets)]
     systems = [name for name, n in n_sets.items() if n and (not brief or 2 * n >= len(sets))]
     unseen = [each for each in sets if any(_mean(each, name, "unseen") is not None for name in systems)]
     outcomes = ("ahead", "within", "behind")
-    groups = {title: group for title, group in groups.items() if group.get("ranks")}
+    groups = {title: group for title, group in (one.groups or {}).items() if group.get("ranks")}
     if one.ranks and not brief:
         groups["systems that answered every set"] = {"ranks": one.ranks, "sets": sets}
     return {

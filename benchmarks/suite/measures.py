@@ -39,6 +39,18 @@ def fingerprints(smiles: list[str]) -> npt.NDArray[np.uint8]:
     return packed_morgan([Chem.MolFromSmiles(text) for text in smiles], BITS)
 
 
+def unpacked(bits: npt.NDArray[np.uint8]) -> Float32s:
+    """(n, BITS) float32 of packed bits (n, BITS / 8)."""
+    return np.unpackbits(bits, axis=1).astype(np.float32)
+
+
+def tanimoto(a: Float32s, b: Float32s) -> Float32s:
+    """(n, m) Tanimoto similarities of bits (n, f) and (m, f)."""
+    common = a @ b.T
+    union = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :] - common
+    return np.asarray(common / np.maximum(union, 1), np.float32)
+
+
 def nearest_training(
     smiles: Sequence[str | None], training: Sequence[str], workers: Workers
 ) -> list[float | None]:
@@ -49,16 +61,13 @@ def nearest_training(
 
     def bits(smiles: Sequence[str]) -> Float32s:
         parts = [np.zeros((0, BITS // 8), np.uint8), *workers.map(fingerprints, chunks(smiles, 1_000))]
-        return np.unpackbits(np.concatenate(parts), axis=1).astype(np.float32)
+        return unpacked(np.concatenate(parts))
 
     distinct = list(dict.fromkeys(text for text in smiles if text is not None))
     known, asked = bits(training), bits(distinct)
     best: dict[str, float] = {}
     for low in range(0, len(distinct), 512):
-        part = asked[low : low + 512]
-        common = part @ known.T
-        union = part.sum(axis=1)[:, None] + known.sum(axis=1)[None, :] - common
-        similarity = (common / np.maximum(union, 1)).max(axis=1, initial=0.0)
+        similarity = tanimoto(asked[low : low + 512], known).max(axis=1, initial=0.0)
         best.update(zip(distinct[low : low + 512], similarity.tolist(), strict=True))
     return [None if text is None else best[text] for text in smiles]
 
