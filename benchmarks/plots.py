@@ -1,4 +1,4 @@
-"""Plots of a report: recall by size of pool and of isomer group; indexes.
+"""Plots of a report: recall by size of pool and of isomer group; calibration; indexes.
 
 Colours are those of Okabe and Ito, which colour-blind readers can tell apart (Wong 2011, doi
 10.1038/nmeth.1618); a system has one colour and one marker in every plot.
@@ -35,10 +35,10 @@ STYLE: dict[str, Any] = {
 OURS, RERANKED = ("#0072b2", "o"), ("#d55e00", "s")
 LOOKS = {
     "random": (GREY, "x"), "formula": ("#000000", "v"), "nearest_spectrum": ("#009e73", "^"),
-    "fingerprint": ("#e69f00", "D"), "shifts": ("#cc79a7", "P"),
+    "fingerprint": ("#e69f00", "D"), "shifts": ("#cc79a7", "P"), "acml": ("#56b4e9", "X"),
 }  # fmt: skip
 """colour and marker"""
-FURTHER = [RERANKED, *list(LOOKS.values())[1:], ("#56b4e9", "X"), ("#f0e442", "*"), (GREY, "p")]
+FURTHER = [RERANKED, *list(LOOKS.values())[1:], ("#f0e442", "*"), (GREY, "p")]
 
 Questions = dict[str, list[Entry]]
 """question -> the results of every system, the model first"""
@@ -74,6 +74,8 @@ class Plots:
             for k in ("1", "10")
         }
         wanted["isomers"] = ("Accuracy against the number of molecules of the formula", groups, isomers)
+        fitted = [one for one in entries if one.kind == "calibration"]
+        wanted["calibration"] = ("Probability against share of right first hits", reliability, fitted)
         return {
             name: self.save(name + suffix, f"{alt}, {some[0].maker[0]}", partial(draw, by("question", some)))
             for name, (alt, draw, some) in wanted.items()
@@ -120,7 +122,7 @@ def finish(figure: Figure, axes: Sequence[Axes], x: str = "", y: str = "") -> Fi
             ax.set_xlabel(x)
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, handle)
-    for name in ("chance", "Pareto front"):  # what is no system stands last
+    for name in ("chance", "ideal", "Pareto front"):  # what is no system stands last
         if name in handles:
             handles[name] = handles.pop(name)
     if handles:
@@ -223,6 +225,23 @@ def _error(values: Sequence[float], intervals: Sequence[Sequence[float]]) -> Any
 def _named_ticks(ax: Axes, names: Sequence[str]) -> None:
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=7.5)
     ax.set_xlim(-0.6, len(names) - 0.4)
+
+
+def reliability(questions: Questions) -> Figure:
+    """How often the first hit is right against its probability, in bins of equal weight, before and after
+    calibration; on `valid`, or the cross-fitted dev split.
+    """
+    figure, axes, _ = panels(len(questions), height=2.9)
+    for ax, (question, entries) in zip(axes, questions.items(), strict=True):
+        part = entries[0].valid or entries[0].inner
+        ax.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="ideal")
+        for when, (colour, marker) in (("before", (GREY, "x")), ("after", OURS)):
+            bins = part[when]["bins"]
+            x, y = ([each[key] for each in bins] for key in ("probability", "accuracy"))
+            ax.plot(x, y, color=colour, marker=marker, label=f"{when} calibration")
+        ax.set_title(f"{question}: ECE {part['before']['ece']:.3f}, then {part['after']['ece']:.3f}")
+        ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+    return finish(figure, axes, "probability of the first hit", "share of right first hits")
 
 
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

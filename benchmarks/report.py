@@ -34,6 +34,7 @@ BASELINES = {
     "nearest_spectrum": "nearest spectrum",
     "fingerprint": "fingerprint regression",
     "shifts": "shift matching",
+    "acml": "ACML's recipe",
 }
 """names in tables, in their order"""
 COMPARED = ("recall", "isomers")

@@ -146,7 +146,7 @@ def test_other_kinds_have_their_tables(made) -> None:
 def test_plots_are_written_and_shown(made) -> None:
     page, written, out = made
     names = {Path(path).stem for path in written["plots"]}
-    assert names == {"pools-recall1", "pools-recall10", "isomers", "index"}
+    assert names == {"pools-recall1", "pools-recall10", "isomers", "calibration", "index"}
     for name in names:
         assert f"](plots/{name}.png)" in page
         assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
