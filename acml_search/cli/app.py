@@ -31,21 +31,9 @@ if TYPE_CHECKING:
 # these go on where they stopped when the same command is given again
 RESUMABLE = {"build-index", "add", "embed", "read-images", "train"}
 # endings of formats that answers are not written in, and that text under them would belie
-NOT_WRITTEN = {
-    "xlsx",
-    "xls",
-    "ods",
-    "tsv",
-    "parquet",
-    "mol",
-    "pdf",
-    "doc",
-    "docx",
-    "png",
-    "svg",
-    "mztab",
-    "zip",
-}
+NOT_WRITTEN = set(
+    ["xlsx", "xls", "ods", "tsv", "parquet", "mol", "pdf", "doc", "docx", "png", "svg", "mztab", "zip"]
+)
 
 
 class ErrorGroup(TyperGroup):

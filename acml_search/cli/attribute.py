@@ -23,7 +23,7 @@ def attribute(
         str | None,
         typer.Option(metavar="CONCEPT", help="Explain a linear probe, such as logP or ketone (see `probe`)."),
     ] = None,
-    property_: Annotated[
+    property_model: Annotated[
         Path | None,
         typer.Option(
             "--property", metavar="MODEL", help="Explain a linear model of `properties fit`.", readable=False
@@ -57,26 +57,15 @@ def attribute(
     acml-search attribute "CC(=O)Nc1ccc(O)cc1" --to "CC(=O)Oc1ccccc1C(=O)O" --space c_nmr --out why.svg
     acml-search attribute "CC(=O)Nc1ccc(O)cc1" --probe TPSA --out tpsa.png
     """
+    given = locals()
+    del given["json"]
     check_out(out)
-    if target is not None and property_ is None:
+    if target is not None and property_model is None:
         raise typer.BadParameter("a target belongs to --property", param_hint="'--target'")
 
     from acml_search.interpret.attribute import explain
 
-    made = explain(
-        smiles=smiles,
-        out=out,
-        to=to,
-        probe=probe,
-        property_model=property_,
-        target=target,
-        space=space,
-        method=method,
-        fit_on=fit_on,
-        model=model,
-        seed=seed,
-        command=command_line(),
-    )
+    made = explain(**given, command=command_line())
     if json:
         print_json(made)
     else:

@@ -43,22 +43,13 @@ def map_(
     acml-search map --space c_nmr --colour "aromatic fraction" --out map.html
     acml-search map library.csv --method tsne --colour vendor --out map.png
     """
+    given = locals()
+    del given["json"]
     check_out(out)
 
     from acml_search.interpret.map import draw_map
 
-    made = draw_map(
-        out=out,
-        where=where,
-        space=space,
-        colour=colour,
-        method=method,
-        n=n,
-        seed=seed,
-        model=model,
-        smiles_column=smiles_column,
-        command=command_line(),
-    )
+    made = draw_map(**given, command=command_line())
     if json:
         print_json(made)
     else:

@@ -47,22 +47,11 @@ def fit(
     \b
     acml-search properties fit solubility.csv --target logS --out models/solubility
     """
+    given = locals()
+    del given["json"]
     from acml_search.properties.model import fit_file
 
-    card = fit_file(
-        data,
-        target,
-        out,
-        task=task,
-        head=head,
-        tune=finetune,
-        use_descriptors=descriptors,
-        model=model,
-        smiles_column=smiles_column,
-        seed=seed,
-        device=device,
-        command=command_line(),
-    )
+    card = fit_file(**given, command=command_line())
     if card["rejected"]:
         typer.echo(
             f"acml-search: {card['rejected']:,} of {card['rows']:,} rows are not used, or in part; why: "

@@ -98,20 +98,20 @@ class PropertyModel:
 
 def fit_file(
     data: Path,
-    targets: list[str],
+    target: list[str],
     out: Path,
     *,
     task: str | None = None,
     head: str = "auto",
-    tune: bool = False,
-    use_descriptors: bool = False,
+    finetune: bool = False,
+    descriptors: bool = False,
     model: str = "acml-base",
     smiles_column: str | None = None,
     seed: int = 0,
     device: str = "cpu",
     command: str | None = None,
 ) -> dict[str, Any]:
-    """Fit a model of the columns `targets` of a library file and write it to the folder `out`; its card.
+    """Fit a model of the columns `target` of a library file and write it to the folder `out`; its card.
 
     device: where networks run, as `load_model` takes it; heads are fitted on the CPU.
 
@@ -125,15 +125,15 @@ def fit_file(
         raise ConfigError(f"--task {task} is not one of {', '.join(TASKS)}")
     if head not in ("auto", *KINDS):
         raise ConfigError(f"--head {head} is not one of auto, {', '.join(KINDS)}")
-    if tune and use_descriptors:
+    if finetune and descriptors:
         raise ConfigError("--finetune trains on graphs alone; leave out --descriptors, or --finetune")
     if out.exists() and not (out / "card.json").exists() and (out.is_file() or any(out.iterdir())):
         raise ConfigError(f"{out} holds something else than a property model; name another folder with --out")
-    labelled = read_labelled(data, targets, task, smiles_column)
+    labelled = read_labelled(data, target, task, smiles_column)
     base = load_model(model, device)
     valid = inner_split(labelled.mols, labelled.y, labelled.task, seed)
     fitted = fit_model(
-        base, labelled, valid, head=head, tune=tune, use_descriptors=use_descriptors, seed=seed
+        base, labelled, valid, head=head, tune=finetune, use_descriptors=descriptors, seed=seed
     )
     fitted.card |= {
         "base": str(Path(model).resolve()) if Path(model).is_dir() else model,

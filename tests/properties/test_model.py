@@ -193,7 +193,7 @@ def test_a_head_that_reads_descriptors_learns_what_they_say_and_comes_back(
 ) -> None:
     options = {"head": "linear", "model": str(tiny_model)}
     without = fit_file(logp, ["logp"], tmp_path / "without", **options)
-    card = fit_file(logp, ["logp"], tmp_path / "with", use_descriptors=True, **options)
+    card = fit_file(logp, ["logp"], tmp_path / "with", descriptors=True, **options)
     assert card["descriptors"] == descriptor_names()
     assert without["descriptors"] is None
     assert card["inner"]["rmse"] < 0.5 * without["inner"]["rmse"]
@@ -206,9 +206,9 @@ def test_a_head_that_reads_descriptors_learns_what_they_say_and_comes_back(
 
 
 def test_models_that_cannot_read_descriptors_say_so(logp: Path, tiny_model: Path, tmp_path: Path) -> None:
-    out, options = tmp_path / "m", {"use_descriptors": True, "model": str(tiny_model)}
+    out, options = tmp_path / "m", {"descriptors": True, "model": str(tiny_model)}
     with pytest.raises(ConfigError, match="--finetune"):
-        fit_file(logp, ["logp"], out, tune=True, **options)
+        fit_file(logp, ["logp"], out, finetune=True, **options)
     card = fit_file(logp, ["logp"], out, head="linear", **options)
     with pytest.raises(ConfigError, match="without --descriptors"):
         property_score(out, None, str(tiny_model))
