@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from rdkit import Chem, RDConfig
 from rdkit.Chem import Crippen, rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
+from spectrum_files import C13, CURVE, H1
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -182,46 +183,6 @@ EI_JCAMP = """##TITLE=ETHANOL
 31,9990 45,5140
 ##END=
 """
-CARBON_JCAMP = """##TITLE=ethyl acetate
-##JCAMP-DX=5.00
-##DATA TYPE=NMR PEAK TABLE
-##DATA CLASS=PEAK TABLE
-##.OBSERVE NUCLEUS=^13C
-##.OBSERVE FREQUENCY=100.6
-##.SOLVENT NAME=CDCl3
-##XUNITS=PPM
-##YUNITS=ARBITRARY
-##NPOINTS=4
-##PEAK TABLE=(XY..XY)
-171.1, 30
-60.4, 90; 21.0, 80
-14.2, 100
-##END=
-"""
-PROTON_JCAMP = """##TITLE=ethyl acetate
-##JCAMP-DX=5.00
-##DATA TYPE=NMR PEAK ASSIGNMENTS
-##.OBSERVE NUCLEUS=^1H
-##.OBSERVE FREQUENCY=400.0
-##XUNITS=HZ
-##PEAK ASSIGNMENTS=(XYMA)
-(1648.0, 2, Q, <OCH2 (ethyl)>)
-(816.0, 3, S, <COCH3>)
-(504.0, 3, T, <CH3>)
-##END=
-"""
-CURVE_JCAMP = """##TITLE=a curve
-##JCAMP-DX=5.00
-##DATA TYPE=NMR SPECTRUM
-##.OBSERVE NUCLEUS=^13C
-##XUNITS=HZ
-##FIRSTX=100
-##LASTX=0
-##NPOINTS=4
-##XYDATA=(X++(Y..Y))
-100 1 2 3 4
-##END=
-"""
 
 
 def rdkit_smiles(n: int, *, least: int = 1, most: int = 60) -> list[str]:
@@ -375,8 +336,8 @@ def _nmr(folder: Path) -> None:
     (folder / "carbon.txt").write_text(f"{VANILLIN_C}\n", encoding="utf-8")
     (folder / "proton.txt").write_text(f"{VANILLIN_H}\n", encoding="utf-8")
     (folder / "carbon.csv").write_text("ppm,intensity\n169.81,0.34\n151.20,0.22\n20.90,0.9\n")
-    (folder / "carbon.jdx").write_text(CARBON_JCAMP)
-    (folder / "proton.jdx").write_text(PROTON_JCAMP)
-    (folder / "curve.jdx").write_text(CURVE_JCAMP)
+    (folder / "carbon.jdx").write_text(C13)
+    (folder / "proton.jdx").write_text(H1)
+    (folder / "curve.jdx").write_text(CURVE)
     lines = [VANILLIN_C, PARACETAMOL_C, DEPT, "", "no peaks here", VANILLIN_H, "155,4; 151,7; 148,6"]
     (folder / "lines.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -59,15 +59,6 @@ def test_the_same_build_again_says_that_it_is_complete(folder, tiny_model) -> No
     assert (done.exit_code, done.stdout, done.stderr) == (0, expected, "")
 
 
-def test_build_index_json_is_what_the_contract_says(folder, tiny_model) -> None:
-    done = build(folder, tiny_model, "--json")
-    report = json.loads(done.stdout)
-    assert report["index"] == str(folder / "mine")
-    assert (report["molecules"], report["rejected"], report["duplicates"]) == (3, 1, 1)
-    assert report["spaces"]["smiles"].items() >= {"graph": 3, "records": 3, "factory": "SQfp16"}.items()
-    assert isinstance(report["seconds"], dict)
-
-
 def test_another_library_in_the_same_folder_is_refused(folder, tiny_model) -> None:
     other = folder / "other.smi"
     other.write_text("CCN\n")
@@ -92,13 +83,6 @@ def test_info(folder) -> None:
     ]
 
 
-def test_info_json(folder) -> None:
-    found = json.loads(run("info", folder / "mine", "--json").stdout)
-    assert (found["molecules"], found["kind"], found["format_version"]) == (3, "index", 3)
-    assert found["standardisation"]["version"] == 3
-    assert found["bytes"] > 0
-
-
 def test_info_without_an_index_names_the_command_that_builds_one(tmp_path) -> None:
     done = run("info", tmp_path / "none")
     assert (done.exit_code, done.stdout) == (1, "")
@@ -106,11 +90,6 @@ def test_info_without_an_index_names_the_command_that_builds_one(tmp_path) -> No
         f"acml-search: {tmp_path / 'none'}: there is no index here; "
         f"build one with `acml-search build-index --out {tmp_path / 'none'}`\n"
     )
-
-
-def test_verify_of_a_sound_index(folder) -> None:
-    done = run("verify", folder / "mine")
-    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{folder / 'mine'}: sound\n", "")
 
 
 def test_verify_names_the_damaged_file(folder, tiny_model) -> None:
@@ -150,17 +129,6 @@ def test_embed_writes_parquet_only(folder, tiny_model) -> None:
     assert (done.exit_code, done.stdout) == (0, expected)
     assert pq.read_table(out / "embeddings/smiles/graph/part-00000.parquet").num_rows == 3
     assert not list(out.rglob("*.faiss"))
-
-
-def test_models_lists_what_is_shipped() -> None:
-    table, cards = run("models"), json.loads(run("models", "--json").stdout)
-    assert table.exit_code == 0
-    assert table.stdout.splitlines()[0].split() == ["model", "digest", "space", "d", "scale"]
-    shown = [line.split()[0] for line in table.stdout.splitlines()[1:]]
-    spaces = [card["name"] for card in cards for _ in card["card"]["spaces"]]
-    assert shown == spaces + [card["name"] + ":" for card in cards]
-    for card in cards:
-        assert f"{card['name']}: {card['card']['licence']}" in table.stdout
 
 
 def test_bench_recall(folder, tiny_model) -> None:
@@ -250,11 +218,3 @@ def test_bench_throughput(folder, tiny_model) -> None:
     assert lines[0] == "3 molecules, 1 workers, 1 rounds"
     assert [line.split()[0] for line in lines[2:6]] == ["parse_only", "end_to_end", "pyg", "pyg_in_workers"]
     assert lines[6].startswith("end to end is ")
-
-
-@pytest.mark.parametrize("what", ["pretrain", "align"])
-def test_train_without_its_configuration_is_a_sentence(what, tmp_path) -> None:
-    done = run("train", what, tmp_path / "none.toml")
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "none.toml" in done.stderr
-    assert len(done.stderr.splitlines()) == 1

@@ -40,15 +40,6 @@ def test_the_table() -> None:
     ]
 
 
-def test_json_is_one_document() -> None:
-    done = run("--c-nmr", CARBON, "--h-nmr", "1H NMR δ 7.66–7.51 (m, 7H)", "--json")
-    first, second = json.loads(done.stdout)["observations"]
-    assert (first["modality"], first["solvent"], first["field_mhz"]) == ("c_nmr", "CDCl3", 151.0)
-    assert [left["position"] for left in first["left_out"]] == [1300.0, 77.16]
-    (peak,) = second["peaks"]
-    assert (peak["low"], peak["high"], peak["count"], peak["multiplicity"]) == (7.51, 7.66, 7, "m")
-
-
 def test_lines_have_exactly_their_keys(tmp_path: Path) -> None:
     path = tmp_path / "printed.txt"
     path.write_text(f"{CARBON}\nnothing here\n\n155.4, 151.7\n", encoding="utf-8")
@@ -69,14 +60,6 @@ def test_lines_have_exactly_their_keys(tmp_path: Path) -> None:
     assert "no peak list" in documents[1]["error"]
     assert "the text is empty" in documents[2]["error"]
     assert [peak["position"] for peak in documents[3]["peaks"]] == [155.4, 151.7]
-
-
-def test_the_solvent_can_stay(tmp_path: Path) -> None:
-    path = tmp_path / "printed.txt"
-    path.write_text(CARBON, encoding="utf-8")
-    assert 77.16 not in [peak["position"] for peak in lines_of(path)[0]["peaks"]]
-    kept = lines_of(path, "c_nmr", "--keep-solvent")
-    assert 77.16 in [peak["position"] for peak in kept[0]["peaks"]]
 
 
 def test_a_bad_line_never_stops_the_rest(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`acml-search query`: what it prints where, and how it ends."""
 
-import csv
 import json
 import os
 import subprocess
@@ -54,26 +53,11 @@ def test_json_is_one_document_on_stdout(index: str) -> None:
     ) == result.stdout.count("\n")
 
 
-def test_the_table_is_the_default(index: str) -> None:
-    result = run(index, "--smiles", "OCC", "-k", "2")
-    assert result.exit_code == 0
-    assert "smiles · graph · similar molecules" in result.stdout
-    assert "CCO" in result.stdout
-
-
 def test_fewer_hits_are_said_on_stderr(index: str) -> None:
     result = run(index, "--smiles", "OCC", "-k", "5", "--formula", "C3H8O", "--json")
     assert result.exit_code == 0
     assert "1 of the 5 hits asked for; molecules that pass the filter: 1" in result.stderr
     assert len(json.loads(result.stdout)["lists"][0]["hits"]) == 1
-
-
-def test_filters(index: str) -> None:
-    where = run(index, "--smiles", "OCC", "-k", "3", "--where", "vendor = 'v2'", "--format", "csv")
-    rows = list(csv.DictReader(where.stdout.splitlines()))
-    assert [row["vendor"] for row in rows] == ["v2"] * 6
-    mass = run(index, "--smiles", "OCC", "--mass", "180.0423", "--tol-da", "0.01", "--format", "csv")
-    assert {row["formula"] for row in csv.DictReader(mass.stdout.splitlines())} == {"C9H8O4"}
 
 
 def test_out_takes_its_format_from_the_ending(index: str, tmp_path: Path) -> None:
@@ -134,16 +118,6 @@ def test_a_full_disk_behind_stdout_is_a_sentence(index: str) -> None:
     assert done.stderr == "acml-search: reading or writing failed: No space left on device\n"
 
 
-def test_batch_writes_a_line_per_query(index: str, tmp_path: Path) -> None:
-    queries = tmp_path / "queries.smi"
-    queries.write_text("CCO a\nC1CC b\nCCCO c\n")
-    result = run(index, "--batch", str(queries), "-k", "2")
-    assert result.exit_code == 0
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert ["error" in line for line in lines] == [False, True, False]
-    assert "3 queries; 1 could not be read" in result.stderr
-
-
 def test_a_batch_may_call_its_column_otherwise(index: str, tmp_path: Path) -> None:
     queries = tmp_path / "queries.csv"
     queries.write_text("id,drawn\n1,CCO\n", encoding="utf-8")
@@ -183,12 +157,6 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(index: str, arguments: l
     assert says in result.stderr
     assert result.stderr.startswith("acml-search: ")
     assert result.stderr.count("\n") == 1
-
-
-def test_no_index_says_how_to_build_one(tmp_path: Path) -> None:
-    result = run(str(tmp_path / "nowhere"), "--smiles", "CCO")
-    assert result.exit_code == 1
-    assert "acml-search build-index" in result.stderr
 
 
 @pytest.mark.parametrize(

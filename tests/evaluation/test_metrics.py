@@ -21,36 +21,27 @@ from acml_search.evaluation.metrics import (
 )
 
 
-def test_hits_at_k_includes_rank_k() -> None:
-    assert hits_at_k([1, 2, 5, 6, FAILED], 5).tolist() == [1, 1, 1, 0, 0]
-
-
-def test_a_failed_query_is_a_miss_at_any_k() -> None:
-    assert hits_at_k([FAILED], 10**9).tolist() == [0]
-    assert reciprocal_ranks([FAILED, 1, 4]).tolist() == [0, 1, 0.25]
-
-
-def test_records_of_one_molecule_weigh_together_as_one() -> None:
-    # molecule A: two hits of four, molecule B: one of one
-    assert per_molecule([1, 0, 1, 0, 1], ["A", "A", "A", "A", "B"]).tolist() == [0.5, 1.0]
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (hits_at_k([1, 2, 5, 6, FAILED], 5), [1, 1, 1, 0, 0]),
+        (hits_at_k([FAILED], 10**9), [0]),
+        (reciprocal_ranks([FAILED, 1, 4]), [0, 1, 0.25]),
+        # molecule A: two hits of four, molecule B: one of one
+        (per_molecule([1, 0, 1, 0, 1], ["A", "A", "A", "A", "B"]), [0.5, 1.0]),
+        (chance_hits_at_k([1, 10, 100], 5), [1.0, 0.5, 0.05]),
+        # the harmonic mean rank: 1; (1 + 1/2) / 2; (1 + 1/2 + 1/3 + 1/4) / 4
+        (chance_reciprocal_ranks([1, 2, 4, 2]), [1, 0.75, 25 / 48, 0.75]),
+        (bootstrap_interval([1.0] * 7), (1.0, 1.0)),
+    ],
+)
+def test_figures_by_hand(found, expected) -> None:
+    assert tuple(found) == pytest.approx(tuple(expected))
 
 
 def test_per_molecule_refuses_lists_of_different_length() -> None:
     with pytest.raises(ValueError, match=r"\(2,\) and molecules \(1,\)"):
         per_molecule([1, 0], ["A"])
-
-
-def test_chance_of_recall() -> None:
-    assert chance_hits_at_k([1, 10, 100], 5).tolist() == [1.0, 0.5, 0.05]
-
-
-def test_chance_of_mrr_is_the_harmonic_mean_rank() -> None:
-    # 1; (1 + 1/2) / 2; (1 + 1/2 + 1/3 + 1/4) / 4
-    assert chance_reciprocal_ranks([1, 2, 4, 2]) == pytest.approx([1, 0.75, 25 / 48, 0.75])
-
-
-def test_interval_of_equal_values_is_that_value() -> None:
-    assert bootstrap_interval([1.0] * 7) == (1.0, 1.0)
 
 
 def test_interval_of_no_values_is_not_a_number() -> None:

@@ -41,9 +41,30 @@ def rank(queries, pool, truth, *, filters=None, block=3, groups=None):
     return ranker
 
 
-def test_rank_counts_those_that_score_higher() -> None:
-    pool = [[1.0], [0.9], [0.8], [0.7]]
-    assert rank([[1.0]] * 4, pool, [0, 1, 2, 3]).ranks.tolist() == [1, 2, 3, 4]
+MASSES = np.array([300.0, 300.02, 300.004, 299.5])
+WITHIN, BEYOND = 0.5 - TIE_TOLERANCE / 2, 0.5 - 3 * TIE_TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("pool", "truth", "more", "expected"),
+    [
+        ([1.0, 0.9, 0.8, 0.7], 2, {}, (3, 4, 0)),
+        ([0.1, 0.9, 0.4, 0.8], 1, {}, (1, 4, 3)),  # the best wrong one is kept
+        ([0.5, 0.5, 0.5, 0.1], 1, {}, (3, 4, 0)),  # a tie loses: third, never first
+        ([0.5, WITHIN], 0, {}, (2, 2, 1)),  # within the tolerance is a tie
+        ([0.5, BEYOND], 0, {}, (1, 2, 1)),
+        # a molecule scores as its best record: 0 has 0.2 and 0.6, 1 has 0.5, 2 has 0.9 and 0.1
+        ([0.2, 0.6, 0.5, 0.9, 0.1], 0, {"groups": [0, 0, 1, 2, 2], "block": 1}, (2, 3, 2)),
+        # 0.9 has the formula, 1.0 and 0.2 have not
+        ([0.9, 1.0, 0.1, 0.2], 2, {"filters": Conditions(codes=np.array([7, 8, 7, 8]))}, (2, 2, 0)),
+        ([0.1, 0.9, 0.8, 0.7], 0, {"filters": Conditions(masses=MASSES, da=0.01)}, (2, 2, 2)),
+        ([0.1, 0.9, 0.8, 0.7], 0, {"filters": Conditions(masses=MASSES, ppm=100)}, (3, 3, 1)),  # 0.03 Da
+        ([0.3, 0.9], 0, {"filters": Conditions(codes=np.array([1, 2]))}, (1, 1, -1)),  # first of one
+    ],
+)
+def test_rank_candidates_and_best_other_by_hand(pool, truth, more, expected) -> None:
+    ranker = rank([[1.0]], [[x] for x in pool], [truth], **more)
+    assert (ranker.ranks[0], ranker.n_candidates[0], ranker.best_other[0]) == expected
 
 
 def test_hydrogens_that_are_counted_count_with_the_scores() -> None:
@@ -78,56 +99,11 @@ def test_hydrogens_that_are_counted_count_with_the_scores() -> None:
     )
 
 
-def test_a_tie_loses() -> None:
-    # three candidates with one score: the truth shares it with two others and is third, never first
-    assert rank([[1.0]], [[0.5], [0.5], [0.5], [0.1]], [1]).ranks.tolist() == [3]
-
-
-def test_a_difference_within_the_tolerance_is_a_tie() -> None:
-    within, beyond = 0.5 - TIE_TOLERANCE / 2, 0.5 - 3 * TIE_TOLERANCE
-    assert rank([[1.0]], [[0.5], [within]], [0]).ranks.tolist() == [2]
-    assert rank([[1.0]], [[0.5], [beyond]], [0]).ranks.tolist() == [1]
-
-
-def test_the_best_wrong_candidate_is_kept() -> None:
-    ranker = rank([[1.0], [1.0]], [[0.1], [0.9], [0.4], [0.8]], [1, 2])
-    assert ranker.best_other.tolist() == [3, 1]
-    assert ranker.best_other_score == pytest.approx([0.8, 0.9])
-
-
 def test_of_equal_candidates_the_first_in_the_pool_is_kept_whatever_the_order() -> None:
     ranker = Ranker(np.ones((1, 1), np.float32), np.array([0.1]), np.array([0]))
     for places in ([4, 5], [1, 3], [2]):
         ranker.add(np.full((len(places), 1), 0.5, np.float32), np.array(places))
     assert ranker.best_other.tolist() == [1]
-
-
-def test_a_molecule_scores_as_its_best_record() -> None:
-    # molecule 0 has records 0.2 and 0.6, molecule 1 has 0.5, molecule 2 has 0.9 and 0.1
-    ranker = rank([[1.0]], [[0.2], [0.6], [0.5], [0.9], [0.1]], [0], groups=[0, 0, 1, 2, 2], block=1)
-    assert ranker.ranks.tolist() == [2]
-    assert ranker.n_candidates.tolist() == [3]
-
-
-def test_formula_filter_leaves_isomers_only() -> None:
-    filters = Conditions(codes=np.array([7, 8, 7, 8]))
-    ranker = rank([[1.0]], [[0.9], [1.0], [0.1], [0.2]], [2], filters=filters)
-    assert ranker.ranks.tolist() == [2]  # 0.9 has the formula, 1.0 and 0.2 have not
-    assert ranker.n_candidates.tolist() == [2]
-
-
-def test_mass_filter_in_da_and_ppm() -> None:
-    masses = np.array([300.0, 300.02, 300.004, 299.5])
-    pool = [[0.1], [0.9], [0.8], [0.7]]
-    near = rank([[1.0]], pool, [0], filters=Conditions(masses=masses, da=0.01))
-    wide = rank([[1.0]], pool, [0], filters=Conditions(masses=masses, ppm=100))  # 0.03 Da
-    assert (near.ranks[0], near.n_candidates[0]) == (2, 2)
-    assert (wide.ranks[0], wide.n_candidates[0]) == (3, 3)
-
-
-def test_without_a_rival_the_truth_is_first_of_one() -> None:
-    ranker = rank([[1.0]], [[0.3], [0.9]], [0], filters=Conditions(codes=np.array([1, 2])))
-    assert (ranker.ranks[0], ranker.n_candidates[0], ranker.best_other[0]) == (1, 1, -1)
 
 
 @settings(deadline=None, max_examples=50)

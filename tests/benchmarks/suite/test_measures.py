@@ -66,17 +66,17 @@ def atoms(ppm, classes=None):
     return AtomShifts(number, np.full(len(ppm), 6), np.array(classes or number), np.array(ppm, np.float64))
 
 
-def test_set_error_by_hand() -> None:
-    assert set_error(atoms([30.0, 10.0]), [11.0, 28.0]) == pytest.approx(1.5)
-
-
-def test_equivalent_atoms_are_one_peak_at_their_mean() -> None:
-    assert set_error(atoms([20.0, 22.0, 50.0], [1, 1, 2]), [21.5, 50.0, 50.001]) == pytest.approx(0.25)
-
-
-def test_spectra_with_another_number_of_peaks_say_nothing() -> None:
-    assert set_error(atoms([20.0, 50.0]), [20.0]) is None
-    assert set_error(atoms([]), []) is None
+@pytest.mark.parametrize(
+    ("predicted", "observed", "error"),
+    [
+        (atoms([30.0, 10.0]), [11.0, 28.0], 1.5),
+        (atoms([20.0, 22.0, 50.0], [1, 1, 2]), [21.5, 50.0, 50.001], 0.25),  # equivalent atoms: their mean
+        (atoms([20.0, 50.0]), [20.0], None),  # another number of peaks says nothing
+        (atoms([]), [], None),
+    ],
+)
+def test_set_error_by_hand(predicted, observed, error) -> None:
+    assert set_error(predicted, observed) == (error and pytest.approx(error))
 
 
 def test_predictions_are_of_the_atoms_of_the_nucleus(two_spaces) -> None:
