@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from evaluation_files import write_measured
 from rdkit import Chem
+from untrained import PART, SHIFTS, save_untrained
 
 from acml_search.core.errors import InvalidRecord
 from acml_search.evaluation import workers as processes
@@ -66,28 +67,8 @@ def hash_model(monkeypatch):
 @pytest.fixture(scope="session")
 def two_spaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a small, untrained checkpoint with the spaces `smiles` and `c_nmr`."""
-    import torch
-
-    from acml_search.encoders.checkpoint import DualEncoder, save_model
-
-    torch.manual_seed(11)
-    part = {"width": 16, "hidden": 16, "layers": 5}
-    projection = {"hidden": 32, "d": 32}
-    hyper = {
-        "trunk": part,
-        "spaces": {
-            "smiles": {"head": projection, "encoder": part, "projection": projection},
-            "c_nmr": {
-                "head": projection,
-                "encoder": {"curve": 8, "hidden": 16, "width": 16},
-                "projection": projection,
-            },
-        },
-    }
-    directory = tmp_path_factory.mktemp("models") / "two"
-    scales = {"smiles": 14.0, "c_nmr": 9.0}
-    save_model(directory, "two", DualEncoder(hyper), hyper, scales, {"data": "none: untrained"})
-    return directory
+    spaces = {"smiles": ({**PART, "layers": 5}, 14.0), "c_nmr": (SHIFTS, 9.0)}
+    return save_untrained(tmp_path_factory.mktemp("models") / "two", spaces, seed=11)
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
+from untrained import PART, SHIFTS, save_untrained
 
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import ConfigError
 from acml_search.encoders import checkpoint as module
-from acml_search.encoders.checkpoint import DualEncoder, load_model, save_model
+from acml_search.encoders.checkpoint import load_model
 
 SMILES = ["CC(=O)Nc1ccc(O)cc1", "O", "CCO", "c1ccncc1", "CC(C)(C)O"]
 
@@ -17,22 +17,9 @@ SMILES = ["CC(=O)Nc1ccc(O)cc1", "O", "CCO", "c1ccncc1", "CC(C)(C)O"]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A small, untrained checkpoint with the spaces smiles, c_nmr and h_nmr."""
-    torch.manual_seed(5)
-    part = {"width": 16, "hidden": 16, "layers": 3}
-    projection = {"hidden": 16, "d": 16}
-    spectrum = {"head": projection, "encoder": {"curve": 8, "hidden": 16, "width": 16}}
-    hyper = {
-        "trunk": part,
-        "spaces": {
-            "smiles": {"head": projection, "encoder": part, "projection": projection},
-            "c_nmr": {**spectrum, "projection": projection},
-            "h_nmr": {**spectrum, "projection": projection},
-        },
-    }
+    spaces = {"smiles": ({**PART, "layers": 3}, 10.0), "c_nmr": (SHIFTS, 10.0), "h_nmr": (SHIFTS, 10.0)}
     directory = tmp_path_factory.mktemp("models") / "nmr"
-    scales = dict.fromkeys(hyper["spaces"], 10.0)
-    save_model(directory, "nmr", DualEncoder(hyper), hyper, scales, {"data": "none: untrained"})
-    return load_model(directory)
+    return load_model(save_untrained(directory, spaces, seed=5, d=16, layers=3))
 
 
 def graphs(model, smiles):

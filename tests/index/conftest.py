@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from spectra_files import SPECTRA, msp
+from untrained import save_untrained
 
 from acml_search.core.workers import Workers
 from acml_search.index import build
@@ -14,26 +15,10 @@ from acml_search.index import build
 @pytest.fixture(scope="session")
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of an untrained checkpoint with the spaces `smiles`, `c_nmr` and `lc_ms`, d = 16."""
-    import torch
-
     from acml_search import modalities
-    from acml_search.encoders.checkpoint import DualEncoder, save_model
 
-    torch.manual_seed(11)
-    part = {"width": 16, "hidden": 16, "layers": 2}
-    projection = {"hidden": 16, "d": 16}
-    names = ("smiles", "c_nmr", "lc_ms")
-    hyper = {
-        "trunk": part,
-        "spaces": {
-            name: {"head": projection, "encoder": modalities.get(name).tiny_config, "projection": projection}
-            for name in names
-        },
-    }
-    directory = tmp_path_factory.mktemp("models") / "toy"
-    scales = dict.fromkeys(names, 10.0)
-    save_model(directory, "toy", DualEncoder(hyper), hyper, scales, {"data": "none: untrained"})
-    return directory
+    spaces = {name: (modalities.get(name).tiny_config, 10.0) for name in ("smiles", "c_nmr", "lc_ms")}
+    return save_untrained(tmp_path_factory.mktemp("models") / "toy", spaces, seed=11, d=16, layers=2)
 
 
 @pytest.fixture(scope="session")

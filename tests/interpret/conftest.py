@@ -6,8 +6,9 @@ import itertools
 from pathlib import Path
 
 import pytest
+from untrained import PART, SHIFTS, save_untrained
 
-from acml_search.encoders.checkpoint import DualEncoder, Model, load_model, save_model
+from acml_search.encoders.checkpoint import Model, load_model
 
 HEADS = ("c1ccccc1", "C1CCCCC1", "c1ccncc1", "c1ccsc1", "C1CCNC1", "c1ccoc1", "CC(C)", "C1CCOC1")
 CHAINS = ("C", "CC", "OC", "C(=O)C", "C(=O)NC", "NC", "SC", "C(=O)OC")
@@ -28,24 +29,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def nmr_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small, untrained checkpoint with the spaces smiles and c_nmr."""
-    import torch
-
-    torch.manual_seed(5)
-    part = {"width": 16, "hidden": 16, "layers": 3}
-    projection = {"hidden": 16, "d": 16}
-    spectrum = {"head": projection, "encoder": {"curve": 8, "hidden": 16, "width": 16}}
-    hyper = {
-        "trunk": part,
-        "spaces": {
-            "smiles": {"head": projection, "encoder": part, "projection": projection},
-            "c_nmr": {**spectrum, "projection": projection},
-        },
-    }
-    directory = tmp_path_factory.mktemp("models") / "nmr"
-    network = DualEncoder(hyper)
-    scales = dict.fromkeys(hyper["spaces"], 10.0)
-    save_model(directory, "nmr", network, hyper, scales, {"data": "none: untrained"})
-    return directory
+    spaces = {"smiles": ({**PART, "layers": 3}, 10.0), "c_nmr": (SHIFTS, 10.0)}
+    return save_untrained(tmp_path_factory.mktemp("models") / "nmr", spaces, seed=5, d=16, layers=3)
 
 
 @pytest.fixture

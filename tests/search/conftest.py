@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from untrained import PART, SHIFTS, save_untrained
 
 import acml_search
 from acml_search.search.query import Index
@@ -84,21 +85,9 @@ def small_index(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def spectral_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained checkpoint with the spaces `c_nmr`, `h_nmr` and `lc_ms`, d = 32."""
-    import torch
-
-    from acml_search.encoders.checkpoint import DualEncoder, save_model
-
-    torch.manual_seed(7)
-    part = {"width": 16, "hidden": 16, "layers": 2}
-    projection = {"hidden": 32, "d": 32}
-    nmr = {"head": projection, "encoder": {"curve": 16, "hidden": 16, "width": 16}, "projection": projection}
-    mass = {"head": projection, "encoder": part, "projection": projection}
-    spaces = {"c_nmr": nmr, "h_nmr": nmr, "lc_ms": mass}
-    hyper = {"trunk": {**part, "layers": 5}, "spaces": spaces}
-    directory = tmp_path_factory.mktemp("models") / "spectral"
-    scales = {"c_nmr": 14.0, "h_nmr": 7.0, "lc_ms": 10.0}
-    save_model(directory, "spectral", DualEncoder(hyper), hyper, scales, {"data": "none: untrained"})
-    return directory
+    nmr = {**SHIFTS, "curve": 16}
+    spaces = {"c_nmr": (nmr, 14.0), "h_nmr": (nmr, 7.0), "lc_ms": (PART, 10.0)}
+    return save_untrained(tmp_path_factory.mktemp("models") / "spectral", spaces, seed=7)
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
+from untrained import PART, save_untrained
 
 from acml_search import modalities
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import CheckpointError, ConfigError
-from acml_search.encoders.checkpoint import DualEncoder, Model, load_model, save_model
+from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.modalities.base import reranked
 from acml_search.modalities.ms import MassReranker
 from acml_search.ms.fragmenter import N_CODES, SHIFTS, FragmentationModel, write_model
@@ -20,13 +20,8 @@ SMILES = ["CCNC(=O)c1ccccc1", "CC(=O)Nc1ccccc1C", "O=CNCCc1ccccc1"]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    torch.manual_seed(7)
-    part = {"width": 16, "hidden": 16, "layers": 2}
-    projection = {"hidden": 32, "d": 32}
-    space = {"head": projection, "encoder": part, "projection": projection}
-    hyper = {"trunk": {**part, "layers": 5}, "spaces": {"lc_ms": space}}
     directory = tmp_path_factory.mktemp("models") / "masses"
-    save_model(directory, "masses", DualEncoder(hyper), hyper, {"lc_ms": 10.0}, {"data": "none: untrained"})
+    save_untrained(directory, {"lc_ms": (PART, 10.0)}, seed=7)
     learned = FragmentationModel(
         "lc_ms",
         {},
