@@ -10,6 +10,7 @@ finding.
 from __future__ import annotations
 
 import argparse
+import gzip
 import math
 import random
 import re
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,28 +31,31 @@ PIECES = [
     b"", b"\n", b"\r\n", b"\0", b"-", b"nan", b"1e999", b"=", b":", b";", b",", b"(", b")", b"[", b"]", b"{",
     b"}", b"<", b">", b"&", b'"', b"\\", b"#", b"\xff", "δ".encode(), b"0", b"9" * 30, b"1,5", b"END IONS\n",
     b"BEGIN IONS\n", b"Num Peaks: 3\n", b"Name: b\n", b"//\n", b"MSLEVEL=1\n", b"CHARGE=9-9\n",
-    b"PEPMASS=1 2 3\n", b"</spectrum>", b"<cvParam/>", b"</scan>", b"J = ", b" Hz", b"13C NMR ",
+    b"PEPMASS=1 2 3\n", b"</spectrum>", b"<cvParam/>", b"</scan>", b"J = ", b" Hz", b"13C NMR ", b"##",
+    b"$$", b"##END=\n", b"##TITLE=b\n", b"##XYDATA=(X++(Y..Y))\n1 @A%J\n", b"##DATA TYPE=NMR SPECTRUM\n",
+    b"##XFACTOR=nan\n", b"##PAGE=N=3\n", b"@", b"%", b"S9", b"e308", b"|", b"M  END\n", b"$$$$\n", b"../",
 ]  # fmt: skip
 
 
 class Reader(NamedTuple):
-    """How a kind of file is read and checked."""
+    """How a kind of file is read and checked. `packed`: some are gzipped, and cut off."""
 
     seeds: Callable[[], list[tuple[str, bytes]]]
-    """names, whose endings the damaged files get, and contents"""
+    """names, which the damaged files get, and contents"""
     check: Callable[[Path], None]
+    packed: bool = False
 
 
 READERS: dict[str, Reader] = {}
 
 
 def reader(
-    name: str, seeds: Callable[[], list[tuple[str, bytes]]]
+    name: str, seeds: Callable[[], list[tuple[str, bytes]]], packed: bool = False
 ) -> Callable[[Callable[[Path], None]], Callable[[Path], None]]:
     """Decorator that registers what checks one file."""
 
     def add(check: Callable[[Path], None]) -> Callable[[Path], None]:
-        READERS[name] = Reader(seeds, check)
+        READERS[name] = Reader(seeds, check, packed)
         return check
 
     return add
@@ -67,7 +72,7 @@ def mutated(content: bytes, rng: random.Random, others: Sequence[bytes]) -> byte
     for _ in range(rng.randint(1, 6)):
         at = rng.randrange(len(content) + 1)
         to = min(at + rng.randint(0, 40), len(content))
-        match rng.randrange(7):
+        match rng.randrange(8):
             case 0:
                 content = content[:at] + content[to:]
             case 1:
@@ -86,6 +91,8 @@ def mutated(content: bytes, rng: random.Random, others: Sequence[bytes]) -> byte
                     rng.randrange(len(lines)), rng.choice(lines)
                 )
                 content = b"\n".join(lines)
+            case 6:
+                content = content[:at] + rng.randbytes(rng.randint(1, 300)) + content[to:]
             case _:
                 content = content[:at] if rng.random() < 0.2 else content
     return content[:200_000]
@@ -99,14 +106,17 @@ def run(name: str, n: int, seed: int = 0) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         for i in range(n):
             called, content = rng.choice(seeds)
-            path = Path(folder) / f"x{Path(called).suffix}"
+            path = Path(folder) / called
             damaged = mutated(content, rng, [other for _, other in seeds])
+            if one.packed and rng.random() < 0.1:
+                damaged = gzip.compress(damaged)[: -rng.randint(0, 20) or None]
+                path = path.with_name(f"{called}.gz")
             path.write_bytes(damaged)
             started = time.process_time()
             try:
                 one.check(path)
             except AcmlSearchError as error:
-                if not str(error) or "\n" in str(error):
+                if not 0 < len(str(error)) < 1_500 or "\n" in str(error):
                     yield f"{name} {i}: the refusal {str(error)!r} is no sentence: {damaged[:300]!r}"
             except Exception as error:
                 yield f"{name} {i}: {type(error).__name__}: {error}: {damaged[:2000]!r}"
@@ -126,9 +136,12 @@ _MARKS = {
 def spectra(path: Path) -> None:
     """Every spectrum is read, refused or of another kind, and those that are read hold sound peaks."""
     from acml_search.modalities import get
-    from acml_search.ms.io import BadSpectrum, read_spectra
+    from acml_search.ms.io import BadSpectrum, read_spectra, read_spectrum
 
     for modality in ("lc_ms", "gc_ms"):
+        for numbered in (str(path), f"{path}#2"):
+            with suppress(AcmlSearchError):
+                assert len(read_spectrum(numbered, modality)), "an empty list"
         found = list(read_spectra(path, modality, on_error="yield"))
         numbers = [one.number for one in found if one.number is not None]
         assert numbers == list(range(1, len(numbers) + 1)), "a spectrum is lost"
@@ -140,6 +153,7 @@ def spectra(path: Path) -> None:
                 assert "\n" not in str(one), "more than one line"
                 continue
             assert len(one), "an empty list"
+            assert one.file == path, "of another file"
             assert all(math.isfinite(peak.position) and peak.position > 0 for peak in one), (
                 "an m/z that cannot be"
             )
@@ -161,7 +175,7 @@ for _name, _patterns in {
     "massbank": ("massbank.txt",),
     "two-columns": ("two-columns*",),
 }.items():
-    reader(_name, files("ms", *_patterns))(spectra)
+    reader(_name, files("ms", *_patterns), packed=True)(spectra)
 
 
 # ---- NMR
@@ -173,17 +187,19 @@ def nmr_spectrum(path: Path) -> None:
     from acml_search.nmr.sources import nmr_peaks
 
     for modality, low, high in (("c_nmr", -50, 350), ("h_nmr", -40, 40)):
-        refusal = ""
-        try:
-            peaks = nmr_peaks(str(path), modality)
-            get(modality).read(peaks.record())
-        except AcmlSearchError as error:
-            refusal = str(error)
-        assert "\n" not in refusal, "more than one line"
-        if refusal:
-            continue
-        assert len(peaks), "an empty list"
-        assert all(low <= peak.position <= high for peak in peaks), "a shift that cannot be"
+        for numbered in (str(path), f"{path}#2"):
+            refusal, found = "", None
+            try:
+                found = nmr_peaks(numbered, modality)
+                get(modality).read(found.record())
+            except AcmlSearchError as error:
+                refusal = str(error)
+            assert "\n" not in refusal, "more than one line"
+            assert len(refusal) < 1_500, "no sentence"
+            if found is None or refusal:
+                continue
+            assert len(found), "an empty list"
+            assert all(low <= peak.position <= high for peak in found), "a shift that cannot be"
 
 
 for _name, _patterns in {
