@@ -1,6 +1,8 @@
 """Make the snapshots anew: only where a change of behaviour is wanted, and looked at.
 
-PYTHONPATH=tests python -m characterisation.make [commands] [bench] [vectors] [nmr] [queries]
+PYTHONPATH=tests:. python -m characterisation.make [commands] [bench] [vectors] [nmr]
+
+The printed lines and the queries of `bench` stand in the snapshots themselves.
 """
 
 from __future__ import annotations
@@ -18,22 +20,17 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from characterisation import public, snapshots
-from characterisation.bench_inputs import make_queries
 from characterisation.commands import BENCH, COMMANDS
 from characterisation.compare import LOOSE, expected_words
-from characterisation.nmr_lines import nmr_lines
 from characterisation.vectors import all_vectors
 from characterisation.workplace import parsed_lines, prepare, result_of
 
-PARTS = ("queries", "commands", "bench", "vectors", "nmr")
-LINES = {"c_nmr": (1500, 1), "h_nmr": (1500, 2)}  # how many, seed
+PARTS = ("commands", "bench", "vectors", "nmr")
 
 
 def main(parts: list[str]) -> None:
     wanted = parts or list(PARTS)
     torch.set_num_threads(1)  # as the tests do
-    if "queries" in wanted:  # by the weights' predictions; the other parts read them
-        snapshots.write("bench-queries.json.gz", make_queries())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "commands" in wanted or "bench" in wanted:
@@ -51,8 +48,8 @@ def main(parts: list[str]) -> None:
             results = {command.name: result_of(command, folder) for command in BENCH}
             snapshots.write("bench.json.gz", [{"name": n, **one} for n, one in results.items()])
         if "nmr" in wanted:
-            for modality, (n, seed) in LINES.items():
-                lines = nmr_lines(modality, n, seed)
+            for modality in ("c_nmr", "h_nmr"):
+                lines = [row["text"] for row in snapshots.read_lines(f"lines-{modality}.json.gz")]
                 found = map(json.loads, parsed_lines(lines, modality, folder).splitlines())
                 rows = [{"text": text, **one} for text, one in zip(lines, found, strict=True)]
                 snapshots.write(f"lines-{modality}.json.gz", rows)
