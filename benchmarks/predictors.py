@@ -18,16 +18,12 @@ import pyarrow.parquet as pq
 import typer
 from rdkit import Chem
 
-from acml_search.chem.molecule import parse
-from acml_search.core.errors import InvalidMolecule
 from acml_search.core.io import write_json
-from acml_search.encoders.card import read_card
-from acml_search.encoders.shifts import ShiftModel
 from acml_search.evaluation.metrics import bootstrap_interval
 from acml_search.evaluation.pool import read_queries
 from acml_search.evaluation.workers import model_workers
 from acml_search.nmr.predicted import symmetry_classes
-from benchmarks.suite.measures import AtomShifts, set_error
+from benchmarks.suite.measures import AtomShifts, predict, set_error
 
 
 def of_others(path: Path) -> dict[str, AtomShifts]:
@@ -55,24 +51,19 @@ def main(
     out: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Print both set errors with 95 % intervals over molecules, and that of the difference."""
-    with model_workers(1) as workers:
-        rows = read_queries(queries, workers).select(where=where)
-    others, own = of_others(predictions), ShiftModel(read_card(model), [modality])
+    others = of_others(predictions)
+    with model_workers(1, model=model) as workers:
+        rows = [
+            (known.inchikey14, known.smiles, row.metadata["shifts"])
+            for row in read_queries(queries, workers).select(where=where)
+            if (known := row.structure) is not None and known.inchikey14 in others
+        ]
+        own = predict((modality, [smiles for _, smiles, _ in rows]))
     errors: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        known = row.structure
-        if known is None or known.inchikey14 not in others:
-            continue
-        try:
-            mol = parse(known.smiles)[0]
-        except InvalidMolecule:
-            continue
-        (peaks,) = own.predicted_peaks(modality, [own.featurise(mol)])
-        elements = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], np.int64)
-        ours = AtomShifts(peaks.atoms, elements, symmetry_classes(mol)[peaks.atoms], peaks.position)
-        pair = [set_error(one, row.metadata["shifts"]) for one in (ours, others[known.inchikey14])]
+    for (key, _, shifts), ours in zip(rows, own, strict=True):
+        pair = [None if one is None else set_error(one, shifts) for one in (ours, others[key])]
         if None not in pair:
-            errors.setdefault(known.inchikey14, []).append((float(pair[0] or 0.0), float(pair[1] or 0.0)))
+            errors.setdefault(key, []).append((float(pair[0] or 0.0), float(pair[1] or 0.0)))
     values = np.array([np.mean(one, axis=0) for one in errors.values()]).reshape(-1, 2)
     found: dict[str, Any] = {"queries": queries.name, "where": where, "n_molecules": len(values)}
     columns = {model: values[:, 0], name: values[:, 1], "difference": values[:, 0] - values[:, 1]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,6 +242,17 @@ def choose(queries: Sequence[Query], limit: int | None, seed: int) -> list[Query
     if limit is None or limit >= len(queries):
         return list(queries)
     return [queries[i] for i in np.sort(np.random.default_rng(seed).permutation(len(queries))[:limit])]
+
+
+def few_of_each(labels: Sequence[int], most: int, seed: int) -> list[int]:
+    """Places in `labels` in a seeded random order, of each label at most `most`; of -1 (unreadable) all."""
+    counts: Counter[int] = Counter()
+    chosen = []
+    for i in np.random.default_rng(seed).permutation(len(labels)).tolist():
+        counts[labels[i]] += 1
+        if labels[i] < 0 or counts[labels[i]] <= most:
+            chosen.append(i)
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from acml_search.core.typing import Float32s, Ints
 from acml_search.evaluation import ranking
 from acml_search.evaluation.cache import code_digest
 from acml_search.evaluation.fusion import Weights
-from acml_search.evaluation.pool import Query
+from acml_search.evaluation.pool import Query, few_of_each
 from acml_search.evaluation.ranking import SHORTLIST, Ranker
 from acml_search.evaluation.results import QueryOutcome, Result
 from acml_search.evaluation.retrieval import Filter
@@ -65,13 +65,7 @@ def measure_baselines(runner: QuestionRun) -> Iterator[Result]:
 def _some_queries(runner: QuestionRun) -> list[QueryOutcome]:
     """The queries that baselines get, in their order."""
     every = runner.prepared.outcomes
-    counts: dict[int, int] = {}
-    chosen: list[int] = []
-    for i in np.random.default_rng(runner.seed).permutation(len(every)).tolist():
-        truth = every[i].truth
-        counts[truth] = counts.get(truth, 0) + 1
-        if truth < 0 or counts[truth] <= RECORDS_PER_MOLECULE:
-            chosen.append(i)
+    chosen = few_of_each([one.truth for one in every], RECORDS_PER_MOLECULE, runner.seed)
     return [every[i] for i in sorted(chosen[:MAX_QUERIES])]
 
 

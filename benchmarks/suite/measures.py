@@ -24,6 +24,7 @@ from acml_search.evaluation.metrics import (
     per_molecule,
 )
 from acml_search.evaluation.pool import Query
+from acml_search.nmr.predicted import symmetry_classes
 
 # --- classes: which kinds of molecules are missed? ----------------------------------------------------------
 
@@ -320,9 +321,8 @@ def predict(task: tuple[str, list[str]]) -> list[AtomShifts | None]:
             found.append(None)
             continue
         peaks = next(predicted)
-        ranks = np.array(Chem.CanonicalRankAtoms(mol, breakTies=False, includeChirality=False), np.int64)
         elements = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], np.int64)
-        found.append(AtomShifts(peaks.atoms, elements, ranks[peaks.atoms], peaks.position))
+        found.append(AtomShifts(peaks.atoms, elements, symmetry_classes(mol)[peaks.atoms], peaks.position))
     return found
 
 

@@ -23,7 +23,7 @@ from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.calibration import SHORTLIST, calibrate
 from acml_search.evaluation.embedding import graph_vectors, predicting
 from acml_search.evaluation.fusion import Shortlists, Weights, cross_fitted, fit_weights, ranks, summary
-from acml_search.evaluation.pool import Pool, Query
+from acml_search.evaluation.pool import Pool, Query, few_of_each
 from acml_search.evaluation.ranking import pool_order, rank_in_pools
 from acml_search.evaluation.rescoring import (
     can_rerank,
@@ -405,14 +405,7 @@ class QuestionRun:
     def _few(self, outcomes: Sequence[QueryOutcome]) -> list[int]:
         """Indices of at most `RECORDS` records of each molecule, ascending."""
         most = 1 if self.question.once_per_molecule else RECORDS
-        counts: dict[int, int] = {}
-        chosen = []
-        for i in np.random.default_rng(self.seed).permutation(len(outcomes)).tolist():
-            truth = outcomes[i].truth
-            counts[truth] = counts.get(truth, 0) + 1
-            if counts[truth] <= most:
-                chosen.append(i)
-        return sorted(chosen)
+        return sorted(few_of_each([one.truth for one in outcomes], most, self.seed))
 
     def calibration(self) -> Iterator[Result]:
         """One temperature, fitted on the dev split in the same pool."""

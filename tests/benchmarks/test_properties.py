@@ -35,49 +35,7 @@ from benchmarks.properties import (
 )
 
 BENCHMARKS = Path(properties.__file__).parent
-SYSTEMS = """
-[system.acml]
-kind = "embedding"
-[system.trunk]
-kind = "embedding"
-parts = ["trunk"]
-[system.untrained]
-kind = "untrained"
-parts = ["trunk"]
-[system.morgan]
-kind = "morgan"
-[system.rdkit]
-kind = "rdkit"
-[system.chemprop]
-kind = "chemprop"
-[system.finetuned]
-kind = "finetuned"
-epochs = 2
-[system.gone]
-kind = "embedding"
-model = "runs/none/model"
-[[duel]]
-name = "acml against morgan"
-a = "acml"
-b = "morgan"
-[[group]]
-name = "features"
-systems = ["acml", "morgan"]
-[[set]]
-name = "carbons"
-file = "toy.parquet"
-task = "regression"
-metric = "rmse"
-splits = ["split"]
-[[set]]
-name = "long"
-file = "classes.parquet"
-task = "classification"
-metric = "roc-auc"
-splits = ["split"]
-leave_out = ["rdkit"]
-why = "for time"
-"""
+SYSTEMS = Path(__file__).with_name("toy").joinpath("properties.toml").read_text()
 PEER = """
 import json, sys
 from pathlib import Path
