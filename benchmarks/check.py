@@ -35,6 +35,7 @@ from rdkit.DataStructs import BulkTanimotoSimilarity
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from acml_search import modalities
 from acml_search.chem.isomers import positional_isomers
@@ -46,7 +47,7 @@ from acml_search.core.io import write_json
 from acml_search.core.typing import Bools, Floats, Ints
 from acml_search.encoders.card import read_card
 from acml_search.encoders.shifts import ShiftModel
-from acml_search.evaluation.calibration import reliability
+from acml_search.evaluation.calibration import expected_error, reliability
 from acml_search.search import check as checking
 from acml_search.search.check import (
     FEATURES,
@@ -333,8 +334,8 @@ def report(questions: Sequence[Question], names: Sequence[str]) -> dict[str, Any
         document[kind] = {
             "n_molecules": len(asked),
             "n_wrong": int(sum(len(at) - 1 for at in rows)),
-            **_with_intervals(p, {"auroc": auroc, "ece": calibration_error}),
-            "among_others": _with_intervals(among, {"auroc": auroc, "ece": calibration_error}),
+            **_with_intervals(p),
+            "among_others": _with_intervals(among),
         }
         first, chance, confidence = [], [], []
         for score, at in zip(shares, rows, strict=True):
@@ -346,29 +347,19 @@ def report(questions: Sequence[Question], names: Sequence[str]) -> dict[str, Any
         document[kind] |= {
             "first": float(np.mean(first)),
             "first_chance": float(np.mean(chance)),
-            "share_ece": sum(one["weight"] * abs(one["probability"] - one["accuracy"]) for one in bins),
+            "share_ece": expected_error(bins),
         }
     return document
 
 
-def auroc(p: Floats, right: Bools, weights: Floats) -> float:
-    """Weighted; ties count half."""
-    _, place = np.unique(p, return_inverse=True)
-    positive, negative = (np.bincount(place, weights * (right == which)) for which in (True, False))
-    below = np.cumsum(negative) - negative / 2
-    return float((positive * below).sum() / (positive.sum() * negative.sum()))
+FIGURES: dict[str, Callable[[Floats, Bools, Floats], float]] = {
+    "auroc": lambda p, right, weights: float(roc_auc_score(right, p, sample_weight=weights)),
+    "ece": lambda p, right, weights: expected_error(reliability(p, right, weights)),
+}
 
 
-def calibration_error(p: Floats, right: Bools, weights: Floats) -> float:
-    """ECE in 15 bins of equal weight."""
-    bins = reliability(p, right, weights)
-    return float(sum(one["weight"] * abs(one["probability"] - one["accuracy"]) for one in bins))
-
-
-def _with_intervals(
-    p: Sequence[Floats], figures: Mapping[str, Callable[[Floats, Bools, Floats], float]]
-) -> dict[str, Any]:
-    """Figures over questions whose first structure is the right one, with bootstrap intervals over them."""
+def _with_intervals(p: Sequence[Floats]) -> dict[str, Any]:
+    """`FIGURES` over questions whose first structure is right, with bootstrap intervals over questions."""
     flat = np.concatenate(p)
     sizes = np.array([len(one) for one in p])
     of = np.repeat(np.arange(len(p)), sizes)
@@ -377,7 +368,7 @@ def _with_intervals(
     rng = np.random.default_rng(0)
     drawn = [np.bincount(rng.integers(0, len(p), len(p)), minlength=len(p))[of] for _ in range(RESAMPLES)]
     document: dict[str, Any] = {}
-    for name, figure in figures.items():
+    for name, figure in FIGURES.items():
         values = [figure(flat[n > 0], right[n > 0], (weights * n)[n > 0]) for n in drawn]
         document[name] = figure(flat, right, weights)
         document[f"{name}_ci95"] = np.quantile(values, [0.025, 0.975]).tolist()

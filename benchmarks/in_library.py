@@ -39,7 +39,7 @@ from acml_search.core.io import atomic, write_json
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Floats
 from acml_search.encoders.card import read_card
-from acml_search.evaluation.calibration import reliability
+from acml_search.evaluation.calibration import expected_error, reliability
 from acml_search.modalities import Observation
 from acml_search.search.in_library import feature_names, features, read
 from acml_search.search.query import Index, open_index
@@ -101,9 +101,7 @@ def main(
             document = json.loads((card.directory / "card.json").read_text(encoding="utf-8"))
             document["in_library"] = {**document.get("in_library", {}), **stored}
             with atomic(card.directory / "card.json") as temporary:
-                temporary.write_text(
-                    json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-                )
+                temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
             card = read_card(card.directory)
         n_pool = len(opened)
     result = {
@@ -299,7 +297,7 @@ def measured(answered: Sequence[Answered], stored: dict[str, Any], seed: int) ->
 def _calibration(p: Floats, right: Any) -> dict[str, Any]:
     bins = reliability(p, right, np.ones(len(p)))
     return {
-        "ece": sum(one["weight"] * abs(one["probability"] - one["accuracy"]) for one in bins),
+        "ece": expected_error(bins),
         "mean_probability": float(p.mean()),
         "share": float(np.mean(right)),
         "bins": bins,

@@ -89,12 +89,17 @@ def reliability(
     ]
 
 
+def expected_error(bins: list[dict[str, float]]) -> float:
+    """The expected calibration error of `reliability`'s bins."""
+    return sum(one["weight"] * abs(one["probability"] - one["accuracy"]) for one in bins)
+
+
 def calibration_errors(probabilities: Floats, lists: Shortlists, scale: float = 1.0) -> dict[str, Any]:
     """`{"ece", "brier", "mean_probability", "accuracy", "bins"}` of first hits' probabilities (nq,)."""
     weights, correct = lists.molecule_weights, is_first(lists, scale)
     bins = reliability(probabilities, correct, weights)
     return {
-        "ece": sum(one["weight"] * abs(one["probability"] - one["accuracy"]) for one in bins),
+        "ece": expected_error(bins),
         "brier": float(np.average((probabilities - correct) ** 2, weights=weights)),
         "mean_probability": float(np.average(probabilities, weights=weights)),
         "accuracy": float(np.average(correct, weights=weights)),

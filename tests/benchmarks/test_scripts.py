@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.check import _heavy, auroc
+from benchmarks.check import FIGURES, _heavy
 from benchmarks.nmr_text import judge
 
 
@@ -24,8 +24,8 @@ def test_printed_lines_are_judged_against_their_annotation(text, annotation, kin
 
 def test_right_structures_are_ranked_by_weight_and_ties_count_half() -> None:
     right, weights = np.array([True, False, False]), np.array([1.0, 0.75, 0.25])
-    assert auroc(np.array([0.5, 0.2, 0.9]), right, weights) == pytest.approx(0.75)
-    assert auroc(np.array([0.5, 0.2, 0.5]), right, weights) == pytest.approx(0.875)
+    assert FIGURES["auroc"](np.array([0.5, 0.2, 0.9]), right, weights) == pytest.approx(0.75)
+    assert FIGURES["auroc"](np.array([0.5, 0.2, 0.5]), right, weights) == pytest.approx(0.875)
 
 
 def test_heavy_atoms_are_counted_without_reading_the_structure() -> None:
