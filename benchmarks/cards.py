@@ -10,7 +10,6 @@ are the same stay, each with the digest it was measured with, unless they were m
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ import typer
 from safetensors.numpy import load_file
 
 from acml_search.core.errors import AcmlSearchError, ConfigError
-from acml_search.core.io import atomic
+from acml_search.core.io import write_json
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.evaluation.results import read_result
 from acml_search.modalities.base import sources
@@ -102,9 +101,7 @@ def fill_card(
     for name, one in _by_space(x for x in entries["together"] if x.get("signals")).items():
         new["together"].setdefault(name, {})["signals"] = one["rerank"]
     new["spaces"] = {name: {**space, **spaces[name]} for name, space in card.data["spaces"].items()}
-    with atomic(directory / "card.json") as temporary:
-        document = {**card.data, **new, "metrics_command": command}
-        temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json({**card.data, **new, "metrics_command": command}, directory / "card.json", indent=1)
     return read_card(directory)
 
 

@@ -35,7 +35,7 @@ from acml_search.chem.molecule import describe, parse
 from acml_search.chem.splits import is_dev
 from acml_search.cli.app import command_line
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord, NoCandidates
-from acml_search.core.io import atomic, write_json
+from acml_search.core.io import write_json
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Floats
 from acml_search.encoders.card import read_card
@@ -100,8 +100,7 @@ def main(
             }
             document = json.loads((card.directory / "card.json").read_text(encoding="utf-8"))
             document["in_library"] = {**document.get("in_library", {}), **stored}
-            with atomic(card.directory / "card.json") as temporary:
-                temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+            write_json(document, card.directory / "card.json", indent=1)
             card = read_card(card.directory)
         n_pool = len(opened)
     result = {

@@ -56,10 +56,10 @@ def atomic(path: Path) -> Iterator[Path]:
     flush(path.parent)
 
 
-def write_json(document: Any, path: Path) -> None:
-    """Write `document` as indented JSON, atomically."""
+def write_json(document: Any, path: Path, indent: int = 2) -> None:
+    """Write `document` as indented JSON, atomically; model cards are indented by 1."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(document, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def versions(*packages: str) -> dict[str, str]:
