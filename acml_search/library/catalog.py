@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = "512MB"
 OPEN_FILES = 256  # per thread
 FEW_ROWS = 512
+MASSES_IN_MEMORY = 4_000_000
 
 
 def take(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
@@ -128,6 +129,12 @@ class Catalog:
         `elements_required`: symbols that it has; `hydrogens`, `carbons`: how many, least and most. Raises
         `FilterError` when a filter is refused or cannot be applied.
         """
+        others = (where, formula, elements_allowed, elements_required or None, hydrogens, carbons)
+        alone = others == (None,) * len(others)
+        if mass is not None and tol_da is not None and tol_da >= 0 and alone and self._by_mass is not None:
+            masses, of_masses = self._by_mass
+            low = np.searchsorted(masses, mass - tol_da)
+            return np.sort(of_masses[low : np.searchsorted(masses, mass + tol_da, "right")])
         import duckdb
 
         from acml_search.library.where import where_clause
@@ -163,6 +170,23 @@ class Catalog:
         finally:
             cursor.close()
         return np.sort(np.asarray(found["key"], dtype=np.int64))
+
+    @cached_property
+    def _by_mass(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
+        """All masses, ascending, and the keys of their molecules, since runs ask for a mass a thousand times;
+        None where there are too many to keep, or some are unknown."""
+        if self.count() > MASSES_IN_MEMORY:
+            return None
+        parts = [
+            self._file(part).read(columns=["key", "exact_mass"], use_threads=False)
+            for part in range(len(self._paths))
+        ]
+        if any(part.column("exact_mass").null_count for part in parts):
+            return None
+        chunks = [chunk for part in parts for chunk in part.column("exact_mass").chunks]
+        masses = _numbers(chunks, np.dtype(np.float64))
+        order = np.argsort(masses)
+        return masses[order], np.concatenate([int64s(part.column("key")) for part in parts])[order]
 
     def of_inchikeys(self, inchikeys: Sequence[str]) -> dict[str, tuple[int, str]]:
         """Key and SMILES of the molecules with these standard InChIKeys, by InChIKey, if there."""

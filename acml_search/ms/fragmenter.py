@@ -7,7 +7,8 @@
    share is exp(sum of its weights) over the sum for all. With h hydrogens more or fewer the share is
    multiplied by how often fragments with as many bonds broken carry them.
 4. A peak's likelihood is the sum over all fragments that fit its mass, and a floor for peaks that none
-   explains; a spectrum's is the sum of the logarithms, each weighted by the root of the peak's intensity.
+   explains; a spectrum's is the sum of the logarithms, each weighted by a power of the peak's intensity.
+   Fragments of [M+Na]+ and [M+K]+ carry the metal or a proton.
 
 So a molecule that could break into anything gains nothing by it, unlike where explained peaks are counted
 (MetFrag: Ruttkies et al. 2016, doi 10.1186/s13321-016-0115-9). The weights are learned like those of CFM-ID
@@ -21,7 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,8 +60,11 @@ ISOTOPES = 4.0
 """Da above it at which its isotopes show"""
 COARSE_TOLERANCE = 0.35
 """Da, of spectra of unit resolution"""
+KEPT = 256
+"""molecules that stay taken apart"""
 FORMAT = 1
 _NEGATIVE_TOKEN = 2  # how `lc_ms` reads a negative ion mode, the second of its tokens
+_METALS = {4: ("Na", 22.989221), 6: ("K", 38.963158)}  # by the first, the adduct: Da of the ion
 _BOND_SIGNS = {1.0: "-", 1.5: ":", 2.0: "=", 3.0: "#"}
 
 
@@ -125,7 +129,7 @@ def fragment(mol: Chem.Mol) -> Fragments:
     fragments between two cuts (the atoms on one side of each) from a matrix product.
     """
     kept, lost, bonds, chain, sides = _cuts(mol)
-    elements, hydrogens = zip(*((a.GetAtomicNum(), a.GetTotalNumHs()) for a in mol.GetAtoms()), strict=True)
+    elements, hydrogens = zip(*((a.GetAtomicNum(), a.GetTotalNumHs()) for a in _atoms(mol)), strict=True)
     masses_of_atoms = atom_masses(np.array(elements), np.array(hydrogens))
     parts = sides.astype(np.float64)
     common = (parts @ parts.T).round().astype(np.int64)
@@ -163,20 +167,22 @@ def _cuts(mol: Chem.Mol) -> tuple[Ints, Ints, Ints, Ints, Bools]:
         pairs = combinations(range(size), 2)
         cuts += [((members[a], members[b]), size) for a, b in pairs if size <= MAX_CHAIN or b - a <= 2]
     del cuts[MAX_SIDES // 2 :]
-    kept, lost, bonds = (np.full((2 * len(cuts), 2), -1) for _ in range(3))
-    sides = np.zeros((2 * len(cuts), n), bool)
-    for number, (members_of_cut, _) in enumerate(cuts):
+    ends_of_cuts: list[list[int]] = []  # of each: atoms inside, atoms outside, bonds
+    packed = []
+    for members_of_cut, _ in cuts:
         inside = 0
         for bond in members_of_cut:
             inside ^= below[bond]
-        bits = np.frombuffer(inside.to_bytes(n // 8 + 1, "little"), np.uint8)
-        sides[2 * number] = np.unpackbits(bits, bitorder="little")[:n]
-        sides[2 * number + 1] = ~sides[2 * number]
-        for column, bond in enumerate(members_of_cut):
-            here, there = ends[bond] if inside >> ends[bond][0] & 1 else ends[bond][::-1]
-            kept[2 * number, column] = lost[2 * number + 1, column] = here
-            lost[2 * number, column] = kept[2 * number + 1, column] = there
-            bonds[2 * number : 2 * number + 2, column] = bond
+        packed.append(inside.to_bytes(n // 8 + 1, "little"))
+        found = [ends[bond] if inside >> ends[bond][0] & 1 else ends[bond][::-1] for bond in members_of_cut]
+        (here, there), (here2, there2) = (*found, (-1, -1))[:2]
+        ends_of_cuts.append([here, here2, there, there2, *members_of_cut, -1][:6])
+    of_cuts = np.array(ends_of_cuts, np.int64).reshape(-1, 3, 2)
+    kept, lost = of_cuts[:, [0, 1]].reshape(-1, 2), of_cuts[:, [1, 0]].reshape(-1, 2)
+    bonds = np.repeat(of_cuts[:, 2], 2, axis=0)
+    bits = np.frombuffer(b"".join(packed), np.uint8).reshape(len(cuts), n // 8 + 1)
+    insides = np.unpackbits(bits, axis=1, count=n, bitorder="little").astype(bool)
+    sides = np.stack([insides, ~insides], axis=1).reshape(-1, n)
     chain = np.repeat([size for _, size in cuts], 2).astype(np.int64)
     return kept, lost, bonds, chain, sides
 
@@ -229,8 +235,10 @@ class DescribedFragments:
     """A molecule's fragments with what tells how likely they are."""
 
     fragments: Fragments
-    features: list[list[str]]
-    """of each of the s sides"""
+    texts: list[str]
+    """features"""
+    shown: Ints
+    """(s, 11) which of them each side shows, -1 for none"""
     codes: Ints
     """(f,) size, heteroatoms and rings of a fragment as one number below `N_CODES`"""
     kinds: Ints
@@ -245,7 +253,7 @@ class DescribedFragments:
 def describe(mol: Chem.Mol) -> DescribedFragments:
     """The fragments of a molecule (as `chem.molecule.parse` returns it), described."""
     fragments = fragment(mol)
-    atoms = list(mol.GetAtoms())
+    atoms = _atoms(mol)
     symbols = [atom.GetSymbol() for atom in atoms]
     hetero = np.array([symbol not in ("C", "H") for symbol in symbols], np.float64)
     nitrogen = np.array([symbol == "N" for symbol in symbols], np.float64)
@@ -254,22 +262,47 @@ def describe(mol: Chem.Mol) -> DescribedFragments:
     size = np.minimum((sums[:, 0] / len(atoms) * SIZE_CLASSES).astype(np.int64), SIZE_CLASSES - 1)
     others, nitrogens = np.minimum(sums[:, 1:3], 2).astype(np.int64).T
     codes = ((size * 3 + others) * 3 + nitrogens) * 2 + (sums[:, 3] > 0)
-    return DescribedFragments(fragments, _features(mol, fragments), codes, fragments.broken - 1)
+    texts, shown = _features(mol, atoms, symbols, fragments)
+    return DescribedFragments(fragments, texts, shown, codes, fragments.broken - 1)
 
 
-def _features(mol: Chem.Mol, fragments: Fragments) -> list[list[str]]:
+def _atoms(mol: Chem.Mol) -> list[Chem.Atom]:
+    return [mol.GetAtomWithIdx(i) for i in range(mol.GetNumAtoms())]  # several times as fast as GetAtoms
+
+
+def _features(
+    mol: Chem.Mol, atoms: Sequence[Chem.Atom], symbols: Sequence[str], fragments: Fragments
+) -> tuple[list[str], Ints]:
     """Of each side: its bonds cut (B), the atoms at their near (K) and far (L) ends and both (P), the chain
     of a ring cut (R), what is lost (X) and what is left (M).
     """
-    atoms = list(mol.GetAtoms())
-    symbols = [atom.GetSymbol() for atom in atoms]
-    classes = [_atom_class(atom) for atom in atoms]
-    signs = [_bond_sign(bond) for bond in mol.GetBonds()]
+    numbers: dict[str, int] = {}
+
+    def number(text: str) -> int:
+        return numbers.setdefault(text, len(numbers))
+
+    of_bonds = []  # in both directions
+    begins = []
+    classes = _atom_classes(mol, atoms, symbols)
+    for bond in mol.GetBonds():
+        a, b = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+        order = _BOND_SIGNS.get(bond.GetBondTypeAsDouble(), "?")
+        sign = order + ("@" if bond.IsInRing() and order != ":" else "")
+        begins.append(a)
+        of_bonds += [
+            [
+                number(f"B {symbols[kept]}{sign}{symbols[lost]}"),
+                number(f"K {classes[kept]}{sign}"),
+                number(f"L {sign}{classes[lost]}"),
+                number(f"P {classes[kept]}{sign}{classes[lost]}"),
+            ]
+            for kept, lost in ((a, b), (b, a))
+        ]
     elements = ["C", "H", *sorted(set(symbols) - {"C"})]
     table = np.zeros((len(atoms), len(elements)))
-    for i, atom in enumerate(atoms):
-        table[i, 1] = atom.GetTotalNumHs()
-        table[i, elements.index(symbols[i], 0 if symbols[i] == "C" else 2)] = 1
+    table[:, 1] = [atom.GetTotalNumHs() for atom in atoms]
+    for i, symbol in enumerate(symbols):
+        table[i, elements.index(symbol, 0 if symbol == "C" else 2)] = 1
     counts = (fragments.sides.astype(np.float64) @ table).astype(np.int64).tolist()
     heavy = fragments.sides.sum(axis=1).tolist()
     formulas = [
@@ -278,55 +311,40 @@ def _features(mol: Chem.Mol, fragments: Fragments) -> list[list[str]]:
         else ""
         for count, size in zip(counts, heavy, strict=True)
     ]
-    features = []
-    ends = zip(fragments.kept.tolist(), fragments.lost.tolist(), fragments.bonds.tolist(), strict=True)
-    for side, cut in enumerate(ends):
-        own: list[str] = []
-        for kept, lost, bond in zip(*cut, strict=True):
-            if bond >= 0:
-                sign = signs[bond]
-                own += [
-                    f"B {symbols[kept]}{sign}{symbols[lost]}",
-                    f"K {classes[kept]}{sign}",
-                    f"L {sign}{classes[lost]}",
-                    f"P {classes[kept]}{sign}{classes[lost]}",
-                ]
-        if len(own) > 4:
-            own.append(f"R {min(int(fragments.chain[side]), 8)}")
-        other = side ^ 1
-        small = heavy[other] <= MAX_LOST_FORMULA
-        own.append(f"X {formulas[other]}" if small else f"X {min(heavy[other] // 4, 6)}")
-        own.append(f"M {formulas[side]}" if formulas[side] else "M")
-        features.append(own)
-    return features
+    two, chains = (fragments.bonds[:, 1] >= 0).tolist(), fragments.chain.tolist()
+    rest = []
+    for side, formula in enumerate(formulas):
+        lost = heavy[side ^ 1]
+        gone = formulas[side ^ 1] if lost <= MAX_LOST_FORMULA else f"{min(lost // 4, 6)}"
+        ring = number(f"R {min(chains[side], 8)}") if two[side] else -1
+        rest.append([ring, number(f"X {gone}"), number(f"M {formula}" if formula else "M")])
+    directed = 2 * fragments.bonds + (fragments.kept != np.array([*begins, -1])[fragments.bonds])
+    table_of_bonds = np.array([*of_bonds, [-1] * 4])
+    cut = table_of_bonds[np.where(fragments.bonds >= 0, directed, -1)].reshape(len(heavy), 8)
+    return list(numbers), np.concatenate([cut, np.array(rest, np.int64).reshape(-1, 3)], axis=1)
 
 
-def _atom_class(atom: Chem.Atom) -> str:
-    """Element, aromatic or not, hydrogens, in a ring or not, double bond to a heteroatom, charge."""
-    double = any(
-        bond.GetBondTypeAsDouble() == 2.0 and bond.GetOtherAtom(atom).GetAtomicNum() != 6
-        for bond in atom.GetBonds()
-    )
-    charge = atom.GetFormalCharge()
-    return (
-        (atom.GetSymbol().lower() if atom.GetIsAromatic() else atom.GetSymbol())
+def _atom_classes(mol: Chem.Mol, atoms: Sequence[Chem.Atom], symbols: Sequence[str]) -> list[str]:
+    """Of each: element, aromatic or not, hydrogens, in a ring or not, double bond to a heteroatom, charge."""
+    doubles = set()
+    for bond in mol.GetBonds():
+        if bond.GetBondTypeAsDouble() == 2.0:
+            ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+            doubles |= {i for i, other in (ends, ends[::-1]) if symbols[other] != "C"}
+    return [
+        (symbol.lower() if atom.GetIsAromatic() else symbol)
         + str(min(atom.GetTotalNumHs(), 3))
         + ("r" if atom.IsInRing() else "")
-        + ("o" if double else "")
-        + ("+" if charge > 0 else "~" if charge < 0 else "")
-    )
+        + ("o" if i in doubles else "")
+        + ("+" if (charge := atom.GetFormalCharge()) > 0 else "~" if charge < 0 else "")
+        for i, (atom, symbol) in enumerate(zip(atoms, symbols, strict=True))
+    ]
 
 
-def _bond_sign(bond: Chem.Bond) -> str:
-    order = _BOND_SIGNS.get(bond.GetBondTypeAsDouble(), "?")
-    return order + ("@" if bond.IsInRing() and order != ":" else "")
-
-
-def feature_index(features: Sequence[Sequence[str]], vocabulary: dict[str, int]) -> tuple[Ints, Ints]:
-    """Columns of the known features of all sides, end to end, and where each side's begin (s,)."""
-    columns = [[vocabulary[name] for name in own if name in vocabulary] for own in features]
-    starts = np.cumsum([0, *map(len, columns)])[:-1]
-    return np.array([column for own in columns for column in own], np.int64), starts.astype(np.int64)
+def feature_columns(described: DescribedFragments, vocabulary: dict[str, int]) -> Ints:
+    """(s, 11) columns of each side's features, -1 for none and for those that are not known."""
+    known = np.array([*(vocabulary.get(text, -1) for text in described.texts), -1], np.int64)
+    return np.asarray(known[described.shown])
 
 
 class FragmentMasses:
@@ -335,25 +353,29 @@ class FragmentMasses:
     def __init__(self, described: DescribedFragments, unit: bool = False) -> None:
         masses = described.fragments.masses
         masses = nominal(masses).astype(np.float64) if unit else masses
-        self.order = np.argsort(masses, kind="stable")
+        self.order = np.argsort(masses)
         self.sorted = masses[self.order]
         self.hydrogen = 1.0 if unit else HYDROGEN
 
     def near(self, masses: Floats, width: Floats) -> tuple[Ints, Ints, Ints]:
-        """Every (mass, fragment, place in SHIFTS) that agree within `width` (Da), as three arrays."""
-        targets = masses[:, None] - self.hydrogen * SHIFTS
-        low = np.searchsorted(self.sorted, (targets - width[:, None]).ravel())
-        high = np.searchsorted(self.sorted, (targets + width[:, None]).ravel())
+        """Every (row of `masses`, fragment, place in SHIFTS) that agree within `width` (Da), as three arrays.
+
+        `masses` (p,), or (p, c): what each may be; `width` (p,).
+        """
+        targets = masses.reshape(len(width), -1, 1) - self.hydrogen * SHIFTS
+        low = np.searchsorted(self.sorted, (targets - width[:, None, None]).ravel())
+        high = np.searchsorted(self.sorted, (targets + width[:, None, None]).ravel())
         n = high - low
         where = np.repeat(np.arange(len(n)), n)
         within = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
-        return where // len(SHIFTS), self.order[low[where] + within], where % len(SHIFTS)
+        each = targets[0].size if len(targets) else 1
+        return where // each, self.order[low[where] + within], where % len(SHIFTS)
 
 
 # ---- the learned model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FragmentationModel:
     """How molecules fragment, as learned. Tables have one row per mode."""
 
@@ -375,6 +397,8 @@ class FragmentationModel:
     ppm: float
     da: float
     """tolerance, whichever is wider"""
+    power: float
+    """of the intensity, that weighs a peak"""
     prior: Floats
     """(bits,) weight of each Morgan bit (radius 2)"""
     about: dict[str, Any]
@@ -402,6 +426,7 @@ def read_model(path: Path) -> FragmentationModel:
             scale=float(data["scale"]),
             ppm=float(data["ppm"]),
             da=float(data["da"]),
+            power=float(data.get("power", 0.5)),
             about=data["about"],
             **tables,
         )
@@ -421,7 +446,7 @@ def write_model(path: Path, model: FragmentationModel) -> None:
         "format": FORMAT,
         "modality": model.modality,
         "about": model.about,
-        **{name: getattr(model, name) for name in ("floor", "scale", "ppm", "da")},
+        **{name: getattr(model, name) for name in ("floor", "scale", "ppm", "da", "power")},
         **{name: short(getattr(model, name)) for name in ("codes", "depth", "shifts", "prior")},
         "features": {name: short(model.weights[:, i]) for name, i in model.features.items()},
     }
@@ -440,27 +465,30 @@ class NeutralPeaks(NamedTuple):
     at: Ints
     """(p,) indices of the peaks in the spectrum; those of the whole molecule are not among them"""
     neutral: Floats
-    """(p,) Da: the m/z without the charge's proton"""
+    """(p, 1) Da: the m/z without the charge's proton; (p, 2): also without the metal's ion"""
     width: Floats
     """(p,) Da within which a fragment fits"""
     weights: Floats
-    """(p,) root intensities"""
+    """(p,) powers of the intensities"""
     unit: bool
     """unit resolution: fragments are compared by nominal mass"""
+    metal: str = ""
 
 
-def neutral_peaks(item: Spectrum, modality: str, mass: float, ppm: float, da: float) -> NeutralPeaks:
+def neutral_peaks(
+    item: Spectrum, modality: str, mass: float, ppm: float, da: float, power: float = 0.5
+) -> NeutralPeaks:
     """The peaks of a spectrum that a candidate of `mass` (Da) has to explain.
 
     Left out is what lies at the candidate's own mass, and what lies at the precursor or above. Other peaks
     heavier than the candidate stay: it cannot explain them.
     """
     mzs = item.mzs.astype(np.float64)
-    roots = item.intensities.astype(np.float64)
+    weights = item.intensities.astype(np.float64) ** (2 * power)
     if modality == "gc_ms":
         above = mzs - nominal(np.array(mass))
         at = np.flatnonzero((above < 0) | (above > ISOTOPES))
-        return NeutralPeaks(ELECTRONS, at, mzs[at], np.full(len(at), 0.5), roots[at], True)
+        return NeutralPeaks(ELECTRONS, at, mzs[at, None], np.full(len(at), 0.5), weights[at], True)
     mode = NEGATIVE if len(item.tokens) > 1 and item.tokens[1] == _NEGATIVE_TOKEN else POSITIVE
     neutral = mzs + (PROTON if mode == NEGATIVE else -PROTON)
     width = np.full(len(mzs), COARSE_TOLERANCE) if is_coarse(mzs) else np.maximum(da, ppm * 1e-6 * mzs)
@@ -468,7 +496,9 @@ def neutral_peaks(item: Spectrum, modality: str, mass: float, ppm: float, da: fl
     if item.precursor:
         used &= mzs < item.precursor - NEAR_PRECURSOR
     at = np.flatnonzero(used)
-    return NeutralPeaks(mode, at, neutral[at], width[at], roots[at], False)
+    metal, ion = _METALS.get(item.tokens[0] if item.tokens else 0, ("", 0.0))
+    masses = np.stack([neutral, mzs - ion], axis=1)[:, : 2 if metal else 1]
+    return NeutralPeaks(mode, at, masses[at], width[at], weights[at], False, metal)
 
 
 def is_coarse(mzs: Floats) -> bool:
@@ -481,25 +511,25 @@ class FragmentedMolecule:
     """One molecule's fragments with how likely each is."""
 
     def __init__(self, mol: Chem.Mol, model: FragmentationModel) -> None:
-        self.model = model
+        self.mol, self.model = mol, model
         self.described = describe(mol)
         self.mass = self.described.mass
         self._masses: dict[bool, FragmentMasses] = {}
         self._shares: dict[int, Floats] = {}
-        self._index = feature_index(self.described.features, model.features)
+        self._columns = feature_columns(self.described, model.features)
 
     def observe(self, item: Spectrum) -> NeutralPeaks:
         """The peaks of a spectrum that this molecule has to explain."""
-        return neutral_peaks(item, self.model.modality, self.mass, self.model.ppm, self.model.da)
+        return neutral_peaks(
+            item, self.model.modality, self.mass, self.model.ppm, self.model.da, self.model.power
+        )
 
     def shares(self, mode: int) -> Floats:
         """(f,) how likely each fragment is; they add up to 1."""
         if mode not in self._shares:
             fragments, model = self.described.fragments, self.model
             row = model.row(mode)
-            columns, starts = self._index
-            sums = np.concatenate([[0.0], np.cumsum(model.weights[row, columns])])
-            sides = sums[np.append(starts[1:], len(columns))] - sums[starts] if len(starts) else np.zeros(0)
+            sides = np.append(model.weights[row], 0.0)[self._columns].sum(axis=1)
             two = fragments.second >= 0
             scores = sides[fragments.first] + np.where(two, sides[fragments.second], 0.0)
             scores += model.codes[row, self.described.codes]
@@ -530,18 +560,30 @@ class FragmentedMolecule:
         """Scaled log-likelihood of a spectrum."""
         return float(self.model.scale * (peaks.weights @ self.log_likelihoods(peaks)))
 
+    @cached_property
+    def prior(self) -> float:
+        """Does the molecule look like those that people measure? Log-odds from its Morgan bits."""
+        learned = self.model.prior
+        return float(learned[on_bits(self.mol, len(learned))].sum()) if len(learned) else 0.0
 
-def prior(mol: Chem.Mol, model: FragmentationModel) -> float:
-    """Does the molecule look like those that people measure? Log-odds from its Morgan bits."""
-    return float(model.prior[on_bits(mol, len(model.prior))].sum()) if len(model.prior) else 0.0
+
+def fragmented(mol: Chem.Mol, model: FragmentationModel) -> FragmentedMolecule:
+    """One of the last `KEPT` that were asked for: hits are explained after they were scored, and spectra of
+    one mass have the same candidates."""
+    return _fragmented(mol.ToBinary(), model)
+
+
+@lru_cache(KEPT)
+def _fragmented(binary: bytes, model: FragmentationModel) -> FragmentedMolecule:
+    return FragmentedMolecule(Chem.Mol(binary), model)
 
 
 def score_candidates(mols: Sequence[Chem.Mol], item: Spectrum, model: FragmentationModel) -> Floats:
     """(n, 2): log-likelihood and prior of each candidate; faster than `annotate_peaks`."""
     scores = np.empty((len(mols), 2))
     for row, mol in enumerate(mols):
-        molecule = FragmentedMolecule(mol, model)
-        scores[row] = molecule.score(molecule.observe(item)), prior(mol, model)
+        molecule = fragmented(mol, model)
+        scores[row] = molecule.score(molecule.observe(item)), molecule.prior
     return scores
 
 
@@ -558,7 +600,7 @@ class AnnotatedPeak:
     formula: str
     """of the ion, "C7H5O+" """
     hydrogens: int
-    """gained, or lost where negative, apart from the proton that gives the charge"""
+    """gained, or lost where negative, apart from the proton or metal that gives the charge"""
     error: float
     """Da, observed minus expected"""
     broken: int
@@ -584,7 +626,7 @@ class AnnotatedSpectrum:
     unexplained: list[float]
     """m/z of the other peaks below the molecule's own"""
     share: float
-    """of the summed root intensities that is explained"""
+    """of the summed weights of the peaks that is explained"""
 
 
 def annotate_peaks(mol: Chem.Mol, item: Spectrum, model: FragmentationModel) -> AnnotatedSpectrum:
@@ -593,7 +635,7 @@ def annotate_peaks(mol: Chem.Mol, item: Spectrum, model: FragmentationModel) -> 
     `mol` as `chem.molecule.parse` returns it: atoms are its indices; `item` as the modality's `read` returns
     it.
     """
-    molecule = FragmentedMolecule(mol, model)
+    molecule = fragmented(mol, model)
     fragments = molecule.described.fragments
     peaks = molecule.observe(item)
     matched, numbers, shifts, likelihoods = molecule.matches(peaks)
@@ -603,15 +645,17 @@ def annotate_peaks(mol: Chem.Mol, item: Spectrum, model: FragmentationModel) -> 
     annotated = []
     for peak, match in zip(explained.tolist(), best[firsts].tolist(), strict=True):
         number, moved = int(numbers[match]), int(SHIFTS[shifts[match]])
+        errors = peaks.neutral[peak] - (fragments.masses[number] + HYDROGEN * moved)
+        carrier = int(np.abs(errors).argmin())
         atoms = np.flatnonzero(fragments.atoms(number)).tolist()
         annotated.append(
             AnnotatedPeak(
                 float(item.mzs[peaks.at[peak]]),
                 float(item.intensities[peaks.at[peak]]) ** 2,
                 tuple(atoms),
-                _ion_formula(mol, atoms, moved, peaks.mode),
+                _ion_formula(mol, atoms, moved, peaks.mode, peaks.metal if carrier else ""),
                 moved,
-                float(peaks.neutral[peak] - (fragments.masses[number] + HYDROGEN * moved)),
+                float(errors[carrier]),
                 int(fragments.broken[number]),
                 float(logs[peak] - np.log(model.floor)),
             )
@@ -620,15 +664,16 @@ def annotate_peaks(mol: Chem.Mol, item: Spectrum, model: FragmentationModel) -> 
     total = float(peaks.weights.sum())
     return AnnotatedSpectrum(
         float(model.scale * (peaks.weights @ logs)),
-        prior(mol, model),
+        molecule.prior,
         annotated,
         item.mzs[peaks.at[unexplained]].astype(float).tolist(),
         1.0 - float(peaks.weights[unexplained].sum()) / total if total else 0.0,
     )
 
 
-def _ion_formula(mol: Chem.Mol, atoms: list[int], moved: int, mode: int) -> str:
-    counts = {"H": moved + {POSITIVE: 1, NEGATIVE: -1, ELECTRONS: 0}[mode]}
+def _ion_formula(mol: Chem.Mol, atoms: list[int], moved: int, mode: int, metal: str) -> str:
+    charge = {metal: 1, "H": 0} if metal else {"H": {POSITIVE: 1, NEGATIVE: -1, ELECTRONS: 0}[mode]}
+    counts = {**charge, "H": charge["H"] + moved}
     for index in atoms:
         atom = mol.GetAtomWithIdx(index)
         counts[atom.GetSymbol()] = counts.get(atom.GetSymbol(), 0) + 1

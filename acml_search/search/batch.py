@@ -69,6 +69,10 @@ class Question(NamedTuple):
     """what the answer says of it: `row` (0-based), `file` in a folder, `about` with its other columns"""
     observe: tuple[Callable[[], Observation], ...] = ()
     molecule: MoleculeQuery | None = None
+    place: int = 0
+    """in the source"""
+    precursor: float = 0.0
+    """m/z, 0 where there is none"""
 
 
 class Line(NamedTuple):
@@ -78,6 +82,8 @@ class Line(NamedTuple):
     text: str
     reason: str = ""
     """why it failed, without numbers, so that like ones count together"""
+    place: int = 0
+    """of the query in the source"""
 
 
 @dataclass
@@ -122,10 +128,13 @@ def run(
             if one.text:
                 out.write(one.text + "\n")
         return report
-    report = _continued(out, {"run": digest_of(_identity(index, source, ask))})
+    report = _continued(out, {"run": digest_of(_identity(index, source, ask)), "order": "precursor"})
     done = report.resumed
+    asked = _questions_of(source, ask)
+    if isinstance(asked, list):  # ions of one mass have the same candidates, which are taken apart once
+        asked.sort(key=lambda one: one.precursor)
     with out.open("a", encoding="utf-8") as file:
-        for one in _answers(index, _questions_of(source, ask), ask, workers, done):
+        for one in _answers(index, asked, ask, workers, done):
             report.add(one)
             file.write(json.dumps(one) + "\n")
             file.flush()
@@ -133,13 +142,24 @@ def run(
 
 
 def finished_lines(kept: Path) -> Iterator[dict[str, Any]]:
-    """The documents of a complete run whose lines were kept in the file `kept`, each with its `outcome`."""
+    """The documents of a complete run whose lines were kept in the file `kept`, each with its `outcome`, in
+    the order of the source."""
     with kept.open(encoding="utf-8") as file:
-        next(file)
-        for text in file:
-            one = Line(*json.loads(text))
+        file.readline()
+        starts = [(Line(*json.loads(text)).place, at) for at, text in _lines_with_starts(file)]
+        for _, at in sorted(starts):
+            file.seek(at)
+            one = Line(*json.loads(file.readline()))
             if one.text:
                 yield {**json.loads(one.text), "outcome": one.outcome}
+
+
+def _lines_with_starts(file: TextIO) -> Iterator[tuple[int, str]]:
+    while True:
+        at = file.tell()
+        if not (text := file.readline()):
+            return
+        yield at, text
 
 
 def _identity(index: Index, source: Path | str, ask: Ask) -> list[Any]:
@@ -218,15 +238,15 @@ def _answered(index: Index, ask: Ask, questions: list[Question]) -> Iterator[Lin
     """A line for each question, in order."""
     if questions[0].molecule is None:
         for question in questions:
-            yield _identified(index, ask, question)
+            yield _identified(index, ask, question)._replace(place=question.place)
         return
     queries = [one.molecule for one in questions if one.molecule is not None]
     request = SearchRequest(ask.k, Filters(**ask.conditions), ask.modality)
-    for answer in index.search_queries(queries, request):
+    for question, answer in zip(questions, index.search_queries(queries, request), strict=True):
         if isinstance(answer, InvalidMolecule):
-            yield Line(FAILED, line(answer), _alike(answer.reason))
+            yield Line(FAILED, line(answer), _alike(answer.reason), question.place)
         else:
-            yield Line(ANSWERED, line(answer))
+            yield Line(ANSWERED, line(answer), place=question.place)
 
 
 def _identified(index: Index, ask: Ask, question: Question) -> Line:
@@ -277,7 +297,8 @@ def _questions_of(source: Path | str, ask: Ask) -> Iterable[Question]:
     found = questions(source, ask)
     path = Path(source)
     small = path.is_dir() or not path.exists() or path.stat().st_size <= MAX_COUNTED
-    return list(found) if small else found
+    placed = (one._replace(place=place) for place, one in enumerate(found))
+    return list(placed) if small else placed
 
 
 def asks_with_records(path: Path | str, modality: str | None) -> bool:
@@ -381,7 +402,7 @@ def _spectra(path: Path, kind: Modality, adduct: str | None) -> Iterator[Questio
             for row, peaks in found
             if not isinstance(peaks, Exception)
         )
-        yield Question(query, observe)
+        yield Question(query, observe, precursor=first.precursor_mz or 0.0)
 
 
 def _is_printed(path: Path, kind: Modality) -> bool:

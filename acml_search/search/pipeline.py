@@ -591,7 +591,7 @@ class Pipeline:
 
     def _molecules(self, keys: Ints) -> list[Chem.Mol]:
         """The molecules with these keys."""
-        table = Rows(self._directory, self._directory.catalog, [keys]).at(keys)
+        table = Rows(self._directory, self._directory.catalog, [keys], ["smiles"]).at(keys)
         return [read_stored(str(text)) for text in table.column("smiles").to_pylist()]
 
     def _unpacked(
@@ -760,10 +760,16 @@ class Pipeline:
 class Rows:
     """Rows of a catalogue, of molecules or of measured records, fetched once."""
 
-    def __init__(self, directory: IndexDirectory, catalog: Catalog, keys: Sequence[Ints]) -> None:
+    def __init__(
+        self,
+        directory: IndexDirectory,
+        catalog: Catalog,
+        keys: Sequence[Ints],
+        columns: Sequence[str] | None = None,
+    ) -> None:
         self._keys = np.unique(np.concatenate([np.zeros(0, np.int64), *keys]))
         try:
-            self._table = catalog.rows(self._keys)
+            self._table = catalog.rows(self._keys, columns)
         except KeyError as error:
             raise IndexCorrupt(
                 directory.path, f"a hit has no row ({error.args[0]}); run `acml-search verify` on the index"

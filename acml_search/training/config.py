@@ -227,6 +227,7 @@ class FragmentationPlan(Plan):
     records: list[Source]
     fragments: FragmentTable
     tolerance: Tolerance
+    power: PositiveFloat = 0.5  # of the intensity, that weighs a peak
     training: FragmentationSchedule
 
 

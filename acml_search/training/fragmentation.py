@@ -12,7 +12,7 @@ holds them to the same figures.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ from acml_search.ms.fragmenter import (
     FragmentMasses,
     NeutralPeaks,
     describe,
-    feature_index,
+    feature_columns,
     neutral_peaks,
     write_model,
 )
@@ -49,6 +49,8 @@ MAX_BROKEN = 4
 """bonds broken"""
 FINAL_LR = 1e-4
 MAX_PRIOR_CANDIDATES = 40
+KEPT = 200
+"""described molecules"""
 DEV_CANDIDATES, DEV_SPECTRA = 60, 5
 
 
@@ -66,14 +68,13 @@ def run(plan: FragmentationPlan, device: torch.device) -> Path:
     described = DescribedMolecules(corpus)
     vocabulary = vocabulary_of(cases, described, table.min_molecules)
     modes = sorted({peaks.mode for case in cases for peaks in case.spectra})
-    batches = [
-        case_tensors(case, described, vocabulary, modes)
-        for case in progress(cases, desc="matching", unit="mol")
-    ]
-    described.clear()
     torch.manual_seed(plan.seed)
     model = TrainableFragmentation(len(vocabulary), len(modes)).to(device)
-    history = learn(model, batches, plan.training, plan.seed)
+
+    def tensors(i: int) -> CaseTensors:
+        return case_tensors(cases[i], described, vocabulary, modes)
+
+    history = learn(model, len(cases), tensors, plan.training, plan.seed)
     model.cpu()
     prior = _fit_prior(corpus, train_rows, same_mass, plan.training.prior_weight_decay, rng)
     pool = MassPool(corpus, np.flatnonzero(from_sources), SAME_MASS_PPM)
@@ -111,7 +112,7 @@ def draw_cases(
         records = rng.permutation(np.arange(measured.starts[at], measured.starts[at + 1]))[:spectra]
         mass = float(pool.masses[row])
         peaks = [
-            neutral_peaks(measured.items[i], plan.modality, mass, tolerance.ppm, tolerance.da)
+            neutral_peaks(measured.items[i], plan.modality, mass, tolerance.ppm, tolerance.da, plan.power)
             for i in records.tolist()
         ]
         peaks = [one for one in peaks if len(one.at)]
@@ -121,13 +122,15 @@ def draw_cases(
 
 
 class DescribedMolecules(dict[int, DescribedFragments]):
-    """Corpus row -> its described fragments, computed on first use."""
+    """Corpus row -> its described fragments, computed when needed: half a MB each, so few are kept."""
 
     def __init__(self, corpus: Corpus) -> None:
         super().__init__()
         self.corpus = corpus
 
     def __missing__(self, row: int) -> DescribedFragments:
+        if len(self) >= KEPT:
+            self.clear()
         self[row] = describe(parse(self.corpus.smiles_of(row))[0])
         return self[row]
 
@@ -139,7 +142,8 @@ def vocabulary_of(
     shown: Counter[str] = Counter()
     rows = sorted({row for case in cases for row in case.rows})
     for row in progress(rows, desc="fragmenting", unit="mol"):
-        shown.update({name for side in described[row].features for name in side})
+        one = described[row]
+        shown.update(one.texts[i] for i in np.unique(one.shown[one.shown >= 0]).tolist())
     names = sorted(name for name, n in shown.items() if n >= min_molecules)
     return {name: i for i, name in enumerate(names)}
 
@@ -180,7 +184,9 @@ def case_tensors(
     for mode in sorted({peaks.mode for peaks in case.spectra}):
         for place, row in enumerate(case.rows):
             one = described[row]
-            columns, starts = feature_index(one.features, vocabulary)
+            of_sides = feature_columns(one, vocabulary)
+            columns = of_sides[of_sides >= 0]
+            starts = np.cumsum([0, *(of_sides >= 0).sum(axis=1)])[:-1]
             fragments = one.fragments
             two = fragments.second >= 0
             parts["columns"].append(columns + modes.index(mode) * len(vocabulary))
@@ -268,15 +274,20 @@ class TrainableFragmentation(nn.Module):
             scale=float(self.scale.exp()),
             ppm=plan.tolerance.ppm,
             da=plan.tolerance.da,
+            power=plan.power,
             prior=prior,
             about=about,
         )
 
 
 def learn(
-    model: TrainableFragmentation, cases: Sequence[CaseTensors], schedule: FragmentationSchedule, seed: int
+    model: TrainableFragmentation,
+    n: int,
+    tensors: Callable[[int], CaseTensors],
+    schedule: FragmentationSchedule,
+    seed: int,
 ) -> list[float]:
-    """Train in place; the mean cross-entropy of each epoch."""
+    """Train in place on the `n` cases that `tensors` makes; the mean cross-entropy of each epoch."""
     torch.set_num_threads(1)
     device = model.shared.device
     tables = (model.depth, model.shifts, model.floor, model.scale)
@@ -289,17 +300,17 @@ def learn(
     ]
     optimiser = torch.optim.AdamW(groups, lr=schedule.lr)
     rng, size = np.random.default_rng(seed), schedule.batch_size
-    steps = max(1, schedule.epochs * (len(cases) // size))
+    steps = max(1, schedule.epochs * (n // size))
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: 1 - step / steps + FINAL_LR / schedule.lr
     )
     history = []
     for epoch in range(schedule.epochs):
-        order, total = rng.permutation(len(cases)), 0.0
+        order, total = rng.permutation(n), 0.0
         for at in progress(range(0, len(order) - size + 1, size), desc=f"epoch {epoch + 1}", unit="batch"):
             optimiser.zero_grad()
             for i in order[at : at + size].tolist():
-                case = cases[i].to(device)
+                case = tensors(i).to(device)
                 scores = model(case)
                 truth = torch.zeros(len(scores), dtype=torch.long, device=device)
                 cross_entropy = F.cross_entropy(model.scale.exp() * scores, truth)
@@ -359,7 +370,6 @@ def _weigh_prior(
     likely = []
     for case in progress(cases, desc="dev split", unit="mol"):
         likely.append(model.scale.exp() * model(case_tensors(case, described, vocabulary, modes)))
-        described.clear()
     priors = [torch.from_numpy(corpus.bits(np.array(case.rows))) @ prior for case in cases]
     rows = [torch.stack([one.mean(dim=0), at], dim=1) for one, at in zip(likely, priors, strict=True)]
     weights = fit_softmax(torch.cat(rows), [len(row) for row in rows], 0.0)

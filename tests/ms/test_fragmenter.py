@@ -26,7 +26,6 @@ from acml_search.ms.fragmenter import (
     fragment,
     is_coarse,
     neutral_peaks,
-    prior,
     read_model,
     score_candidates,
     write_model,
@@ -49,6 +48,7 @@ def flat(modality: str = "lc_ms", **changes: object) -> FragmentationModel:
         1.0,
         10.0,
         0.002,
+        0.5,
         np.zeros(0),
         {},
     )
@@ -84,6 +84,16 @@ def test_an_ion_of_the_other_sign_has_other_hydrogens() -> None:
     assert peak.formula == "C6H5-"
     assert peak.hydrogens == 1
     assert len(peak.atoms) == 6
+
+
+@pytest.mark.parametrize("adduct", ["[M+Na]+", "[M+H]+"])
+def test_fragments_of_a_sodium_adduct_may_carry_the_sodium(adduct: str) -> None:
+    about = {"adduct": adduct, "precursor_mz": 172.0733}
+    record = {"mzs": [BENZOYL, 144.0420], "intensities": [1.0, 1.0], **about}
+    found = annotate_peaks(parse("CCNC(=O)c1ccccc1")[0], modalities.get("lc_ms").read(record), flat())
+    formulas = [peak.formula for peak in found.fragments]
+    assert formulas == (["C7H5O+", "C7H7NNaO+"] if adduct == "[M+Na]+" else ["C7H5O+"])
+    assert all(abs(peak.error_ppm) < 5 for peak in found.fragments)
 
 
 def test_the_molecule_that_can_is_preferred_to_its_isomer() -> None:
@@ -152,9 +162,9 @@ def test_the_prior_is_of_the_molecule_alone() -> None:
     weights = np.random.default_rng(0).normal(size=1024)
     mol = parse("CCNC(=O)c1ccccc1")[0]
     learned = flat(prior=weights)
-    assert prior(mol, flat()) == 0.0
+    assert FragmentedMolecule(mol, flat()).prior == 0.0
     first, other = (score_candidates([mol], spectrum([mz]), learned)[0, 1] for mz in (60.0, BENZOYL))
-    assert first == other == pytest.approx(prior(mol, learned))
+    assert first == other == pytest.approx(FragmentedMolecule(mol, learned).prior)
     assert first != 0
 
 

@@ -33,6 +33,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
         1.0,
         10.0,
         0.002,
+        0.5,
         np.random.default_rng(0).normal(size=64),
         {},
     )

@@ -80,7 +80,7 @@ class FakeCatalog:
         rows = self.table.select(["inchikey", "key", "smiles"]).to_pylist()
         return {row["inchikey"]: (row["key"], row["smiles"]) for row in rows if row["inchikey"] in inchikeys}
 
-    def rows(self, keys: np.ndarray) -> pa.Table:
+    def rows(self, keys: np.ndarray, columns: list[str] | None = None) -> pa.Table:
         place = {key: i for i, key in enumerate(self.table.column("key").to_pylist())}
         return self.table.take([place[key] for key in keys.tolist()])
 
