@@ -261,7 +261,7 @@ def _peak_list(
 ) -> PeakList:
     """Peaks that were picked in TopSpin, where neither spectrum nor FID is left."""
     shifts = re.findall(
-        r'<Peak1D\b[^>]*?\bF1="([^"]*)"[^>]*?(?:intensity="([^"]*)")?',
+        r'<Peak1D\b[^>]*?\bF1="([^"]*)"(?:[^>]*?\bintensity="([^"]*)")?',
         _bytes(path).decode("utf-8", "replace"),
     )
     peaks = [Peak(x, intensity=number_of(y)) for text, y in shifts if (x := number_of(text)) is not None]

@@ -209,6 +209,17 @@ def test_an_fid_of_bruker(tmp_path: Path, big_endian: bool) -> None:
     assert any("frequency of the carrier alone" in note for note in peaks.about["notes"])
 
 
+def test_peaks_picked_in_topspin_where_nothing_else_is_left(tmp_path: Path) -> None:
+    folder = bruker(tmp_path / "10", nucleus="13C", mhz=100.6)
+    (folder / "pdata" / "1").mkdir(parents=True)
+    row = '<Peak1D F1="{}" annotation="" intensity="{}" type="0"/>'
+    rows = "\n".join(row.format(*peak) for peak in ((170.9, 4.5), (60.2, -9.0)))
+    (folder / "pdata" / "1" / "peaklist.xml").write_text(f"<PeakList1D>\n{rows}\n</PeakList1D>")
+    peaks = nmr_peaks(str(folder), "c_nmr")
+    assert [(peak.position, peak.intensity) for peak in peaks] == [(170.9, 4.5), (60.2, -9.0)]
+    assert "peaklist.xml" in peaks.about["notes"][0]
+
+
 def test_an_archive_and_its_experiments(tmp_path: Path) -> None:
     bruker(tmp_path / "d" / "10", processed=PROTON)
     bruker(tmp_path / "d" / "9", processed=CARBON, nucleus="13C", mhz=100.6, sweep=240 * 100.6, centre=100.0)
