@@ -86,8 +86,6 @@ from acml_search.modalities import get
 from acml_search.nmr.hydrogens import stated_hydrogens
 
 Direction = Literal["to-molecule", "to-record"]
-LEAKAGE = ("report", "drop", "fail")
-"""what to do with queries about molecules that training saw"""
 QUERY_STEPS = ("embed queries", "rank", "rerank")
 """steps whose time depends on the queries"""
 
@@ -185,6 +183,7 @@ class Question(BaseModel):
     dept: bool = False
     """13C: re-ranking compares the hydrogens of each carbon, from the column `multiplicity`"""
     leakage: Literal["report", "drop", "fail"] = "fail"
+    """what to do with queries about molecules that training saw"""
 
     @property
     def from_structure(self) -> bool:

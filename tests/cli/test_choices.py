@@ -10,7 +10,7 @@ from acml_search.cli.build_index import build_index
 from acml_search.cli.map import map_
 from acml_search.cli.properties import fit
 from acml_search.core.workers import ENGINES
-from acml_search.evaluation.retrieval import LEAKAGE
+from acml_search.evaluation.retrieval import Question
 from acml_search.interpret.map import METHODS
 from acml_search.properties.heads import KINDS, TASKS
 
@@ -26,7 +26,7 @@ def test_choices_are_those_of_the_code() -> None:
     building, mapping, fitting = (
         get_type_hints(one, include_extras=True) for one in (build_index, map_, fit)
     )
-    assert choices(Leakage) == set(LEAKAGE)
+    assert choices(Leakage) == set(get_args(Question.model_fields["leakage"].annotation))
     assert choices(building["engine"]) == set(ENGINES)
     assert choices(mapping["method"]) == set(METHODS)
     assert choices(fitting["task"]) == set(TASKS)
