@@ -29,7 +29,7 @@ def build_index(
     ] = "smiles",
     model: options.Model = "acml-base",
     factory: Annotated[
-        str, typer.Option(help="auto (chosen by count), flat, or any FAISS factory string.")
+        str, typer.Option(help="auto (chosen by count), flat, fast (HNSW), or any FAISS factory string.")
     ] = "auto",
     tautomer: options.Tautomer = False,
     engine: Annotated[

@@ -118,7 +118,9 @@ class VectorStore:
 
 
 MAX_SCAN = 10_000  # filtered positions scanned from the store: under 10 ms, and exact
-FILTERABLE = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFPQ)
+FILTERABLE = (
+    faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFPQ, faiss.IndexIVFRaBitQFastScan
+)  # fmt: skip
 MIN_SHORTLIST = 100
 
 
