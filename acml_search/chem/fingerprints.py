@@ -34,6 +34,12 @@ def packed_morgan(mols: Iterable[Chem.Mol], n_bits: int, radius: int = RADIUS) -
     return np.packbits(morgan(mols, n_bits, radius), axis=1)
 
 
+def morgan_counts(mols: Iterable[Chem.Mol], radius: int = RADIUS) -> list[Any]:
+    """All environments with their counts, unfolded, as RDKit's `BulkTanimotoSimilarity` takes them."""
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius)
+    return list(map(generator.GetSparseCountFingerprint, mols))
+
+
 def on_bits(mol: Chem.Mol, n_bits: int, radius: int = RADIUS) -> list[int]:
     """Indices of the bits that are set, ascending."""
     return list(morgan_generator(n_bits, radius).GetFingerprint(mol).GetOnBits())

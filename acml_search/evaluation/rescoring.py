@@ -80,7 +80,7 @@ def compare(
             return smiles
         return tuple(vectors.peaks(space, smiles) for space in spaces)
 
-    beyond = prepared.question.dept or prepared.bias is not None
+    beyond = prepared.question.dept or prepared.bias is not None or get(modality).from_structure
     sources = (source_of(outcomes[i].query, modality) for i in usable)
     tasks = (
         _Task(modality, store.seed, beyond, *map(list, zip(*part, strict=True)))

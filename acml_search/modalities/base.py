@@ -87,6 +87,8 @@ class Evidence:
     unmatched_predicted: list[Missing] = field(default_factory=list)
     foreign: list[Foreign] = field(default_factory=list)
     """what some of `unmatched_observed` may be"""
+    said: str = ""
+    """what there is to say where no peaks are compared"""
 
     @property
     def unmatched_labels(self) -> list[str]:
@@ -94,9 +96,9 @@ class Evidence:
         return [""] * len(self.unmatched_observed)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON; without `foreign` where there is none."""
+        """As plain values, for JSON; without `foreign` and `said` where there is none."""
         values = asdict(self)
-        return values if self.foreign else {name: one for name, one in values.items() if name != "foreign"}
+        return {name: one for name, one in values.items() if one or name not in ("foreign", "said")}
 
 
 class Reranker(ABC):
@@ -274,7 +276,7 @@ class Modality(ABC):
         adduct: of a mass spectrum, instead of its own; other modalities have none.
         Raises `InvalidRecord` for what cannot be used.
         """
-        return Observation(self.name, given, self.read(given))
+        return Observation(self.name, given, self.read(given), record=given)
 
     def read_parts(self, given: str, adduct: str | None = None) -> list[Observation]:
         """As `read_input`, one for each compound that a picture shows; all else is of one."""

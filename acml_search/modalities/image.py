@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
 from acml_search.modalities.base import Modality, Observation, Option, register
+from acml_search.modalities.structure import StructureReranker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,6 +123,9 @@ class Image(Modality):
 
         return PictureReader(**config)
 
+    def reranker(self) -> PictureReranker:
+        return PictureReranker()
+
     def reading(self, encoder: nn.Module, one: Observation) -> str:
         """The structure that the picture was read as: a user sees at once whether that is what it shows."""
         smiles, _, why = self.judged(encoder, one)
@@ -164,3 +168,14 @@ class Image(Modality):
             return png(draw(mol, PLAIN if rng is None else held_out_style(rng)).image)
         except InvalidMolecule as error:
             raise InvalidRecord(f"{smiles!r} cannot be drawn: {error.reason}", modality=self.name) from error
+
+
+class PictureReranker(StructureReranker):
+    """Of a picture, all structures that it may show are compared."""
+
+    def observed(self, item: Any, record: Any) -> Any:
+        return item
+
+    def read(self, model: Any, observed: Any) -> Sequence[tuple[str, float]]:
+        reader = cast("PictureReader", model.network.tower("image").encoder)
+        return reader.read(observed).alternatives

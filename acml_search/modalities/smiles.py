@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from acml_search.core.errors import InvalidRecord
 from acml_search.modalities.base import Modality, register
+from acml_search.modalities.structure import StructureReranker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,9 @@ class Smiles(Modality):
         from acml_search.networks import GraphNet
 
         return GraphNet(list(SYMBOL_COLUMNS.values()), N_LINK_CODES, **config)
+
+    def reranker(self) -> StructureReranker:
+        return StructureReranker()
 
     def example(self, rng: np.random.Generator) -> str:
         chain = "".join(rng.choice(["C", "N", "O", "CC", "C(F)", "C(=O)"], size=int(rng.integers(1, 8))))

@@ -191,6 +191,8 @@ class Reason:
         """How much of the spectrum is explained, in words."""
         if self.evidence is None:
             return "not compared peak by peak"
+        if self.evidence.said:
+            return self.evidence.said
         matched = len({match.observed for match in self.matched})  # a peak may be of several groups of atoms
         missed = len(set(self.unmatched_observed))
         verb = "explained" if self.kind.plot == "sticks" else "matched"

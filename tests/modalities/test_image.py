@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from rdkit import Chem
+from rdkit import Chem, DataStructs
 
 from acml_search import modalities
+from acml_search.chem.fingerprints import morgan_counts
 from acml_search.core.errors import InvalidRecord
 from acml_search.ocsr.depict import draw, png
 from acml_search.ocsr.hypotheses import Hypothesis
@@ -134,3 +136,15 @@ def test_a_structure_that_cannot_be_drawn_is_refused() -> None:
 def test_png_keeps_every_pixel() -> None:
     drawn = draw(Chem.MolFromSmiles(ASPIRIN)).image
     assert np.array_equal(np.asarray(Image.open(BytesIO(png(drawn)))), np.asarray(drawn))
+
+
+def test_all_that_a_picture_may_show_is_compared() -> None:
+    seen = Recognition(
+        "CCO", Hypothesis(np.zeros((0, 2)), [], [], [], []), 1.0, (("CCO", 0.75), ("CCN", 0.25))
+    )
+    reader = SimpleNamespace(read=lambda ink: seen)
+    model = SimpleNamespace(network=SimpleNamespace(tower=lambda name: SimpleNamespace(encoder=reader)))
+    chosen, mols = PICTURES.reranker(), [Chem.MolFromSmiles(one) for one in ("CCO", "CCN", "CCS")]
+    likely, other, neither = chosen.scores(model, np.zeros((1, 1)), chosen.prepare(model, mols))
+    assert likely > other > neither > 0
+    assert likely == pytest.approx(0.75 + 0.25 * DataStructs.TanimotoSimilarity(*morgan_counts(mols[:2])))

@@ -86,3 +86,14 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except InvalidRecord:
         return
     assert len(graph.x) >= 1
+
+
+def test_candidates_are_compared_with_the_structure_itself() -> None:
+    chosen = SMILES.reranker()
+    mols = [Chem.MolFromSmiles(one) for one in ("CCCCCO", "CCCCCCO", "CCCCCN")]
+    observed = chosen.observed(None, "Cl.OCCCCC")
+    same, longer, amine = chosen.evidence(None, observed, mols)
+    assert same.score == 1.0
+    assert 0 < amine.score < longer.score < 1
+    assert longer.to_dict()["said"].endswith(f"{longer.score:.2f}")
+    assert not chosen.scores(None, "C(C)(C)(C)(C)C", chosen.prepare(None, mols)).any()
