@@ -13,12 +13,14 @@ from acml_search.cli.parse import parse
 from acml_search.cli.probe import probe
 from acml_search.cli.query import query
 from acml_search.cli.read_images import read_images
+from acml_search.cli.serve import serve
 
 app.command("build-index")(build_index)
 app.command()(query)
 app.command()(explain)
 app.command()(check)
 app.command()(parse)
+app.command()(serve)
 app.command("read-images")(read_images)
 app.command()(add)
 app.command()(info)

@@ -7,13 +7,23 @@ from importlib.util import find_spec
 from acml_search.core.errors import ConfigError
 
 _EXTRAS = {
+    "fastapi": "serve",
     "fontTools": "train",
     "matplotlib": "maps",
+    "prometheus_client": "serve",
     "pypdfium2": "pdf",
+    "python_multipart": "serve",
     "sklearn": "properties",
     "umap": "umap",
+    "uvicorn": "serve",
 }
-_NAMES = {"fontTools": "fonttools", "sklearn": "scikit-learn", "umap": "umap-learn"}
+_NAMES = {
+    "fontTools": "fonttools",
+    "prometheus_client": "prometheus-client",
+    "python_multipart": "python-multipart",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+}
 
 
 def require(*modules: str, extra: str | None = None) -> None:

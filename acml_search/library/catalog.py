@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from functools import cached_property
 from glob import escape
 from pathlib import Path
@@ -26,6 +27,8 @@ MEMORY_LIMIT = "512MB"
 OPEN_FILES = 256  # per thread
 FEW_ROWS = 512
 MASSES_IN_MEMORY = 4_000_000
+sql_seconds: ContextVar[float | None] = ContextVar("sql_seconds", default=None)
+"""how long a condition in SQL may take, where others than the user wait for it"""
 
 
 def take(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
@@ -142,7 +145,11 @@ class Catalog:
         clauses: list[str] = []
         values: list[object] = []
         cursor = self._connection.cursor()
+        limit = sql_seconds.get()
+        timer = None if limit is None else threading.Timer(limit, cursor.interrupt)
         try:
+            if timer is not None:
+                timer.start()
             if where is not None:
                 clauses.append(where_clause(cursor, where))
             if formula is not None:
@@ -165,9 +172,15 @@ class Catalog:
                     values += range_
             condition = " AND ".join(clauses) or "TRUE"
             found = cursor.execute(f"SELECT key FROM molecules WHERE {condition}", values).fetchnumpy()
+        except duckdb.InterruptException as error:
+            raise FilterError(
+                f"the filter {shorten(where or '')!r} took more than {limit:g} s; make it simpler"
+            ) from error
         except duckdb.Error as error:
             raise self._filter_error(where, error) from error
         finally:
+            if timer is not None:
+                timer.cancel()
             cursor.close()
         return np.sort(np.asarray(found["key"], dtype=np.int64))
 

@@ -263,6 +263,8 @@ class Modality(ABC):
     """mirror: observed against predicted positions; sticks: intensities, of which peaks are explained"""
     min_span: ClassVar[float] = 40.0
     """width of a plot in `unit`, at least"""
+    typical: ClassVar[tuple[float, float] | None] = None
+    """between which most positions lie; where a text may be of several modalities, it tells"""
     descending: ClassVar[bool] = False
     """whether positions fall from left to right, as in NMR"""
 

@@ -33,6 +33,7 @@ class MassModality(Modality):
 
     columns = ("mzs", "intensities")
     unit = "m/z"
+    typical = (12.0, 3000.0)
     relative_errors = True
     plot = "sticks"
     shows_occlusion = True
@@ -76,10 +77,17 @@ class MassModality(Modality):
 
         peaks = super().peaks(record)
         assert peaks is not None
-        adduct = record.get("adduct")
+        adduct, isolation = record.get("adduct"), record.get("isolation")
+        if isolation is not None:
+            low, high = map(float, isolation)
+            peaks = replace(peaks, isolation=(low, high))
         return replace(
             peaks,
-            precursor_mz=number_or_none(record, "precursor_mz", self.name) or None,
+            precursor_mz=(
+                number_or_none(record, "precursor_mz", self.name) or None
+                if isolation is None
+                else (low + high) / 2
+            ),
             # NaN is how tables write null
             adduct=adduct if isinstance(adduct, str) and adduct.strip() else None,
             ion_mode=record.get("ion_mode"),

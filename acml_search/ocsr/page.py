@@ -18,14 +18,14 @@ from scipy import ndimage
 from acml_search.core.errors import InvalidRecord
 from acml_search.core.extras import require
 from acml_search.ocsr.detector import BOND, SHARP
-from acml_search.ocsr.image import marks, open_picture, resized
+from acml_search.ocsr.image import MAX_PIXELS, marks, open_picture, resized
 from acml_search.ocsr.letters import CHARACTERS, glyph, log_probabilities
 
 if TYPE_CHECKING:
     from acml_search.ocsr.reader import Recognition
 
-_DOTS_PER_INCH = 200
-"""at which the pages of a PDF are drawn"""
+_DOTS_PER_INCH, _MAX_PAGES = 200, 200
+"""at which the pages of a PDF are drawn; of a PDF or TIFF that is read at all"""
 _MAX_PIECES, _FEW_PIECES = 20_000, 50
 """of ink on a page; and on one that shows nothing larger than letters, but may be a condensed formula"""
 _SPECK = 5
@@ -76,11 +76,30 @@ def pages(record: Any) -> Iterator[Image.Image]:
     if b"%PDF-" in start:
         yield from _pdf(record)
     elif start[:4] in (b"II*\0", b"MM\0*"):
-        with Image.open(BytesIO(record)) as file:
-            for page in ImageSequence.Iterator(file):
-                yield open_picture(page.copy())
+        try:
+            with Image.open(BytesIO(record)) as file:
+                _check_pages(getattr(file, "n_frames", 1))
+                for page in ImageSequence.Iterator(file):
+                    _check_size(*page.size)
+                    yield open_picture(page.copy())
+        except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+            reason = f"it cannot be opened as a TIFF ({error}); give another"
+            raise InvalidRecord(reason, modality="image") from error
     else:
         yield open_picture(record)
+
+
+def _check_pages(n: int) -> None:
+    """Raises `InvalidRecord`."""
+    if n > _MAX_PAGES:
+        raise InvalidRecord(f"it has {n} pages; give {_MAX_PAGES} at most", modality="image")
+
+
+def _check_size(width: float, height: float) -> None:
+    """Before a page is decoded. Raises `InvalidRecord`."""
+    if width * height > MAX_PIXELS:
+        reason = f"a page has {width:.0f} x {height:.0f} pixels, too many; cut the structure out first"
+        raise InvalidRecord(reason, modality="image")
 
 
 def _pdf(record: bytes) -> Iterator[Image.Image]:
@@ -89,7 +108,10 @@ def _pdf(record: bytes) -> Iterator[Image.Image]:
 
     try:
         with pypdfium2.PdfDocument(record) as document:
+            _check_pages(len(document))
             for page in document:
+                width, height = page.get_size()
+                _check_size(width * _DOTS_PER_INCH / 72, height * _DOTS_PER_INCH / 72)
                 yield page.render(scale=_DOTS_PER_INCH / 72).to_pil()
                 page.close()
     except pypdfium2.PdfiumError as error:

@@ -362,7 +362,7 @@ class Pipeline:
         keys = None if request.keys is None else self._known_keys(request.keys)
         for one in request.observations:
             self._check_space(one.modality)
-        readings = self._readings(request.observations)
+        readings = self.readings(request.observations)
         ranked, passing = self.ranked(request, keys, watch)
         p_in_library, probabilities = self._probabilities(ranked, request, passing)
         hits = self._observation_list(ranked, request, keys, probabilities)
@@ -689,7 +689,7 @@ class Pipeline:
                 one[name] = changes
         return found
 
-    def _readings(self, observations: Sequence[Observation]) -> list[str]:
+    def readings(self, observations: Sequence[Observation]) -> list[str]:
         """What encoders took observations for. Raises InvalidRecord for one that is not what it should be."""
         said = [one for one in observations if modalities.get(one.modality).says_reading]
         model = self.loaded({one.modality for one in observations}) if said else None

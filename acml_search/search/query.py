@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -64,6 +65,7 @@ class Index:
     def __init__(self, path: Path | str, *, model: Path | str | None = None) -> None:
         self.path = Path(path)
         self._model = model
+        self._opening = threading.Lock()
         self._open()
 
     def _open(self) -> None:
@@ -75,10 +77,11 @@ class Index:
 
     def _current(self) -> AbstractContextManager[None]:
         """The index that lies here now, for one query."""
-        if self._directory.replaced():
-            self._directory.close()
-            self._open()
-        return self._directory.unreplaced()
+        with self._opening:  # threads may ask at once
+            if self._directory.replaced():
+                self._directory.close()
+                self._open()
+            return self._directory.unreplaced()
 
     @property
     def model_name(self) -> Path | str:
@@ -233,6 +236,29 @@ class Index:
     def keys_of(self, where: str) -> Ints:
         """(n,) int64 ascending, the molecules for which an SQL condition holds. Raises FilterError."""
         return self._directory.catalog.keys(where=where)
+
+    @_retried
+    def molecules(self, keys: Sequence[int]) -> list[dict[str, Any]]:
+        """The molecules with these keys, with the library's own columns. Raises ConfigError for a key that
+        the index does not hold."""
+        with self._current():
+            try:
+                return list(self._directory.catalog.rows(keys).to_pylist())
+            except KeyError as error:
+                raise ConfigError(f"{self.path}: {error.args[0]}") from error
+
+    @_retried
+    def readings(self, observations: Sequence[Observation]) -> list[str]:
+        """A sentence on what the encoder takes each picture for. Raises InvalidRecord for one that shows no
+        structure."""
+        with self._current():
+            return self._pipeline.readings(observations)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names that a condition in SQL may use."""
+        with self._current():
+            return self._directory.catalog.columns()
 
     def _answer(self, request: SearchRequest, conditions: Conditions) -> Answer:
         """`conditions`: the user's own, without what a precursor adds to them."""

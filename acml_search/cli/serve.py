@@ -1,0 +1,74 @@
+"""`acml-search serve`: the page and the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acml_search.cli import options
+
+
+def serve(
+    indexes: Annotated[
+        list[Path] | None, typer.Argument(metavar="INDEX", help="Folders of indexes.", readable=False)
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 for all, which needs --token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ACML_SEARCH_TOKEN",
+            help="What requests must send, as the header Authorization: Bearer TOKEN.",
+            show_envvar=True,
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Pages of this origin may ask as well; may be repeated."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Name that a proxy calls the server by; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Searches at a time. Default: one per core.")
+    ] = None,
+    model: options.IndexModel = None,
+) -> None:
+    """Answer at a page for people and an API for programs, until it is stopped. Only this machine can ask,
+    unless --host says otherwise.
+
+    \b
+    acml-search serve
+    acml-search serve indexes/screening indexes/spectra --port 8080
+    ACML_SEARCH_TOKEN=secret acml-search serve --host 0.0.0.0
+    """
+    from acml_search.core.extras import require
+
+    require("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+
+    import uvicorn
+
+    from acml_search.serve.app import create_app
+    from acml_search.serve.gate import LOOPBACK
+
+    local = host in LOOPBACK
+    if not local and not token:
+        raise typer.BadParameter(f"whoever reaches {host} could ask; set --token", param_hint="'--host'")
+    names = [*LOOPBACK, host, *(allow_host or ())] if local or allow_host else None
+    app = create_app(
+        indexes or [Path("indexes/default")],
+        model=model,
+        token=token or None,
+        hosts=names,
+        origins=allow_origin or (),
+        workers=workers,
+    )
+    typer.echo(
+        f"acml-search: http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)", err=True
+    )
+    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, access_log=False)

@@ -1,0 +1,428 @@
+"""The API and the page as one ASGI application."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from acml_search import __version__, modalities
+from acml_search.core.errors import (
+    AcmlSearchError,
+    CheckpointError,
+    ConfigError,
+    IndexCorrupt,
+    IndexNotFound,
+    IndexReplaced,
+    InvalidRecord,
+    SpaceMismatch,
+)
+from acml_search.core.workers import cpu_count
+from acml_search.library.catalog import sql_seconds
+from acml_search.modalities import Observation
+from acml_search.search.check import check
+from acml_search.search.render.files import WRITERS
+from acml_search.search.render.html import drawing
+from acml_search.search.results import Answer, plain
+from acml_search.serve import asked
+from acml_search.serve.gate import LOOPBACK, Gate, refusal
+from acml_search.serve.limits import Limits, Refused
+from acml_search.serve.metrics import Metrics
+from acml_search.serve.observations import Given, Upload, chosen, molecule_of, observable, sentence
+from acml_search.serve.pool import Pool, Shelf
+
+T = TypeVar("T")
+Work = Callable[[Given], T]
+
+TYPES = {"json": "application/json", "csv": "text/csv", "sdf": "chemical/x-mdl-sdfile", "html": "text/html"}
+PAGE: dict[str, str] = {}
+_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_BROKEN = (IndexCorrupt, IndexNotFound, CheckpointError, SpaceMismatch)
+log = logging.getLogger(__name__)
+
+
+def create_app(
+    indexes: Sequence[Path],
+    *,
+    model: str | None = None,
+    token: str | None = None,
+    hosts: Sequence[str] | None = LOOPBACK,
+    origins: Sequence[str] = (),
+    workers: int | None = None,
+    limits: Limits | None = None,
+) -> FastAPI:
+    """The application. hosts: names that it may be called by, None for any; see `Gate` for token and origins.
+    workers: threads that search; None for one per core. Raises as `Shelf` does."""
+    return Server(Shelf(indexes, model), limits or Limits(), workers or cpu_count()).app(
+        token, hosts, origins
+    )
+
+
+class Server:
+    """The answers, by what they are asked for."""
+
+    def __init__(self, shelf: Shelf, limits: Limits, workers: int) -> None:
+        self.shelf, self.limits = shelf, limits
+        self.pool = Pool(workers, limits)
+        self.metrics = Metrics(lambda: self.pool.open)
+
+    def app(self, token: str | None, hosts: Sequence[str] | None, origins: Sequence[str]) -> FastAPI:
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            yield
+            self.pool.close()
+            self.shelf.close()
+
+        app = FastAPI(
+            title="acml-search",
+            version=__version__,
+            summary="Molecules by what was observed of them.",
+            lifespan=lifespan,
+            docs_url=None,
+            redoc_url=None,
+        )
+        examples = asked.examples()
+        for path, answer, kind in (
+            ("/api/search", self.search, asked.SEARCH),
+            ("/api/check", self.check, asked.CHECK),
+            ("/api/explain", self.explain, asked.EXPLAIN),
+            ("/api/parse", self.parse, asked.PARSE),
+        ):
+            app.add_api_route(
+                path, answer, methods=["POST"], openapi_extra=asked.described(kind, examples),
+                responses=asked.ERRORS, response_class=JSONResponse,
+            )  # fmt: skip
+        app.get("/api/indexes")(self.indexes)
+        app.get("/api/molecules/{key}.svg", responses=asked.ERRORS)(self.molecule_svg)
+        app.get("/api/molecules/{key}.json", responses=asked.ERRORS)(self.molecule)
+        app.get("/health")(self.health)
+        app.get("/metrics")(self.metrics.answer)
+        for path, name in PAGE.items():
+            app.add_api_route(path, _static(name), methods=["GET"], include_in_schema=False)
+        app.add_api_route(
+            "/page.css",
+            _static("page.css", "acml_search.search.render"),
+            methods=["GET"],
+            include_in_schema=False,
+        )
+        app.add_exception_handler(AcmlSearchError, self._failed)
+        app.add_exception_handler(Refused, _refused)
+        app.add_exception_handler(HTTPException, _http)
+        app.add_exception_handler(RequestValidationError, _invalid)
+        app.add_exception_handler(Exception, _unexpected)
+        if origins:
+            app.add_middleware(
+                CORSMiddleware, allow_origins=list(origins), allow_methods=["*"], allow_headers=["*"]
+            )
+        app.add_middleware(
+            Gate,
+            limits=self.limits,
+            token=token,
+            hosts=hosts,
+            origins=origins,
+            public=lambda path: path in {*PAGE, "/page.css", "/health"},
+            seen=self.metrics.seen,
+        )
+        return app
+
+    async def search(self, request: Request) -> Response:
+        """The JSON of `acml-search query --json`, or `format`: csv, sdf, html."""
+        body = await self._body(request, asked.SEARCH)
+        name, index = self.shelf.get(body.index)
+
+        def work(given: Given) -> str:
+            observed = given.readable(body.observed())
+            if body.smiles is not None and observed:
+                raise ConfigError("give a structure, or observations; which of the two is to be searched?")
+            if body.smiles is not None:
+                answer = index.search(body.smiles, k=body.k, modality=body.modality, **body.conditions())
+            else:
+                answer = index.identify(
+                    [given.named(one) for one in given.observations(body.observed(), body.adduct)],
+                    k=body.k,
+                    rerank=body.rerank,
+                    by_precursor=not body.any_mass,
+                    min_probability=body.min_probability,
+                    occlude=body.format in ("json", "html"),
+                    **body.conditions(),
+                )
+            return _written(replace(answer, index=name, notes=given.said(answer.notes)), body.format)
+
+        return Response(await self._do(request, work), media_type=TYPES[body.format])
+
+    async def explain(self, request: Request) -> Response:
+        """Why the molecules `keys` fit: the JSON of `acml-search explain --json`, or `format`: html."""
+        body = await self._body(request, asked.EXPLAIN)
+        name, index = self.shelf.get(body.index)
+
+        def work(given: Given) -> str:
+            observations = map(given.named, given.observations(body.observed(), body.adduct))
+            answer = index.explain(list(observations), body.keys, rerank=body.rerank)
+            return _written(replace(answer, index=name, notes=given.said(answer.notes)), body.format)
+
+        return Response(await self._do(request, work), media_type=TYPES[body.format])
+
+    async def check(self, request: Request) -> Response:
+        """Does a structure fit its NMR spectra: the JSON of `acml-search check --json`."""
+        body = await self._body(request, asked.CHECK)
+        _, index = self.shelf.get(body.index)
+
+        def work(given: Given) -> str:
+            found = check(
+                body.smiles,
+                alternatives=body.alternatives,
+                isomers=body.isomers,
+                model=index.model_name,
+                **given.readable(body.observed()),
+            )
+            return json.dumps(given.said(found.to_dict()), ensure_ascii=False)
+
+        return Response(await self._do(request, work), media_type=TYPES["json"])
+
+    async def parse(self, request: Request) -> Response:
+        """What is understood of observations, texts (`text`) and files (multipart, fields of any name).
+
+        `query` is what a search takes: merge it into the body of /api/search. Each of `observations` has its
+        part of that as `send`, and under `also` the modalities that it may be as well.
+        """
+        uploads: list[Upload] = []
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            async with request.form(max_files=self.limits.observations, max_fields=20) as form:
+                fields: dict[str, Any] = {}
+                for name, part in form.multi_items():
+                    if isinstance(part, UploadFile):
+                        uploads.append(Upload(part.filename or name, await part.read()))
+                    else:
+                        fields[name] = part
+            body = self._valid(asked.PARSE, fields)
+        else:
+            body = await self._body(request, asked.PARSE)
+        _, index = self.shelf.get(body.index)
+        only = body.modality
+        if only is not None and only not in observable():
+            raise ConfigError(f"there is no observation {only!r}; known are {', '.join(observable())}")
+
+        def work(given: Given) -> str:
+            understood: list[dict[str, Any]] = []
+            refused: list[dict[str, Any]] = []
+            molecule = body.smiles
+            for one in given.observations(body.observed(), body.adduct) if body.observed() else ():
+                understood.append(_understood(given, one))
+            sources: list[tuple[str, Upload | None]] = [(upload.name, upload) for upload in uploads]
+            sources += [] if body.text is None else [(body.text, None)]
+            for text, upload in sources:
+                try:
+                    read = text if upload is None else _as_text(upload.data)
+                    structure = molecule_of(read) if only is None and read else None
+                    if structure is not None:
+                        molecule = structure[0]
+                        continue
+                    place = given.text(text) if upload is None else given.file(upload)
+                    if body.number is not None:
+                        place = f"{place}#{body.number}"
+                    found = given.found(place, body.adduct, only)
+                except (InvalidRecord, ConfigError) as why:
+                    refused.append({"given": text[:200], **given.said(sentence(why))})
+                    continue
+                for at, also in chosen(found).items():
+                    entry = _understood(given, found[at], also)
+                    if found[at].modality in index.spaces:
+                        try:
+                            entry["notes"] += given.said(index.readings([found[at]]))
+                        except InvalidRecord as why:
+                            entry["error"] = given.said(str(why))
+                    understood.append(entry)
+            if refused and not understood and molecule is None:
+                raise Refused(422, refused[0]["error"])
+            query: dict[str, Any] = {} if molecule is None else {"smiles": molecule}
+            for entry in understood:
+                query.setdefault(entry["modality"], []).append(entry["send"])
+            document = {"observations": understood, "smiles": molecule, "query": query, "refused": refused}
+            return json.dumps(plain(document), ensure_ascii=False)
+
+        return Response(await self._do(request, work), media_type=TYPES["json"])
+
+    async def indexes(self) -> dict[str, Any]:
+        """The indexes, with the columns that a condition in SQL may name; the modalities; the limits."""
+        kinds = [modalities.get(name) for name in observable()]
+        return {
+            "indexes": [
+                {"name": name, "molecules": len(index), "modalities": index.spaces, "columns": index.columns}
+                for name, index in self.shelf.indexes.items()
+            ],
+            "modalities": [
+                {
+                    "name": kind.name,
+                    "title": kind.title,
+                    "unit": kind.unit,
+                    "decimals": kind.decimals,
+                    "help": kind.option.help if kind.option else "",
+                    "text": bool(kind.option and "TEXT" in kind.option.metavar),
+                    "picture": kind.says_reading,
+                    "checks": bool(kind.nuclei) and not kind.made_of,
+                    "details": {name: option.help for name, option in kind.details.items()},
+                }
+                for kind in kinds
+            ],
+            "limits": self.limits.__dict__,
+            "version": __version__,
+        }
+
+    async def molecule(self, request: Request, key: int, index: str | None = None) -> dict[str, Any]:
+        """One molecule, with the library's own columns."""
+        return dict(plain(await self._molecule(request, key, index)))
+
+    async def molecule_svg(self, request: Request, key: int, index: str | None = None) -> Response:
+        """A drawing of one molecule."""
+        row = await self._molecule(request, key, index)
+        svg = str(drawing(row["smiles"])).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        style = (
+            "</title><style>.line{fill:none;stroke:#222;stroke-linecap:round}.ink{fill:#222;stroke:#222;"
+            "stroke-width:.3}@media(prefers-color-scheme:dark){.line{stroke:#ddd}.ink{fill:#ddd;stroke:#ddd}}"
+            "</style>"
+        )
+        policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return Response(svg.replace("</title>", style, 1), 200, policy, "image/svg+xml")
+
+    async def health(self) -> dict[str, Any]:
+        """Whether the server answers."""
+        return {"status": "ok", "version": __version__, "indexes": list(self.shelf.indexes)}
+
+    async def _molecule(self, request: Request, key: int, index: str | None) -> dict[str, Any]:
+        _, opened = self.shelf.get(index)
+        try:
+            return (await self._do(request, lambda given: opened.molecules([key])))[0]
+        except (ConfigError, OverflowError) as error:
+            raise Refused(404, f"there is no molecule {key}") from error
+
+    async def _do(self, request: Request, work: Work[T]) -> T:
+        """`work` in the pool, in a folder of its own."""
+
+        def run() -> T:
+            sql_seconds.set(self.limits.sql_seconds)
+            with TemporaryDirectory(prefix="acml-search-") as folder:
+                given = Given(Path(folder), self.limits)
+                try:
+                    return work(given)
+                except AcmlSearchError as error:
+                    error.args = tuple(given.said(list(error.args)))
+                    if notes := getattr(error, "__notes__", None):
+                        error.__notes__ = given.said(notes)
+                    raise
+
+        return await self.pool.do(run, request.is_disconnected)
+
+    async def _body(self, request: Request, kind: type[BaseModel]) -> Any:
+        """The body of a request. Raises Refused (422) for one that is not as it should be."""
+        try:
+            document = json.loads(await request.body(), parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise Refused(422, f"the body is no JSON ({error})") from error
+        if not isinstance(document, dict):
+            raise Refused(422, "the body is no JSON object; send one, as /openapi.json shows")
+        return self._valid(kind, document)
+
+    def _valid(self, kind: type[BaseModel], document: Mapping[str, Any]) -> Any:
+        try:
+            body = kind.model_validate(document)
+        except ValidationError as error:
+            raise Refused(422, _first(error.errors())) from error
+        k = getattr(body, "k", 1)
+        if k > self.limits.k:
+            raise Refused(422, f"k is {k:,}; ask for {self.limits.k:,} hits at most")
+        return body
+
+    async def _failed(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, AcmlSearchError)
+        if isinstance(error, IndexReplaced):
+            return refusal(Refused(503, "the index was replaced while it was asked; ask again", 1))
+        if isinstance(error, _BROKEN):
+            log.error("%s", error)
+            return refusal(Refused(500, "the index or its model cannot be used; the server's log says why"))
+        document = sentence(error)
+        document["error"] = self.shelf.said(document["error"])
+        return JSONResponse(document, 422)
+
+
+def _written(answer: Answer, form: str) -> str:
+    out = StringIO()
+    WRITERS[form](answer, out)
+    return out.getvalue()
+
+
+def _understood(given: Given, one: Observation, also: Sequence[str] = ()) -> dict[str, Any]:
+    of = one.peaks.about.get("of") if one.peaks is not None else None
+    named = given.named(one)
+    return {
+        **named.to_dict(),
+        "notes": list(named.notes),
+        "also": list(also),
+        "number": one.peaks.number if one.peaks is not None else None,
+        "of": of if isinstance(of, int) else None,
+        "send": given.sendable(one),
+    }
+
+
+def _as_text(data: bytes) -> str:
+    """A short file as text, "" for another."""
+    try:
+        return data.decode("utf-8") if len(data) < 100_000 else ""
+    except UnicodeDecodeError:
+        return ""
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _first(errors: Sequence[Any]) -> str:
+    """What is wrong first with a body, as a sentence."""
+    where = ".".join(map(str, errors[0]["loc"]))
+    if errors[0]["type"] == "extra_forbidden":
+        return f"there is no field {where[:80]!r} here; /openapi.json shows those there are"
+    return f"{where}: {errors[0]['msg'][0].lower()}{errors[0]['msg'][1:]}"
+
+
+def _static(name: str, package: str = "acml_search.serve") -> Callable[[], Awaitable[Response]]:
+    folder = "page/" if package == "acml_search.serve" else ""
+    data = files(package).joinpath(f"{folder}{name}").read_bytes()
+    kind = _KINDS[f".{name.rpartition('.')[2]}"]
+
+    async def answer() -> Response:
+        return Response(data, media_type=kind, headers={"cache-control": "no-cache"})
+
+    return answer
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return refusal(error)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return refusal(Refused(422, _first(error.errors())))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return refusal(Refused(500, "the server failed; its log says why"))
