@@ -30,8 +30,8 @@ ATOM_COLUMNS: dict[str, int] = {
     "chirality": 5,  # none, R, S, r, s (CIP)
 }
 # Bond codes: 0 single, 1 aromatic, 2 double, 3 triple, 4 other, 5 double Z, 6 double E; + 7 when in a ring.
-_RING = 7
-N_BOND_CODES = 2 * _RING
+DOUBLE, RING = 2, 7
+N_BOND_CODES = 2 * RING
 
 _CIP_CODES = {"R": 1, "S": 2, "r": 3, "s": 4}
 _CHIRAL = rdqueries.HasChiralTagQueryAtom()
@@ -58,6 +58,8 @@ class MolGraph(NamedTuple):
     """(2, m) int32, source and target atom, ordered by target"""
     edge_attr: np.ndarray
     """(m,) uint8, bond code of each edge"""
+    configuration: np.ndarray | None = None
+    """what `chem.configuration` gives, where a model compares it; no network reads it"""
 
 
 class GraphBatch(NamedTuple):
@@ -103,7 +105,7 @@ def featurise(mol: Chem.Mol, *, stereo: bool = True) -> MolGraph:
                 before = atom
         atoms[:, 5] = smallest
         in_ring = np.zeros(n * n, np.uint8)
-        in_ring[pairs] = _RING
+        in_ring[pairs] = RING
         bonds += in_ring[target * n + source]
     if not stereo:
         return MolGraph(atoms, np.array([source, target], np.int32), bonds)
@@ -121,7 +123,7 @@ def flatten(graph: MolGraph) -> MolGraph:
     """The graph without configuration: what `featurise(mol, stereo=False)` gives."""
     x = graph.x.copy()
     x[:, 6] = 0
-    code = graph.edge_attr % _RING
+    code = graph.edge_attr % RING
     return MolGraph(x, graph.edge_index, np.where(code > 4, graph.edge_attr - code + 2, graph.edge_attr))
 
 
@@ -130,7 +132,7 @@ def _add_geometry(
 ) -> None:
     """Write E and Z into the codes of the double bonds that have them, in place."""
     # Both ends need a substituent: this leaves out the C=O that fill most molecules before RDKit is asked.
-    double = ((bonds == 2) | (bonds == 2 + _RING)) & (degree[source] > 1) & (degree[target] > 1)
+    double = (bonds % RING == DOUBLE) & (degree[source] > 1) & (degree[target] > 1)
     for edge in double.nonzero()[0]:
         stereo = mol.GetBondBetweenAtoms(int(source[edge]), int(target[edge])).GetStereo()
         bonds[edge] += _GEOMETRY.get(stereo, 0)

@@ -23,6 +23,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from acml_search.chem.configuration import LENGTH
 from acml_search.chem.graph import FEATURISER_VERSION
 from acml_search.core.errors import CheckpointError
 
@@ -110,6 +111,29 @@ class ModelCard:
         """The spaces that have a network: those that are made of others' peaks have none."""
         return {name: one for name, one in self.spaces.items() if "features" not in self.data["spaces"][name]}
 
+    def configuration(self, space: str) -> float | None:
+        """The share of configuration in a score of a space; None where it tells no stereoisomers apart."""
+        return self.data["spaces"][space].get("configuration", {}).get("weight")
+
+    def made_by(self, space: str) -> str:
+        """Digest of what the vectors of a space depend on: the weights, and numbers of the card if any."""
+        fixed = {"features", "configuration"}.intersection(self.data["spaces"][space])
+        return self.spaces[space].digest if fixed else self.digest
+
+    def learned(self, space: str) -> int:
+        """How much of a vector, from its beginning, the networks of a space make."""
+        return int(self.data["spaces"][space]["d"])
+
+    def of_index(self, digests: Mapping[str, str]) -> ModelCard:
+        """The card without the configuration of those spaces that an index (space -> digest) has without it:
+        the weights are the same."""
+        spaces = {name: {**one} for name, one in self.data["spaces"].items()}
+        for name, one in spaces.items():
+            flat = {key: value for key, value in one.items() if key != "configuration"}
+            if digests.get(name) == _space_digest(self.digest, name, flat):
+                spaces[name] = flat
+        return _card({**self.data, "spaces": spaces}, self.directory)
+
     def features(self, space: str) -> dict[str, Any]:
         """The numbers of a space that is made of others' peaks: its modality's `embed` takes them."""
         return {"d": self.spaces[space].d, **self.data["spaces"][space]["features"]}
@@ -175,11 +199,13 @@ def model_below(root: Path, name: str) -> str:
     return str(inside) if inside.exists() or "/" in name else name
 
 
-def read_card(name_or_dir: str | Path = DEFAULT_MODEL) -> ModelCard:
+def read_card(name_or_dir: str | Path | ModelCard = DEFAULT_MODEL) -> ModelCard:
     """The card of a shipped or installed model, by name, or of a model directory.
 
     Raises `CheckpointError`.
     """
+    if isinstance(name_or_dir, ModelCard):
+        return name_or_dir
     directory = _directory(name_or_dir)
     path = directory / "card.json"
     try:
@@ -191,22 +217,30 @@ def read_card(name_or_dir: str | Path = DEFAULT_MODEL) -> ModelCard:
             raise CheckpointError(
                 path, f"the card has format {data['format']}, this version reads {CARD_FORMAT}"
             )
-        digest = str(data["digest"])
-        spaces = {
-            name: Space(name, _space_digest(digest, name, s), int(s["d"]), float(s["scale"]))
-            for name, s in data["spaces"].items()
-        }
-        return ModelCard(str(data["name"]), directory, digest, spaces, data)
+        return _card(data, directory)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             path, f"the model card lacks or misstates {error}; it is no card of acml-search"
         ) from error
 
 
+def _card(data: dict[str, Any], directory: Path) -> ModelCard:
+    digest = str(data["digest"])
+    spaces = {
+        name: Space(
+            name,
+            _space_digest(digest, name, one),
+            int(one["d"]) + (LENGTH if "configuration" in one else 0),
+            float(one["scale"]),
+        )
+        for name, one in data["spaces"].items()
+    }
+    return ModelCard(str(data["name"]), directory, digest, spaces, data)
+
+
 def _space_digest(model: str, name: str, stored: Mapping[str, Any]) -> str:
-    told = (
-        json.dumps({"d": stored["d"], **stored["features"]}, sort_keys=True) if "features" in stored else ""
-    )
+    numbers = stored.get("features") or stored.get("configuration")
+    told = json.dumps({"d": stored["d"], **numbers}, sort_keys=True) if numbers else ""
     return hashlib.sha256(f"{model}:{name}{told}".encode()).hexdigest()
 
 

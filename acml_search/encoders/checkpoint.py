@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from acml_search import modalities
-from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise
+from acml_search.chem.configuration import configuration, joined
+from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise, flatten
 from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.core.io import atomic
 from acml_search.core.typing import Float32s
@@ -194,7 +195,15 @@ class Model:
 
     def featurise(self, mol: Chem.Mol) -> MolGraph:
         """The graph arrays that this model reads: with or without configuration."""
-        return featurise(mol, stereo=self.card.data["hyper"].get("reads_stereo", True))
+        graph = featurise(mol, stereo=self.card.data["hyper"].get("reads_stereo", True))
+        if any(map(self.card.configuration, self.card.spaces)):
+            return graph._replace(configuration=configuration(mol, flatten(graph)))
+        return graph
+
+    def _joined(self, space: str, vectors: Float32s, stated: Sequence[Float32s | None]) -> Float32s:
+        """Learned vectors (n, d) of a space, with configurations where it compares them."""
+        weight = self.card.configuration(space)
+        return vectors if weight is None else joined(vectors, stated, weight)
 
     def graph_batch(self, graphs: Sequence[MolGraph]) -> TensorBatch:
         """Graphs as one batch on the network's device."""
@@ -215,7 +224,7 @@ class Model:
         wanted = list(self.spaces if spaces is None else spaces)
         if any(modalities.get(name).made_of for name in wanted):
             return self.encode_and_predict(graphs, wanted, ()).vectors
-        out = {name: np.empty((len(graphs), self.spaces[name].d), np.float32) for name in wanted}
+        out = {name: np.empty((len(graphs), self.card.learned(name)), np.float32) for name in wanted}
         batch = self.batch_size
         gathered = max(GRAPH_STAGE_BATCH, batch)
         for start in range(0, len(graphs), gathered):
@@ -226,7 +235,8 @@ class Model:
             ]
             for name, vectors in self.network.graph_stage(outputs).items():
                 out[name][start : start + len(vectors)] = vectors.cpu().numpy()
-        return out
+        stated = [one.configuration for one in graphs]
+        return {name: self._joined(name, vectors, stated) for name, vectors in out.items()}
 
     def encode_records(self, modality: str, records: Sequence[Any]) -> Float32s:
         """Record side: (n, d) float32 unit vectors.
@@ -248,8 +258,11 @@ class Model:
         tower = self.network.tower(modality)
         out, batch = np.empty((len(items), self.spaces[modality].d), np.float32), self.batch_size
         for start in range(0, len(items), batch):
-            vectors = tower(tensors(reader.collate(items[start : start + batch]), like=tower))
-            out[start : start + len(vectors)] = vectors.cpu().numpy()
+            some = items[start : start + batch]
+            vectors = tower(tensors(reader.collate(some), like=tower)).cpu().numpy()
+            if self.card.configuration(modality) is not None:
+                vectors = self._joined(modality, vectors, reader.configurations(tower.encoder, some))
+            out[start : start + len(vectors)] = vectors
         return out
 
     def predicts_peaks(self, modality: str) -> bool:
@@ -283,7 +296,7 @@ class Model:
             if not self.predicts_peaks(name):
                 raise ConfigError(f"the space {name} of the model {self.card.name} predicts no peaks")
         batch = batch or self.batch_size
-        parts = {name: [np.zeros((0, self.spaces[name].d), np.float32)] for name in spaces}
+        parts = {name: [np.zeros((0, self.card.learned(name)), np.float32)] for name in spaces}
         made = {name: kind for name in spaces if (kind := modalities.get(name)).made_of}
         own = [name for name in spaces if name not in made]
         needed = [*predicted, *(source for kind in made.values() for source in kind.made_of)]
@@ -304,7 +317,10 @@ class Model:
             for name, kind in made.items():
                 here = {source: peaks[source][start:] for source in kind.made_of}
                 parts[name].append(kind.embed_predicted(here, self.card.features(name)))
-        vectors_of = {name: np.concatenate(several) for name, several in parts.items()}
+        stated = [one.configuration for one in graphs]
+        vectors_of = {
+            name: self._joined(name, np.concatenate(several), stated) for name, several in parts.items()
+        }
         return Encoded(vectors_of, {name: peaks[name] for name in predicted})
 
 
@@ -350,9 +366,12 @@ class _WithoutInit(TorchFunctionMode):
 
 
 def load_model(
-    name_or_dir: str | Path = DEFAULT_MODEL, device: str = "cpu", *, spaces: Collection[str] | None = None
+    name_or_dir: str | Path | ModelCard = DEFAULT_MODEL,
+    device: str = "cpu",
+    *,
+    spaces: Collection[str] | None = None,
 ) -> Model:
-    """Load a shipped or installed model by name, or a model directory.
+    """Load a shipped or installed model by name, a model directory, or the model of a card.
 
     spaces: load these alone, which takes a fraction of the time. device: see `device_of`. A single question
     is answered sooner by the CPU than CUDA starts; "auto" pays for many molecules.

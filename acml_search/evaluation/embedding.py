@@ -23,7 +23,7 @@ from acml_search.encoders.card import ModelCard
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.pool import Structure, record_of
-from acml_search.modalities.base import get, reranker, sources
+from acml_search.modalities.base import reranker, sources
 from acml_search.modalities.nmr import ShiftReranker
 from acml_search.nmr.predicted import PeakLists, symmetry_classes
 
@@ -198,8 +198,7 @@ class _Part:
         return digest_of(self.smiles)
 
     def path(self, kind: str, space: str) -> Path:
-        digest = self.card.spaces[space].digest if get(space).made_of else self.card.digest
-        key = {"model": digest, "space": space, "molecules": self.molecules}
+        key = {"model": self.card.made_by(space), "space": space, "molecules": self.molecules}
         return self.cache.path(kind, key, ".npy")
 
     def missing(self, kind: str, spaces: Sequence[str]) -> tuple[str, ...]:
@@ -274,7 +273,7 @@ def record_vectors(
 
     found = []
     for part in chunks(structures, RECORD_PART):
-        key = {"model": card.digest, "space": modality, "seed": seed, "molecules": digest_of(part)}
+        key = {"model": card.made_by(modality), "space": modality, "seed": seed, "molecules": digest_of(part)}
         found.append(cache.array("records", key, lambda part=part: compute(part)))  # type: ignore[misc]
     return np.concatenate(found)
 

@@ -438,6 +438,7 @@ class _Build:
                 space.d,
                 space.scale,
                 {side: details[name, side] for s, side in self.sides if s == name},
+                self.card.configuration(name),
             )
             for name, space in sorted(self.card.spaces.items())
         }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from acml_search.encoders.card import ModelCard
     from acml_search.index.vectors import VectorIndex
     from acml_search.library.catalog import Catalog
     from acml_search.nmr.predicted import PeakLists
@@ -52,6 +53,8 @@ class SpaceInfo:
     d: int
     scale: float
     sides: dict[str, dict[str, Any]]
+    configuration: float | None = None
+    """its share of a score; None where stereoisomers are not told apart"""
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,15 @@ class IndexDirectory:
 
             self._vectors[space, side] = VectorIndex.open(self.path / "faiss" / f"{space}.{side}")
         return self._vectors[space, side]
+
+    def card(self, model: Path | str) -> ModelCard:
+        """The card of a model as this index was built with it. Raises CheckpointError, and SpaceMismatch for
+        a model of other spaces."""
+        from acml_search.encoders.card import read_card
+
+        card = read_card(model).of_index({name: space.digest for name, space in self.spaces.items()})
+        self.check_spaces({name: space.digest for name, space in card.spaces.items()})
+        return card
 
     def check_spaces(self, digests: Mapping[str, str]) -> None:
         """Raise SpaceMismatch unless `digests` (of a model, by space) has every space of the index,

@@ -175,7 +175,10 @@ class _Verification:
         source = str(model) if model is not None else self.manifest.model["source"]
         wanted = self.manifest.model["digest"]
         try:
-            if (digest := read_card(source).digest) != wanted:
+            card = read_card(source).of_index(
+                {name: one.digest for name, one in self.manifest.spaces.items()}
+            )
+            if (digest := card.digest) != wanted:
                 yield Problem(
                     "model",
                     f"the model {source} has digest {digest[:12]}, the index was made with {wanted[:12]}, "
@@ -184,7 +187,7 @@ class _Verification:
                 return
             from acml_search.encoders.checkpoint import load_model
 
-            loaded = load_model(source)
+            loaded = load_model(card)
         except CheckpointError as error:
             yield Problem("model", f"no vector could be checked, because the model cannot be loaded: {error}")
             return
@@ -229,7 +232,8 @@ class _Verification:
         vectors = self.vectors(space, side)
         at = np.searchsorted(vectors.keys, keys)
         stored = vectors.stored(at) if isinstance(vectors, VectorIndex) else vectors.take(at)
-        cosine = np.einsum("nd,nd->n", again, stored)
+        lengths = np.linalg.norm(again, axis=1) * np.linalg.norm(stored, axis=1)
+        cosine = np.einsum("nd,nd->n", again, stored) / lengths
         what = "record" if self.is_measured(space, side) else "molecule"
         for row in np.flatnonzero(~(cosine >= MIN_COSINE))[:3]:
             yield Problem(

@@ -119,7 +119,7 @@ def _from_index(where: Path, n: int, seed: int, model: str | None) -> MoleculeSa
             smiles = rows[i]["smiles"]
             molecules.append(SampledMolecule(read_stored(smiles), smiles, inchikey14, columns))
         stored = {
-            name: index.vectors(name).stored(drawn[list(chosen.values())])
+            name: index.vectors(name).stored(drawn[list(chosen.values())])[:, : loaded.card.learned(name)]
             for name, space in index.spaces.items()
             if name in loaded.spaces and loaded.spaces[name].digest == space.digest
         }

@@ -339,6 +339,11 @@ class Modality(ABC):
         Its attribute `width` is the length of the vectors. Torch is imported here, not above.
         """
 
+    def configurations(self, encoder: nn.Module, items: Sequence[Any]) -> list[Float32s | None]:
+        """`chem.configuration` of what `read` returned, None where none is stated: spectra of mirror images
+        are equal, and those of other stereoisomers are compared as if they were."""
+        return [None] * len(items)
+
     def embed(self, items: Sequence[Any], features: Mapping[str, Any]) -> Float32s:
         """Unit vectors (n, d) of what `read` returned, where the space is `made_of` others."""
         raise NotImplementedError

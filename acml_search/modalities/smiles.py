@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from torch import nn
 
     from acml_search.chem.graph import GraphBatch, MolGraph
+    from acml_search.core.typing import Float32s
 
 
 @register("smiles")
 class Smiles(Modality):
     """A SMILES string as a linked sequence of atom symbols (`chem.smiles`).
 
-    Shape: symbols (n, 7) uint8, links (2, m) int32, link codes (m,) uint8, in a `MolGraph`.
+    Shape: symbols (n, 7) uint8, links (2, m) int32, link codes (m,) uint8, in a `MolGraph`, with the
+    configuration of the molecule, which no network reads (`chem.configuration`).
     """
 
     title = "SMILES"
@@ -28,11 +30,15 @@ class Smiles(Modality):
     storage: ClassVar[dict[str, str]] = {}
 
     def read(self, record: Any) -> MolGraph:
+        from acml_search.chem.configuration import of_smiles
         from acml_search.chem.smiles import linked_symbols
 
         if not isinstance(record, str) or not record.strip():
             raise InvalidRecord("it is empty or not text; give one SMILES string", modality=self.name)
-        return linked_symbols(record.strip())
+        return linked_symbols(record.strip())._replace(configuration=of_smiles(record.strip()))
+
+    def configurations(self, encoder: nn.Module, items: Sequence[MolGraph]) -> list[Float32s | None]:
+        return [item.configuration for item in items]
 
     def collate(self, items: Sequence[MolGraph]) -> GraphBatch:
         from acml_search.chem.graph import collate

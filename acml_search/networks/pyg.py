@@ -35,7 +35,7 @@ def to_data(graph: MolGraph) -> Data:
     """`x` (n, 7) int64, `edge_index` (2, m) int64, `edge_attr` (m,) int64, as `GraphNet` reads them."""
     from torch_geometric.data import Data
 
-    x, edge_index, edge_attr = (torch.from_numpy(array.astype(np.int64)) for array in graph)
+    x, edge_index, edge_attr = (torch.from_numpy(array.astype(np.int64)) for array in graph[:3])
     return Data(x=x, edge_index=edge_index, edge_attr=edge_attr)
 
 

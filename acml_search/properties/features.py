@@ -60,7 +60,7 @@ def part_names(model: Model, parts: Sequence[str] | None = None) -> list[str]:
 def part_of_columns(card: ModelCard, parts: Sequence[str] | None = None) -> npt.NDArray[np.str_]:
     """(D,) the part that each column of an embedding belongs to; `parts`: by default all of the model."""
     layers, width = (card.data["hyper"]["trunk"][name] for name in ("layers", "width"))
-    widths = {name: space.d for name, space in card.spaces.items()} | dict.fromkeys(POOLED, layers * width)
+    widths = {name: card.learned(name) for name in card.spaces} | dict.fromkeys(POOLED, layers * width)
     widths[ENVIRONMENTS] = len(environment_layers(layers)) * N_ENVIRONMENTS
     names = [*POOLED, *card.networks] if parts is None else list(parts)
     return np.repeat(names, [widths[name] for name in names])

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from acml_search import modalities
 from acml_search.chem.adducts import log_odds
+from acml_search.chem.configuration import as_query
 from acml_search.chem.molecule import Molecule, describe, parse, parse_block, read_stored
 from acml_search.core.errors import ConfigError, FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.core.timing import Stopwatch
@@ -154,10 +155,10 @@ class Pipeline:
         """
         there = set(self._model.spaces) if self._model is not None else set()
         if self._model is None or not there.issuperset(spaces):
-            self._card()  # a wrong one is refused before torch is imported
+            card = self._card()  # a wrong one is refused before torch is imported
             from acml_search.encoders.checkpoint import load_model
 
-            self._model = load_model(self._model_name, spaces={*there, *spaces} or None)
+            self._model = load_model(card, spaces={*there, *spaces} or None)
         return self._model
 
     def reader(self, spaces: Collection[str]) -> Model | ShiftModel:
@@ -173,9 +174,7 @@ class Pipeline:
         return self._shifts
 
     def _card(self) -> ModelCard:
-        card = read_card(self._model_name)
-        self._directory.check_spaces({name: space.digest for name, space in card.spaces.items()})
-        return card
+        return self._directory.card(self._model_name)
 
     # molecules
 
@@ -215,12 +214,14 @@ class Pipeline:
                 stages = {stage: s / len(batch) for stage, s in watch.seconds(9).items() if stage != "total"}
                 laps = {"filter": filter_seconds, **stages}
                 for item, hit_lists in zip(read, lists, strict=True):
+                    stated = any(mark in item.molecule.smiles for mark in "@/\\")
+                    blind = self._told_apart("smiles") if stated else []
                     results[item.place] = Answer(
                         _molecule_question(item, request, passing),
                         str(self._directory.path),
                         hit_lists,
                         {**laps, "total": sum(laps.values())},
-                        [*self._restriction(), *_molecule_notes(item, request, hit_lists, passing)],
+                        [*self._restriction(), *blind, *_molecule_notes(item, request, hit_lists, passing)],
                     )
             yield from (result for result in results if result is not None)
 
@@ -338,9 +339,16 @@ class Pipeline:
             key, smiles = own.get(read[0].molecule.inchikey, (NO_HIT, ""))
             # an index made by an earlier standardisation may hold another form, with another vector
             if smiles == read[0].molecule.smiles:
-                return {name: self._stored(name, np.array([key], np.int64)) for name in spaces}
+                stored = {name: self._stored(name, np.array([key], np.int64)) for name in spaces}
+                return {name: self._asked(name, vectors) for name, vectors in stored.items()}
         encoded = self.loaded(spaces).encode_molecules([item.mol for item in read])
-        return {name: encoded[name].astype(np.float16).astype(np.float32) for name in spaces}
+        halved = {name: encoded[name].astype(np.float16).astype(np.float32) for name in spaces}
+        return {name: self._asked(name, vectors) for name, vectors in halved.items()}
+
+    def _asked(self, space: str, vectors: Float32s) -> Float32s:
+        """Vectors (n, d) of queries, each so long that what fits it best has the cosine 1."""
+        weight = self._directory.spaces[space].configuration
+        return vectors if weight is None else as_query(vectors, weight)
 
     def _stored(self, space: str, keys: Ints) -> Float32s:
         """(n, d) float32, the stored graph vectors of `keys`, ascending."""
@@ -448,7 +456,7 @@ class Pipeline:
         model = self.reader(items)
         for name, several in items.items():
             mean = model.encode_items(name, several).mean(axis=0, keepdims=True)
-            vectors[name] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+            vectors[name] = self._asked(name, mean / max(float(np.linalg.norm(mean)), 1e-12))
         return vectors
 
     def _fuse(
@@ -709,6 +717,8 @@ class Pipeline:
     ) -> list[str]:
         notes = [*self._restriction(), *(note for one in request.observations for note in one.notes)]
         notes += [*readings, *request.notes]
+        for name in dict.fromkeys(one.modality for one in request.observations):
+            notes += self._told_apart(name) if modalities.get(name).from_structure else []
         n = counted_hydrogens(request.observations)
         if n is not None and self._directory.hydrogens is not None:
             notes.append(
@@ -737,6 +747,15 @@ class Pipeline:
         """What the licence of the index's model forbids."""
         forbidden = self._directory.manifest.model.get("restriction")
         return [forbidden] if forbidden else []
+
+    def _told_apart(self, space: str) -> list[str]:
+        """That stereoisomers are not, where the index is of a time or a model without configuration."""
+        if space not in self._directory.spaces or self._directory.spaces[space].configuration is not None:
+            return []
+        return [
+            f"this index does not tell stereoisomers apart ({space}); one that is built anew does, with a "
+            "model that has configuration"
+        ]
 
     def _retrieve(self, side: Side, xq: Float32s, k: int, keys: Ints | None) -> Hits:
         """The k nearest of each vector (n, d) on one side, among `keys` only if given."""

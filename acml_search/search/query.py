@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 
 from acml_search.core.errors import AcmlSearchError, ConfigError, IndexReplaced, InvalidMolecule, NoCandidates
 from acml_search.core.io import digest_of
-from acml_search.encoders.card import read_card
 from acml_search.index.directory import IndexDirectory
 from acml_search.search.pipeline import Pipeline, Side
 from acml_search.search.request import (
@@ -72,7 +71,7 @@ class Index:
         model = self._model
         self._directory = IndexDirectory(self.path)
         if model is not None:  # a wrong one is refused also where stored vectors would do
-            self._directory.check_spaces({n: space.digest for n, space in read_card(model).spaces.items()})
+            self._directory.card(model)
         self._pipeline = Pipeline(self._directory, model or self._directory.model)
 
     def _current(self) -> AbstractContextManager[None]:

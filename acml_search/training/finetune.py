@@ -16,7 +16,7 @@ from acml_search import modalities
 from acml_search.core.errors import ConfigError
 from acml_search.core.progress import progress
 from acml_search.encoders.card import ModelCard, model_below, read_card
-from acml_search.encoders.checkpoint import DualEncoder, save_model
+from acml_search.encoders.checkpoint import DualEncoder, length_of, save_model
 from acml_search.encoders.training_molecules import training_list, write_training_list
 from acml_search.networks import current_names, placement, width_of
 from acml_search.training.align import commit_of
@@ -95,6 +95,10 @@ def save_finetuned(
         "sharpened": [*([before] if isinstance(before, dict) else before), step],
     }
     made = {name: one for name, one in start.data["spaces"].items() if "features" in one}
+    for name, one in start.data["spaces"].items():
+        if "configuration" in one:
+            found = {"d": length_of(hyper["spaces"][name]), "scale": scales[name]}
+            made[name] = {**found, "configuration": one["configuration"]}
     card = save_model(
         plan.out_folder / "model", plan.name, network.cpu(), hyper, scales, about, half=plan.half, made=made
     )

@@ -266,7 +266,7 @@ def read_assigned(root: Path, source: Source | None, corpus: Corpus) -> dict[str
         except InvalidMolecule:
             continue
         row = corpus.row_of.get(Chem.MolToSmiles(mol), -1)
-        atoms, edges, _ = flatten(featurise(mol))
+        atoms, edges, *_ = flatten(featurise(mol))
         kept = flatten(corpus.graph(row)) if row >= 0 else None
         if kept is None or not (np.array_equal(atoms, kept[0]) and np.array_equal(edges, kept[1])):
             continue

@@ -33,12 +33,12 @@ def test_bracket_atoms_are_read_as_written() -> None:
 
 
 @pytest.mark.parametrize("smiles", MOLECULES)
-def test_configuration_is_not_read(smiles: str) -> None:
+def test_configuration_is_no_part_of_the_symbols(smiles: str) -> None:
     mol = Chem.MolFromSmiles(smiles)
     text = Chem.MolToSmiles(mol, canonical=False)
     Chem.RemoveStereochemistry(mol)
     flat = Chem.MolToSmiles(mol, canonical=False)
-    for a, b in zip(SMILES.read(text), SMILES.read(flat), strict=True):
+    for a, b in zip(SMILES.read(text)[:3], SMILES.read(flat)[:3], strict=True):
         assert np.array_equal(a, b)
 
 

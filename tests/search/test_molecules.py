@@ -88,6 +88,7 @@ class FakeCatalog:
 class FakeSpace(NamedTuple):
     digest: str = "x"
     scale: float = SCALE
+    configuration: float | None = None
 
 
 class FakeDirectory:

@@ -1,6 +1,7 @@
 """The public way in, on a small index that was really built: `open_index(...).search(...)` and `encode`."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,11 @@ from acml_search.core.errors import (
     InvalidMolecule,
     SpaceMismatch,
 )
+from acml_search.encoders.card import digest_of
+from acml_search.index.build import add_library
 from acml_search.index.directory import IndexDirectory
 from acml_search.index.vectors import VectorIndex
+from acml_search.index.verify import verify
 from acml_search.search.batch import Ask, BatchReport, run
 from acml_search.search.query import Index
 from acml_search.search.request import MAX_K
@@ -283,3 +287,35 @@ def test_the_query_is_described_as_a_library_molecule_is(index: Index) -> None:
     molecule = describe(*parse("CC(=O)Oc1ccccc1C(=O)O"))
     assert query["standardised"] == molecule.smiles
     assert query["inchikey"] == molecule.inchikey
+
+
+def test_stereoisomers_are_told_apart_and_an_index_of_before_says_that_it_cannot(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    alanine, mirror, flat = "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "CC(N)C(=O)O"
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    card = json.loads((model / "card.json").read_text())
+    card["hyper"]["reads_stereo"] = False
+    card["digest"] = digest_of(model / "model.safetensors", card["hyper"])
+    (model / "card.json").write_text(json.dumps(card))
+    (tmp_path / "a.smi").write_text("\n".join([mirror, flat, alanine, "CCO", "CCCC"]))
+    acml_search.build_index([tmp_path / "a.smi"], tmp_path / "before", model=model, workers=1)
+    card["spaces"]["smiles"]["configuration"] = {"weight": 0.02}
+    (model / "card.json").write_text(json.dumps(card))
+    acml_search.build_index([tmp_path / "a.smi"], tmp_path / "now", model=model, workers=1)
+    for name, told in (("before", False), ("now", True)):
+        assert verify(tmp_path / name) == []
+        with acml_search.open_index(tmp_path / name) as opened:
+            opened.search("CCO")  # what comes now is encoded, not looked up
+            for asked in (alanine, flat):
+                answer = opened.search(asked, k=3)
+                similar = answer.lists[-1]
+                assert similar.molecules.column("smiles")[0].as_py() == asked
+                scores = similar.hits.scores[0]
+                assert scores[0] == pytest.approx(1, abs=1e-3)
+                tied = np.ptp(scores) < 1e-4
+                assert tied == (not told or asked == flat)
+                blind = any("does not tell stereoisomers apart" in note for note in answer.notes)
+                assert blind == (not told and asked == alanine)
+    with pytest.raises(SpaceMismatch, match="build the index again"):
+        add_library(tmp_path / "before", [tmp_path / "a.smi"], workers=1)
