@@ -41,6 +41,9 @@ KEYS: dict[str, tuple[str, ...]] = {
         "leakage",
     ),
     "isomers": _ISOMERS,
+    "stereoisomers": (
+        "question", "modality", "n_molecules", "n_failed", "n_candidates", "accuracy", "ci95", "chance",
+    ),
     "peaks": (
         "question", "modality", "set_error", "ci95", "median", "p90", "n_asked", "n_spectra", "n_molecules",
         "unit", "assigned",
@@ -80,7 +83,7 @@ def fill_card(
         values = {key: one[key] for key in KEYS[kind] if key in one}
         entries[kind].append({"kind": kind, **values, "seed": one.get("seed"), "command": one["command"]})
     new: dict[str, Any] = {
-        "metrics": [one for kind in ("recall", "isomers", "peaks") for one in entries[kind]],
+        "metrics": [one for kind in ("recall", "isomers", "stereoisomers", "peaks") for one in entries[kind]],
         "within_batches": entries["batches"],
         "calibration": _by_space(entries["calibration"]),
         "together": _by_space(one for one in entries["together"] if not one.get("signals")),

@@ -117,16 +117,17 @@ def _signs(hashes: Hashes) -> npt.NDArray[np.int64]:
 
 
 def joined(learned: Float32s, stated: Sequence[Float32s | None], weight: float) -> Float32s:
-    """(n, D + LENGTH) float32: learned unit vectors (n, D), and configurations, which have the share `weight`
-    of a score. Where none is stated that part is 0: a flat query ties with all stereoisomers.
+    """(n, D + LENGTH) float32: learned unit vectors (n, D), and configurations, whose share of the best score
+    is `weight`. Where none is stated that part is 0: a flat query ties with all stereoisomers.
     """
     rest = np.zeros((len(stated), LENGTH), np.float32)
     for row, one in zip(rest, stated, strict=True):
         row += 0 if one is None else one
-    return np.hstack([np.sqrt(1 - weight) * learned, np.sqrt(weight) * rest], dtype=np.float32)
+    return np.hstack([learned, np.sqrt(weight / (1 - weight)) * rest], dtype=np.float32)
 
 
 def as_query(vectors: Float32s, weight: float) -> Float32s:
-    """Vectors of `joined`, or means of several (n, D + LENGTH), so scaled that the best score is 1."""
-    learned, rest = (np.linalg.norm(x, axis=1, keepdims=True) for x in np.split(vectors, [-LENGTH], axis=1))
-    return np.asarray(vectors / (np.sqrt(1 - weight) * learned + np.sqrt(weight) * rest), np.float32)
+    """Vectors of `joined` (n, D + LENGTH) so scaled that the best score is 1; of the mean of several, the
+    learned part has been brought to unit length."""
+    rest = np.linalg.norm(vectors[:, -LENGTH:], axis=1, keepdims=True)
+    return np.asarray(vectors / (1 + np.sqrt(weight / (1 - weight)) * rest), np.float32)

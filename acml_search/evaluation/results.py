@@ -169,6 +169,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "throughput": ("n", "parse_only_per_second", "end_to_end_per_second", "spread", "stages"),
     "isomers": ("accuracy", "recall"),
     "recall": ("recall", "mrr"),
+    "stereoisomers": ("accuracy", "chance"),
     "calibration": ("scale", "temperature"),
     "rerank": ("cosine", "evidence"),
     "together": ("plain",),

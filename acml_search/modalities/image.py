@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from acml_search.core.typing import Float32s
     from acml_search.ocsr.reader import PictureReader
 
 MAX_BYTES = 50_000_000  # of a picture file
@@ -125,6 +126,9 @@ class Image(Modality):
 
     def reranker(self) -> PictureReranker:
         return PictureReranker()
+
+    def configurations(self, encoder: nn.Module, items: Sequence[np.ndarray]) -> list[Float32s | None]:
+        return [cast("PictureReader", encoder).configuration(item) for item in items]
 
     def reading(self, encoder: nn.Module, one: Observation) -> str:
         """The structure that the picture was read as: a user sees at once whether that is what it shows."""

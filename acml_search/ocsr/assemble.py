@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 from rdkit import Chem, rdBase
 
 from acml_search.chem.molecule import parse
@@ -37,6 +38,8 @@ _BONDS = {
     4: Chem.BondType.AROMATIC,
     5: Chem.BondType.SINGLE,
 }
+_WEDGE, _WAVY, _NARROW_AT_SECOND = "wedge", 5, (2, 4)
+_DIRECTIONS = {1: Chem.BondDir.BEGINWEDGE, 3: Chem.BondDir.BEGINDASH}
 # Valence of a neutral atom, and the charge that one more bond needs.
 _CHARGED_VALENCE = {"N": (3, 1), "O": (2, 1), "B": (3, -1)}
 
@@ -48,17 +51,45 @@ class Structure(NamedTuple):
     """without configuration; "" where there is no atom"""
     mol: Chem.Mol | None
     """sanitised; None where RDKit refuses it"""
+    drawn: Chem.Mol | None = None
+    """with hydrogens, places and wedges as they are drawn"""
 
-    def standardised(self) -> str:
+    def standardised(self, configured: bool = False) -> str:
         """SMILES as an index stores it: without counter-ions and specks, charges balanced. Of a structure
         that RDKit refuses, the longest piece.
         """
+        text = self.configured() if configured else self.smiles
         if self.mol is not None:
             try:
-                return str(Chem.MolToSmiles(parse(self.smiles)[0]))
+                return str(Chem.MolToSmiles(parse(text)[0]))
             except InvalidMolecule:  # a lone hydrogen, for one
-                return self.smiles
-        return max(self.smiles.split("."), key=len)
+                return text
+        return max(text.split("."), key=len)
+
+    def configured(self) -> str:
+        """SMILES with the configuration that wedges and the places of atoms at double bonds show."""
+        if self.drawn is None:
+            return self.smiles
+        mol = Chem.Mol(self.drawn)
+        places = mol.GetConformer().GetPositions()
+        wavy = set[int]()
+        for bond in mol.GetBonds():
+            wedge = bond.GetIntProp(_WEDGE) if bond.HasProp(_WEDGE) else 0
+            ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+            bond.SetBondDir(_DIRECTIONS.get(wedge, Chem.BondDir.NONE))
+            wavy.update(ends if wedge == _WAVY else ())
+        for bond in mol.GetBonds():
+            first, second = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+            within = (places[first] == places[second]).all()  # a group, which is drawn as letters
+            if bond.GetBondType() == Chem.BondType.DOUBLE and (within or wavy & {first, second}):
+                bond.SetStereo(Chem.BondStereo.STEREOANY)
+        with rdBase.BlockLogs():
+            Chem.AssignChiralTypesFromBondDirs(mol)
+            for bond in mol.GetBonds():
+                bond.SetBondDir(Chem.BondDir.NONE)
+            Chem.SetDoubleBondNeighborDirections(mol, mol.GetConformer())
+            Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+            return str(Chem.MolToSmiles(Chem.RemoveHs(mol, sanitize=False)))
 
 
 @cache
@@ -74,17 +105,21 @@ def assemble(
     hydrogens: Sequence[int],
     charges: Sequence[int],
     bonds: Sequence[tuple[int, int, int]],
+    xy: np.ndarray | None = None,
+    wedges: Sequence[int] = (),
 ) -> Structure:
     """The structure of n atoms and bonds (first, second, order).
 
     symbols: of `SYMBOLS`, or SMILES of a group as `ocsr.formula` writes it. Of a group's two bonds the first
-    is the one at its left.
+    is the one at its left. xy: (n, 2), y down, without which no configuration is read. wedges: of each bond,
+    a column of `hypotheses.Detections.wedges`.
     """
     bonded = {i for a, b, _ in bonds for i in (a, b)}
     # A corner without a bond is a speck, unless it is all there is.
     kept = [i for i, s in enumerate(symbols) if i in bonded or (s not in ("", "H", "?"))]
     mol = Chem.RWMol()
     ends: dict[int, list[int]] = {}
+    drawn_as: list[int] = []
     for i in kept:
         group = _group(symbols[i])
         if group is None:
@@ -92,8 +127,9 @@ def assemble(
         else:
             ends[i] = [mol.GetNumAtoms() + at for at in group.ends]
             mol.InsertMol(group.mol)
+        drawn_as += [i] * (mol.GetNumAtoms() - len(drawn_as))
     known: set[frozenset[int]] = set()
-    for a, b, order in bonds:
+    for (a, b, order), wedge in zip(bonds, wedges or [0] * len(bonds), strict=True):
         if frozenset((a, b)) in known:
             continue
         known.add(frozenset((a, b)))
@@ -102,10 +138,18 @@ def assemble(
         kind = _BONDS[order]
         if {symbols[a], symbols[b]} & _SINGLE:
             kind = Chem.BondType.SINGLE
+        if wedge in _NARROW_AT_SECOND:
+            first, second, wedge = second, first, wedge - 1
         mol.AddBond(first, second, kind)
+        mol.GetBondBetweenAtoms(first, second).SetIntProp(_WEDGE, wedge)
         if kind == Chem.BondType.AROMATIC:
             for at in (first, second):
                 mol.GetAtomWithIdx(at).SetIsAromatic(True)
+    if xy is not None:
+        conformer = Chem.Conformer(len(drawn_as))
+        for at, (x, y) in enumerate(xy[drawn_as].tolist()):
+            conformer.SetAtomPosition(at, (x, -y, 0.0))
+        mol.AddConformer(conformer)
     return _written(mol)
 
 
@@ -157,8 +201,9 @@ def _written(mol: Chem.RWMol) -> Structure:
     with rdBase.BlockLogs():  # RDKit reports every variant that it refuses
         for variant in _variants(mol):
             if Chem.SanitizeMol(variant, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE:
-                variant = Chem.RemoveHs(variant, sanitize=False)
-                return Structure(str(Chem.MolToSmiles(variant)), variant)
+                plain = Chem.RemoveHs(variant, sanitize=False)
+                drawn = variant if variant.GetNumConformers() else None
+                return Structure(str(Chem.MolToSmiles(plain)), plain, drawn)
         raw = Chem.Mol(mol)
         raw.UpdatePropertyCache(strict=False)
         return Structure(str(Chem.MolToSmiles(raw)), None)

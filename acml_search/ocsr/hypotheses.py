@@ -50,8 +50,13 @@ class Detections(NamedTuple):
     """what the columns of `symbols` stand for: `SYMBOLS`, then SMILES of the groups that letters spell"""
     doubts: tuple[str, ...] = ()
     """letters that spell no group"""
+    wedges: np.ndarray | None = None
+    """(m, 6) log-probabilities: plain, solid wedge with its narrow end at the first atom of the pair, at the
+    second, hashed wedge likewise, wavy; None of a network that does not look for them"""
 
 
+TURNED = [0, 2, 1, 4, 3, 5]
+"""columns of wedges for pairs that are turned round"""
 NO_DETECTIONS = Detections(
     np.zeros((0, 2), np.float32),
     np.zeros(0, np.float32),
@@ -76,6 +81,8 @@ class Hypothesis(NamedTuple):
     bonds: list[Bond]
     confidence: float = 0.0
     """mean probability of atoms' places and symbols and of bonds' orders; 0 without an atom"""
+    wedges: Sequence[int] = ()
+    """of each bond, a column of `Detections.wedges`"""
 
 
 class Change(NamedTuple):
@@ -99,7 +106,8 @@ def best_hypothesis(found: Detections, changes: Sequence[Change] = ()) -> Hypoth
         elif one.what == "bond":
             orders[one.at] = one.to
             no_bond[one.at] = -np.inf
-    bonds = likely_bonds(found.pairs, orders, no_bond, present)
+    rows = bond_rows(found.pairs, orders, no_bond, present)
+    bonds = _bonds(found.pairs, orders, rows)
     symbols = _within_valence(found, bonds).argmax(axis=1)
     charges = found.charges.argmax(axis=1) - MAX_CHARGE
     for one in changes:
@@ -108,18 +116,16 @@ def best_hypothesis(found: Detections, changes: Sequence[Change] = ()) -> Hypoth
         elif one.what == "charge":
             charges[one.at] = one.to - MAX_CHARGE
     place = np.cumsum(present) - 1
-    xy = found.xy[present]
+    # From left to right: so a group that letters spell knows its ends.
+    rows.sort(key=lambda row: float(found.xy[found.pairs[row], 0].sum()))
     return Hypothesis(
-        xy,
+        found.xy[present],
         [found.names[i] for i in symbols[present]],
         found.hydrogens[present].argmax(axis=1).tolist(),
         charges[present].tolist(),
-        # From left to right: so a group that letters spell knows its ends.
-        sorted(
-            ((int(place[a]), int(place[b]), order) for a, b, order in bonds),
-            key=lambda bond: float(xy[list(bond[:2]), 0].sum()),
-        ),
+        _bonds(place[found.pairs], orders, rows),
         _confidence(found, present),
+        [0] * len(rows) if found.wedges is None else found.wedges[rows].argmax(axis=1).tolist(),
     )
 
 
@@ -149,7 +155,8 @@ def _changes(found: Detections, max_cost: float) -> list[Change]:
     if not len(found.xy):
         return []
     present = found.probability >= ATOM_PROBABILITY
-    bonds = likely_bonds(found.pairs, found.orders.argmax(axis=1), found.orders[:, 0], present)
+    orders = found.orders.argmax(axis=1)
+    bonds = _bonds(found.pairs, orders, bond_rows(found.pairs, orders, found.orders[:, 0], present))
     p = np.clip(found.probability.astype(float), 1e-6, 1 - 1e-6)
     odds = np.abs(np.log(p / (1 - p)) - np.log(ATOM_PROBABILITY / (1 - ATOM_PROBABILITY)))
     changes = [
@@ -167,14 +174,8 @@ def _changes(found: Detections, max_cost: float) -> list[Change]:
     return sorted(changes)[:_MAX_CHANGES]
 
 
-def likely_bonds(
-    pairs: np.ndarray, orders: np.ndarray, no_bond: np.ndarray, present: np.ndarray
-) -> list[Bond]:
-    """Pairs that are bonds, as `bond_rows` chooses them."""
-    return [
-        (int(pairs[i, 0]), int(pairs[i, 1]), int(orders[i]))
-        for i in bond_rows(pairs, orders, no_bond, present)
-    ]
+def _bonds(pairs: np.ndarray, orders: np.ndarray, rows: Sequence[int]) -> list[Bond]:
+    return [(int(pairs[i, 0]), int(pairs[i, 1]), int(orders[i])) for i in rows]
 
 
 def bond_rows(pairs: np.ndarray, orders: np.ndarray, no_bond: np.ndarray, present: np.ndarray) -> list[int]:

@@ -17,7 +17,7 @@ from rdkit import Chem
 
 from acml_search.ocsr.assemble import GROUPS, MAX_CHARGE, MAX_HYDROGENS, SYMBOLS
 from acml_search.ocsr.formula import WAYS, Side, reading
-from acml_search.ocsr.hypotheses import ATOM_PROBABILITY, Detections, bond_rows
+from acml_search.ocsr.hypotheses import ATOM_PROBABILITY, TURNED, Detections, bond_rows
 from acml_search.ocsr.letters import Line
 
 _MAX_CHANGE = 6.0
@@ -168,12 +168,16 @@ def _merged(found: Detections, inside: np.ndarray) -> tuple[Detections, int]:
     at = int(np.flatnonzero(inside)[found.probability[inside].argmax()])
     kept = ~inside
     kept[at] = True
-    pairs = np.sort(np.where(inside[found.pairs], at, found.pairs), axis=1)
+    merged = np.where(inside[found.pairs], at, found.pairs)
+    pairs, wedges = np.sort(merged, axis=1), found.wedges
     surest = np.argsort(found.orders[:, 0], kind="stable")
     _, first = np.unique(pairs[surest], axis=0, return_index=True)
     rows = np.array(sorted(surest[first]), np.int64)
     rows = rows[pairs[rows, 0] != pairs[rows, 1]]
-    return _kept(found._replace(pairs=pairs[rows], orders=found.orders[rows]), kept), int(kept[:at].sum())
+    if wedges is not None:
+        wedges = np.where(merged[:, :1] > merged[:, 1:], wedges[:, TURNED], wedges)[rows]
+    found = found._replace(pairs=pairs[rows], orders=found.orders[rows], wedges=wedges)
+    return _kept(found, kept), int(kept[:at].sum())
 
 
 def _kept(found: Detections, kept: np.ndarray) -> Detections:
@@ -188,6 +192,7 @@ def _kept(found: Detections, kept: np.ndarray) -> Detections:
         charges=found.charges[kept],
         pairs=place[found.pairs[rows]].reshape(-1, 2),
         orders=found.orders[rows],
+        wedges=None if found.wedges is None else found.wedges[rows],
     )
 
 

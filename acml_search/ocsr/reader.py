@@ -9,7 +9,7 @@ view is seldom in all of them (test-time augmentation).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from rdkit import Chem, rdBase
 
+from acml_search.chem.configuration import of_smiles
 from acml_search.chem.graph import MolGraph, collate
 from acml_search.chem.smiles import N_LINK_CODES, SYMBOL_COLUMNS, linked_symbols
 from acml_search.core.errors import InvalidRecord
 from acml_search.networks import GraphNet, Hypotheses, MixtureEncoder, TensorBatch, placement
-from acml_search.ocsr.assemble import assemble
+from acml_search.ocsr.assemble import Structure, assemble
 from acml_search.ocsr.detector import (
     BOND,
     ESTIMATOR_SIDE,
@@ -64,8 +65,9 @@ _MIN_PROBABILITY = 0.1
 """probability below which an alternative is left out"""
 _FURTHER = (9.0, 24)
 """limits of hypotheses where RDKit refuses all others"""
-_CACHE_SIZE = 64
-"""pictures whose recognitions are cached: a search embeds a picture and then says how it was read"""
+_CACHE_SIZE = 4096
+"""pictures whose recognitions are cached, a batch at least: a search embeds a picture, asks for its
+configuration, and then says how it was read"""
 
 Alternatives = tuple[tuple[str, float], ...]
 """SMILES and their probabilities, the likeliest first"""
@@ -75,16 +77,19 @@ class Recognition(NamedTuple):
     """A recognised structure."""
 
     smiles: str
-    """the likeliest, standardised; "" where no atom was found"""
+    """the likeliest, standardised, with its configuration; "" where no atom was found"""
     hypothesis: Hypothesis
     """the hypothesis of least cost, before the prior"""
     scale: float
     """pixels of the network's map per pixel of ink"""
     alternatives: Alternatives = ()
+    """without configuration"""
     drawn: str = ""
     """the likeliest with its counter-ions and charges, as it is drawn"""
     doubts: tuple[str, ...] = ()
     """letters that spell no group"""
+    configured: tuple[str, ...] = ()
+    """SMILES of the alternatives with their configuration"""
 
     @property
     def probability(self) -> float:
@@ -156,8 +161,16 @@ class PictureReader(MixtureEncoder):
             torch.tensor(probabilities, device=device, dtype=dtype),
         )
 
+    def configuration(self, ink: np.ndarray) -> np.ndarray | None:
+        """`chem.configuration` of what a picture as `read` takes it shows, by the probabilities of the
+        alternatives."""
+        found = self.read(ink)
+        shared = zip(found.configured, found.alternatives, strict=True)
+        some = [p * one for text, (_, p) in shared if (one := of_smiles(text)) is not None]
+        return np.sum(some, axis=0) if some else None
+
     def recognise(self, inks: Sequence[np.ndarray]) -> list[str]:
-        """SMILES without configuration of pictures as `read` takes them, "" where no atom was found."""
+        """SMILES of pictures as `read` takes them, "" where no atom was found."""
         return [self.read(ink).smiles for ink in inks]
 
     def read(self, ink: np.ndarray) -> Recognition:
@@ -195,8 +208,10 @@ class PictureReader(MixtureEncoder):
                 views.append((read.confidence, shares(found)))
                 drawn = found | drawn
         alternatives = vote(views)
-        smiles = alternatives[0][0]
-        return Recognition(smiles, hypothesis, scale, alternatives, drawn[smiles][1], detections.doubts)
+        structures = [drawn[smiles][1] for smiles, _ in alternatives]
+        configured = tuple(one.standardised(configured=True) for one in structures)
+        whole, doubts = structures[0].configured(), detections.doubts
+        return Recognition(configured[0], hypothesis, scale, alternatives, whole, doubts, configured)
 
     def _at(self, ink: np.ndarray, scale: float) -> tuple[Detections, Hypothesis, float]:
         """Read at a scale, and again where the detected bonds turn out longer or shorter."""
@@ -228,28 +243,28 @@ def posterior(detections: Detections) -> Alternatives:
     return shares(readings(detections))
 
 
-def readings(detections: Detections) -> dict[str, tuple[float, str]]:
-    """Standardised SMILES that a picture may show -> cost in nats, and SMILES of all that is drawn."""
-    found: dict[str, tuple[float, str]] = {}
+def readings(detections: Detections) -> dict[str, tuple[float, Structure]]:
+    """Standardised flat SMILES that a picture may show -> cost in nats, and all that is drawn."""
+    found: dict[str, tuple[float, Structure]] = {}
     for limits in ((MAX_COST, MAX_HYPOTHESES), _FURTHER):
         accepted = False
         for cost, read in hypotheses(detections, *limits):
             # Costs rise: from here on no probability can reach the minimum.
             if found and cost > min(cost for cost, _ in found.values()) - np.log(_MIN_PROBABILITY):
                 break
-            one = assemble(read.symbols, read.hydrogens, read.charges, read.bonds)
+            one = assemble(read.symbols, read.hydrogens, read.charges, read.bonds, read.xy, read.wedges)
             accepted |= one.mol is not None
             # The prior is of all that was drawn: several pieces, and charges as they stand.
             total = cost + prior_cost(one.mol, one.smiles)
             smiles = one.standardised()
             if smiles not in found or total < found[smiles][0]:
-                found[smiles] = (total, one.smiles)
+                found[smiles] = (total, one)
         if accepted:
             break
     return found
 
 
-def shares(found: dict[str, tuple[float, str]]) -> Alternatives:
+def shares(found: Mapping[str, tuple[float, Any]]) -> Alternatives:
     """Probabilities of readings with their costs, the likeliest first; improbable ones are left out."""
     costs = np.array([cost for cost, _ in found.values()])
     odds = np.exp(costs.min() - costs)

@@ -33,8 +33,8 @@ def encode(
     torch_geometric `Data`, `Batch`, or a list). model: name or directory of a checkpoint. device: auto (CUDA
     where there is one), cpu, cuda or mps.
     Returns for each space of the model a (n, d) float32 array of unit vectors; the similarity of two
-    molecules is their inner product. In spaces that compare configuration the last columns are that, and 0
-    where none is stated, or a graph is given; such a vector is shorter by them.
+    molecules is their inner product. In spaces that compare configuration the last columns are that: 0
+    where none is stated, or a graph is given, and else what makes such a vector longer than 1.
 
     Raises InvalidMolecule naming the row (0-based) that cannot be read, CheckpointError, or ConfigError.
     """

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from acml_search import modalities
 from acml_search.chem.adducts import log_odds
-from acml_search.chem.configuration import as_query
+from acml_search.chem.configuration import LENGTH, as_query
 from acml_search.chem.molecule import Molecule, describe, parse, parse_block, read_stored
 from acml_search.core.errors import ConfigError, FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.core.timing import Stopwatch
@@ -456,7 +456,9 @@ class Pipeline:
         model = self.reader(items)
         for name, several in items.items():
             mean = model.encode_items(name, several).mean(axis=0, keepdims=True)
-            vectors[name] = self._asked(name, mean / max(float(np.linalg.norm(mean)), 1e-12))
+            told = self._directory.spaces[name].configuration is not None
+            length = float(np.linalg.norm(mean[:, :-LENGTH] if told else mean))
+            vectors[name] = self._asked(name, mean / max(length, 1e-12))
         return vectors
 
     def _fuse(

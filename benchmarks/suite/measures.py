@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from rdkit import Chem
+from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
 from acml_search.chem import molecule
 from acml_search.chem.fingerprints import packed_morgan
-from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
 from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.core.workers import Workers, chunks
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.metrics import (
+    FAILED,
     RESAMPLES,
     TIE_TOLERANCE,
     bootstrap_interval,
@@ -24,7 +28,10 @@ from acml_search.evaluation.metrics import (
     per_molecule,
 )
 from acml_search.evaluation.pool import Query
+from acml_search.modalities import get
 from acml_search.nmr.predicted import symmetry_classes
+from acml_search.ocsr.depict import draw, png
+from acml_search.ocsr.styles import held_out_style
 
 # --- classes: which kinds of molecules are missed? ----------------------------------------------------------
 
@@ -146,6 +153,46 @@ def _classes(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[int]]]
         (kind, name, [i for i, (of, x) in enumerate(zip(composed, nearest, strict=True)) if test(*of, x)])
         for kind, name, test in tests
     ]
+
+
+# --- stereoisomers ------------------------------------------------------------------------------------------
+
+
+class Stereoisomers(NamedTuple):
+    """SMILES that state configuration, whose records of a modality, made by `seed`, are asked."""
+
+    modality: str
+    smiles: list[str]
+    seed: int
+
+
+def stereoisomer_ranks(task: Stereoisomers) -> list[tuple[float, int]]:
+    """Worker task: the rank of each molecule by its record among at most 32 stereoisomers (by InChIKey), and
+    how many these are. Pictures are drawn in held-out styles, with configuration.
+    """
+    model, kind, found = processes.model(), get(task.modality), []
+    for text in task.smiles:
+        truth = molecule.read_stored(text)
+        flat = Chem.Mol(truth)
+        Chem.RemoveStereochemistry(flat)
+        isomers = {Chem.MolToInchiKey(truth): truth}
+        options = StereoEnumerationOptions(maxIsomers=32, rand=task.seed, unique=True)
+        for one in EnumerateStereoisomers(flat, options=options):
+            isomers.setdefault(Chem.MolToInchiKey(one), molecule.parse(Chem.MolToSmiles(one))[0])
+        rng = np.random.default_rng([task.seed, zlib.crc32(text.encode())])
+        try:
+            if task.modality == "image":
+                record = png(draw(truth, replace(held_out_style(rng), stereo=True)).image)
+            else:
+                record = kind.derive(text, rng)
+            asked = model.encode_records(task.modality, [record])
+        except (InvalidMolecule, InvalidRecord):
+            found.append((FAILED, len(isomers)))
+            continue
+        graphs = [model.featurise(one) for one in isomers.values()]
+        (scores,) = asked @ model.encode_graphs(graphs, [task.modality])[task.modality].T
+        found.append((float((scores >= scores[0] - TIE_TOLERANCE).sum()), len(isomers)))
+    return found
 
 
 # --- ACML's own metric --------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ class SuiteQuestion(Question):
 
     isomers: bool = False
     """also among isomers, where a filter is `formula`"""
+    stereoisomers: bool = False
+    """also each molecule's configuration among its stereoisomers"""
     to_record: bool = False
     """also the other direction: molecules rank records"""
     pools: tuple[int, ...] = ()
@@ -74,7 +76,7 @@ class SuiteQuestion(Question):
     assigned: Assigned | None = None
     """... and over shifts that are assigned to atoms"""
     targets: Mapping[str, float] = {}
-    """figures to be reached: "none@10", "isomers", "rerank none@1", "set error" """
+    """figures to be reached: "none@10", "isomers", "stereoisomers", "rerank none@1", "set error" """
 
     @model_validator(mode="after")
     def _consistent(self) -> SuiteQuestion:

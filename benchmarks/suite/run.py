@@ -17,12 +17,14 @@ from acml_search.chem.splits import is_dev
 from acml_search.core.errors import ConfigError
 from acml_search.core.io import versions, write_json
 from acml_search.core.timing import Stopwatch
+from acml_search.core.workers import chunks
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.evaluation import leakage
 from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.calibration import SHORTLIST, calibrate
 from acml_search.evaluation.embedding import graph_vectors, predicting
 from acml_search.evaluation.fusion import Shortlists, Weights, cross_fitted, fit_weights, ranks, summary
+from acml_search.evaluation.metrics import summarise
 from acml_search.evaluation.pool import Pool, Query, few_of_each
 from acml_search.evaluation.ranking import pool_order, rank_in_pools
 from acml_search.evaluation.rescoring import (
@@ -57,11 +59,13 @@ from acml_search.evaluation.retrieval import (
 from acml_search.evaluation.workers import model_workers
 from benchmarks.report import suite_page
 from benchmarks.suite.measures import (
+    Stereoisomers,
     by_class,
     has_node_head,
     measure_assigned,
     measure_shifts,
     nearest_training,
+    stereoisomer_ranks,
     within_batches,
 )
 from benchmarks.suite.plan import FusedQuestion, Suite, SuiteQuestion, read_suites
@@ -223,7 +227,8 @@ def read_and_embed(run: SuiteRun, questions: Sequence[SuiteQuestion], watch: Sto
 
 def measure_question(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -> Iterator[Result]:
     """All results of one question."""
-    if question.filters or question.batch or question.calibrate is not None:
+    stereoisomers = question.stereoisomers
+    if question.filters or question.batch or stereoisomers or question.calibrate is not None:
         runner = QuestionRun(run, question, prepare(question, run.store, watch=watch))
         if question.filters:
             yield from runner.to_molecule()
@@ -235,6 +240,8 @@ def measure_question(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -
                 yield from measure_baselines(runner)
         if question.batch:
             yield from runner.within_batches()
+        if stereoisomers:
+            yield runner.stereoisomers()
         if question.calibrate is not None:
             yield from runner.calibration()
     if question.to_record:
@@ -534,6 +541,27 @@ class QuestionRun:
             self.skip("within batches", f"fewer than {batch} molecules have a vector")
         else:
             yield self.write(".batches", Result(kind="batches", **found), asks=f"within {batch}")
+
+    def stereoisomers(self) -> Result:
+        """Is a molecule strictly first among its stereoisomers, by a record that states its configuration?"""
+        known = (one.query.structure for one in self.prepared.readable)
+        smiles = sorted({one.smiles for one in known if one is not None and set(one.smiles) & set("@/\\")})
+        tasks = (Stereoisomers(self.question.modality, part, self.seed) for part in chunks(smiles, 64))
+        ranked = [one for some in self.store.workers.map(stereoisomer_ranks, tasks) for one in some]
+        self.prepared.watch.lap("stereoisomers")
+        ranks, sizes = np.array([one for one in ranked if one[1] > 1]).T
+        found = summarise(ranks, np.arange(len(ranks)), sizes, ks=(1,), seed=self.seed)
+        result = Result(
+            kind="stereoisomers",
+            accuracy=found["recall"]["1"],
+            ci95=found["ci95"]["1"],
+            chance=found["chance"]["1"],
+            n_molecules=len(ranks),
+            n_failed=int(np.isinf(ranks).sum()),
+            n_candidates={"median": float(np.median(sizes)), "max": int(sizes.max())},
+            seed=self.seed,
+        )
+        return self.write(".stereoisomers", result, asks="stereoisomers")
 
     def to_record(self) -> Iterator[Result]:
         """Molecules rank the records of the pool."""
