@@ -11,7 +11,8 @@ not exact. Each part of a style stands by itself: its share of exact readings, w
 
 `--found` reads pictures as they are found instead, of every set in a folder with `truth.csv` (set, image,
 smiles, note): all that is drawn is compared, and molecules without their counter-ions. It says too how many
-group labels of the folder's `labels.csv` (label, occurrences) have a structure.
+group labels of the folder's `labels.csv` (label, occurrences) have a structure, and how many pictures whose
+truth states configuration are exact with it (the whole InChIKey, without counter-ions).
 """
 
 from __future__ import annotations
@@ -137,8 +138,9 @@ def read_found(folder: Path, per_set: int | None, model: str, out: Path) -> None
                 }
                 row |= {"exact": same_molecule(seen.drawn, one["smiles"])}
                 row |= {"parent": row["exact"] or same_molecule(seen.smiles, parent)}
+                row |= {"configured": row["parent"] and _inchikey(seen.smiles) == _inchikey(parent)}
         except InvalidRecord as error:
-            row |= {"read": None, "exact": False, "parent": False, "error": error.reason}
+            row |= {"read": None, "exact": False, "parent": False, "configured": False, "error": error.reason}
         readings.append(row)
     parts: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in readings:
@@ -156,6 +158,11 @@ def read_found(folder: Path, per_set: int | None, model: str, out: Path) -> None
         "exact_without_counter_ions": {
             name: _share([row["parent"] for row in rows]) for name, rows in sorted(parts.items())
         },
+        "exact_with_configuration": {
+            name: _share([row["configured"] for row in stated])
+            for name, rows in sorted(parts.items())
+            if (stated := [row for row in rows if set(row["smiles"]) & set("@/\\")])
+        },
         "labels": {"n": len(labels), "known": len(known)},
         "occurrences_of_labels": {
             "n": sum(one["occurrences"] for one in labels),
@@ -166,11 +173,15 @@ def read_found(folder: Path, per_set: int | None, model: str, out: Path) -> None
     }
     write_json(result, out)
     pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
-    for kind in ("exact", "exact_without_counter_ions"):
+    for kind in ("exact", "exact_without_counter_ions", "exact_with_configuration"):
         for name, share in result[kind].items():
             print(f"{kind}: {name} {_text(share)}")
     for kind in ("labels", "occurrences_of_labels"):
         print(f"{kind}: {result[kind]['known']} of {result[kind]['n']} known")
+
+
+def _inchikey(smiles: str) -> str:
+    return str(Chem.MolToInchiKey(Chem.MolFromSmiles(smiles)))
 
 
 def _read(reader: Any, smiles: str, style: Style) -> dict[str, Any]:
