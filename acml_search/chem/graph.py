@@ -25,7 +25,7 @@ ATOM_COLUMNS: dict[str, int] = {
     "degree": 9,  # heavy neighbours, 8 = 8 or more
     "charge": 9,  # formal charge + 4, clipped to -4..4
     "hydrogens": 6,  # attached hydrogens, 5 = 5 or more
-    "isotope": 2,  # 1 = an isotope is stated
+    "isotope": 2,  # 1 = of a mass more than 1 Da off the mean: 2H and 14C, not 13C
     "ring": 10,  # size of the smallest ring through the atom, 0 = none, 9 = 9 or more
     "chirality": 5,  # none, R, S, r, s (CIP)
 }
@@ -141,6 +141,7 @@ def _add_geometry(
 def _learn(mol: Chem.Mol, codes: Sequence[int]) -> None:
     """Enter the atoms whose invariants are new into the memo."""
     global _base_table
+    table = Chem.GetPeriodicTable()
     for atom, code in zip(mol.GetAtoms(), codes, strict=True):
         if code in _BASE_ROW_OF:
             continue
@@ -149,7 +150,8 @@ def _learn(mol: Chem.Mol, codes: Sequence[int]) -> None:
             min(atom.GetDegree(), 8),
             min(max(atom.GetFormalCharge(), -4), 4) + 4,
             min(atom.GetTotalNumHs(), 5),
-            int(atom.GetIsotope() != 0),
+            # as the invariant has it, or the first atom met would decide for 12C and 13C alike
+            int(int(atom.GetMass() - table.GetAtomicWeight(atom.GetAtomicNum())) != 0),
         )
         _BASE_ROW_OF[code] = len(_BASE_ROWS)
         _BASE_ROWS.append(row)

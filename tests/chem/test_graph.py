@@ -100,3 +100,11 @@ def test_flattened_is_what_a_flat_drawing_gives(smiles: str) -> None:
     for ours, drawn in zip(flatten(featurise(mol))[:3], featurise(mol, stereo=False)[:3], strict=True):
         assert ours.dtype == drawn.dtype
         assert np.array_equal(ours, drawn)
+
+
+def test_what_was_met_before_does_not_show() -> None:
+    """RDKit's invariants, by which atoms are remembered, do not tell 13C from 12C."""
+    featurise(Chem.MolFromSmiles("[13CH3]Oc1cc[15nH]c1"))
+    for smiles in ("COc1cc[nH]c1", "[13CH3]Oc1cc[15nH]c1"):
+        assert not featurise(Chem.MolFromSmiles(smiles)).x[:, 4].any()
+    assert featurise(Chem.MolFromSmiles("[2H]C")).x[:, 4].tolist() == [1, 0]
