@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from acml_search.search.encode import encode
     from acml_search.search.query import open_index
     from acml_search.search.results import Hits
+    from acml_search.serve.client import Client
 
 __version__ = "0.1.0"
 
-__all__ = ["Hits", "__version__", "build_index", "check", "encode", "open_index", "to_pyg"]
+__all__ = ["Client", "Hits", "__version__", "build_index", "check", "encode", "open_index", "to_pyg"]
 
 _HOME = {
+    "Client": "acml_search.serve.client",
     "Hits": "acml_search.search.results",
     "build_index": "acml_search.index.build",
     "check": "acml_search.search.check",

@@ -111,12 +111,20 @@ class BatchReport:
 
 
 def run(
-    index: Index, source: Path | str, ask: Ask, out: TextIO | Path, *, workers: int | None = None
+    index: Index,
+    source: Path | str,
+    ask: Ask,
+    out: TextIO | Path,
+    *,
+    workers: int | None = None,
+    watch: Callable[[BatchReport, int | None], None] = lambda report, total: None,
 ) -> BatchReport:
     """Answer every query of `source`, a file or a folder, in its order: lines of JSON to `out`.
 
     out: a stream; or the file that keeps the lines of an unfinished run of the same source, question and
     index, after which the run goes on. workers: None for one per core; few queries are answered here.
+    watch: is told after each query what became of those so far, and how many there are, where that is known;
+    what it raises ends a run that keeps its lines.
 
     Raises ConfigError where `out` holds lines of another run, LibraryError or InvalidRecord where the source
     as a whole cannot be read.
@@ -138,6 +146,7 @@ def run(
             report.add(one)
             file.write(json.dumps(one) + "\n")
             file.flush()
+            watch(report, len(asked) if isinstance(asked, list) else None)
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -31,26 +32,39 @@ from acml_search.core.errors import (
     IndexReplaced,
     InvalidRecord,
     SpaceMismatch,
+    shorten,
 )
 from acml_search.core.workers import cpu_count
 from acml_search.library.catalog import sql_seconds
 from acml_search.modalities import Observation
+from acml_search.search.batch import Ask
 from acml_search.search.check import check
 from acml_search.search.render.files import WRITERS
 from acml_search.search.render.html import drawing
 from acml_search.search.results import Answer, plain
 from acml_search.serve import asked
 from acml_search.serve.gate import LOOPBACK, Gate, refusal
+from acml_search.serve.jobs import FORMATS, Jobs
 from acml_search.serve.limits import Limits, Refused
 from acml_search.serve.metrics import Metrics
-from acml_search.serve.observations import Given, Upload, chosen, molecule_of, observable, sentence
+from acml_search.serve.observations import (
+    Given,
+    Upload,
+    chosen,
+    endings_of,
+    molecule_of,
+    name_of,
+    observable,
+    sentence,
+)
 from acml_search.serve.pool import Pool, Shelf
 
 T = TypeVar("T")
 Work = Callable[[Given], T]
 
 TYPES = {"json": "application/json", "csv": "text/csv", "sdf": "chemical/x-mdl-sdfile", "html": "text/html"}
-PAGE: dict[str, str] = {}
+PAGE = {"/": "index.html", "/page.js": "page.js", "/serve.css": "serve.css", "/icon.svg": "icon.svg"}
+MAX_DRAWN = 2_000  # characters
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _BROKEN = (IndexCorrupt, IndexNotFound, CheckpointError, SpaceMismatch)
 log = logging.getLogger(__name__)
@@ -79,6 +93,7 @@ class Server:
     def __init__(self, shelf: Shelf, limits: Limits, workers: int) -> None:
         self.shelf, self.limits = shelf, limits
         self.pool = Pool(workers, limits)
+        self.jobs = Jobs(limits)
         self.metrics = Metrics(lambda: self.pool.open)
 
     def app(self, token: str | None, hosts: Sequence[str] | None, origins: Sequence[str]) -> FastAPI:
@@ -86,6 +101,7 @@ class Server:
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             yield
             self.pool.close()
+            await asyncio.to_thread(self.jobs.close)
             self.shelf.close()
 
         app = FastAPI(
@@ -107,9 +123,15 @@ class Server:
                 path, answer, methods=["POST"], openapi_extra=asked.described(kind, examples),
                 responses=asked.ERRORS, response_class=JSONResponse,
             )  # fmt: skip
+        app.post("/api/runs", openapi_extra=asked.described_run(), responses=asked.ERRORS)(self.run)
+        app.get("/api/runs/{made}")(self.run_state)
+        app.get("/api/runs/{made}/events")(self.run_events)
+        app.get("/api/runs/{made}/result")(self.run_result)
+        app.delete("/api/runs/{made}")(self.run_end)
         app.get("/api/indexes")(self.indexes)
         app.get("/api/molecules/{key}.svg", responses=asked.ERRORS)(self.molecule_svg)
         app.get("/api/molecules/{key}.json", responses=asked.ERRORS)(self.molecule)
+        app.get("/api/structure.svg", responses=asked.ERRORS)(self.structure)
         app.get("/health")(self.health)
         app.get("/metrics")(self.metrics.answer)
         for path, name in PAGE.items():
@@ -257,6 +279,43 @@ class Server:
 
         return Response(await self._do(request, work), media_type=TYPES["json"])
 
+    async def run(self, request: Request) -> dict[str, Any]:
+        """Begin a run: a file of many queries (`file`), and how each is answered (`ask`, JSON)."""
+        async with request.form(max_files=1, max_fields=1) as form:
+            file, ask = form.get("file"), form.get("ask", "{}")
+            if not isinstance(file, UploadFile) or not isinstance(ask, str):
+                raise Refused(422, "a run is a form with a file, `file`, and JSON, `ask`")
+            body = self._valid(asked.RUN, _json(ask))
+            if body.modality is not None and body.modality not in observable():
+                raise ConfigError(f"there is no {body.modality!r}; known are {', '.join(observable())}")
+            _, index = self.shelf.get(body.index)
+            how = Ask(
+                body.modality, body.k, body.adduct, body.rerank, None, not body.any_mass,
+                body.min_probability, body.conditions(),
+            )  # fmt: skip
+            name = shorten(name_of(file.filename or "run"))
+            return (
+                await asyncio.to_thread(self.jobs.start, index, how, file.file, name, endings_of(name))
+            ).to_dict()
+
+    async def run_state(self, made: str) -> dict[str, Any]:
+        """How far a run is: `state` is queued, running, done, failed or cancelled."""
+        return self.jobs.get(made).to_dict()
+
+    async def run_events(self, made: str) -> Response:
+        """The same whenever it changes, as server-sent events."""
+        self.jobs.get(made)
+        return StreamingResponse(self.jobs.events(made), media_type="text/event-stream")
+
+    async def run_result(self, made: str, format: str = "jsonl") -> Response:
+        """The answers: jsonl, csv, tsv, parquet, or a page as html."""
+        path = await asyncio.to_thread(self.jobs.result, made, format)
+        return FileResponse(path, media_type=FORMATS[format])
+
+    async def run_end(self, made: str) -> dict[str, Any]:
+        """Cancel a run, or forget one that has ended."""
+        return self.jobs.end(made).to_dict()
+
     async def indexes(self) -> dict[str, Any]:
         """The indexes, with the columns that a condition in SQL may name; the modalities; the limits."""
         kinds = [modalities.get(name) for name in observable()]
@@ -270,7 +329,7 @@ class Server:
                     "name": kind.name,
                     "title": kind.title,
                     "unit": kind.unit,
-                    "decimals": kind.decimals,
+                    "nuclei": kind.nuclei,
                     "help": kind.option.help if kind.option else "",
                     "text": bool(kind.option and "TEXT" in kind.option.metavar),
                     "picture": kind.says_reading,
@@ -289,8 +348,16 @@ class Server:
 
     async def molecule_svg(self, request: Request, key: int, index: str | None = None) -> Response:
         """A drawing of one molecule."""
-        row = await self._molecule(request, key, index)
-        svg = str(drawing(row["smiles"])).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        return await self.structure(request, (await self._molecule(request, key, index))["smiles"])
+
+    async def structure(self, request: Request, smiles: str) -> Response:
+        """A drawing of a structure."""
+        if len(smiles) > MAX_DRAWN:
+            raise Refused(422, f"a SMILES of {len(smiles):,} characters is not drawn")
+        svg = await self._do(request, lambda given: str(drawing(smiles)))
+        if not svg.startswith("<svg "):
+            raise Refused(422, "this SMILES cannot be drawn")
+        svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
         style = (
             "</title><style>.line{fill:none;stroke:#222;stroke-linecap:round}.ink{fill:#222;stroke:#222;"
             "stroke-width:.3}@media(prefers-color-scheme:dark){.line{stroke:#ddd}.ink{fill:#ddd;stroke:#ddd}}"
@@ -329,13 +396,7 @@ class Server:
 
     async def _body(self, request: Request, kind: type[BaseModel]) -> Any:
         """The body of a request. Raises Refused (422) for one that is not as it should be."""
-        try:
-            document = json.loads(await request.body(), parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise Refused(422, f"the body is no JSON ({error})") from error
-        if not isinstance(document, dict):
-            raise Refused(422, "the body is no JSON object; send one, as /openapi.json shows")
-        return self._valid(kind, document)
+        return self._valid(kind, _json(await request.body()))
 
     def _valid(self, kind: type[BaseModel], document: Mapping[str, Any]) -> Any:
         try:
@@ -384,6 +445,17 @@ def _as_text(data: bytes) -> str:
         return data.decode("utf-8") if len(data) < 100_000 else ""
     except UnicodeDecodeError:
         return ""
+
+
+def _json(text: str | bytes) -> dict[str, Any]:
+    """Raises Refused (422) for what is no JSON object."""
+    try:
+        document = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Refused(422, f"the body is no JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise Refused(422, "the body is no JSON object; send one, as /openapi.json shows")
+    return document
 
 
 def _no_constant(name: str) -> None:

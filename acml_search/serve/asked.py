@@ -86,6 +86,17 @@ class _Parse(_Body):
     adduct: str | None = None
 
 
+class RUN(_Conditioned):
+    """The field `ask` of a run, as JSON."""
+
+    modality: str | None = Field(None, description="What the file holds; none for structures.")
+    k: int = Field(10, ge=1)
+    rerank: bool = True
+    any_mass: bool = False
+    min_probability: float = Field(0.0, ge=0, le=1)
+    adduct: str | None = None
+
+
 def _observed() -> dict[str, str]:
     """Fields that take observations, with their descriptions."""
     fields: dict[str, str] = {}
@@ -120,6 +131,14 @@ def examples() -> dict[str, Any]:
             record = {"file": base64.b64encode(record).decode("ascii"), "name": "example"}
         made[name] = {name: record}
     return made
+
+
+def described_run() -> dict[str, Any]:
+    """The form of a run, for OpenAPI."""
+    ask = RUN.model_json_schema()
+    parts = {"file": {"type": "string", "format": "binary"}, "ask": ask}
+    form = {"type": "object", "properties": parts, "required": ["file"]}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
 def described(kind: type[BaseModel], made: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,14 +61,14 @@ class Given:
     def file(self, upload: Upload) -> str:
         """A file that holds what was sent; `FILE#n` where a number is named. Raises Refused for what unpacks
         to more than is allowed."""
-        name = re.split(r"[/\\]", upload.name)[-1] or "the file"
-        endings, data = _ENDINGS.findall(name.lower())[-2:], upload.data
+        name, data = name_of(upload.name), upload.data
+        ending = endings_of(name)
         if data.startswith(b"\x1f\x8b"):
             data = self._unpacked(data, name)
-            endings = [one for one in endings if one != ".gz"]
+            ending = ending.removesuffix(".gz")
         elif data.startswith(b"PK"):
             self._check_archive(data, name)
-        path = self._placed(data, "".join(endings), shorten(name), shorten(name))
+        path = self._placed(data, ending, shorten(name), shorten(name))
         self._sent[path] = upload
         return path if upload.number is None else f"{path}#{upload.number}"
 
@@ -200,6 +200,16 @@ class Given:
     def _too_large(self, name: str) -> Refused:
         most = f"more than {self._limits.unpacked >> 20} MB"
         return Refused(413, f"{shorten(name)} unpacks to {most}; send less of it")
+
+
+def name_of(sent: str) -> str:
+    """The name of a file without the folders that a client may name."""
+    return re.split(r"[/\\]", sent)[-1] or "the file"
+
+
+def endings_of(name: str) -> str:
+    """The last two endings of a file's name, which tell how it is read, in lower case."""
+    return "".join(_ENDINGS.findall(name.lower())[-2:])
 
 
 def observable() -> list[str]:
