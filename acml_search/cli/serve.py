@@ -67,6 +67,7 @@ def serve(
         hosts=names,
         origins=allow_origin or (),
         workers=workers,
+        warm=True,
     )
     typer.echo(
         f"acml-search: http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)", err=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -79,12 +80,13 @@ def create_app(
     origins: Sequence[str] = (),
     workers: int | None = None,
     limits: Limits | None = None,
+    warm: bool = False,
 ) -> FastAPI:
-    """The application. hosts: names that it may be called by, None for any; see `Gate` for token and origins.
-    workers: threads that search; None for one per core. Raises as `Shelf` does."""
-    return Server(Shelf(indexes, model), limits or Limits(), workers or cpu_count()).app(
-        token, hosts, origins
-    )
+    """The application. hosts: names that it may be called by, None for any; see `Gate` for token and
+    origins. workers: threads that search; None for one per core. warm: load models at once, not when they
+    are first needed. Raises as `Shelf` does."""
+    server = Server(Shelf(indexes, model), limits or Limits(), workers or cpu_count())
+    return server.app(token, hosts, origins, warm)
 
 
 class Server:
@@ -96,9 +98,13 @@ class Server:
         self.jobs = Jobs(limits)
         self.metrics = Metrics(lambda: self.pool.open)
 
-    def app(self, token: str | None, hosts: Sequence[str] | None, origins: Sequence[str]) -> FastAPI:
+    def app(
+        self, token: str | None, hosts: Sequence[str] | None, origins: Sequence[str], warm: bool
+    ) -> FastAPI:
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            if warm:
+                threading.Thread(target=self.shelf.warm, daemon=True).start()
             yield
             self.pool.close()
             await asyncio.to_thread(self.jobs.close)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from acml_search.core.errors import ConfigError
+from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.search.query import Index, open_index
 from acml_search.serve.limits import Limits, Refused
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Shelf:
@@ -42,6 +44,14 @@ class Shelf:
             known = ", ".join(self.indexes)
             raise Refused(404, f"there is no index of this name here; there are {known}")
         return name, self.indexes[name]
+
+    def warm(self) -> None:
+        """Search once in each, so that models are loaded and files mapped."""
+        for name, index in self.indexes.items():
+            try:
+                index.search("C", k=1)
+            except AcmlSearchError as error:
+                log.error("%s: %s", name, error)
 
     def said(self, text: str) -> str:
         """A sentence that calls the indexes by their names."""

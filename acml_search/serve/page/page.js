@@ -179,9 +179,10 @@ function shown(item) {
   head.append(remove);
   const place = make("div", { class: "seen" }, head);
   if (item.source.file && kind.picture) {
-    place.append(make("img", { src: URL.createObjectURL(item.source.file), alt: `the picture ${item.given}` }));
+    const picture = make("img", { src: URL.createObjectURL(item.source.file), alt: `the picture ${item.given}` });
+    place.append(picture);
     const read = item.notes.map((note) => /read as (\S+?)[,;]?(?:\s|$)/.exec(note)).find(Boolean);
-    if (read) drawing(read[1]).then((picture) => place.append(picture), () => {});
+    if (read) drawing(read[1]).then((drawn) => picture.after(drawn), () => {});
   }
   if (peaks.length) {
     const few = kind.nuclei || peaks.length <= MAX_CHIPS ? peaks : [...peaks].sort((a, b) => (b.intensity || 0) - (a.intensity || 0)).slice(0, MAX_CHIPS).sort((a, b) => a.position - b.position);
@@ -189,7 +190,7 @@ function shown(item) {
     if (few.length < peaks.length) place.append(make("p", { class: "hint" }, `and ${peaks.length - few.length} smaller ones`));
   }
   for (const one of item.left_out || []) place.append(make("p", { class: "hint" }, `left out “${one.text.trim()}”: ${one.why}`));
-  for (const note of item.notes || []) if (!note.includes(": left out ")) place.append(make("p", { class: "note" }, note));
+  for (const note of item.notes || []) if (!/: left out |FILE#n/.test(note)) place.append(make("p", { class: "note" }, note));
   if (item.error) place.append(make("p", { class: "wrong" }, item.error));
   return place;
 }
@@ -230,7 +231,7 @@ async function search(body) {
   try {
     const begun = performance.now();
     const page = await (await post("/api/search", { ...body, format: "html" })).text();
-    const parts = new DOMParser().parseFromString(page, "text/html");
+    const parts = new DOMParser().parseFromString(page.replace(/<style>.*?<\/style>/s, ""), "text/html");
     $("shown").replaceChildren(...parts.querySelectorAll("body > header, body > main, body > footer"));
     for (const article of $("shown").querySelectorAll("article")) article.querySelector("h3").after(buttons(article));
     asked = body;
@@ -442,6 +443,9 @@ $("run-file").addEventListener("change", (event) => startRun(event.target.files[
 $("clear").addEventListener("click", () => {
   [fromText, fromFiles, $("text").value] = [[], [], ""];
   history.replaceState(null, "", location.pathname);
+  $("answer").hidden = true;
+  $("checked").replaceChildren();
+  say("");
   show();
   $("text").focus();
 });
