@@ -21,7 +21,7 @@ def test_all_is_sorted_and_names_what_can_be_had() -> None:
 
 
 def test_all_is_complete() -> None:
-    promised = {"Hits", "build_index", "check", "encode", "open_index", "to_pyg"}
+    promised = {"Client", "Hits", "build_index", "check", "encode", "open_index", "to_pyg"}
     assert set(acml_search.__all__) == promised | {"__version__"}
     assert set(acml_search._HOME) == promised
 
