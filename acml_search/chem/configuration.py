@@ -42,11 +42,12 @@ def configuration(mol: Chem.Mol, graph: MolGraph) -> Float32s | None:
     graph: the molecule's by `graph.featurise`, not `stereo`.
     """
     chiral = list(mol.GetAtomsMatchingQuery(_CHIRAL))
-    source, target = graph.edge_index
-    inner = (graph.edge_attr % RING == DOUBLE) & (source < target)
-    inner &= (graph.x[source, 1] > 1) & (graph.x[target, 1] > 1)
-    double = [mol.GetBondBetweenAtoms(int(source[i]), int(target[i])) for i in np.flatnonzero(inner)]
-    double = [bond for bond in double if bond.GetStereo() > Chem.BondStereo.STEREOANY]
+    double = [
+        bond
+        for a, b in graph.edge_index[:, graph.edge_attr % RING == DOUBLE].T.tolist()
+        if a < b and graph.x[a, 1] > 1 < graph.x[b, 1]
+        if (bond := mol.GetBondBetweenAtoms(a, b)).GetStereo() > Chem.BondStereo.STEREOANY
+    ]
     if not chiral and not double:
         return None
     for atom in chiral:
@@ -66,7 +67,7 @@ def configuration(mol: Chem.Mol, graph: MolGraph) -> Float32s | None:
     ends, labels = np.array(at), [str(one.GetProp("_CIPCode")) for one in labelled]
     codes = _mixed(np.array([ord(label) for label in labels], np.uint64))
     linked = np.zeros((len(graph.x), len(graph.x)), np.uint64)
-    linked[target, source] = _random(32)[graph.edge_attr]
+    linked[graph.edge_index[1], graph.edge_index[0]] = _random(32)[graph.edge_attr]
     places = _refined(graph.x[:, :_INVARIANTS] @ _random(_INVARIANTS), linked)
     among = places.copy()
     np.add.at(among, ends, codes[:, None])

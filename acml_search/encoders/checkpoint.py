@@ -195,9 +195,10 @@ class Model:
 
     def featurise(self, mol: Chem.Mol) -> MolGraph:
         """The graph arrays that this model reads: with or without configuration."""
-        graph = featurise(mol, stereo=self.card.data["hyper"].get("reads_stereo", True))
+        stereo = self.card.data["hyper"].get("reads_stereo", True)
+        graph = featurise(mol, stereo=stereo)
         if any(map(self.card.configuration, self.card.spaces)):
-            return graph._replace(configuration=configuration(mol, flatten(graph)))
+            return graph._replace(configuration=configuration(mol, flatten(graph) if stereo else graph))
         return graph
 
     def _joined(self, space: str, vectors: Float32s, stated: Sequence[Float32s | None]) -> Float32s:

@@ -227,8 +227,7 @@ def read_and_embed(run: SuiteRun, questions: Sequence[SuiteQuestion], watch: Sto
 
 def measure_question(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -> Iterator[Result]:
     """All results of one question."""
-    stereoisomers = question.stereoisomers
-    if question.filters or question.batch or stereoisomers or question.calibrate is not None:
+    if question.filters or question.batch or question.calibrate is not None:
         runner = QuestionRun(run, question, prepare(question, run.store, watch=watch))
         if question.filters:
             yield from runner.to_molecule()
@@ -240,8 +239,6 @@ def measure_question(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -
                 yield from measure_baselines(runner)
         if question.batch:
             yield from runner.within_batches()
-        if stereoisomers:
-            yield runner.stereoisomers()
         if question.calibrate is not None:
             yield from runner.calibration()
     if question.to_record:
@@ -249,6 +246,8 @@ def measure_question(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -
         yield from QuestionRun(run, inverse, prepare(inverse, run.store, watch=watch)).to_record()
     if question.peaks:
         yield from measure_peaks(run, question, watch)
+    if question.stereoisomers:
+        yield measure_stereoisomers(run, question, watch)
 
 
 @dataclass
@@ -542,27 +541,6 @@ class QuestionRun:
         else:
             yield self.write(".batches", Result(kind="batches", **found), asks=f"within {batch}")
 
-    def stereoisomers(self) -> Result:
-        """Is a molecule strictly first among its stereoisomers, by a record that states its configuration?"""
-        known = (one.query.structure for one in self.prepared.readable)
-        smiles = sorted({one.smiles for one in known if one is not None and set(one.smiles) & set("@/\\")})
-        tasks = (Stereoisomers(self.question.modality, part, self.seed) for part in chunks(smiles, 64))
-        ranked = [one for some in self.store.workers.map(stereoisomer_ranks, tasks) for one in some]
-        self.prepared.watch.lap("stereoisomers")
-        ranks, sizes = np.array([one for one in ranked if one[1] > 1]).T
-        found = summarise(ranks, np.arange(len(ranks)), sizes, ks=(1,), seed=self.seed)
-        result = Result(
-            kind="stereoisomers",
-            accuracy=found["recall"]["1"],
-            ci95=found["ci95"]["1"],
-            chance=found["chance"]["1"],
-            n_molecules=len(ranks),
-            n_failed=int(np.isinf(ranks).sum()),
-            n_candidates={"median": float(np.median(sizes)), "max": int(sizes.max())},
-            seed=self.seed,
-        )
-        return self.write(".stereoisomers", result, asks="stereoisomers")
-
     def to_record(self) -> Iterator[Result]:
         """Molecules rank the records of the pool."""
         outcomes = self.prepared.answer(Filter()).outcomes
@@ -574,6 +552,28 @@ def best_cosines(prepared: PreparedQuestion) -> Shortlists:
     """The 100 best candidates of each query that has a vector and whose truth has one."""
     ranker = prepared.answer(Filter(), SHORTLIST).ranker
     return shortlists(prepared.readable, ranker, usable_queries(prepared.readable, ranker))
+
+
+def measure_stereoisomers(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -> Result:
+    """Is a molecule strictly first among its stereoisomers, by a record that states its configuration?"""
+    known = (one.structure for one in choose_queries(question, run.store))
+    smiles = sorted({one.smiles for one in known if one is not None and set(one.smiles) & set("@/\\")})
+    tasks = (Stereoisomers(question.modality, part, run.suite.seed) for part in chunks(smiles, 64))
+    ranked = [one for some in run.store.workers.map(stereoisomer_ranks, tasks) for one in some if one[1] > 1]
+    ranks, sizes = np.array(ranked).reshape(-1, 2).T
+    found = summarise(ranks, np.arange(len(ranks)), sizes, ks=(1,), seed=run.suite.seed)
+    watch.lap("stereoisomers")
+    result = Result(
+        kind="stereoisomers",
+        accuracy=found["recall"]["1"],
+        ci95=found["ci95"]["1"],
+        chance=found["chance"]["1"],
+        n_molecules=len(ranks),
+        n_failed=int(np.isinf(ranks).sum()),
+        n_candidates={"median": float(np.median(sizes)), "max": int(sizes.max())},
+        seed=run.suite.seed,
+    )
+    return run.write(question, result, ".stereoisomers", "stereoisomers")
 
 
 def measure_peaks(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -> Iterator[Result]:

@@ -7,11 +7,14 @@ import json
 import numpy as np
 import pytest
 
+from acml_search.encoders import card
+from acml_search.encoders.checkpoint import load_model
 from acml_search.evaluation.pool import Query, Structure
 from acml_search.evaluation.workers import model_workers
 from benchmarks.suite import measures
 from benchmarks.suite.measures import (
     AtomShifts,
+    Stereoisomers,
     by_class,
     failures,
     measure_assigned,
@@ -19,6 +22,7 @@ from benchmarks.suite.measures import (
     nearest_training,
     predict,
     set_error,
+    stereoisomer_ranks,
     within_batches,
 )
 
@@ -54,6 +58,20 @@ def test_recall_by_element_size_and_likeness() -> None:
     assert found["Tanimoto 0.8 to 1 to the nearest training molecule"]["n_molecules"] == 80
     assert "with Br" not in found  # none
     assert "51 or more heavy atoms" not in found
+
+
+@pytest.mark.parametrize(("told", "ranks"), [(True, [(1, 2), (1, 3)]), (False, [(2, 2), (3, 3)])])
+def test_a_molecule_among_its_stereoisomers_where_a_tie_is_a_miss(
+    told: bool, ranks: list[tuple[float, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = card.read_card()
+    spaces = {"smiles": dict(known.data["spaces"]["smiles"])}
+    if not told:
+        del spaces["smiles"]["configuration"]
+    model = load_model(card._card({**known.data, "spaces": spaces}, known.directory), spaces={"smiles"})
+    monkeypatch.setattr(measures.processes, "model", lambda: model)
+    asked = ["C[C@H](N)C(=O)O", "O=C(O)[C@H](O)[C@@H](O)C(=O)O"]
+    assert stereoisomer_ranks(Stereoisomers("smiles", asked, 0)) == ranks
 
 
 def test_classes_clearly_below_the_rest_are_sentences() -> None:
