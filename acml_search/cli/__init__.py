@@ -14,6 +14,7 @@ from acml_search.cli.probe import probe
 from acml_search.cli.query import query
 from acml_search.cli.read_images import read_images
 from acml_search.cli.serve import serve
+from acml_search.cli.upkeep import compact, merge, remove
 
 app.command("build-index")(build_index)
 app.command()(query)
@@ -23,6 +24,9 @@ app.command()(parse)
 app.command()(serve)
 app.command("read-images")(read_images)
 app.command()(add)
+app.command()(remove)
+app.command()(compact)
+app.command()(merge)
 app.command()(info)
 app.command()(verify)
 app.command()(embed)

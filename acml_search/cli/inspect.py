@@ -19,6 +19,7 @@ COUNTS = {
     "duplicates": "duplicates",
     "rejected": "rejected",
     "no_record": "without a record",
+    "removed": "rows removed",
 }
 
 
@@ -60,7 +61,9 @@ def _document(index: Path, manifest: Manifest) -> dict[str, Any]:
 
 
 def _text(index: Path, manifest: Manifest) -> str:
-    counts = ", ".join(f"{manifest.counts[name]:,} {words}" for name, words in COUNTS.items())
+    counts = ", ".join(
+        f"{manifest.counts[name]:,} {words}" for name, words in COUNTS.items() if name in manifest.counts
+    )
     size = sum(entry["bytes"] for entry in manifest.files.values()) / 1e6
     sides: list[tuple[object, ...]] = [("space", "side", "vectors", "d", "factory")]
     for name, space in manifest.spaces.items():

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -46,8 +46,13 @@ from acml_search.index.shards import ShardJob, Side, embed_all
 from acml_search.library.stream import Library, default_library, open_library
 from acml_search.library.text import CUT_OFF
 
+if TYPE_CHECKING:
+    from acml_search.index.upkeep import StoredLibrary
+
 VECTORS = 1
 """Version of what is embedded and how, in the digest by which a build knows its own shards and index."""
+COPYING = "copying"
+"""job of a work folder whose shards are copies of an index, and cheap"""
 COUNTS = ("rows", "molecules", "rejected", "duplicates", "no_record")
 Paths = Path | str | Iterable[Path | str] | None
 
@@ -147,6 +152,9 @@ def add_library(
     Raises IndexNotFound, IndexCorrupt, SpaceMismatch for a model other than the index's, and what
     `build_index` raises.
     """
+    if not Path(index).exists():
+        with locked(Path(index)):
+            recover(Path(index))
     existing = IndexDirectory(index)
     manifest = existing.manifest
     source = str(model) if model is not None else existing.model
@@ -159,10 +167,15 @@ def add_library(
     chosen = BuildOptions(records=records, model=source, **as_built, **options)
     library = chosen.open(libraries, usual=() if records else manifest.measured)
     digest = digest_of({"format": VECTORS, "kind": "add", "library": library.digest(), "to": manifest.job})
-    return _Build("index", Path(index), library, card, source, sides, chosen, digest, digest, existing).run()
+    _check_measured(library, card)
+    spaces = {name: card.spaces[name] for name in existing.spaces}
+    described = _described_model(card, source)
+    return Build(
+        "index", Path(index), library, described, spaces, sides, chosen, digest, digest, existing
+    ).run()
 
 
-def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> _Build:
+def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> Build:
     """A build from the beginning. Raises ConfigError or UnknownModality for what the model cannot make."""
     card, names = read_card(options.model), options.modalities
     if isinstance(names, str):
@@ -179,6 +192,7 @@ def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> _Buil
             # what FAISS refuses is refused before hours of embedding
             make(resolve(options.factory, 1, space.d)[0], space.d)
     library = options.open(libraries)
+    _check_measured(library, card)
     embedding = {
         "format": VECTORS,
         "library": library.digest(),
@@ -187,18 +201,33 @@ def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> _Buil
         "tautomer": options.tautomer,
     }
     shipped = str(options.model) == card.name and not (Path(options.model) / "card.json").exists()
-    return _Build(
+    return Build(
         kind=kind,
         out=out,
         library=library,
-        card=card,
-        source=card.name if shipped else str(card.directory.resolve()),
+        model=_described_model(card, card.name if shipped else str(card.directory.resolve())),
+        spaces=card.spaces,
         sides=[(name, "graph") for name in card.spaces] + [(name, "records") for name in set(names)],
         options=options,
         digest=digest_of({**embedding, "kind": kind, "factory": options.factory}),
         # without the factory: what FAISS refuses after hours of embedding must not cost the shards
         shard_digest=digest_of(embedding),
     )
+
+
+def _check_measured(library: Library, card: ModelCard) -> None:
+    """Raises ConfigError for records in a library of which the model has no space."""
+    for name in library.measured:
+        if name not in card.spaces:
+            raise ConfigError(
+                f"the library holds {name} records: {missing_space(card, name)}; "
+                "--records none indexes its structures alone"
+            )
+
+
+def _described_model(card: ModelCard, source: str) -> dict[str, str]:
+    restriction = {"restriction": card.restriction} if card.restriction else {}
+    return {"name": card.name, "source": source, "digest": card.digest, **restriction}
 
 
 @dataclass(frozen=True)
@@ -223,9 +252,11 @@ class BuildReport:
         counts = {name: self.manifest.counts[name] for name in COUNTS}
         before = self.before
         added = {} if before is None else {"added": {name: counts[name] - before[name] for name in COUNTS}}
+        removed = {name: n for name, n in self.manifest.counts.items() if name == "removed"}
         return {
             "index": str(self.index),
             **counts,
+            **removed,
             **added,
             "spaces": spaces,
             "seconds": self.seconds,
@@ -245,19 +276,20 @@ class BuildReport:
 
 
 @dataclass
-class _Build:
+class Build:
     """One build: what, of what, to where. The work goes on in a sibling of `out`, renamed when complete.
 
-    kind: "index" or "embeddings". source: name or folder of the model. sides: graph and derived records;
-    those of measured records are added. digest: of all that decides the result; shard_digest: of all that
-    decides the shards. existing: the index that a library is added to.
+    kind: "index" or "embeddings". model: as the manifest describes it. spaces: those that are made, each
+    with digest, d and scale. sides: graph and derived records; those of measured records are added. digest:
+    of all that decides the result; shard_digest: of all that decides the shards. existing: the index that a
+    library is added to.
     """
 
     kind: str
     out: Path
-    library: Library
-    card: ModelCard
-    source: str
+    library: Library | StoredLibrary
+    model: Mapping[str, str]
+    spaces: Mapping[str, Any]
     sides: list[Side]
     options: BuildOptions
     digest: str
@@ -265,12 +297,6 @@ class _Build:
     existing: IndexDirectory | None = None
 
     def __post_init__(self) -> None:
-        for name in self.library.measured:
-            if name not in self.card.spaces:
-                raise ConfigError(
-                    f"the library holds {name} records: {missing_space(self.card, name)}; "
-                    "--records none indexes its structures alone"
-                )
         self.sides = sorted({*self.sides, *((name, "records") for name in self.library.measured)})
         if self.out.name in ("", ".."):  # the work goes on beside it, under its name
             raise ConfigError(f"the folder {str(self.out)!r} has no name; give it one, such as indexes/mine")
@@ -328,9 +354,10 @@ class _Build:
                 f"{self.work} is in the way: the index at {self.out} is made there; rename it, or choose "
                 "another --out"
             )
-        if self.options.restart:
+        state = read_json(self.work / "job.json")
+        if self.options.restart or state.get("job") == COPYING:  # which began with nothing embedded
             remove_folder(self.work, last="job.json")
-        state = _read_json(self.work / "job.json")
+            state = {}
         if not state:
             return {}
         if (state.get("job"), state.get("shard_size")) != (self.shard_digest, self.options.shard_size):
@@ -347,15 +374,12 @@ class _Build:
     def _build(self) -> BuildReport:
         """Embed what is missing, merge, index, and put the result in place."""
         watch = Stopwatch()
-        state = _read_json(self.work / "job.json")
+        state = read_json(self.work / "job.json")
         if state and state.get("first_row") != self.first_row:
             # the index grew since: these shards have the numbers of other rows
             remove_folder(self.work, last="job.json")
         self._write_state()
-        with Workers(self.options.workers, engine=self.options.engine, in_process=False) as workers:
-            shards = embed_all(
-                self.library, workers, self._shard_job(), self.work / "shards", self.options.shard_size
-            )
+        shards = self._shards()
         watch.lap("embed")
         new = self.work / "index"
         shutil.rmtree(new, ignore_errors=True)
@@ -365,16 +389,16 @@ class _Build:
             new,
             self.work / "scratch",
             existing=self.existing,
-            typed=not any(".parquet" in path.suffixes for path in self.library.paths),
             measured=self.measured,
             added=self.library.measured,
+            **self._merging(),
         )
         merge.run()
         counts = merge.counts
         watch.lap("merge")
         details = self._index(merge, new) if self.kind == "index" else merge.write_embeddings(self.sides)
         if self.kind == "index":
-            merge.write_peaks(sorted(self.card.spaces))
+            merge.write_peaks(sorted(self.spaces))
         for name in self.measured:
             details[name, "records"]["measured"] = True
         watch.lap("index")
@@ -393,6 +417,18 @@ class _Build:
         remove_folder(self.work, last="job.json")
         return BuildReport(self.out, manifest, seconds, complete=False, before=before)
 
+    def _shards(self) -> list[Path]:
+        library = cast("Library", self.library)
+        with Workers(self.options.workers, engine=self.options.engine, in_process=False) as workers:
+            return embed_all(
+                library, workers, self._shard_job(), self.work / "shards", self.options.shard_size
+            )
+
+    def _merging(self) -> dict[str, Any]:
+        """Options of `Merge` that depend on where the shards come from."""
+        library = cast("Library", self.library)
+        return {"typed": not any(".parquet" in path.suffixes for path in library.paths)}
+
     def _write_state(self) -> None:
         self.work.mkdir(parents=True, exist_ok=True)
         path = self.work / "job.json"
@@ -408,13 +444,14 @@ class _Build:
                 temporary.write_text(canonical(state), encoding="utf-8")
 
     def _shard_job(self) -> ShardJob:
+        library = cast("Library", self.library)
         derived = [name for name, side in self.sides if side == "records" and name not in self.measured]
         return ShardJob(
-            model=self.source,
+            model=self.model["source"],
             modalities=tuple(derived),
             tautomer=self.options.tautomer,
             first_row=self.first_row,
-            metadata_types=self.library.metadata_types,
+            metadata_types=library.metadata_types,
             measured=tuple(self.library.measured),
             device=self.options.device,
         )
@@ -431,8 +468,9 @@ class _Build:
             details[space, side] = asdict(found)
         return details
 
-    def _manifest(self, counts: dict[str, int], details: Mapping[Side, dict[str, Any]]) -> Manifest:
-        spaces = {
+    def _described(self, details: Mapping[Side, dict[str, Any]]) -> dict[str, SpaceInfo]:
+        """The spaces with their sides."""
+        return {
             name: SpaceInfo(
                 space.digest,
                 space.d,
@@ -440,14 +478,15 @@ class _Build:
                 {side: details[name, side] for s, side in self.sides if s == name},
                 self.card.configuration(name),
             )
-            for name, space in sorted(self.card.spaces.items())
+            for name, space in sorted(self.spaces.items())
         }
+
+    def _manifest(self, counts: dict[str, int], details: Mapping[Side, dict[str, Any]]) -> Manifest:
         options, before = self.options, self.before
         kept = {
             name: getattr(options, name)
             for name in ("factory", "tautomer", "shard_size", "limit", "smiles_column")
         }
-        restriction = {"restriction": self.card.restriction} if self.card.restriction else {}
         return Manifest(
             kind=self.kind,
             job=before.job if before else self.digest,
@@ -455,14 +494,14 @@ class _Build:
             created_by=software_versions(),
             standardisation=STANDARDISATION,
             options=before.options if before else {"modalities": sorted(set(options.modalities)), **kept},
-            model={"name": self.card.name, "source": self.source, "digest": self.card.digest, **restriction},
-            spaces=spaces,
+            model=dict(self.model),
+            spaces=self._described(details),
             library=[*(before.library if before else []), *self.library.describe()],
             counts=counts,
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """A JSON document, or {} when there is none or it is not whole."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -492,12 +531,12 @@ def locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def existing_at(out: Path, ignore_damage: bool) -> Manifest | None:
+def existing_at(out: Path, ignore_damage: bool = False) -> Manifest | None:
     """The manifest of the index at `out`, if there is one.
 
     Raises ConfigError when something else is there: even a restart deletes nothing but an index.
     """
-    _recover(out)
+    recover(out)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / NAME).exists())):
         raise ConfigError(f"{out} exists and is no index; choose another --out, or remove it yourself")
     try:
@@ -519,7 +558,7 @@ def replace_index(new: Path, out: Path) -> None:
     remove_folder(aside, last=NAME)
 
 
-def _recover(out: Path) -> None:
+def recover(out: Path) -> None:
     """Finish or undo a replacement that was interrupted between its renames."""
     aside = _aside(out)
     if aside.exists() and not out.exists():

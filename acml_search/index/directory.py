@@ -6,6 +6,7 @@ Formats, all of which open: 1, molecules and derived records; 2, measured record
 would take for molecules; 3, every vector stored once, beside FAISS's codes. Formats 1 and 2 keep a copy of
 all vectors in `embeddings/`; format 3 has that folder only without a search index (`kind` "embeddings").
 Counts of atoms in `molecules/` and predicted peaks in `peaks/` came to format 3 later: both may be missing.
+Format 4 is format 3 with rows that were removed since (`removed/`), which a reader of 3 would find.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 
 FORMAT_VERSION = 3
-READABLE = (1, 2, 3)
+TOMBSTONES = 4
+READABLE = (1, 2, 3, TOMBSTONES)
 NAME = "manifest.json"
 BUILD = "build.json"
 """Date and seconds of the build: a file of its own, the only one in which two builds of one input differ."""
@@ -60,8 +62,9 @@ class SpaceInfo:
 @dataclass(frozen=True)
 class Manifest:
     """kind: "index", or "embeddings" for Parquet files alone. counts: rows, molecules, rejected, duplicates,
-    records that could not be made (`no_record`). job: digest of the input and options; `added`: of what was
-    added later."""
+    records that could not be made (`no_record`), and, where molecules were removed, the rows that went with
+    them (`removed`: their own and those of their duplicates). job: digest of the input and options; `added`:
+    of what was added later."""
 
     kind: str
     job: str
@@ -142,11 +145,13 @@ class IndexDirectory:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._identity = self._file_identity()
+        self._opened = self._file_identity(NAME), self._file_identity(BUILD)
         self.manifest: Manifest = read_manifest(self.path)
         if self.manifest.kind != "index":
             raise IndexNotFound(self.path, "this folder holds embeddings only, without a search index")
         check_sizes(self.path, self.manifest)
+        self.removed = removed_rows(self.path, self.manifest)
+        """(m,) int64 ascending: rows whose molecule is there no more; nothing below has them."""
         self._vectors: dict[tuple[str, str], VectorIndex] = {}
         self._records: dict[str, Catalog] = {}
         self._peaks: dict[str, PeakLists] = {}
@@ -167,7 +172,7 @@ class IndexDirectory:
     def catalog(self) -> Catalog:
         from acml_search.library.catalog import Catalog
 
-        return Catalog(self.files("molecules"))
+        return Catalog(self.files("molecules"), self.removed)
 
     def is_measured(self, space: str, side: str = "records") -> bool:
         """Whether this side is of measured records; its keys are then those of `records(space)`."""
@@ -182,13 +187,21 @@ class IndexDirectory:
         if modality not in self._records:
             from acml_search.library.catalog import Catalog
 
-            self._records[modality] = Catalog(self.files(f"records/{modality}"))
+            self._records[modality] = Catalog(self.files(f"records/{modality}"), self.removed)
         return self._records[modality]
 
     @cached_property
     def keys(self) -> Ints:
         """(n,) int64 ascending: the keys of all molecules; each has a vector on every graph side."""
-        return self.vectors(next(iter(self.spaces)), "graph").keys
+        return self._graph.keys
+
+    @property
+    def _graph(self) -> VectorIndex:
+        return self.vectors(next(iter(self.spaces)), "graph")
+
+    def places(self, keys: Ints) -> Ints:
+        """The rows of the molecules `keys` in `peaks`."""
+        return self._graph.places(keys)
 
     @cached_property
     def hydrogens(self) -> tuple[Ints, npt.NDArray[np.uint32]] | None:
@@ -203,8 +216,8 @@ class IndexDirectory:
         return np.stack([codes >> 16, codes & 0xFFFF], axis=1), kind.astype(np.uint32)
 
     def peaks(self, space: str) -> PeakLists | None:
-        """The peaks that a space predicts of every molecule, in the order of `keys`, memory-mapped; None
-        where the index keeps none, as those of versions before 0.2."""
+        """The peaks that a space predicts of every molecule, removed ones too (`places` finds the others),
+        memory-mapped; None where the index keeps none, as those of versions before 0.2."""
         if f"peaks/{space}.npy" not in self.manifest.files:
             return None
         if space not in self._peaks:
@@ -226,7 +239,9 @@ class IndexDirectory:
         if (space, side) not in self._vectors:
             from acml_search.index.vectors import VectorIndex
 
-            self._vectors[space, side] = VectorIndex.open(self.path / "faiss" / f"{space}.{side}")
+            self._vectors[space, side] = VectorIndex.open(
+                self.path / "faiss" / f"{space}.{side}", self.removed
+            )
         return self._vectors[space, side]
 
     def card(self, model: Path | str) -> ModelCard:
@@ -248,27 +263,28 @@ class IndexDirectory:
                 raise SpaceMismatch(name, space.digest, found)
 
     def replaced(self) -> bool:
-        """Has a build or `add` put another index here since this one was opened?"""
-        return self._file_identity() != self._identity
+        """Was another index put here, or a molecule removed, since this one was opened?"""
+        return self._file_identity(NAME) != self._opened[0]
 
     @contextmanager
     def unreplaced(self) -> Iterator[None]:
         """A block in which all files read belong to one index: they are opened when first needed, and might
-        be those of another index that took its place. Raises IndexReplaced.
+        be those of another index that took its place (not where molecules were only removed: the files of
+        before are still there). Raises IndexReplaced.
         """
         try:
             yield
         except Exception as error:
-            if self.replaced():
+            if self._file_identity(BUILD) != self._opened[1]:
                 raise IndexReplaced(self.path) from error
             raise
-        if self.replaced():
+        if self._file_identity(BUILD) != self._opened[1]:
             raise IndexReplaced(self.path)
 
-    def _file_identity(self) -> tuple[int, int, int] | None:
-        """Device, inode and time of the manifest: another index has others. None when there is none."""
+    def _file_identity(self, name: str) -> tuple[int, int, int] | None:
+        """Device, inode and time of a file: that of another index has others. None when there is none."""
         try:
-            found = (self.path / NAME).stat()
+            found = (self.path / name).stat()
         except OSError:
             return None
         return found.st_dev, found.st_ino, found.st_mtime_ns
@@ -292,6 +308,19 @@ class IndexDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def removed_rows(directory: Path, manifest: Manifest) -> Ints:
+    """(m,) int64 ascending: the rows that `remove` took out of an index. Raises IndexCorrupt."""
+    import numpy as np
+
+    rows = np.empty(0, np.int64)
+    for name in manifest.parts("removed"):
+        try:
+            rows = np.load(directory / name, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise IndexCorrupt(directory / name, f"the removed rows cannot be read ({error})") from error
+    return rows
 
 
 def open_peaks(path: Path) -> PeakLists:

@@ -54,16 +54,26 @@ DUPLICATES: pa.Schema = pa.schema(
         ("inchikey", pa.string()),
     ]
 )
+_NO_ROWS = np.empty(0, np.int64)
 MEMORY = "400MB"  # of DuckDB; more spills to disk
 # Leading zeros make an identifier, not a number; more than 18 digits do not fit an int64.
 WHOLE = r"-?(0|[1-9][0-9]{0,17})"
 NUMBER = r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
 _FIND_DUPLICATES = """
-    WITH molecules AS (SELECT key, smiles, inchikey FROM read_parquet($files)),
-    first AS (SELECT inchikey, min(key) AS key FROM molecules GROUP BY inchikey HAVING count(*) > 1)
-    SELECT molecules.key AS source_row, first.key AS key, smiles, inchikey
-    FROM molecules JOIN first USING (inchikey)
-    WHERE molecules.key <> first.key ORDER BY source_row
+    WITH molecules AS (
+        SELECT key, smiles, inchikey FROM read_parquet($files) WHERE key NOT IN (SELECT key FROM removed)
+    ),
+    first AS (SELECT inchikey, min(key) AS key FROM molecules GROUP BY inchikey HAVING count(*) > 1),
+    found AS MATERIALIZED (
+        SELECT molecules.key AS source_row, first.key AS key, smiles, inchikey
+        FROM molecules JOIN first USING (inchikey) WHERE molecules.key <> first.key
+    )
+    SELECT * FROM found
+    UNION ALL
+    SELECT known.source_row, coalesce(found.key, known.key), known.smiles, known.inchikey
+    FROM known LEFT JOIN found ON known.key = found.source_row
+    WHERE known.source_row NOT IN (SELECT key FROM removed)
+    ORDER BY source_row
 """
 
 
@@ -71,8 +81,10 @@ class Merge:
     """All shards of a build, and the index they are added to, as one index in the folder `out`.
 
     typed: the user's text columns may become numbers (they come from text files). measured: modalities whose
-    record side is of measured records; added: those of them that the shards have records of. After `run`:
-    `counts`, and `checksums` of files that are known already (relative path -> sha256).
+    record side is of measured records; added: those of them that the shards have records of. known:
+    duplicates that the shards have no molecules of, and removed: rows that they have not at all, where they
+    come from indexes. After `run`: `counts`, and `checksums` of files that are known already (relative
+    path -> sha256).
     """
 
     def __init__(
@@ -85,11 +97,18 @@ class Merge:
         typed: bool = True,
         measured: Sequence[str] = (),
         added: Sequence[str] = (),
+        known: pa.Table | None = None,
+        removed: int = 0,
     ) -> None:
         self._markers = {shard: _marker(shard) for shard in shards}
-        self._shards = [shard for shard, marker in self._markers.items() if marker["molecules"]]
+        self._shards = [one for one, marker in self._markers.items() if marker["rows"] > marker["rejected"]]
         self._out, self._scratch, self._existing = out, scratch, existing
         self._typed, self._measured, self._added = typed, measured, added
+        self._known, self._removed = known, removed
+        self._gone = _NO_ROWS
+        if existing is not None:
+            self._known = pq.read_table(existing.path / "duplicates.parquet")
+            self._removed, self._gone = existing.manifest.counts.get("removed", 0), existing.removed
         self._kept_shards: list[Path] = []
         self.checksums: dict[str, str] = {}
 
@@ -103,15 +122,17 @@ class Merge:
             raise self._nothing_left()
         self._dropped: Ints = find_duplicates(
             self._molecule_files(),
-            self._existing.path / "duplicates.parquet" if self._existing else None,
+            self._known,
             self._scratch,
             self._out / "duplicates.parquet",
+            self._gone,
         )
+        left_out = np.union1d(self._dropped, self._gone)
         self._write_molecules()
         for name, schema in (("rejects", REJECTS), ("no_record", NO_RECORD)):
             files = [self._existing.path / f"{name}.parquet"] if self._existing else []
             files += [shard / f"{name}.parquet" for shard in self._markers]
-            _concatenate(files, schema, self._dropped, self._out / f"{name}.parquet")
+            _concatenate(files, schema, left_out, self._out / f"{name}.parquet")
         for name in self._measured:
             self._write_records(name)
 
@@ -125,8 +146,9 @@ class Merge:
             "rejected": count_rows([self._out / "rejects.parquet"]),
             "duplicates": count_rows([self._out / "duplicates.parquet"]),
             "no_record": count_rows([self._out / "no_record.parquet"]),
+            **({"removed": self._removed} if self._removed else {}),
         }
-        if counts["molecules"] + counts["duplicates"] + counts["rejected"] != counts["rows"]:
+        if not all_counted(counts):
             raise IndexCorrupt(
                 self._out, f"rows were lost: {counts}; please report this, and build again with --restart"
             )
@@ -135,11 +157,12 @@ class Merge:
     def embeddings(self, space: str, side: str) -> Embeddings:
         """All vectors of one side."""
         existing, measured = self._existing, side == "records" and space in self._measured
-        shards = self._shards if measured else self._kept_shards
+        name = vectors_file(space, side)
+        shards = self._having(name) if measured else self._kept_shards
         if measured and space not in self._added:
             shards = []
         return Embeddings(
-            [shard / vectors_file(space, side) for shard in shards],
+            [shard / name for shard in shards],
             None if measured else self._dropped,
             existing.vectors(space, side) if existing and existing.has_side(space, side) else None,
         )
@@ -152,7 +175,10 @@ class Merge:
             shards = [f"{PEAKS}{space}.npy" in self._markers[shard]["files"] for shard in self._kept_shards]
             if not all(shards) or (self._existing and before is None):
                 continue
-            parts: list[tuple[PeakLists, Ints | None]] = [] if before is None else [(before, None)]
+            parts: list[tuple[PeakLists, Ints | None]] = []
+            if self._existing and before is not None:
+                some = self._existing.places(self._existing.keys) if len(self._gone) else None
+                parts.append((before, some))
             for shard in self._kept_shards:
                 table = pq.read_table(shard / vectors_file(space, "graph"), columns=["key"])
                 kept = ~np.isin(table.column("key").to_numpy(), self._dropped)
@@ -180,6 +206,10 @@ class Merge:
                 n, number = n + int(kept.sum()), number + 1
             counts[space, side] = {"n": n}
         return counts
+
+    def _having(self, file: str) -> list[Path]:
+        """The shards with this file."""
+        return [shard for shard in self._shards if file in self._markers[shard]["files"]]
 
     def _molecule_files(self) -> list[Path]:
         existing = self._existing.files("molecules") if self._existing else []
@@ -214,7 +244,7 @@ class Merge:
         for file in files:
             self._conform(file, f"records/{name}/{file.name}", schema, RECORD_ROW_GROUP)
         number = len(files)
-        shards = self._shards if name in self._added else []
+        shards = self._having(records_file(name)) if name in self._added else []
         for shard in progress(shards, desc=f"records of {name}", unit=" shards"):
             table = pq.read_table(shard / records_file(name))
             if not table.num_rows:
@@ -237,11 +267,14 @@ class Merge:
     def _conform(self, file: Path, target: str, schema: pa.Schema, row_group_size: int | None = None) -> None:
         """A table of the existing index in the columns of `schema`: linked where it has them already."""
         assert self._existing is not None
-        if pq.read_schema(file).equals(schema):
+        kept = ~np.isin(_keys(file), self._gone) if len(self._gone) else np.ones(0, bool)
+        if kept.all() and pq.read_schema(file).equals(schema):
             self._link(file, target, self._existing.manifest.files[target]["sha256"])
         else:
             size = {} if row_group_size is None else {"row_group_size": row_group_size}
-            write_parquet(conform(counted(pq.read_table(file)), schema), self._out / target, **size)
+            table = pq.read_table(file)
+            table = table if kept.all() else table.filter(pa.array(kept))
+            write_parquet(conform(counted(table), schema), self._out / target, **size)
 
     def _link(self, file: Path, target: str, checksum: str) -> None:
         link_or_copy(file, self._out / target)
@@ -263,12 +296,24 @@ class Merge:
         return AcmlSearchError(f"none of the {rows:,} rows holds a usable molecule: {common}; see {path}")
 
 
-def find_duplicates(molecules: Sequence[Path], known: Path | None, scratch: Path, out: Path) -> Ints:
+def all_counted(counts: Mapping[str, int]) -> bool:
+    """Is every row a molecule, a duplicate, rejected or removed?"""
+    kinds = ("molecules", "duplicates", "rejected", "removed")
+    return sum(counts.get(kind, 0) for kind in kinds) == counts["rows"]
+
+
+def find_duplicates(
+    molecules: Sequence[Path],
+    known: pa.Table | None,
+    scratch: Path,
+    out: Path,
+    removed: Ints = _NO_ROWS,
+) -> Ints:
     """Write the duplicates among `molecules` (Parquet files with key, smiles, inchikey) to `out`; their rows,
     ascending.
 
-    `known` is an earlier table of duplicates that goes first. DuckDB groups within a fixed memory and spills
-    to `scratch`.
+    `known`: duplicates found earlier, which follow where their molecule is now one itself. `removed`: rows
+    that are left out. DuckDB groups within a fixed memory and spills to `scratch`.
     """
     rows: list[Ints] = [np.empty(0, np.int64)]
     with (
@@ -276,8 +321,8 @@ def find_duplicates(molecules: Sequence[Path], known: Path | None, scratch: Path
         atomic(out) as path,
         pq.ParquetWriter(path, DUPLICATES, compression="zstd") as writer,
     ):
-        if known is not None:
-            writer.write_table(pq.read_table(known).cast(DUPLICATES))
+        db.register("known", DUPLICATES.empty_table() if known is None else known.cast(DUPLICATES))
+        db.register("removed", pa.table({"key": removed}))
         found = db.execute(_FIND_DUPLICATES, {"files": [escape(str(file)) for file in molecules]})
         while batch := found.fetchmany(100_000):
             columns = map(list, zip(*batch, strict=True))
@@ -383,6 +428,10 @@ def _concatenate(files: Sequence[Path], schema: pa.Schema, dropped: Ints, out: P
             if "key" in schema.names:
                 table = table.filter(pa.array(~np.isin(table.column("key").to_numpy(), dropped)))
             writer.write_table(table)
+
+
+def _keys(file: Path) -> Ints:
+    return pq.read_table(file, columns=["key"]).column("key").to_numpy()
 
 
 def _marker(shard: Path) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -151,11 +152,17 @@ class Details:
 class VectorIndex:
     """Nearest vectors of one side of one space, by inner product of unit vectors."""
 
-    def __init__(self, index: Any, store: VectorStore, keys: Ints, details: Details) -> None:
+    def __init__(
+        self, index: Any, store: VectorStore, keys: Ints, details: Details, removed: Ints | None = None
+    ) -> None:
         self._index, self._store, self._details = index, store, details
         self._ivf = inverted_lists(index)
+        self._all_keys, self._removed = keys, removed
         self.keys = keys
-        """(n,) int64 ascending; a position is a place in this array."""
+        """(n,) int64 ascending, without those `removed`; a position is a place in this array."""
+        self._rows: Ints | None = None  # of the positions among all that is stored; None: the same
+        if removed is not None and len(rows := np.flatnonzero(~np.isin(keys, removed))) < len(keys):
+            self.keys, self._rows = keys[rows], rows
         if self._ivf is not None and details.nprobe is not None:
             self._ivf.nprobe = details.nprobe
         if details.ef_search is not None:
@@ -163,7 +170,7 @@ class VectorIndex:
 
     @property
     def n(self) -> int:
-        return self._details.n
+        return len(self.keys)
 
     @property
     def d(self) -> int:
@@ -177,8 +184,9 @@ class VectorIndex:
         return f"VectorIndex(n={self.n}, d={self.d}, factory={self._details.factory!r})"
 
     @classmethod
-    def open(cls, path: Path) -> VectorIndex:
-        """Open the index at `path` (without ending), memory-mapped. Raises IndexNotFound or IndexCorrupt."""
+    def open(cls, path: Path, removed: Ints | None = None) -> VectorIndex:
+        """Open the index at `path` (without ending), memory-mapped, without the keys `removed`. Raises
+        IndexNotFound or IndexCorrupt."""
         details = Details.read(Path(f"{path}.json"))
         index = _read_faiss(Path(f"{path}.faiss"), details.factory)
         keys_path = Path(f"{path}.keys.npy")
@@ -195,11 +203,20 @@ class VectorIndex:
                 raise IndexCorrupt(path, f"{details.n:,} vectors were indexed, but {what} holds {found:,}")
         if store.d != details.d or index.d != details.d:
             raise IndexCorrupt(path, f"vectors have {store.d} dimensions, {details.d} were indexed")
-        return cls(index, store, keys, details)
+        return cls(index, store, keys, details, removed)
 
     def searched(self, details: Details) -> VectorIndex:
         """The same vectors, searched from now on as `details` say (`nprobe`, `ef_search`)."""
-        return VectorIndex(self._index, self._store, self.keys, details)
+        return VectorIndex(self._index, self._store, self._all_keys, details, self._removed)
+
+    def places(self, keys: Ints) -> Ints:
+        """Where `keys` that are there stand among all keys, removed ones too."""
+        return np.searchsorted(self._all_keys, keys).astype(np.int64)
+
+    def _stored_at(self, positions: Ints) -> Ints:
+        """Where the vectors of `positions` are stored."""
+        positions = np.asarray(positions, np.int64)
+        return positions if self._rows is None else self._rows[positions]
 
     def positions_of(self, keys: Ints) -> Ints:
         """The positions of `keys` (ascending), ascending; keys without a vector on this side are skipped."""
@@ -211,11 +228,15 @@ class VectorIndex:
 
     def stored(self, positions: Ints) -> Float32s:
         """(m, d) float32: the stored vectors at `positions`."""
-        return self._store.take(np.asarray(positions, np.int64))
+        return self._store.take(self._stored_at(positions))
 
     def blocks(self) -> Iterator[Float16s]:
-        """All stored vectors, (m, d) float16, block by block."""
-        return self._store.blocks()
+        """All vectors, (m, d) float16, block by block."""
+        if self._rows is None:
+            yield from self._store.blocks()
+            return
+        for start in range(0, self.n, BLOCK):
+            yield self._store.take(self._rows[start : start + BLOCK]).astype(np.float16)
 
     def search(self, xq: Float32s, k: int, positions: Ints | None = None) -> tuple[Float32s, Ints]:
         """The k best of each query `xq` (nq, d) float32 unit vectors, among `positions` only if given.
@@ -233,19 +254,23 @@ class VectorIndex:
             positions = np.asarray(positions, np.int64)
             if np.any(positions[1:] <= positions[:-1]):
                 positions = np.unique(positions)
+            positions = self._stored_at(positions)
         D = np.full((len(xq), k), -np.inf, np.float32)
         I = np.full((len(xq), k), -1, np.int64)  # noqa: E741 (FAISS's own names)
         for row, (scores, at) in enumerate(self._search(xq, k, positions)):
             D[row, : len(scores)] = scores
-            I[row, : len(at)] = self.keys[at]
+            I[row, : len(at)] = self._all_keys[at]
         return D, I
 
     def _search(self, xq: Float32s, k: int, positions: Ints | None) -> list[tuple[Float32s, Ints]]:
+        filterable = isinstance(self._index, (*FILTERABLE, faiss.IndexScalarQuantizer))
         if positions is None:
-            found = self._shortlist(xq, k, None, self.n)
-        elif len(positions) <= MAX_SCAN or not isinstance(
-            self._index, (*FILTERABLE, faiss.IndexScalarQuantizer)
-        ):
+            positions = self._rows
+            among = self._living if positions is not None and filterable else None
+            found = self._shortlist(xq, k, among, self.n)
+            if positions is not None and not filterable:
+                found[np.isin(self._all_keys[found], np.asarray(self._removed))] = -1
+        elif len(positions) <= MAX_SCAN or not filterable:
             return self._store.search(xq, k, positions)
         else:
             found = self._shortlist(xq, k, self._parameters(positions), len(positions))
@@ -266,21 +291,26 @@ class VectorIndex:
         else:
             wanted = max(MIN_SHORTLIST, k * self._details.shortlist_factor)
         found = self._index.search(xq, min(wanted, passing), params=parameters)[1]
-        if found.max(initial=-1) >= self.n:
+        if found.max(initial=-1) >= len(self._all_keys):
             raise IndexCorrupt("faiss", "the FAISS index is damaged; run `acml-search verify` on the index")
         return found
 
-    def _parameters(self, positions: Ints) -> Any:
+    @cached_property
+    def _living(self) -> Any:
+        """FAISS parameters that let through what was not removed."""
+        return self._parameters(np.asarray(self._rows), widen=1)
+
+    def _parameters(self, positions: Ints, widen: int = 2) -> Any:
         """FAISS parameters that let only `positions` through: the fewer, the more lists."""
-        passes = np.zeros(self.n, bool)
+        passes = np.zeros(n := len(self._all_keys), bool)
         passes[positions] = True
         bits = np.packbits(passes, bitorder="little")
         selector = faiss.IDSelectorBitmap(bits)
         if self._ivf is None:
             return faiss.SearchParameters(sel=selector)
-        # Twice as many vectors that pass are compared as without a filter: it may want what lies far from
-        # the query. The others cost a bit test each.
-        lists = math.ceil(2 * self._ivf.nprobe * self.n / len(positions))
+        # Twice as many (`widen`) vectors that pass are compared as without a filter: it may want what lies
+        # far from the query. The others cost a bit test each.
+        lists = math.ceil(widen * self._ivf.nprobe * n / len(positions))
         return faiss.SearchParametersIVF(sel=selector, nprobe=min(self._ivf.nlist, lists))
 
 

@@ -23,8 +23,10 @@ from acml_search.index.directory import (
     open_peaks,
     read_checksummed,
     read_manifest,
+    removed_rows,
 )
 from acml_search.index.embeddings import Embeddings, count_rows, rows_at
+from acml_search.index.merge import all_counted
 from acml_search.index.vectors import VectorIndex
 from acml_search.nmr.predicted import decode, symmetry_classes
 
@@ -70,6 +72,7 @@ def verify(directory: Path | str, *, sample: int = SAMPLE, model: Path | str | N
     problems = list(checked.files())
     if problems:  # what is damaged cannot be read any further
         return problems
+    checked.removed = removed_rows(directory, manifest)
     problems += checked.counts()
     for space, info in manifest.spaces.items():
         for side in info.sides:
@@ -83,6 +86,7 @@ def verify(directory: Path | str, *, sample: int = SAMPLE, model: Path | str | N
 class _Verification:
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self.directory, self.manifest = directory, manifest
+        self.removed = np.empty(0, np.int64)
 
     def paths(self, folder: str) -> list[Path]:
         return [self.directory / name for name in self.manifest.parts(folder)]
@@ -92,7 +96,7 @@ class _Verification:
 
     def vectors(self, space: str, side: str) -> VectorIndex | Embeddings:
         if self.manifest.kind == "index":
-            return VectorIndex.open(self.directory / "faiss" / f"{space}.{side}")
+            return VectorIndex.open(self.directory / "faiss" / f"{space}.{side}", self.removed)
         return Embeddings(self.paths(f"embeddings/{space}/{side}"))
 
     def folder(self, space: str, side: str) -> str:
@@ -118,10 +122,20 @@ class _Verification:
         tables = {"rejected": "rejects", "duplicates": "duplicates", "no_record": "no_record"}
         files = {name: [self.directory / f"{file}.parquet"] for name, file in tables.items()}
         for name, paths in {"molecules": self.paths("molecules"), **files}.items():
-            if counts[name] != (rows := count_rows(paths)):
+            rows = count_rows(paths)
+            if len(self.removed) and name in ("molecules", "duplicates"):
+                rows = len(self.living(paths, "key" if name == "molecules" else "source_row"))
+            if counts[name] != rows:
                 yield Problem(NAME, f"it counts {counts[name]:,} {name}, the files hold {rows:,}")
-        if counts["molecules"] + counts["duplicates"] + counts["rejected"] != counts["rows"]:
-            yield Problem(NAME, f"molecules, duplicates and rejected do not add up to rows: {counts}")
+        if not all_counted(counts):
+            yield Problem(
+                NAME, f"molecules, duplicates, rejected and removed do not add up to rows: {counts}"
+            )
+
+    def living(self, files: list[Path], name: str) -> Ints:
+        """A column of keys or rows without the removed ones."""
+        keys = _column(files, name)
+        return keys[~np.isin(keys, self.removed)]
 
     def side(self, space: str, side: str) -> Iterator[Problem]:
         """The vectors of one side against the manifest and the molecules or records they are of."""
@@ -138,15 +152,16 @@ class _Verification:
             yield Problem(folder, f"vectors have {vectors.d} dimensions and should have {info.d}")
         if np.any(np.diff(keys) < 0):
             yield Problem(folder, "the keys do not ascend")
-        molecules = _column(self.paths("molecules"), "key")
+        molecules = self.living(self.paths("molecules"), "key")
         table = f"records/{space}"
         if self.is_measured(space, side):
-            if not np.array_equal(_column(self.paths(table), "key"), keys):
+            if not np.array_equal(self.living(self.paths(table), "key"), keys):
                 yield Problem(
                     table,
                     "not every record has one vector, or there are vectors of records that are not here",
                 )
-            if not np.isin(_column(self.paths(table), "molecule_key"), molecules).all():
+            there = ~np.isin(_column(self.paths(table), "key"), self.removed)
+            if not np.isin(_column(self.paths(table), "molecule_key")[there], molecules).all():
                 yield Problem(table, "there are records of molecules that the index does not hold")
         elif not np.isin(keys, molecules).all():
             yield Problem(folder, "there are vectors of molecules that the index does not hold")
@@ -167,7 +182,7 @@ class _Verification:
         except AcmlSearchError as error:
             yield Problem(f"peaks/{space}.npy", _reason(error))
             return
-        if len(lists.ends) != self.manifest.counts["molecules"]:
+        if len(lists.ends) != count_rows(self.paths("molecules")):
             yield Problem(f"peaks/{space}.sizes.npy", "not every molecule has one list of peaks")
 
     def sample(self, sample: int, model: Path | str | None) -> Iterator[Problem]:
@@ -191,7 +206,7 @@ class _Verification:
         except CheckpointError as error:
             yield Problem("model", f"no vector could be checked, because the model cannot be loaded: {error}")
             return
-        table = _spread(self.paths("molecules"), sample, ["key", "smiles"])
+        table = self.spread("molecules", sample, ["key", "smiles"])
         smiles = np.array(table.column("smiles").to_pylist(), object)
         keys = table.column("key").to_numpy()
         mols = [read_stored(text) for text in smiles]
@@ -203,7 +218,7 @@ class _Verification:
             kind = modalities.get(space)
             for side in info.sides:
                 if self.is_measured(space, side):
-                    rows = _spread(self.paths(f"records/{space}"), sample).to_pylist()
+                    rows = self.spread(f"records/{space}", sample).to_pylist()
                     again = loaded.encode_records(space, [kind.restored(row) for row in rows])
                     yield from self.compared(space, side, np.array([row["key"] for row in rows]), again)
                     continue
@@ -212,6 +227,12 @@ class _Verification:
                 if side == "records":
                     again = loaded.encode_records(space, [kind.derive(text) for text in smiles[present]])
                 yield from self.compared(space, side, keys[present], again)
+
+    def spread(self, folder: str, sample: int, columns: list[str] | None = None) -> Any:
+        """At most `sample` rows, evenly spread over the tables."""
+        there = np.flatnonzero(~np.isin(_column(self.paths(folder), "key"), self.removed))
+        at = np.unique(np.linspace(0, len(there) - 1, min(sample, len(there))).astype(np.int64))
+        return rows_at(self.paths(folder), there[at], columns)
 
     def predicted(self, space: str, keys: Ints, mols: Sequence[Chem.Mol], model: Model) -> Iterator[Problem]:
         """Kept peaks of `keys` against those predicted again, atom by atom."""
@@ -240,12 +261,6 @@ class _Verification:
                 self.folder(space, side),
                 f"{what} {keys[row]} embedded again has cosine {cosine[row]:.4f} with its stored vector",
             )
-
-
-def _spread(files: list[Path], sample: int, columns: list[str] | None = None) -> Any:
-    """At most `sample` rows, evenly spread over the tables."""
-    n = count_rows(files)
-    return rows_at(files, np.unique(np.linspace(0, n - 1, min(sample, n)).astype(np.int64)), columns)
 
 
 def _column(files: list[Path], name: str) -> Ints:

@@ -61,11 +61,15 @@ def _numbers(chunks: Iterable[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 class Catalog:
     """`molecule_parts`: Parquet files as `library.tables` writes them; together in ascending order of `key`.
+    Rows with the keys `removed` (ascending) are not there.
 
     May be used from several threads. Raises `IndexCorrupt` for a part that is missing or damaged.
     """
 
-    def __init__(self, molecule_parts: Sequence[Path]) -> None:
+    def __init__(
+        self, molecule_parts: Sequence[Path], removed: npt.NDArray[np.int64] | Sequence[int] = ()
+    ) -> None:
+        self._removed = np.asarray(removed, np.int64)
         self._paths = [Path(path).resolve() for path in molecule_parts]
         if not self._paths:
             raise ValueError("a catalog needs at least one part")
@@ -90,7 +94,23 @@ class Catalog:
 
     def count(self) -> int:
         """Number of molecules."""
+        if len(self._removed):
+            return int(self._there.sum())
         return sum(int(metadata.num_rows) for metadata in self._metadata)
+
+    @cached_property
+    def _there(self) -> npt.NDArray[np.bool_]:
+        """Which rows of the parts are there still."""
+        chunks = [
+            chunk
+            for part in range(len(self._paths))
+            for chunk in self._file(part).read(columns=["key"], use_threads=False).column("key").chunks
+        ]
+        return ~np.isin(_numbers(chunks, np.dtype(np.int64)), self._removed)
+
+    def _still(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """`keys` without those removed."""
+        return keys[~np.isin(keys, self._removed)] if len(self._removed) else keys
 
     def columns(self) -> list[str]:
         """Names that a filter may use: ours, then the metadata of the library."""
@@ -112,7 +132,8 @@ class Catalog:
             for part in range(len(self._paths))
             for chunk in self._file(part).read(columns=[name], use_threads=False).column(name).chunks
         ]
-        return _numbers(chunks, np.dtype(np.uint16))
+        numbers = _numbers(chunks, np.dtype(np.uint16))
+        return numbers[self._there] if len(self._removed) else numbers
 
     def keys(
         self,
@@ -137,7 +158,7 @@ class Catalog:
         if mass is not None and tol_da is not None and tol_da >= 0 and alone and self._by_mass is not None:
             masses, of_masses = self._by_mass
             low = np.searchsorted(masses, mass - tol_da)
-            return np.sort(of_masses[low : np.searchsorted(masses, mass + tol_da, "right")])
+            return self._still(np.sort(of_masses[low : np.searchsorted(masses, mass + tol_da, "right")]))
         import duckdb
 
         from acml_search.library.where import where_clause
@@ -182,7 +203,7 @@ class Catalog:
             if timer is not None:
                 timer.cancel()
             cursor.close()
-        return np.sort(np.asarray(found["key"], dtype=np.int64))
+        return self._still(np.sort(np.asarray(found["key"], dtype=np.int64)))
 
     @cached_property
     def _by_mass(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
@@ -201,12 +222,14 @@ class Catalog:
         order = np.argsort(masses)
         return masses[order], np.concatenate([int64s(part.column("key")) for part in parts])[order]
 
-    def of_inchikeys(self, inchikeys: Sequence[str]) -> dict[str, tuple[int, str]]:
-        """Key and SMILES of the molecules with these standard InChIKeys, by InChIKey, if there."""
+    def of_inchikeys(self, inchikeys: Sequence[str], removed: bool = False) -> dict[str, tuple[int, str]]:
+        """Key and SMILES of the molecules with these standard InChIKeys, by InChIKey, if there; with
+        `removed`, also of those that were."""
         query = "SELECT inchikey, key, smiles FROM molecules WHERE inchikey IN (SELECT unnest(?))"
         with self._connection.cursor() as cursor:
             found = cursor.execute(query, [list(inchikeys)]).fetchall()
-        return {inchikey: (key, smiles) for inchikey, key, smiles in sorted(found, reverse=True)}
+        gone = set() if removed else set(self._removed.tolist())
+        return {one: (key, smiles) for one, key, smiles in sorted(found, reverse=True) if key not in gone}
 
     def rows(
         self, keys: Sequence[int] | npt.NDArray[np.int64], columns: Sequence[str] | None = None
@@ -219,6 +242,8 @@ class Catalog:
         read = list(dict.fromkeys(["key", *(self.shown() if columns is None else columns)]))
         schema = pa.schema([self._schema.field(name) for name in read])
         wanted = np.asarray(keys, dtype=np.int64)
+        if len(self._still(wanted)) < len(wanted):
+            raise KeyError(f"a molecule of these was removed: {wanted[np.isin(wanted, self._removed)][0]}")
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order]
         group_of = np.searchsorted(self._first_keys, ascending, side="right") - 1

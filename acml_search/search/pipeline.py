@@ -608,7 +608,7 @@ class Pipeline:
         self, reranker: Any, kept: Sequence[PeakLists], keys: Ints, mols: Sequence[Chem.Mol] | None = None
     ) -> list[Any]:
         """The peaks that the index keeps of molecules, with the numbers of atoms if `mols` are given."""
-        rows = np.searchsorted(self._directory.keys, keys)
+        rows = self._directory.places(keys)
         return list(reranker.unpack(*(lists.take(rows) for lists in kept), mols=mols))
 
     def _kept(self, reranker: Reranker) -> list[PeakLists]:
