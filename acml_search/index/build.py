@@ -168,8 +168,7 @@ def add_library(
     library = chosen.open(libraries, usual=() if records else manifest.measured)
     digest = digest_of({"format": VECTORS, "kind": "add", "library": library.digest(), "to": manifest.job})
     _check_measured(library, card)
-    spaces = {name: card.spaces[name] for name in existing.spaces}
-    described = _described_model(card, source)
+    described, spaces = _described_model(card, source), _described_spaces(card, existing.spaces)
     return Build(
         "index", Path(index), library, described, spaces, sides, chosen, digest, digest, existing
     ).run()
@@ -206,7 +205,7 @@ def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> Build
         out=out,
         library=library,
         model=_described_model(card, card.name if shipped else str(card.directory.resolve())),
-        spaces=card.spaces,
+        spaces=_described_spaces(card, card.spaces),
         sides=[(name, "graph") for name in card.spaces] + [(name, "records") for name in set(names)],
         options=options,
         digest=digest_of({**embedding, "kind": kind, "factory": options.factory}),
@@ -228,6 +227,15 @@ def _check_measured(library: Library, card: ModelCard) -> None:
 def _described_model(card: ModelCard, source: str) -> dict[str, str]:
     restriction = {"restriction": card.restriction} if card.restriction else {}
     return {"name": card.name, "source": source, "digest": card.digest, **restriction}
+
+
+def _described_spaces(card: ModelCard, names: Iterable[str]) -> dict[str, SpaceInfo]:
+    """As the manifest describes them, still without sides."""
+    spaces = {name: card.spaces[name] for name in names}
+    return {
+        name: SpaceInfo(one.digest, one.d, one.scale, {}, card.configuration(name))
+        for name, one in spaces.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -279,17 +287,17 @@ class BuildReport:
 class Build:
     """One build: what, of what, to where. The work goes on in a sibling of `out`, renamed when complete.
 
-    kind: "index" or "embeddings". model: as the manifest describes it. spaces: those that are made, each
-    with digest, d and scale. sides: graph and derived records; those of measured records are added. digest:
-    of all that decides the result; shard_digest: of all that decides the shards. existing: the index that a
-    library is added to.
+    kind: "index" or "embeddings". model: as the manifest describes it. spaces: those that are made, without
+    their sides. sides: graph and derived records; those of measured records are added. digest: of all that
+    decides the result; shard_digest: of all that decides the shards. existing: the index that a library is
+    added to.
     """
 
     kind: str
     out: Path
     library: Library | StoredLibrary
     model: Mapping[str, str]
-    spaces: Mapping[str, Any]
+    spaces: Mapping[str, SpaceInfo]
     sides: list[Side]
     options: BuildOptions
     digest: str
@@ -471,13 +479,7 @@ class Build:
     def _described(self, details: Mapping[Side, dict[str, Any]]) -> dict[str, SpaceInfo]:
         """The spaces with their sides."""
         return {
-            name: SpaceInfo(
-                space.digest,
-                space.d,
-                space.scale,
-                {side: details[name, side] for s, side in self.sides if s == name},
-                self.card.configuration(name),
-            )
+            name: replace(space, sides={side: details[name, side] for s, side in self.sides if s == name})
             for name, space in sorted(self.spaces.items())
         }
 

@@ -210,11 +210,14 @@ def _check_alike(first: IndexDirectory, other: IndexDirectory) -> None:
     ours, theirs = first.manifest, other.manifest
     if ours.model["digest"] != theirs.model["digest"]:
         raise SpaceMismatch(next(iter(first.spaces)), ours.model["digest"], theirs.model["digest"])
-    standard = [(one.standardisation, one.options["tautomer"]) for one in (ours, theirs)]
-    if standard[0] != standard[1]:
+    how = [
+        (one.standardisation, one.options["tautomer"], [(s.d, s.configuration) for s in one.spaces.values()])
+        for one in (ours, theirs)
+    ]
+    if how[0] != how[1]:
         raise ConfigError(
-            f"{first.path} and {other.path} were standardised differently (--tautomer, or the version), so "
-            "that equal molecules would be taken for different ones; build one of them again"
+            f"{first.path} and {other.path} were not made alike (--tautomer, or versions of acml-search that "
+            "standardise or embed differently); build one of them again"
         )
     derived = [
         {space for space in one.spaces if one.has_side(space, "records") and not one.is_measured(space)}
