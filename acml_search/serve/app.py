@@ -65,9 +65,9 @@ Work = Callable[[Given], T]
 
 TYPES = {"json": "application/json", "csv": "text/csv", "sdf": "chemical/x-mdl-sdfile", "html": "text/html"}
 PAGE = {"/": "index.html", "/page.js": "page.js", "/serve.css": "serve.css", "/icon.svg": "icon.svg"}
-MAX_DRAWN = 2_000  # characters
+MAX_DRAWN = 500  # characters
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_BROKEN = (IndexCorrupt, IndexNotFound, CheckpointError, SpaceMismatch)
+_BROKEN = (IndexCorrupt, CheckpointError, SpaceMismatch)
 log = logging.getLogger(__name__)
 
 
@@ -211,12 +211,14 @@ class Server:
         _, index = self.shelf.get(body.index)
 
         def work(given: Given) -> str:
+            observed = given.readable(body.observed())
+            given.read(observed)  # what is wrong with them is said here
             found = check(
                 body.smiles,
                 alternatives=body.alternatives,
                 isomers=body.isomers,
                 model=index.model_name,
-                **given.readable(body.observed()),
+                **observed,
             )
             return json.dumps(given.said(found.to_dict()), ensure_ascii=False)
 
@@ -327,7 +329,7 @@ class Server:
         kinds = [modalities.get(name) for name in observable()]
         return {
             "indexes": [
-                {"name": name, "molecules": len(index), "modalities": index.spaces, "columns": index.columns}
+                {"name": name, "columns": index.columns, "molecules": len(index), "modalities": index.spaces}
                 for name, index in self.shelf.indexes.items()
             ],
             "modalities": [
@@ -418,6 +420,9 @@ class Server:
         assert isinstance(error, AcmlSearchError)
         if isinstance(error, IndexReplaced):
             return refusal(Refused(503, "the index was replaced while it was asked; ask again", 1))
+        if isinstance(error, IndexNotFound):
+            log.error("%s", error)
+            return refusal(Refused(503, "the index is not there now; it may be built anew; ask again", 5))
         if isinstance(error, _BROKEN):
             log.error("%s", error)
             return refusal(Refused(500, "the index or its model cannot be used; the server's log says why"))

@@ -92,8 +92,12 @@ class Given:
 
     def observations(self, asked: Mapping[str, Any], adduct: str | None = None) -> list[Observation]:
         """As `read_observations`."""
+        return self.read(self.readable(asked), adduct)
+
+    def read(self, readable: Mapping[str, Any], adduct: str | None = None) -> list[Observation]:
+        """The same of what `readable` returned."""
         try:
-            read = read_observations(self.readable(asked), adduct)
+            read = read_observations(readable, adduct)
         except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
             raise ConfigError(f"an observation is not as its modality writes it ({error})") from error
         return self._checked(read)

@@ -155,13 +155,14 @@ def test_indexes_and_health_and_counts(client) -> None:
 def test_an_index_built_anew_is_picked_up(index: Path, tmp_path: Path) -> None:
     place = Path(shutil.copytree(index, tmp_path / "index"))
     with TestClient(create_app([place], hosts=None, workers=1)) as client:
-        assert client.get("/api/indexes").json()["indexes"][0]["molecules"] == 7
         more = tmp_path / "more.smi"
         more.write_text("CCCCCCCCS\n")
         acml_search.index.build.add_library(place, [more], workers=1)
+        assert client.get("/api/indexes").json()["indexes"][0]["molecules"] == 8
         found = client.post("/api/search", json={"c_nmr": CARBON, "formula": "C8H18S"})
         assert found.status_code == 200, found.text
-        assert client.get("/api/indexes").json()["indexes"][0]["molecules"] == 8
+        place.rename(tmp_path / "elsewhere")
+        assert client.post("/api/search", json={"c_nmr": CARBON}).status_code == 503
 
 
 def test_a_full_queue_is_said(index: Path, monkeypatch) -> None:

@@ -7,6 +7,7 @@ import base64
 import gzip
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,22 @@ def test_nothing_of_the_server_is_told(client, index) -> None:
 )
 def test_what_is_too_much_or_wrong_is_refused(client, body, status) -> None:
     refused(client.post("/api/search", content=json.dumps(body)), status)
+
+
+@pytest.mark.parametrize("record", [{"couplings": -5}, {"counts": [[1]]}, {"shifts": [["x"], [7.2, "x"]]}])
+@pytest.mark.parametrize("route", ["search", "check", "explain", "parse"])
+def test_a_record_that_is_none_is_refused(client, route, record) -> None:
+    needed = {"check": {"smiles": "CCO"}, "explain": {"keys": [0]}}.get(route, {})
+    for name in ("c_nmr", "h_nmr"):
+        refused(client.post(f"/api/{route}", json={name: {"shifts": [1.0], **record}, **needed}))
+
+
+@pytest.mark.parametrize("gap", [" ", "\t", "(", "1-", "13C "])
+def test_long_texts_of_nothing_take_no_time(client, gap) -> None:
+    """The readers are linear: nobody keeps the server busy with blanks."""
+    begun = time.monotonic()
+    client.post("/api/parse", json={"text": f"13C NMR 1 {gap * (30_000 // len(gap))}x"})
+    assert time.monotonic() - begun < 10
 
 
 def test_a_body_without_an_end_is_refused(client) -> None:
