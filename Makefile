@@ -68,6 +68,6 @@ $(VENV)/.installed: $(WANTED) | $(BIN)/python
 
 $(VENV)/.installed-dev: $(WANTED) | $(BIN)/python
 	@echo "==> 1/2 install acml-search, what it needs and the development tools, pinned by constraints.txt"
-	$(INSTALL) --constraint constraints.txt --editable ".[properties,train,bench,maps]" \
+	$(INSTALL) --constraint constraints.txt --editable ".[properties,train,bench,maps,serve]" \
 		--editable weights/acml-research --group dev
 	@touch $@ $(VENV)/.installed

@@ -33,6 +33,7 @@ from acml_search.core.errors import (
     IndexReplaced,
     InvalidRecord,
     SpaceMismatch,
+    UnknownModality,
     shorten,
 )
 from acml_search.core.workers import cpu_count
@@ -148,11 +149,8 @@ class Server:
             methods=["GET"],
             include_in_schema=False,
         )
-        app.add_exception_handler(AcmlSearchError, self._failed)
-        app.add_exception_handler(Refused, _refused)
-        app.add_exception_handler(HTTPException, _http)
-        app.add_exception_handler(RequestValidationError, _invalid)
-        app.add_exception_handler(Exception, _unexpected)
+        for error in (AcmlSearchError, Refused, HTTPException, RequestValidationError, Exception):
+            app.add_exception_handler(error, self._failed)
         if origins:
             app.add_middleware(
                 CORSMiddleware, allow_origins=list(origins), allow_methods=["*"], allow_headers=["*"]
@@ -243,9 +241,7 @@ class Server:
         else:
             body = await self._body(request, asked.PARSE)
         _, index = self.shelf.get(body.index)
-        only = body.modality
-        if only is not None and only not in observable():
-            raise ConfigError(f"there is no observation {only!r}; known are {', '.join(observable())}")
+        only = _observable(body.modality)
 
         def work(given: Given) -> str:
             understood: list[dict[str, Any]] = []
@@ -256,17 +252,21 @@ class Server:
             sources: list[tuple[str, Upload | None]] = [(upload.name, upload) for upload in uploads]
             sources += [] if body.text is None else [(body.text, None)]
             for text, upload in sources:
+                read = text if upload is None else _as_text(upload.data)
                 try:
-                    read = text if upload is None else _as_text(upload.data)
-                    structure = molecule_of(read) if only is None and read else None
+                    block = "M  END" in read  # it may hold spectra as well
+                    structure = molecule_of(read) if only is None and not block else None
                     if structure is not None:
-                        molecule = structure[0]
+                        molecule = structure
                         continue
                     place = given.text(text) if upload is None else given.file(upload)
                     if body.number is not None:
                         place = f"{place}#{body.number}"
                     found = given.found(place, body.adduct, only)
                 except (InvalidRecord, ConfigError) as why:
+                    if only is None and block and (structure := molecule_of(read)) is not None:
+                        molecule = structure
+                        continue
                     refused.append({"given": text[:200], **given.said(sentence(why))})
                     continue
                 for at, also in chosen(found).items():
@@ -294,17 +294,14 @@ class Server:
             if not isinstance(file, UploadFile) or not isinstance(ask, str):
                 raise Refused(422, "a run is a form with a file, `file`, and JSON, `ask`")
             body = self._valid(asked.RUN, _json(ask))
-            if body.modality is not None and body.modality not in observable():
-                raise ConfigError(f"there is no {body.modality!r}; known are {', '.join(observable())}")
             _, index = self.shelf.get(body.index)
             how = Ask(
-                body.modality, body.k, body.adduct, body.rerank, None, not body.any_mass,
+                _observable(body.modality), body.k, body.adduct, body.rerank, None, not body.any_mass,
                 body.min_probability, body.conditions(),
             )  # fmt: skip
             name = shorten(name_of(file.filename or "run"))
-            return (
-                await asyncio.to_thread(self.jobs.start, index, how, file.file, name, endings_of(name))
-            ).to_dict()
+            given = (index, how, file.file, name, endings_of(name))
+            return (await asyncio.to_thread(self.jobs.start, *given)).to_dict()
 
     async def run_state(self, made: str) -> dict[str, Any]:
         """How far a run is: `state` is queued, running, done, failed or cancelled."""
@@ -339,10 +336,8 @@ class Server:
                     "unit": kind.unit,
                     "nuclei": kind.nuclei,
                     "help": kind.option.help if kind.option else "",
-                    "text": bool(kind.option and "TEXT" in kind.option.metavar),
                     "picture": kind.says_reading,
                     "checks": bool(kind.nuclei) and not kind.made_of,
-                    "details": {name: option.help for name, option in kind.details.items()},
                 }
                 for kind in kinds
             ],
@@ -417,7 +412,15 @@ class Server:
         return body
 
     async def _failed(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, AcmlSearchError)
+        """The answer that says what went wrong."""
+        if isinstance(error, Refused):
+            return refusal(error)
+        if isinstance(error, HTTPException):
+            return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+        if isinstance(error, RequestValidationError):
+            return refusal(Refused(422, _first(error.errors())))
+        if not isinstance(error, AcmlSearchError):  # Starlette logs it
+            return refusal(Refused(500, "the server failed; its log says why"))
         if isinstance(error, IndexReplaced):
             return refusal(Refused(503, "the index was replaced while it was asked; ask again", 1))
         if isinstance(error, IndexNotFound):
@@ -429,6 +432,13 @@ class Server:
         document = sentence(error)
         document["error"] = self.shelf.said(document["error"])
         return JSONResponse(document, 422)
+
+
+def _observable(name: str | None) -> str | None:
+    """Raises UnknownModality."""
+    if name is not None and name not in observable():
+        raise UnknownModality(name, observable())
+    return name
 
 
 def _written(answer: Answer, form: str) -> str:
@@ -490,22 +500,3 @@ def _static(name: str, package: str = "acml_search.serve") -> Callable[[], Await
         return Response(data, media_type=kind, headers={"cache-control": "no-cache"})
 
     return answer
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return refusal(error)
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return refusal(Refused(422, _first(error.errors())))
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    return refusal(Refused(500, "the server failed; its log says why"))

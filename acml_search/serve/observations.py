@@ -235,17 +235,17 @@ def chosen(found: Iterable[Observation]) -> dict[int, list[str]]:
     return {place: also for place, (_, _, also) in kept.items()}
 
 
-def molecule_of(text: str) -> tuple[str, str] | None:
-    """The canonical SMILES of a structure as text, and what was taken off it; None for other text."""
+def molecule_of(text: str) -> str | None:
+    """The canonical SMILES of a structure as text; None for other text."""
     if len(text.split()) > 1 and not re.match(r"\s*InChI=", text) and "M  END" not in text:
         return None
     from rdkit import Chem
 
     try:
-        mol, removed = parse(text.strip() if "M  END" not in text else text)
+        mol, _ = parse(text if "M  END" in text else text.strip())
     except InvalidMolecule:
         return None
-    return Chem.MolToSmiles(mol), removed or ""
+    return str(Chem.MolToSmiles(mol))
 
 
 def upload_of(given: Mapping[str, Any], modality: str) -> Upload:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from rdkit import Chem
 
 import acml_search
 from acml_search import modalities
@@ -88,6 +89,15 @@ def test_a_text_is_understood(client, text, understood, also) -> None:
 def test_a_structure_is_understood_as_one(client) -> None:
     for text in ("OC(C)=O", "InChI=1S/C2H4O2/c1-2(3)4/h1H3,(H,3,4)"):
         assert client.post("/api/parse", json={"text": text}).json()["query"] == {"smiles": "CC(=O)O"}
+
+
+def test_a_mol_block_is_a_structure_and_may_hold_spectra(client) -> None:
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO"))
+    plain_block = client.post("/api/parse", files={"file": ("a.mol", block.encode())}).json()
+    assert plain_block["query"] == {"smiles": "CCO"}
+    with_spectrum = f"{block}>  <NMREDATA_1D_13C>\nLarmor=100.0\n58.0\n18.3\n\n$$$$\n"
+    found = client.post("/api/parse", files={"file": ("a.sdf", with_spectrum.encode())}).json()
+    assert [len(one["peaks"]) for one in found["observations"]] == [2]
 
 
 def test_what_parse_returns_can_be_searched(client, index) -> None:

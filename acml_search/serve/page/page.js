@@ -415,7 +415,7 @@ async function begin() {
   kinds = Object.fromEntries(about.modalities.map((kind) => [kind.name, kind]));
   $("index").replaceChildren(...about.indexes.map((one) => make("option", { value: one.name }, `${one.name} (${one.molecules.toLocaleString()} molecules)`)));
   for (const kind of about.modalities) {
-    $("as").append(make("option", { value: kind.name }, kind.title));
+    $("as").append(make("option", { value: kind.name, title: kind.help }, kind.title));
     if (!kind.picture) $("run-as").append(make("option", { value: kind.name }, kind.title));
   }
   const columns = () => {
