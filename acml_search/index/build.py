@@ -199,6 +199,8 @@ def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> Build
         "modalities": sorted(set(names)),
         "tautomer": options.tautomer,
     }
+    # an index of before is another one, and so are its shards
+    embedding |= {name: x for name in card.spaces if (x := card.configuration(name)) is not None}
     shipped = str(options.model) == card.name and not (Path(options.model) / "card.json").exists()
     return Build(
         kind=kind,

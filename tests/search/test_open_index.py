@@ -317,5 +317,7 @@ def test_stereoisomers_are_told_apart_and_an_index_of_before_says_that_it_cannot
                 assert tied == (not told or asked == flat)
                 blind = any("does not tell stereoisomers apart" in note for note in answer.notes)
                 assert blind == (not told and asked == alanine)
+    with pytest.raises(ConfigError, match="restart"):  # another build than the one that lies there
+        acml_search.build_index([tmp_path / "a.smi"], tmp_path / "before", model=model, workers=1)
     with pytest.raises(SpaceMismatch, match="build the index again"):
         add_library(tmp_path / "before", [tmp_path / "a.smi"], workers=1)
