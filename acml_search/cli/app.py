@@ -248,6 +248,8 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
         if space["factory"]:
             line += f", {space['factory']}, {space['bytes_per_vector']:g} bytes per vector"
         lines.append(line)
+        if "added" in report and space["factory"] != "SQfp16":
+            lines.append(f"    {space['reason']}")
     if report["rejected"]:
         lines.append(f"  rejected rows and why: {place}/rejects.parquet")
     typer.echo("\n".join(lines))

@@ -55,7 +55,7 @@ class Embeddings:
     def __init__(
         self, files: Sequence[Path], dropped: Ints | None = None, before: VectorIndex | None = None
     ) -> None:
-        self._before = before
+        self.before = before
         self._parts: list[tuple[Path, np.ndarray | None]] = []
         keys = [] if before is None else [np.asarray(before.keys)]
         widths = set() if before is None else {before.d}
@@ -81,8 +81,8 @@ class Embeddings:
 
     def blocks(self) -> Iterator[Float16s]:
         """Vectors (m, d) float16, block by block in the order of the keys."""
-        if self._before is not None:
-            yield from self._before.blocks()
+        if self.before is not None:
+            yield from self.before.blocks()
         for path, kept in self._parts:
             start = 0
             with open_part(path) as file:

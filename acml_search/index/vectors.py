@@ -158,6 +158,7 @@ class VectorIndex:
         self._index, self._store, self._details = index, store, details
         self._ivf = inverted_lists(index)
         self._all_keys, self._removed = keys, removed
+        self._path: Path | None = None
         self.keys = keys
         """(n,) int64 ascending, without those `removed`; a position is a place in this array."""
         self._rows: Ints | None = None  # of the positions among all that is stored; None: the same
@@ -203,7 +204,17 @@ class VectorIndex:
                 raise IndexCorrupt(path, f"{details.n:,} vectors were indexed, but {what} holds {found:,}")
         if store.d != details.d or index.d != details.d:
             raise IndexCorrupt(path, f"vectors have {store.d} dimensions, {details.d} were indexed")
-        return cls(index, store, keys, details, removed)
+        opened = cls(index, store, keys, details, removed)
+        opened._path = path
+        return opened
+
+    def growing(self) -> Any | None:
+        """The FAISS index once more, in memory, to be added to; None where its positions are not those of
+        `keys`, or where it is made of nothing but the vectors or takes no more."""
+        grows = isinstance(self._index, faiss.IndexIVF | faiss.IndexHNSW)
+        if not grows or self._rows is not None or self._path is None:
+            return None
+        return faiss.read_index(f"{self._path}.faiss")
 
     def searched(self, details: Details) -> VectorIndex:
         """The same vectors, searched from now on as `details` say (`nprobe`, `ef_search`)."""

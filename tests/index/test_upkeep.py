@@ -341,6 +341,8 @@ def test_killed_at_any_moment_an_index_is_the_old_one_or_the_new(
             merge(paths[n], out)
         else:
             add_library(copy, tmp_path / "more.smi", workers=1, shard_size=5)
+        reason = read_manifest(out).spaces["smiles"].sides["graph"]["reason"]
+        assert ("new vectors" in reason) == (command == "add")
         assert contents(out, NAME) == contents(made[0], NAME)
         assert verify(out, sample=0) == []
         assert not out.with_name(f"{out.name}.building").exists()

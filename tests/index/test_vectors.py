@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.index import factory as factory_module
 from acml_search.index import vectors as vectors_module
 from acml_search.index.embeddings import Embeddings, embedding_table, write_vectors
 from acml_search.index.factory import build_vectors, choose_factory
@@ -198,6 +200,47 @@ def test_a_side_that_grows_is_the_index_then_the_new_parts(tmp_path: Path) -> No
     assert np.array_equal(grown.take(np.array([6, 0, 5])), xb[[7, 0, 5]].astype(np.float32))
     sample = grown.sample(7, seed=3)
     assert sorted(sample[:, 0].tolist()) == sorted(xb[grown.keys, 0].astype(np.float32).tolist())
+
+
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,RaBitQfs", "HNSW16", "flat", "OPQ8,IVF16,PQ8x4"])
+@pytest.mark.parametrize("what", ["alike", "others", "removed", "less recall", "other factory"])
+def test_an_index_grows_where_its_lists_fit_what_is_new(
+    tmp_path: Path,
+    clustered: tuple[Keys, Halves, npt.NDArray[np.float32]],
+    monkeypatch: pytest.MonkeyPatch,
+    factory: str,
+    what: str,
+) -> None:
+    keys, xb, xq = clustered
+    if what == "others":
+        xb = np.concatenate([xb[:2_500], unit(np.random.default_rng(5), 500, 32).astype(np.float16)])
+    first = "IVF16,SQ8" if what == "other factory" else factory
+    (tmp_path / "new").mkdir()
+    old = build_vectors(tmp_path / "v", write(tmp_path, keys[:2_500], xb[:2_500]), first, xq)
+    more = tmp_path / "more.parquet"
+    write_vectors(embedding_table(keys[2_500:], xb[2_500:]), more)
+    before = VectorIndex.open(tmp_path / "v", keys[7:9] if what == "removed" else None)
+    trained: list[str] = []
+    train = factory_module.train
+    monkeypatch.setattr(factory_module, "train", lambda *given: (trained.append(given[1]), train(*given)))
+    if what == "less recall":
+        monkeypatch.setattr(factory_module, "TARGET", 1.2)
+        before = before.searched(replace(before.details, recall_at_10=1.1))
+        before._path = tmp_path / "v"
+    details = build_vectors(tmp_path / "new" / "v", Embeddings([more], before=before), factory, xq)
+    grows = (what == "alike" and factory[:2] in ("IV", "HN")) or (what == "others" and factory == "HNSW16")
+    assert (not trained) == (grows or factory == "flat")
+    if factory != "flat":
+        assert ("were added to it" in details.reason) == grows
+        assert ("built again" in details.reason) == (not grows)
+    if grows:
+        assert (details.nprobe, details.ef_search) == (old.nprobe, old.ef_search)
+    index = VectorIndex.open(tmp_path / "new" / "v")
+    there = np.isin(keys, keys[7:9], invert=True) if what == "removed" else np.ones(len(keys), bool)
+    assert np.array_equal(index.keys, keys[there])
+    assert np.array_equal(index.stored(np.arange(index.n)), xb[there].astype(np.float32))
+    wanted = np.sort(xq @ xb[there].astype(np.float32).T, axis=1)[:, ::-1][:, :10]
+    assert (wanted[:, -1:] - TOLERANCE <= index.search(xq, 10)[0]).mean() >= 0.9
 
 
 @pytest.mark.parametrize(("factory", "codes"), [("flat", 0), ("IVF16,SQ8", 1)])
