@@ -64,11 +64,11 @@ def build_vectors(
                 at += len(block)
         queries = source.sample(256, SEED) if queries is None else queries
         found = calibrate(index, VectorStore.open(store_path), queries, kept)
-        if kept is not None and found.recall_at_10 is not None:
-            if found.recall_at_10 < min(TARGET - MAX_LOSS, kept.recall_at_10 or TARGET):
-                low = f"built again: with {n - indexed:,} more, recall@10 was {found.recall_at_10}"
-                made = build_vectors(path, source, factory, queries, grow=False)
-                return _described(path, replace(made, reason=f"{made.reason}; {low}"))
+        reached = found.recall_at_10
+        if kept and reached and reached < min(TARGET - MAX_LOSS, kept.recall_at_10 or TARGET):
+            low = f"built again: with {n - indexed:,} more, recall@10 was {reached}"
+            made = build_vectors(path, source, factory, queries, grow=False)
+            return _described(path, replace(made, reason=f"{made.reason}; {low}"))
     faiss.write_index(index, f"{path}.faiss")
     files = [Path(f"{path}.faiss"), Path(f"{path}.keys.npy"), *([] if exact else [store_path])]
     details = Details(
