@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,7 @@ def serve(
     acml-search serve indexes/screening indexes/spectra --port 8080
     ACML_SEARCH_TOKEN=secret acml-search serve --host 0.0.0.0
     """
+    from acml_search.core.errors import ConfigError
     from acml_search.core.extras import require
 
     require("fastapi", "uvicorn", "python_multipart", "prometheus_client")
@@ -69,7 +71,13 @@ def serve(
         workers=workers,
         warm=True,
     )
-    typer.echo(
-        f"acml-search: http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)", err=True
-    )
-    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, access_log=False)
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{host}:{port} cannot be listened at ({reason}); name another --port") from error
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"acml-search: http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends it)", err=True)
+    config = uvicorn.Config(app, log_level="warning", server_header=False, access_log=False)
+    uvicorn.Server(config).run(sockets=[listening])

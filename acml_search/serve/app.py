@@ -105,7 +105,7 @@ class Server:
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             if warm:
-                threading.Thread(target=self.shelf.warm, daemon=True).start()
+                threading.Thread(target=self.shelf.warm).start()
             yield
             self.pool.close()
             await asyncio.to_thread(self.jobs.close)

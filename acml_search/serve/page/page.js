@@ -38,7 +38,7 @@ async function ask(path, options = {}) {
     throw new Error("the server does not answer; is it running?");
   }
   if (answer.status === 401) {
-    $("login").hidden = false;
+    [$("login").hidden, $("all").hidden] = [false, true];
     $("token").focus();
   }
   if (!answer.ok) {
@@ -411,7 +411,7 @@ async function begin() {
     say(error.message, true);
     return;
   }
-  $("login").hidden = true;
+  [$("login").hidden, $("all").hidden] = [true, false];
   kinds = Object.fromEntries(about.modalities.map((kind) => [kind.name, kind]));
   $("index").replaceChildren(...about.indexes.map((one) => make("option", { value: one.name }, `${one.name} (${one.molecules.toLocaleString()} molecules)`)));
   for (const kind of about.modalities) {
