@@ -78,12 +78,14 @@ def main(
     data: Annotated[Path, typer.Argument(help="Folder of the data.")],
     out: Annotated[Path, typer.Option(help="JSON file of the result.")],
     fit: Annotated[bool, typer.Option(help="Fit the card of the index's model first.")] = False,
+    spaces: Annotated[str | None, typer.Option(help="One set alone, such as c_nmr+h_nmr.")] = None,
     limit: Annotated[int, typer.Option(min=10, help="Spectra of each kind and part.")] = 300,
     seed: Annotated[int, typer.Option(help="Draws the spectra.")] = 0,
 ) -> None:
     """Fit and measure `p_in_library` and the probabilities of hits."""
     with open_index(index) as opened:
         asked = list(questions(data, limit, np.random.default_rng(seed)))
+        asked = [one for one in asked if spaces in (None, one.spaces)]
         answered: list[Answered] = []
         missing = 0
         for question in progress(asked, desc="spectra", unit="spectrum"):

@@ -64,6 +64,8 @@ class SuiteQuestion(Question):
     calibrate: str | None = None
     """SQL: the dev split of these rows fits temperature and re-ranking weights; without it, weights are those
     of the model's card"""
+    card_weights: bool = False
+    """re-ranked by the weights of the model's card all the same"""
     calibrate_on: Literal["dev", "all"] = "dev"
     """all: every one of these rows, where training saw none of them; then for re-ranking alone"""
     rerank_queries: int | None = None

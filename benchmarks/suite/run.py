@@ -441,7 +441,7 @@ class QuestionRun:
         if not next(self.store.workers.map(can_rerank, [modality])):
             self.skip("rerank", f"this model has nothing to re-rank {modality} by")
             return
-        if self.question.calibrate is not None:
+        if self.question.calibrate is not None and not self.question.card_weights:
             found = self.fit_rerank()
             if found is None:
                 why = "no row of the dev split of `calibrate` has its truth in the shortlist"
