@@ -27,6 +27,9 @@ def build_index(
     modalities: Annotated[
         str, typer.Option(help="Record sides to derive from the structures, with commas between; or none.")
     ] = "smiles",
+    spaces: Annotated[
+        str, typer.Option(help="Spaces to build, with commas between. Default: all of the model.")
+    ] = "",
     model: options.Model = "acml-base",
     factory: Annotated[
         str, typer.Option(help="auto (chosen by count), flat, fast (HNSW), or any FAISS factory string.")
@@ -45,10 +48,12 @@ def build_index(
     acml-search build-index screening.csv.gz --out indexes/screening --workers 2
     acml-search build-index massbank.msp screening.csv.gz --out indexes/spectra
     acml-search build-index measured.parquet --records c_nmr --out indexes/carbon
+    acml-search build-index screening.smi --spaces c_nmr,h_nmr --out indexes/nmr
     """
     from acml_search.index import build
 
     sides = () if modalities == "none" else names(modalities)
+    embedding["spaces"] = names(spaces)
     chosen = {"model": model, "factory": factory, "tautomer": tautomer, "engine": engine, **embedding}
     print_report(build.build_index(library or None, out, modalities=sides, **chosen).to_dict(), json)
 

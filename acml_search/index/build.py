@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -65,6 +65,7 @@ class BuildOptions:
 
     modalities: Sequence[str] = ()
     records: Sequence[str] | None = None
+    spaces: Sequence[str] = ()
     model: Path | str = DEFAULT_MODEL
     factory: str = "none"
     workers: int | None = None
@@ -106,16 +107,16 @@ def build_index(
 ) -> BuildReport:
     """Embed a library and index it at `out`; None: the molecules that come with RDKit.
 
-    The graph side of every space of the model is made, and the record side of `modalities`, derived from the
-    structures. Spectra in the library make the record side of theirs, one vector each; `records` names that
-    modality where a file leaves it open, and None leaves the spectra out. `factory` is auto (chosen by
-    count), flat (exact) or any FAISS factory string. Further `options`, as in `BuildOptions`: `model`,
-    `workers` (None: one per core), `shard_size` and `limit` in rows, `smiles_column`, `tautomer`, `engine`:
-    local (processes of this machine) or ray (a cluster; `out` must be on a file system that its nodes share),
-    `device`: auto, cpu, cuda or mps. The same call again resumes at the first missing shard, or does nothing
-    when the index is complete. `restart` begins again; an index that is there stays until the new one is
-    complete. Equal input gives equal bytes (all but `build.json`) on one device, whatever `workers` and
-    however often interrupted.
+    The graph side of every space of the model is made, or of those in the option `spaces` alone, and the
+    record side of those of them in `modalities`, derived from the structures. Spectra in the library make
+    the record side of theirs, one vector each; `records` names that modality where a file leaves it open,
+    and None leaves the spectra out. `factory` is auto (chosen by count), flat (exact) or any FAISS factory
+    string. Further `options`, as in `BuildOptions`: `model`, `workers` (None: one per core), `shard_size`
+    and `limit` in rows, `smiles_column`, `tautomer`, `engine`: local (processes of this machine) or ray (a
+    cluster; `out` must be on a file system that its nodes share), `device`: auto, cpu, cuda or mps. The same
+    call again resumes at the first missing shard, or does nothing when the index is complete. `restart`
+    begins again; an index that is there stays until the new one is complete. Equal input gives equal bytes
+    (all but `build.json`) on one device, whatever `workers` and however often interrupted.
 
     Raises ConfigError for wrong options or another input in the same folder, LibraryError,
     CheckpointError, and AcmlSearchError when no molecule is usable or a worker dies.
@@ -167,7 +168,7 @@ def add_library(
     chosen = BuildOptions(records=records, model=source, **as_built, **options)
     library = chosen.open(libraries, usual=() if records else manifest.measured)
     digest = digest_of({"format": VECTORS, "kind": "add", "library": library.digest(), "to": manifest.job})
-    _check_measured(library, card)
+    _check_measured(library, card, existing.spaces)
     described, spaces = _described_model(card, source), _described_spaces(card, existing.spaces)
     return Build(
         "index", Path(index), library, described, spaces, sides, chosen, digest, digest, existing
@@ -186,18 +187,24 @@ def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> Build
             )
         if name not in card.spaces:
             raise ConfigError(missing_space(card, name))
+    for name in options.spaces:
+        if name not in card.spaces:
+            raise ConfigError(missing_space(card, name))
+    spaces = _described_spaces(card, options.spaces or card.spaces)
+    names = [name for name in names if name in spaces]
     if kind == "index":
-        for space in card.spaces.values():
+        for space in spaces.values():
             # what FAISS refuses is refused before hours of embedding
             make(resolve(options.factory, 1, space.d)[0], space.d)
     library = options.open(libraries)
-    _check_measured(library, card)
+    _check_measured(library, card, spaces)
     embedding = {
         "format": VECTORS,
         "library": library.digest(),
         "model": card.digest,
         "modalities": sorted(set(names)),
         "tautomer": options.tautomer,
+        **({"spaces": sorted(spaces)} if len(spaces) < len(card.spaces) else {}),
     }
     # an index of before is another one, and so are its shards
     embedding |= {name: x for name in card.spaces if (x := card.configuration(name)) is not None}
@@ -207,8 +214,8 @@ def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> Build
         out=out,
         library=library,
         model=_described_model(card, card.name if shipped else str(card.directory.resolve())),
-        spaces=_described_spaces(card, card.spaces),
-        sides=[(name, "graph") for name in card.spaces] + [(name, "records") for name in set(names)],
+        spaces=spaces,
+        sides=[(name, "graph") for name in spaces] + [(name, "records") for name in set(names)],
         options=options,
         digest=digest_of({**embedding, "kind": kind, "factory": options.factory}),
         # without the factory: what FAISS refuses after hours of embedding must not cost the shards
@@ -216,13 +223,13 @@ def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> Build
     )
 
 
-def _check_measured(library: Library, card: ModelCard) -> None:
-    """Raises ConfigError for records in a library of which the model has no space."""
+def _check_measured(library: Library, card: ModelCard, spaces: Collection[str]) -> None:
+    """Raises ConfigError for records in a library of which there is no space."""
     for name in library.measured:
-        if name not in card.spaces:
+        if name not in spaces:
+            missing = "the index has no such space" if name in card.spaces else missing_space(card, name)
             raise ConfigError(
-                f"the library holds {name} records: {missing_space(card, name)}; "
-                "--records none indexes its structures alone"
+                f"the library holds {name} records: {missing}; --records none indexes its structures alone"
             )
 
 
@@ -464,6 +471,7 @@ class Build:
             metadata_types=library.metadata_types,
             measured=tuple(self.library.measured),
             device=self.options.device,
+            spaces=tuple(self.spaces),
         )
 
     def _index(self, merge: Merge, new: Path) -> dict[Side, dict[str, Any]]:
@@ -497,7 +505,9 @@ class Build:
             added=[*before.added, self.digest] if before else [],
             created_by=software_versions(),
             standardisation=STANDARDISATION,
-            options=before.options if before else {"modalities": sorted(set(options.modalities)), **kept},
+            options=before.options
+            if before
+            else {"modalities": sorted(self.spaces.keys() & options.modalities), **kept},
             model=dict(self.model),
             spaces=self._described(details),
             library=[*(before.library if before else []), *self.library.describe()],

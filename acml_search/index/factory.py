@@ -110,7 +110,7 @@ def _growing(source: Embeddings, factory: str) -> tuple[Any, Details | None, str
     new = len(source) - before.n
     said = f"{new:,} new vectors were added to it"
     if isinstance(index, faiss.IndexIVF) and new:
-        rng = np.random.default_rng(SEED)
+        rng = np.random.default_rng(SEED + 1)  # SEED's are those trained on, which lie nearer
         old_ones = before.stored(np.sort(rng.permutation(before.n)[:MIN_TRAINING]))
         new_ones = source.take(before.n + rng.permutation(new)[:MIN_TRAINING])
         old_far, new_far = (1 - index.quantizer.search(x, 1)[0].mean() for x in (old_ones, new_ones))

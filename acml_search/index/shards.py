@@ -71,6 +71,7 @@ class ShardJob:
     metadata_types: Mapping[str, pa.DataType] = field(default_factory=dict)
     measured: tuple[str, ...] = ()
     device: str = "cpu"
+    spaces: tuple[str, ...] | None = None  # None: all of the model
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) 
     readable, rejected, measured = encode_measured(model, prepared.accepted, job.measured)
     # Of a molecule that comes again, as in a library of spectra, only the first will stay.
     first, of = _distinct([item.molecule.smiles for item in readable])
-    graphs, peaks = _encode_graphs(model, [readable[place] for place in first])
+    graphs, peaks = _encode_graphs(model, [readable[place] for place in first], job.spaces)
     sound = np.ones(len(first), bool)
     for vectors in graphs.values():
         sound &= np.isfinite(vectors).all(axis=1)
@@ -257,13 +258,15 @@ def _encode_records(
 
 
 def _encode_graphs(
-    model: Model, accepted: Sequence[Accepted]
+    model: Model, accepted: Sequence[Accepted], spaces: Sequence[str] | None = None
 ) -> tuple[dict[str, Float16s], dict[str, PeakLists]]:
-    """Graph vectors of all spaces, and predicted peaks of those that keep them, in one pass."""
+    """Graph vectors of `spaces` (None: all), and predicted peaks of those that keep them, in one pass."""
     chunks: dict[str, list[Float16s]] = {
-        name: [np.empty((0, space.d), np.float16)] for name, space in model.card.spaces.items()
+        name: [np.empty((0, space.d), np.float16)]
+        for name, space in model.card.spaces.items()
+        if spaces is None or name in spaces
     }
-    kept = _kept_spaces(model)
+    kept = {name: one for name, one in _kept_spaces(model).items() if name in chunks}
     lists = {name: [reranker.pack([], [], [])] for name, reranker in kept.items()}
     for start in range(0, len(accepted), CHUNK):
         # kept peaks are in the order of atoms, which are those of the SMILES when they are read again

@@ -430,7 +430,7 @@ class Pipeline:
             )
         raise ConfigError(
             f"{self._directory.path}: this index has no space {modality!r}; it has "
-            f"{', '.join(self._directory.spaces)}; build it again with a model that has it"
+            f"{', '.join(self._directory.spaces)}; build it again with this space"
         )
 
     def _known_keys(self, keys: Sequence[int]) -> Ints:

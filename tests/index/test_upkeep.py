@@ -189,6 +189,26 @@ def test_merged_or_added_to_and_compacted_it_is_one_build(
     assert run("add", added, files / "b.csv", "--workers", 1).stdout.count("complete already") == 1
 
 
+def test_spaces_that_are_asked_for_are_built_alone(files: Path, toy_model: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    build_index(files / "a.csv", index, model=toy_model, workers=1, spaces=("c_nmr",))
+    add_library(index, files / "b.csv", workers=1)
+    remove(index, [0])
+    compact(index)
+    assert list(read_manifest(index).spaces) == ["c_nmr"]
+    assert list(read_manifest(index).spaces["c_nmr"].sides) == ["graph"]
+    assert verify(index) == []
+    with acml_search.open_index(index) as opened:
+        assert len(opened.identify({"c_nmr": "58.0, 18.1"}, k=9).lists[0]) == len(opened)
+        with pytest.raises(ConfigError, match="lc_ms"):
+            opened.search("CCO", modality="lc_ms")
+    for libraries, spaces, says in (("a.csv", "smell", "smell"), ("a.msp", "c_nmr", "no such space")):
+        with pytest.raises(ConfigError, match=says):
+            build_index(files / libraries, tmp_path / "none", model=toy_model, spaces=[spaces])
+    with pytest.raises(ConfigError, match="no such space"):
+        add_library(index, files / "a.msp", workers=1)
+
+
 def test_records_of_a_duplicate_follow_to_the_index_that_goes_first(
     files: Path, first: Path, toy_model: Path, tmp_path: Path
 ) -> None:
