@@ -216,11 +216,9 @@ def training_size(index: Any, n: int) -> int:
 
 
 def shortlist_factor(index: Any, d: int) -> int:
-    """How many candidates per wanted hit are scored exactly: few for codes of 8 bits a dimension, more below
-    that; RaBitQ's estimates are good.
+    """How many candidates per wanted hit are scored exactly: few for codes of 8 bits a dimension, many below
+    that.
     """
-    if isinstance(index, faiss.IndexIVFRaBitQFastScan):
-        return 10
     try:
         code = index.sa_code_size()
     except RuntimeError:  # graphs such as HNSW have no code of their own
@@ -236,6 +234,8 @@ def _last(error: RuntimeError) -> str:
 
 
 TARGET = 0.99  # recall@10 against an exact search
+GAIN = 0.0005
+"""of recall by looking twice as far; what brings less is limited by the shortlist"""
 K = 10
 QUERIES = 256
 MAX_CODES = 500_000  # codes compared for one query; about 10 ms with codes of 256 bits
@@ -278,12 +278,13 @@ def calibrate(index: Any, store: VectorStore, queries: Float32s, known: Details 
 
     def smallest(owner: Any, name: str, first: int, largest: int) -> tuple[int, float]:
         setting, largest = (first, largest) if fixed is None else (fixed, fixed)
+        before = -1.0
         while True:
             setattr(owner, name, setting)
             reached = recall()
-            if reached >= TARGET or setting >= largest:
+            if reached >= TARGET or setting >= largest or reached - before < GAIN:
                 return setting, reached
-            setting = min(2 * setting, largest)
+            setting, before = min(2 * setting, largest), reached
 
     ivf = inverted_lists(index)
     if ivf is not None:
