@@ -153,7 +153,7 @@ def test_single_benchmarks_rerank_by_the_card(done, two_spaces, tmp_path) -> Non
     assert recall(folder, model, isomers=True, **asked).accuracy == among["accuracy"]
     with pytest.raises(ConfigError, match="to-molecule"):
         recall(folder, model, direction="to-record", **asked)
-    with pytest.raises(ConfigError, match="nothing to re-rank by for 'smiles'"):
+    with pytest.raises(ConfigError, match="no weights to re-rank smiles with"):
         recall(folder, model, **(asked | {"modality": "smiles"}))
 
 

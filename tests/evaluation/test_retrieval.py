@@ -228,7 +228,7 @@ def test_filters_narrow_the_candidates(files, tiny_model) -> None:
     [
         ({"modality": "taste"}, UnknownModality, "no modality 'taste'; known are"),
         ({"filter": Filter(da=1.0, ppm=5.0)}, ConfigError, "not both"),
-        ({"rerank": True}, ConfigError, "nothing to re-rank by for 'smiles'"),
+        ({"rerank": True}, ConfigError, "no weights to re-rank smiles with"),
         ({"pool": 3}, ConfigError, "a pool of 3 cannot hold the 5 molecules asked for"),
         ({"pool": 500}, ConfigError, "the files hold 11 distinct molecules, too few for a pool of 500"),
         ({"split": "test"}, ConfigError, "there are no queries whose split is 'test'"),

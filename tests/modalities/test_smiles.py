@@ -97,3 +97,11 @@ def test_candidates_are_compared_with_the_structure_itself() -> None:
     assert 0 < amine.score < longer.score < 1
     assert longer.to_dict()["said"].endswith(f"{longer.score:.2f}")
     assert not chosen.scores(None, "C(C)(C)(C)(C)C", chosen.prepare(None, mols)).any()
+
+
+def test_stereoisomers_are_told_apart_in_re_ranking() -> None:
+    chosen = SMILES.reranker()
+    mols = [Chem.MolFromSmiles(one) for one in ("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "CC(N)C(=O)O")]
+    same, mirror, flat = chosen.scores(None, "N[C@@H](C)C(=O)O", chosen.prepare(None, mols))
+    assert same > flat > mirror
+    assert len(set(chosen.scores(None, "CC(N)C(=O)O", chosen.prepare(None, mols)))) == 1

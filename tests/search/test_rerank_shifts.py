@@ -67,8 +67,10 @@ def test_scores_alone_are_the_same(model, found) -> None:
     assert chosen.scores(model, item, prepared) == pytest.approx([one.score for one in found], rel=1e-5)
 
 
-def test_what_cannot_be_re_ranked_says_so(model) -> None:
+def test_what_cannot_be_re_ranked_says_so(model, monkeypatch) -> None:
+    monkeypatch.setattr(type(modalities.get("smiles")), "reranker", lambda self: None)
     assert {"c_nmr", "h_nmr"} <= set(reranked())
+    assert "smiles" not in reranked()
     with pytest.raises(ConfigError, match="nothing to re-rank by for 'smiles'"):
         reranker("smiles").evidence(model, None, [])
 
