@@ -18,6 +18,7 @@ truth states configuration are exact with it (the whole InChIKey, without counte
 from __future__ import annotations
 
 from collections import defaultdict
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,21 +31,30 @@ import typer
 from PIL import Image, ImageDraw
 from rdkit import Chem, rdBase
 from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
+from sklearn.preprocessing import StandardScaler
 
-from acml_search.chem.molecule import parse
+from acml_search import modalities
+from acml_search.chem.molecule import parse, read_stored
 from acml_search.chem.splits import is_dev
 from acml_search.cli.app import command_line
 from acml_search.core.errors import InvalidMolecule, InvalidRecord
 from acml_search.core.io import write_json
 from acml_search.core.progress import progress
-from acml_search.encoders.checkpoint import load_model
+from acml_search.encoders.checkpoint import Model, load_model
+from acml_search.evaluation.calibration import expected_error, reliability
 from acml_search.evaluation.pool import read_queries
 from acml_search.evaluation.results import check_out
 from acml_search.evaluation.workers import model_workers
+from acml_search.index.directory import IndexDirectory
+from acml_search.modalities.image import SURE
 from acml_search.ocsr.depict import draw
 from acml_search.ocsr.formula import WAYS, reading
-from acml_search.ocsr.image import foreground, open_picture
+from acml_search.ocsr.image import foreground
 from acml_search.ocsr.styles import Style, held_out_style
+from acml_search.search.pipeline import RERANKED
 from acml_search.training.detector import same_molecule
 from acml_search.training.picture_styles import training_style
 
@@ -53,6 +63,7 @@ STYLES = {"held-out": held_out_style, "training": training_style}
 
 SHEET = (5, 6)
 """pictures side by side and one below the other"""
+SURENESS = Path(str(resources.files("acml_search.ocsr"))) / "sureness.json"
 CELL = (300, 250)
 """pixels"""
 
@@ -66,6 +77,12 @@ def main(
     out: Annotated[Path, typer.Option(help="JSON file to write.")] = OUT,
     found: Annotated[Path | None, typer.Option(help="Folder of pictures with `truth.csv`, instead.")] = None,
     per_set: Annotated[int | None, typer.Option(help="Pictures of each set; default: all.")] = None,
+    fit: Annotated[
+        bool, typer.Option(help="Fit the probability of a reading to the pictures of --found.")
+    ] = False,
+    index: Annotated[
+        Path | None, typer.Option(help="Index in which the pictures of --found look for their molecule.")
+    ] = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG of pictures that were not read exactly.")] = None,
 ) -> None:
     """How many pictures are read exactly, by style?"""
@@ -74,7 +91,7 @@ def main(
             check_out(path)
     torch.set_num_threads(1)
     if found is not None:
-        read_found(found, per_set, model, out)
+        read_found(found, per_set, model, out, fit, index)
         return
     with model_workers(1, model=model) as workers:
         rows = read_queries(queries, workers).select(where="split = 'train'")
@@ -117,10 +134,14 @@ def main(
         print(f"{part}: " + "; ".join(f"{value} {_text(share)}" for value, share in values.items()))
 
 
-def read_found(folder: Path, per_set: int | None, model: str, out: Path) -> None:
+def read_found(
+    folder: Path, per_set: int | None, model: str, out: Path, fit: bool = False, index: Path | None = None
+) -> None:
     """Read the pictures of a folder, write how many are exact by set, and print it."""
     loaded = load_model(model)
     reader: Any = loaded.network.tower("image").encoder
+    image = modalities.get("image")
+    library = None if index is None else Library(index, loaded)
     truth = pa.csv.read_csv(folder / "truth.csv").to_pylist()
     sets = {one["set"] for one in truth}
     asked = [one for name in sorted(sets) for one in [row for row in truth if row["set"] == name][:per_set]]
@@ -129,15 +150,21 @@ def read_found(folder: Path, per_set: int | None, model: str, out: Path) -> None
         row = {key: one[key] for key in ("set", "image", "smiles", "note")}
         try:
             with rdBase.BlockLogs(), torch.inference_mode():
-                seen = reader.read(foreground(open_picture(folder / one["image"]))[0])
+                observed = image.read_parts(str(folder / one["image"]))
+                if len(observed) > 1:
+                    raise InvalidRecord(f"taken for {len(observed)} structures", modality="image")
+                seen = reader.read(observed[0].item)
                 parent = Chem.MolToSmiles(parse(one["smiles"])[0])
                 row |= {
                     "read": seen.drawn,
-                    "probability": seen.alternatives[0][1],
+                    "probability": seen.probability,
+                    "features": seen.features,
                     "doubts": list(seen.doubts),
                 }
                 row |= {"exact": same_molecule(seen.drawn, one["smiles"])}
                 row |= {"parent": row["exact"] or same_molecule(seen.smiles, parent)}
+                if library is not None:
+                    row |= library.ranks(observed[0].record, parse(one["smiles"])[0])
                 row |= {"configured": row["parent"] and _inchikey(seen.smiles) == _inchikey(parent)}
         except InvalidRecord as error:
             row |= {"read": None, "exact": False, "parent": False, "configured": False, "error": error.reason}
@@ -168,11 +195,28 @@ def read_found(folder: Path, per_set: int | None, model: str, out: Path) -> None
             "n": sum(one["occurrences"] for one in labels),
             "known": sum(one["occurrences"] for one in known),
         },
+        "found": {}
+        if library is None
+        else {
+            "n_pool": len(library.smiles),
+            "sets": {
+                name: {
+                    f"{kind}@{k}": round(float(np.mean([row.get(kind, np.inf) <= k for row in rows])), 4)
+                    for kind in ("rank", "reranked")
+                    for k in (1, 10)
+                }
+                for name, rows in sorted(parts.items())
+            },
+        },
+        "probability": sureness([row for row in readings if row.get("features")], fit),
         "command": command_line(),
         "per_query": f"{out.stem}.queries.parquet",
     }
     write_json(result, out)
     pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
+    print("probability of a reading:", result["probability"])
+    for name, ranks in result["found"].get("sets", {}).items():
+        print(f"found among {result['found']['n_pool']:,}: {name} {ranks}")
     for kind in ("exact", "exact_without_counter_ions", "exact_with_configuration"):
         for name, share in result[kind].items():
             print(f"{kind}: {name} {_text(share)}")
@@ -182,6 +226,70 @@ def read_found(folder: Path, per_set: int | None, model: str, out: Path) -> None
 
 def _inchikey(smiles: str) -> str:
     return str(Chem.MolToInchiKey(Chem.MolFromSmiles(smiles)))
+
+
+class Library:
+    """The molecules of an index, and where among them a picture finds its own, which need not be one of them:
+    by its vector, and after the best of them were compared with the reading. Configuration is left out.
+    """
+
+    def __init__(self, path: Path, model: Model) -> None:
+        directory = IndexDirectory(path)
+        stored = directory.vectors("image", "graph")
+        self.model, self.weights = model, model.card.rerank_weights("image") or {}
+        self.vectors = stored.stored(np.arange(len(stored.keys)))
+        rows = directory.catalog.rows(stored.keys.tolist())
+        self.smiles = rows.column("smiles").to_pylist()
+        self.blocks = np.array([key[:14] for key in rows.column("inchikey").to_pylist()])
+
+    def ranks(self, part: Any, truth: Chem.Mol) -> dict[str, int]:
+        """Ranks of `truth` by a part of a picture; ties lose."""
+        image, n = self.model.encode_records("image", [part.image])[0], self.vectors.shape[1]
+        own = self.model.encode_molecules([truth])["image"][0]
+        scores = self.vectors @ image[:n]
+        scores[self.blocks == Chem.MolToInchiKey(truth)[:14]] = -1.0
+        mine = float(image[:n] @ own[:n])
+        best = np.argsort(-scores)[:RERANKED]
+        rank = 1 + int((scores >= mine).sum())
+        if rank > RERANKED:
+            return {"rank": rank, "reranked": rank}
+        reranker = modalities.get("image").reranker()
+        mols = [truth, *(read_stored(self.smiles[at]) for at in best)]
+        compared = reranker.scores(self.model, foreground(part.image)[0], reranker.prepare(self.model, mols))
+        logits = self.weights["cosine"] * np.append(mine, scores[best]) + self.weights["evidence"] * compared
+        return {"rank": rank, "reranked": 1 + int((logits[1:] >= logits[0] - 1e-9).sum())}
+
+
+def sureness(readings: list[dict[str, Any]], fit: bool) -> dict[str, Any]:
+    """How good the probabilities of readings are. fit: those of a regression that saw nine tenths of the
+    pictures and is asked of the rest; the one that saw all is written into the package.
+    """
+    exact = np.array([row["parent"] for row in readings])
+    chances = np.array([row["probability"] for row in readings])
+    if fit:
+        names = list(readings[0]["features"])
+        values = np.array([[row["features"][name] for name in names] for row in readings])
+        scaled = StandardScaler().fit(values)
+        model, x = LogisticRegression(), scaled.transform(values)
+        chances = cross_val_predict(model, x, exact, cv=10, method="predict_proba")[:, 1]
+        model.fit(x, exact)
+        numbers = zip(names, scaled.mean_, scaled.scale_, model.coef_[0], strict=True)
+        features = {name: [round(float(one), 6) for one in of] for name, *of in numbers}
+        write_json({"intercept": round(float(model.intercept_[0]), 6), "features": features}, SURENESS)
+    sure = chances >= SURE
+    return {
+        "n": len(exact),
+        "cross_validated": fit,
+        "expected_calibration_error": round(
+            expected_error(reliability(chances, exact, np.ones(len(exact)))), 4
+        ),
+        "auroc": round(float(roc_auc_score(exact, chances)), 4),
+        "exact": {
+            name: _share(exact[part].tolist())
+            for name, part in (("sure", sure), ("not sure", ~sure))
+            if part.any()
+        },
+    }
 
 
 def _read(reader: Any, smiles: str, style: Style) -> dict[str, Any]:

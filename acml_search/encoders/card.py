@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from acml_search.chem.configuration import LENGTH
 from acml_search.chem.graph import FEATURISER_VERSION
 from acml_search.core.errors import CheckpointError
+from acml_search.core.io import sha256
 
 DEFAULT_MODEL = "acml-base"
 CARD_FORMAT = 1
@@ -142,6 +143,12 @@ class ModelCard:
     def weights(self) -> Path:
         return self.directory / "model.safetensors"
 
+    @property
+    def later_weights(self) -> dict[Path, str]:
+        """Weights of encoders that take the place of some in `weights`, and their SHA-256. No vector of a
+        molecule depends on them, so that indexes stay valid."""
+        return {self.directory / name: sha for name, sha in self.data.get("later_weights", {}).items()}
+
     @cached_property
     def measurements(self) -> dict[str, Any]:
         """Training log and measurements by the keys `MEASUREMENTS`: from the card, else from
@@ -255,11 +262,15 @@ def digest_of(weights: Path, config: dict[str, Any]) -> str:
 
 
 def checked_weights(card: ModelCard) -> Path:
-    """The weights of a card. Raises `CheckpointError` when they are missing, damaged, or another model's."""
-    if not card.weights.exists():
-        raise CheckpointError(
-            card.weights, "the weights are missing; copy model.safetensors beside card.json"
-        )
+    """The weights of a card. Raises `CheckpointError` when they, or those that came later, are missing,
+    damaged, or another model's.
+    """
+    for path in (card.weights, *card.later_weights):
+        if not path.exists():
+            raise CheckpointError(path, f"the weights are missing; copy {path.name} beside card.json")
+    damaged = [path for path, sha in card.later_weights.items() if sha256(path) != sha]
+    if damaged:
+        raise CheckpointError(damaged[0], "the weights are damaged; copy the model again")
     if digest_of(card.weights, card.data["hyper"]) != card.digest:
         raise CheckpointError(
             card.weights, "the weights are damaged or not those of the card; copy the model again"

@@ -389,9 +389,7 @@ def load_model(
         wanted = [name for name in config["spaces"] if needed is None or name in needed]
         with _WithoutInit():
             network = DualEncoder({**config, "spaces": {name: config["spaces"][name] for name in wanted}})
-        with safe_open(card.weights, framework="pt") as file:
-            names = [name for name in file.keys() if _space_of(name) in (None, *wanted)]  # noqa: SIM118
-            weights = current_names({name: file.get_tensor(name).float() for name in names})
+        weights = stored_weights(card, wanted)
         missing = set(network.load_state_dict(weights, strict=False).missing_keys) - _counters(network)
         if missing:
             raise CheckpointError(card.weights, f"the weights lack {min(missing)}; this is another network")
@@ -402,6 +400,16 @@ def load_model(
         if isinstance(module, GraphNet):
             module.fold()
     return Model(card, network.to(where))
+
+
+def stored_weights(card: ModelCard, spaces: Collection[str]) -> dict[str, Tensor]:
+    """float32 weights of the trunk and of `spaces`, by the names of the network's parameters."""
+    weights: dict[str, Tensor] = {}
+    for path in (card.weights, *card.later_weights):
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if _space_of(name) in (None, *spaces)]  # noqa: SIM118
+            weights |= current_names({name: file.get_tensor(name).float() for name in names})
+    return weights
 
 
 def save_model(

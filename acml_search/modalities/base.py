@@ -210,6 +210,32 @@ class Observation:
         }
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What an encoder took an observation for. probability: that it is just this. said: that in a sentence.
+    ink: (h, w) uint8 of a picture. doubtful: places of what was read with little certainty, x and y as shares
+    of the ink's width and height.
+    """
+
+    modality: str
+    given: str
+    smiles: str
+    probability: float
+    said: str
+    ink: Any = None
+    doubtful: Sequence[tuple[float, float]] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {
+            "modality": self.modality,
+            "given": self.given,
+            "smiles": self.smiles,
+            "probability": round(self.probability, 4),
+            "doubtful": [[round(x, 3), round(y, 3)] for x, y in self.doubtful],
+        }
+
+
 class Modality(ABC):
     """One representation of a molecule, and all that is particular to it."""
 
@@ -372,12 +398,12 @@ class Modality(ABC):
         """The positions of the `most` strongest peaks, each with the item without it (`shows_occlusion`)."""
         return []
 
-    def reading(self, encoder: nn.Module, one: Observation) -> str:
-        """A sentence on how the encoder understood an observation (`says_reading`).
+    def reading(self, encoder: nn.Module, one: Observation) -> Reading:
+        """What the encoder took an observation for (`says_reading`).
 
         Raises `InvalidRecord` where it is not what it should be.
         """
-        return ""
+        raise ConfigError(f"the encoder of {self.name} reads no structures")
 
     @abstractmethod
     def example(self, rng: np.random.Generator) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
-from acml_search.modalities.base import Modality, Observation, Option, register
+from acml_search.modalities.base import Modality, Observation, Option, Reading, register
 from acml_search.modalities.structure import StructureReranker
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from acml_search.ocsr.reader import PictureReader
 
 MAX_BYTES = 50_000_000  # of a picture file
+SURE = 0.5
+"""probability below which an answer says that the reading is not sure"""
+DOUBTFUL = 0.8
+"""certainty below which an atom is marked"""
 
 
 class PictureBatch(NamedTuple):
@@ -130,18 +134,30 @@ class Image(Modality):
     def configurations(self, encoder: nn.Module, items: Sequence[np.ndarray]) -> list[Float32s | None]:
         return [cast("PictureReader", encoder).configuration(item) for item in items]
 
-    def reading(self, encoder: nn.Module, one: Observation) -> str:
+    def reading(self, encoder: nn.Module, one: Observation) -> Reading:
         """The structure that the picture was read as: a user sees at once whether that is what it shows."""
-        smiles, _, why = self.judged(encoder, one)
+        smiles, probability, why = self.judged(encoder, one)
+        import numpy as np
+
+        from acml_search.ocsr.detector import MARGIN
+
         if why:
             raise InvalidRecord(f"{one.given}: {why}", modality=self.name)
         read = cast("PictureReader", encoder).read(one.item)
-        said = f"image: read as {smiles}"
+        sure = "" if probability >= SURE else "not sure, "
+        said = f"image: {sure}read as {smiles} (probability {probability:.2f})"
         if "." in read.drawn:
             said += f", of {read.drawn.count('.') + 1} separate pieces that are drawn: {read.drawn}"
         if read.doubts:
             said += f"; no group that we know is written {', '.join(read.doubts)}: check it"
-        return said
+        atoms = read.hypothesis
+        size = read.scale * np.array(one.item.shape[::-1])
+        doubtful = [
+            tuple(((xy - MARGIN) / size).clip(0, 1).tolist())
+            for xy, certain in zip(atoms.xy, atoms.certainties, strict=True)
+            if certain < DOUBTFUL
+        ]
+        return Reading(self.name, one.given, smiles, probability, said, one.item, doubtful)
 
     def judged(self, encoder: nn.Module, one: Observation) -> tuple[str, float, str]:
         """The SMILES that was read, how probably it is right, and why it is no structure, "" where it is."""
@@ -179,6 +195,9 @@ class PictureReranker(StructureReranker):
 
     def observed(self, item: Any, record: Any) -> Any:
         return item
+
+    def configuration(self, model: Any, observed: Any) -> Float32s | None:
+        return cast("PictureReader", model.network.tower("image").encoder).configuration(observed)
 
     def read(self, model: Any, observed: Any) -> Sequence[tuple[str, float]]:
         reader = cast("PictureReader", model.network.tower("image").encoder)

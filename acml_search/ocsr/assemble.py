@@ -38,6 +38,7 @@ _BONDS = {
     4: Chem.BondType.AROMATIC,
     5: Chem.BondType.SINGLE,
 }
+_TETRAHEDRAL = Chem.StereoType.Atom_Tetrahedral
 _WEDGE, _WAVY, _NARROW_AT_SECOND = "wedge", 5, (2, 4)
 _DIRECTIONS = {1: Chem.BondDir.BEGINWEDGE, 3: Chem.BondDir.BEGINDASH}
 # Valence of a neutral atom, and the charge that one more bond needs.
@@ -70,7 +71,7 @@ class Structure(NamedTuple):
         """SMILES with the configuration that wedges and the places of atoms at double bonds show."""
         if self.drawn is None:
             return self.smiles
-        mol = Chem.Mol(self.drawn)
+        mol = _narrow_at_centres(self.drawn)
         places = mol.GetConformer().GetPositions()
         wavy = set[int]()
         for bond in mol.GetBonds():
@@ -90,6 +91,22 @@ class Structure(NamedTuple):
             Chem.SetDoubleBondNeighborDirections(mol, mol.GetConformer())
             Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
             return str(Chem.MolToSmiles(Chem.RemoveHs(mol, sanitize=False)))
+
+
+def _narrow_at_centres(drawn: Chem.Mol) -> Chem.Mol:
+    """The molecule with wedges turned round that are narrow where nothing can have a configuration: dashes of
+    one width have no narrow end.
+    """
+    mol = Chem.RWMol(drawn)
+    centres = {one.centeredOn for one in Chem.FindPotentialStereo(mol) if one.type == _TETRAHEDRAL}
+    for bond in list(drawn.GetBonds()):
+        first, second = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+        wedge = bond.GetIntProp(_WEDGE) if bond.HasProp(_WEDGE) else 0
+        if wedge in _DIRECTIONS and first not in centres and second in centres:
+            mol.RemoveBond(first, second)
+            mol.AddBond(second, first, bond.GetBondType())
+            mol.GetBondBetweenAtoms(first, second).SetIntProp(_WEDGE, wedge)
+    return mol.GetMol()
 
 
 @cache

@@ -16,6 +16,7 @@ from acml_search.ocsr.abbreviations import DEFINITIONS
 from acml_search.ocsr.styles import PLAIN, Style, apply_effects
 
 MAX_PIXELS = 4_000_000
+_DIRECTIONS = (Chem.BondDir.BEGINWEDGE, Chem.BondDir.BEGINDASH, Chem.BondDir.UNKNOWN)
 
 
 class Drawing(NamedTuple):
@@ -35,6 +36,8 @@ class Drawing(NamedTuple):
     """(m, 2) int64"""
     orders: np.ndarray
     """(m,) int64: 1, 2, 3, 4 = aromatic (drawn dashed), 5 = dative or anything else"""
+    wedges: np.ndarray
+    """(m,) int64: 0 plain, 1 a solid wedge, 3 a hashed one, both narrow at the bond's first atom, 5 wavy"""
 
 
 def draw(mol: Chem.Mol, style: Style = PLAIN) -> Drawing:
@@ -78,14 +81,39 @@ def _prepare(mol: Chem.Mol, style: Style, rng: np.random.Generator) -> Chem.Mol:
     conformer = mol.GetConformer()
     xyz = conformer.GetPositions()
     xyz[:, :2] += rng.normal(0, style.jitter, (len(xyz), 2)) if style.jitter else 0.0
+    if style.stretch:
+        xyz[:, :2] = _stretched(mol, xyz[:, :2] * [1 + style.stretch, 1], style.stretch, rng)
     if style.mirror:
         xyz[:, 0] *= -1
     for i, (x, y, _) in enumerate(xyz):
         conformer.SetAtomPosition(i, (float(x), float(y), 0.0))
     try:
-        return rdMolDraw2D.PrepareMolForDrawing(mol, kekulize=style.kekulised)
+        prepared = rdMolDraw2D.PrepareMolForDrawing(mol, kekulize=style.kekulised)
     except Chem.KekulizeException:
-        return rdMolDraw2D.PrepareMolForDrawing(mol, kekulize=False)
+        prepared = rdMolDraw2D.PrepareMolForDrawing(mol, kekulize=False)
+    if style.wedges:
+        for bond in prepared.GetBonds():
+            if bond.GetBondType() == Chem.BondType.SINGLE and rng.random() < style.wedges:
+                bond.SetBondDir(_DIRECTIONS[int(rng.integers(len(_DIRECTIONS)))])
+    return prepared
+
+
+def _stretched(mol: Chem.Mol, xy: np.ndarray, most: float, rng: np.random.Generator) -> np.ndarray:
+    """Positions (n, 2) with one bond outside rings up to three times `most` longer than the others."""
+    loose = [bond for bond in mol.GetBonds() if not bond.IsInRing()]
+    if not loose:
+        return xy
+    bond = loose[int(rng.integers(len(loose)))]
+    start, end = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+    beyond, waiting = {end}, [end]
+    while waiting:
+        for atom in mol.GetAtomWithIdx(waiting.pop()).GetNeighbors():
+            if atom.GetIdx() != start and atom.GetIdx() not in beyond:
+                beyond.add(atom.GetIdx())
+                waiting.append(atom.GetIdx())
+    moved = xy.copy()
+    moved[sorted(beyond)] += (xy[end] - xy[start]) * rng.uniform(0, 3 * abs(most))
+    return moved
 
 
 def _drawer(mol: Chem.Mol, style: Style) -> Any:
@@ -133,8 +161,8 @@ def _drawer(mol: Chem.Mol, style: Style) -> Any:
     return drawer
 
 
-def _truth(mol: Chem.Mol, methyls: bool) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Symbols, hydrogens, charges, bonds, orders: what stands in the picture of a prepared molecule."""
+def _truth(mol: Chem.Mol, methyls: bool) -> tuple[Any, ...]:
+    """Symbols, hydrogens, charges, bonds, orders, wedges: what a picture of a prepared molecule shows."""
     symbols, hydrogens, charges = [], [], []
     for atom in mol.GetAtoms():
         if atom.HasProp("atomLabel"):
@@ -146,6 +174,7 @@ def _truth(mol: Chem.Mol, methyls: bool) -> tuple[list[str], np.ndarray, np.ndar
         bare = (
             atom.GetAtomicNum() == 6
             and atom.GetDegree() > 0
+            and not atom.HasProp("_displayLabel")
             and not (atom.GetFormalCharge() or atom.GetIsotope() or atom.GetNumRadicalElectrons())
             and not (methyls and atom.GetDegree() == 1)
             and not (atom.GetDegree() == 2 and doubles == 2)
@@ -156,10 +185,15 @@ def _truth(mol: Chem.Mol, methyls: bool) -> tuple[list[str], np.ndarray, np.ndar
     kinds = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "AROMATIC": 4}
     ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
     orders = [kinds.get(str(bond.GetBondType()), 5) for bond in mol.GetBonds()]
+    wedges = [
+        2 * _DIRECTIONS.index(bond.GetBondDir()) + 1 if bond.GetBondDir() in _DIRECTIONS else 0
+        for bond in mol.GetBonds()
+    ]
     return (
         symbols,
         np.array(hydrogens, np.int64),
         np.array(charges, np.int64),
         np.array(ends, np.int64).reshape(-1, 2),
         np.array(orders, np.int64),
+        np.array(wedges, np.int64),
     )

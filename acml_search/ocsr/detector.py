@@ -8,7 +8,7 @@ pixels there, and the bond between two near points, if any, from the features al
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ MARGIN = 8
 """units of white around a picture: positions are counted from its edge"""
 ORDERS = 6
 """no bond, single, double, triple, aromatic, other"""
+WEDGES = 6
+"""plain, solid wedge with its narrow end at the first atom, at the second, hashed likewise, wavy"""
 MAX_ATOMS = 300
 ESTIMATOR_SIDE = 144.0
 """side of a square of the area that the bond-length estimator reads a picture at"""
@@ -98,8 +100,16 @@ class Detector(nn.Module):
             nn.ReLU(),
             nn.Linear(64, ORDERS),
         )
+        self.wedge: nn.Sequential | None = nn.Sequential(
+            nn.Linear(32 * len(_ALONG) + 1, 64), nn.ReLU(), nn.Linear(64, 4)
+        )
         with torch.no_grad():
             cast("Tensor", self.points.bias).copy_(torch.tensor([-4.0, 0.0, 0.0]))  # atoms are few
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        if not any(name.startswith(f"{prefix}wedge.") for name in state_dict):
+            self.wedge = None  # weights from before wedges were told apart
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures (b, 1, H, W), ink 0 to 1, sides multiples of 16 -> features (b, H/8, W/8, c) and points
@@ -128,13 +138,23 @@ class Detector(nn.Module):
         symbol, hydrogens, charge = both.split([len(SYMBOLS), MAX_HYDROGENS + 1, 2 * MAX_CHARGE + 1], dim=1)
         return symbol, hydrogens, charge
 
-    def bonds(self, features: Tensor, picture: Tensor, start: Tensor, end: Tensor) -> Tensor:
-        """Logits of the order (m, 6) of pairs of points; the same for either direction."""
+    def bonds(
+        self, features: Tensor, picture: Tensor, start: Tensor, end: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits of the order (m, 6) of pairs of points, the same for either direction, and of what is drawn
+        (m, 6), see `WEDGES`; None without weights for it.
+        """
         thin = self.thin(features)
         steps = torch.cat([sample(thin, picture, start + (end - start) * t) for t in _ALONG], dim=1)
         back = steps.view(len(steps), len(_ALONG), thin.shape[3]).flip(1).reshape(steps.shape)
         length = (end - start).norm(dim=1, keepdim=True) / BOND
-        return self.bond(torch.cat([steps, length], 1)) + self.bond(torch.cat([back, length], 1))
+        ways = torch.cat([steps, length], 1), torch.cat([back, length], 1)
+        orders: Tensor = self.bond(ways[0]) + self.bond(ways[1])
+        if self.wedge is None:
+            return orders, None
+        ahead, behind = (self.wedge(way) for way in ways)
+        wedges = [ahead[:, 0] + behind[:, 0], ahead[:, 1], behind[:, 1], ahead[:, 2], behind[:, 2]]
+        return orders, torch.stack([*wedges, ahead[:, 3] + behind[:, 3]], dim=1)
 
 
 class BondLengthEstimator(nn.Module):
@@ -236,10 +256,14 @@ def detect(network: Detector, ink: np.ndarray) -> Detections:
     )
     pairs = near_pairs(xy)
     start, end = here[torch.from_numpy(pairs[:, 0])], here[torch.from_numpy(pairs[:, 1])]
-    orders = _log_probabilities(network.bonds(features, first.new_zeros(len(pairs)), start, end))
+    bonds, shapes = network.bonds(features, first.new_zeros(len(pairs)), start, end)
+    orders = _log_probabilities(bonds)
     # Of pairs that are clearly no bond there are many, and they carry little information.
     uncertain = orders[:, 0] < np.log(0.99)
-    return Detections(xy, probability, symbols, hydrogens, charges, pairs[uncertain], orders[uncertain])
+    wedges = None if shapes is None else _log_probabilities(shapes)[uncertain]
+    return Detections(
+        xy, probability, symbols, hydrogens, charges, pairs[uncertain], orders[uncertain], wedges=wedges
+    )
 
 
 def _log_probabilities(logits: Tensor) -> np.ndarray:

@@ -25,6 +25,10 @@ MAX_COST, MAX_HYPOTHESES = 3.0, 8
 """nats, and hypotheses within them, that are weighed where one is a molecule"""
 _MAX_CHANGES = 12
 _MAX_CHANGES_AT_ONCE = 3
+_WEDGE_PRIOR = np.array([0.2, 1.0, 1.0, 1.0, 1.0, 0.2])
+"""weights of what the network says of a line: it was taught waves more often than they are drawn, and no
+dashes of one width for hashed wedges. Chosen on scans.
+"""
 _OVERVALENCE_COST = 4.0
 """nats against a symbol that has more bonds than it can carry"""
 
@@ -83,6 +87,8 @@ class Hypothesis(NamedTuple):
     """mean probability of atoms' places and symbols and of bonds' orders; 0 without an atom"""
     wedges: Sequence[int] = ()
     """of each bond, a column of `Detections.wedges`"""
+    certainties: Sequence[float] = ()
+    """of each atom: that it is there, and its symbol and its least certain bond are as read"""
 
 
 class Change(NamedTuple):
@@ -125,7 +131,8 @@ def best_hypothesis(found: Detections, changes: Sequence[Change] = ()) -> Hypoth
         charges[present].tolist(),
         _bonds(place[found.pairs], orders, rows),
         _confidence(found, present),
-        [0] * len(rows) if found.wedges is None else found.wedges[rows].argmax(axis=1).tolist(),
+        _wedges(found, orders, rows),
+        _certainties(found)[present].tolist(),
     )
 
 
@@ -202,6 +209,25 @@ def _within_valence(found: Detections, bonds: list[Bond]) -> np.ndarray:
         carried[[a, b]] += {4: 1.5, 5: 1.0}.get(order, float(order))
     excess = np.floor(carried)[:, None] - np.array([max_bonds(name) for name in found.names])[None, :]
     return np.asarray(found.symbols - np.clip(excess, 0, 1) * _OVERVALENCE_COST)
+
+
+def _wedges(found: Detections, orders: np.ndarray, rows: Sequence[int]) -> list[int]:
+    """What is drawn of the bonds `rows`: only single ones are more than plain."""
+    if found.wedges is None:
+        return [0] * len(rows)
+    chances = np.exp(found.wedges[rows]) * _WEDGE_PRIOR
+    plain, solid, hashed, wavy = np.split(chances, (1, 3, 5), axis=1)
+    kinds = np.hstack([one.sum(axis=1, keepdims=True) for one in (plain, solid, hashed, wavy)]).argmax(axis=1)
+    drawn = np.choose(kinds, [0, 1 + solid.argmax(axis=1), 3 + hashed.argmax(axis=1), 5])
+    return [int(kind) for kind in np.where(orders[rows] == 1, drawn, 0)]
+
+
+def _certainties(found: Detections) -> np.ndarray:
+    certain = found.probability * np.exp(found.symbols.max(axis=1))
+    weakest = np.ones(len(certain))
+    for end in (0, 1):
+        np.minimum.at(weakest, found.pairs[:, end], np.exp(found.orders.max(axis=1, initial=-np.inf)))
+    return np.asarray(certain * weakest)
 
 
 def _confidence(found: Detections, present: np.ndarray) -> float:

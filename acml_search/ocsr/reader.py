@@ -8,9 +8,12 @@ view is seldom in all of them (test-time augmentation).
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import blake2b
+from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,7 +63,6 @@ exact readings of molecules of the dev split in training styles (benchmarks/pict
 """
 _CONFIDENCE_POWER = 20
 """a view's weight is its confidence to this power; chosen by recall at 1 of such molecules' pictures"""
-_SURENESS_POWER = 4
 _MIN_PROBABILITY = 0.1
 """probability below which an alternative is left out"""
 _FURTHER = (9.0, 24)
@@ -92,14 +94,37 @@ class Recognition(NamedTuple):
     """SMILES of the alternatives with their configuration"""
 
     @property
+    def features(self) -> dict[str, float]:
+        """What `probability` is told by."""
+        certain = np.maximum(self.hypothesis.certainties, 1e-4)
+        return {
+            "share": float(np.log(self.alternatives[0][1])),
+            "confidence": float(np.log(max(self.hypothesis.confidence, 1e-4))),
+            "weakest": float(np.log(certain.min())),
+            "all": float(np.log(certain).sum()),
+            "atoms": float(np.log(len(certain))),
+            "unknown labels": float(bool(self.doubts)),
+            "pieces": float(np.log(self.drawn.count(".") + 1)),
+        }
+
+    @property
     def probability(self) -> float:
-        """That the likeliest structure is the drawn one: its share among the alternatives, and how sure the
-        network was. The power was chosen so that on scans the mean is the share of exact readings."""
-        return (
-            self.alternatives[0][1] * self.hypothesis.confidence**_SURENESS_POWER
-            if self.alternatives
-            else 0.0
-        )
+        """That the likeliest structure is the drawn one without its counter-ions, of 0.01 to 0.99: a logistic
+        regression on scans (`python -m benchmarks.pictures --found FOLDER --fit`)."""
+        if not self.alternatives or not len(self.hypothesis.certainties):
+            return 0.0
+        logit = _sureness()["intercept"]
+        for name, (mean, scale, weight) in _sureness()["features"].items():
+            logit += weight * (self.features[name] - mean) / scale
+        return float(1 / (1 + np.exp(-np.clip(logit, -4.6, 4.6))))
+
+
+@cache
+def _sureness() -> dict[str, Any]:
+    """Intercept, and mean, scale and weight of each feature."""
+    text = resources.files(__package__).joinpath("sureness.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 class PictureReader(MixtureEncoder):
@@ -268,7 +293,7 @@ def shares(found: Mapping[str, tuple[float, Any]]) -> Alternatives:
     """Probabilities of readings with their costs, the likeliest first; improbable ones are left out."""
     costs = np.array([cost for cost, _ in found.values()])
     odds = np.exp(costs.min() - costs)
-    odds[odds < _MIN_PROBABILITY * odds.sum()] = 0
+    odds[odds < min(_MIN_PROBABILITY * odds.sum(), odds.max())] = 0  # the likeliest stays
     order = np.argsort(-odds, kind="stable")
     names = list(found)
     return tuple((names[i], float(odds[i] / odds.sum())) for i in order if odds[i])

@@ -6,17 +6,18 @@ of a molecule has:
 
                    training                                  held out
     fonts          Telex, Roboto, FreeSans, DejaVu Sans      Comic Neue, Aileron, DejaVu Sans Condensed,
-                   and Serif (and Bold), STIX, Computer      DejaVu Sans Mono, DejaVu Math
-                   Modern, those of the extra `fonts`;
-                   some stretched or slanted
+                   and Serif (and Bold), Liberation, STIX,   DejaVu Sans Mono, DejaVu Math
+                   Computer Modern, those of the extra
+                   `fonts`; some stretched or slanted
     modes          RDKit's free mode                         ACS 1996, comic, free
-    line widths    1, 1.5, 2, 3 pixels                       0.8, 1.2, 2.5, 3.5 pixels (ACS: 0.6)
+    line widths    1, 1.5, 2, 3 pixels or more              0.8, 1.2, 2.5, 3.5 pixels (ACS: 0.6)
     palettes       RDKit's, black, Avalon's                  CDK's, dark random ones, white on dark
     backgrounds    white, light and even                     coloured, transparent
-    layouts        RDKit's, jittered in half of them         with ring templates, straightened or jittered
+    layouts        RDKit's, a third with ring templates,     with ring templates, straightened or jittered
+                   jittered, widened, one bond long
     effects        noise, Gaussian blur, JPEG, threshold,    dithering, ink bleed, perspective, paper texture,
                    speckle, slight turn and shear, shade,    WebP, pixellation, streaks
-                   resampling, gamma
+                   resampling, gamma, scans of one bit
 
 Rotation, mirroring, size, abbreviations, kekulised or dashed aromatic rings, written methyls and stereo
 labels vary in both. DejaVu is used where the system or Matplotlib has it; the other held-out fonts come with
@@ -93,6 +94,10 @@ class Style:
     """rdkit, templates (of rings), or straight (the same, turned so that most bonds are level or steep)"""
     jitter: float = 0.0
     """standard deviation of atom positions, angstroms"""
+    stretch: float = 0.0
+    """how much wider the drawing is than it was laid out; one bond is up to three times that longer"""
+    wedges: float = 0.0
+    """share of single bonds that are drawn as wedges or waves, whatever they mean"""
     mode: str = "free"
     """free, acs or comic, whose wobbling lines no seed governs"""
     palette: str | tuple[tuple[float, float, float], ...] = "default"

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from acml_search.index.directory import IndexDirectory
     from acml_search.library.catalog import Catalog
     from acml_search.modalities import Observation
-    from acml_search.modalities.base import Evidence, Reranker
+    from acml_search.modalities.base import Evidence, Reading, Reranker
     from acml_search.nmr.predicted import PeakLists
 
 SHORTLIST = 100  # hits of a molecule's list that share the probability, and within which ties are resolved
@@ -371,13 +371,17 @@ class Pipeline:
         for one in request.observations:
             self._check_space(one.modality)
         readings = self.readings(request.observations)
+        read = {one.given: one.to_dict() for one in readings}
         ranked, passing = self.ranked(request, keys, watch)
         p_in_library, probabilities = self._probabilities(ranked, request, passing)
         hits = self._observation_list(ranked, request, keys, probabilities)
         watch.lap("rows")
         return Answer(
             {
-                "observations": [one.to_dict() for one in request.observations],
+                "observations": [
+                    one.to_dict() | ({"reading": read[one.given]} if one.given in read else {})
+                    for one in request.observations
+                ],
                 "k": int(request.k),
                 "rerank": request.rerank,
                 "filter": request.filters.to_dict(),
@@ -389,6 +393,7 @@ class Pipeline:
             self._observation_notes(request, readings, hits, passing, p_in_library),
             request.observations,
             p_in_library,
+            readings,
         )
 
     def ranked(
@@ -699,7 +704,7 @@ class Pipeline:
                 one[name] = changes
         return found
 
-    def readings(self, observations: Sequence[Observation]) -> list[str]:
+    def readings(self, observations: Sequence[Observation]) -> list[Reading]:
         """What encoders took observations for. Raises InvalidRecord for one that is not what it should be."""
         said = [one for one in observations if modalities.get(one.modality).says_reading]
         model = self.loaded({one.modality for one in observations}) if said else None
@@ -712,13 +717,13 @@ class Pipeline:
     def _observation_notes(
         self,
         request: SearchRequest,
-        readings: list[str],
+        readings: list[Reading],
         hits: HitList,
         passing: Ints | None,
         p_in_library: float | None,
     ) -> list[str]:
         notes = [*self._restriction(), *(note for one in request.observations for note in one.notes)]
-        notes += [*readings, *request.notes]
+        notes += [*(one.said for one in readings), *request.notes]
         for name in dict.fromkeys(one.modality for one in request.observations):
             notes += self._told_apart(name) if modalities.get(name).from_structure else []
         n = counted_hydrogens(request.observations)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.core.typing import Ints
+    from acml_search.modalities.base import Reading
     from acml_search.search.pipeline import Shortlist
 
 P = ParamSpec("P")
@@ -247,8 +248,8 @@ class Index:
                 raise ConfigError(f"{self.path}: {error.args[0]}") from error
 
     @_retried
-    def readings(self, observations: Sequence[Observation]) -> list[str]:
-        """A sentence on what the encoder takes each picture for. Raises InvalidRecord for one that shows no
+    def readings(self, observations: Sequence[Observation]) -> list[Reading]:
+        """What the encoder takes each picture for. Raises InvalidRecord for one that shows no
         structure."""
         with self._current():
             return self._pipeline.readings(observations)

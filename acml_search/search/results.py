@@ -19,7 +19,7 @@ import numpy.typing as npt
 from acml_search import modalities
 from acml_search.core.errors import ConfigError
 from acml_search.core.typing import Float32s, Floats, Ints
-from acml_search.modalities.base import Evidence, Match, Missing
+from acml_search.modalities.base import Evidence, Match, Missing, Reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -337,7 +337,8 @@ class Answer:
     ...), as JSON shows it. lists: one `HitList` per side searched. seconds: where the time went.
     notes: sentences a user should read, such as that fewer than k molecules pass the filter.
     observations: those that were given, typed; none when a molecule was. p_in_library: that the compound is
-    among the molecules searched; None where that was not fitted, such as for a molecule.
+    among the molecules searched; None where that was not fitted, such as for a molecule. readings: what
+    pictures were read as.
     """
 
     query: dict[str, Any]
@@ -347,6 +348,7 @@ class Answer:
     notes: list[str] = field(default_factory=list)
     observations: Sequence[Observation] = ()
     p_in_library: float | None = None
+    readings: Sequence[Reading] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of `acml-search query --json`, in JSON's own types only."""

@@ -273,7 +273,9 @@ class Server:
                     entry = _understood(given, found[at], also)
                     if found[at].modality in index.spaces:
                         try:
-                            entry["notes"] += given.said(index.readings([found[at]]))
+                            for taken in index.readings([found[at]]):
+                                entry["notes"].append(given.said(taken.said))
+                                entry["reading"] = given.said(taken.to_dict())
                         except InvalidRecord as why:
                             entry["error"] = given.said(str(why))
                     understood.append(entry)

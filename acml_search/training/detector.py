@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from rdkit import Chem, rdBase
+from rdkit.Chem import rdMolDescriptors
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,9 +51,13 @@ MUTATED_SHARE = 0.6
 """of molecules that get other atoms"""
 MUTATED_ATOMS = 0.3
 """share of their atoms"""
+CONDENSED = 0.4
+"""share of the groups that are written as formulas instead of by a name that the detector knows"""
+LETTERED = 0.3
+"""share of carbons that are written as CH, CH2 or CH3 where an atom might be exchanged"""
 REDRAWN = 0.4
 """share of pictures that are drawn anew; the others are earlier drawings, worn anew"""
-MIN_DRAWINGS, MAX_DRAWINGS = 64, 6_000
+MIN_DRAWINGS, MAX_DRAWINGS = 64, 1_500
 """that are kept for that"""
 MAX_WAITING = 16
 """pictures that found no room on a batch's canvases and wait for the next"""
@@ -61,6 +66,8 @@ PRIOR_DRAWINGS = 1_500
 MAX_SHIFT = 6.0
 """by which a symbol's logit is corrected: some were not drawn at all"""
 _GAP = 12  # white units between pictures of one canvas
+_TURNED = (0, 2, 1, 4, 3, 5)
+"""what is drawn between two atoms, seen from the other one"""
 _INDEX = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 _RARE = re.compile(r"[+-]|\[(?!C?@|nH|C@|H)|I|P|B(?!r)|#|s")
 # What atoms of a valence are exchanged for, the usual ones named often.
@@ -180,11 +187,19 @@ class DetectorTask(Task[DetectorModel]):
 
 
 def _visits(corpus: Corpus, schedule: DetectorSchedule) -> np.ndarray:
-    """Corpus rows, those of spectral sources and those with rare symbols several times."""
+    """Corpus rows, those of spectral sources and those with rare symbols or rings several times."""
     rows = corpus.train_rows
     spectral = np.isin(corpus.sources[rows], schedule.spectral_sources)
-    rare = np.array([bool(_RARE.search(corpus.smiles_of(i))) for i in rows])
+    rare = np.array([_is_rare(corpus.smiles_of(i)) for i in rows])
     return np.repeat(rows, 1 + schedule.repeat_spectral * spectral + schedule.repeat_rare * rare)
+
+
+def _is_rare(smiles: str) -> bool:
+    """Does a molecule have symbols that are seldom drawn, or rings that are drawn across each other?"""
+    if _RARE.search(smiles):
+        return True
+    mol = Chem.MolFromSmiles(smiles) if smiles.count("2") > 1 else None
+    return mol is not None and rdMolDescriptors.CalcNumBridgeheadAtoms(mol) > 0
 
 
 def start_from(model: DetectorModel, folder: Path) -> None:
@@ -202,7 +217,7 @@ def start_from(model: DetectorModel, folder: Path) -> None:
     odd = [name for name, value in weights.items() if own[name].shape != value.shape]
     if odd:
         raise ConfigError(f"{path}: {odd[0]} has other dimensions than the plan's `tower`")
-    model.load_state_dict(weights, strict=False)
+    model.load_state_dict(own | weights)
 
 
 def same_molecule(recognised: str, smiles: str) -> bool:
@@ -226,6 +241,7 @@ class Sample(NamedTuple):
     charges: np.ndarray
     bonds: np.ndarray
     orders: np.ndarray
+    wedges: np.ndarray
     length: float
     """pixels of a bond"""
 
@@ -245,6 +261,8 @@ class Pages(NamedTuple):
     """(m, 2) int64 atoms of the batch"""
     orders: Tensor
     """(m,) int64, 0 where there is no bond"""
+    wedges: Tensor
+    """(m,) int64, see `WEDGES`"""
 
 
 def draw_clean(smiles: str, rng: np.random.Generator, mutated_share: float = MUTATED_SHARE) -> Drawing | None:
@@ -277,12 +295,20 @@ def mutated(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
         atom.SetNumExplicitHs(0)
         atom.SetNoImplicit(False)
         atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
-        if valence == 1 and rng.random() < 0.5:
+        if valence == 1 and rng.random() < 0.6:
             group = DEFINITIONS[int(rng.integers(len(DEFINITIONS)))]
+            label, west = group.displayLabel, group.displayLabelW or group.displayLabel
+            if condensed := rng.random() < CONDENSED:
+                label, west = (re.sub(r"(\d+)", r"<sub>\1</sub>", text) for text in condensed_formula(rng))
             atom.SetAtomicNum(0)
-            atom.SetProp("atomLabel", group.label)
-            atom.SetProp("_displayLabel", group.displayLabel)
-            atom.SetProp("_displayLabelW", group.displayLabelW or group.displayLabel)
+            atom.SetProp("atomLabel", "?" if condensed else group.label)
+            atom.SetProp("_displayLabel", label)
+            atom.SetProp("_displayLabelW", west)
+        elif atom.GetAtomicNum() == 6 and valence < 4 and rng.random() < LETTERED:
+            n = 4 - valence
+            written = f"H<sub>{n}</sub>" if n > 1 else "H"
+            atom.SetProp("_displayLabel", f"C{written}")
+            atom.SetProp("_displayLabelW", f"{written}C")
         else:
             choice = _SUBSTITUTES[valence]
             atom.SetAtomicNum(Chem.Atom(choice[int(rng.integers(len(choice)))]).GetAtomicNum())
@@ -291,6 +317,15 @@ def mutated(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
         return mol
     Chem.AssignStereochemistry(whole, cleanIt=True, force=True)
     return whole
+
+
+def condensed_formula(rng: np.random.Generator) -> tuple[str, str]:
+    """A condensed formula of a group with one bond, as it is written right and left of it."""
+    pieces, ends = ("CH2", "CH2", "O", "NH", "CO", "SO2", "S", "CF2"), ("CH3", "CF3", "OH", "NH2", "Cl", "CN")
+    chosen = [pieces[int(i)] for i in rng.integers(len(pieces), size=int(rng.integers(1, 4)))]
+    chosen.append(ends[int(rng.integers(len(ends)))])
+    turned = [re.sub(r"^([CNO])(H\d?)$", r"\2\1" if rng.random() < 0.7 else r"\1\2", one) for one in chosen]
+    return "".join(chosen), "".join(turned[::-1])
 
 
 def sample_of(drawing: Drawing, effects: tuple[Effect, ...], rng: np.random.Generator) -> Sample | None:
@@ -313,6 +348,7 @@ def sample_of(drawing: Drawing, effects: tuple[Effect, ...], rng: np.random.Gene
         charges=drawing.charges.clip(-MAX_CHARGE, MAX_CHARGE) + MAX_CHARGE,
         bonds=drawing.bonds,
         orders=drawing.orders,
+        wedges=drawing.wedges,
         length=length,
     )
 
@@ -334,7 +370,8 @@ def at_scale(sample: Sample, rng: np.random.Generator) -> Sample:
     whole = np.all(inside[sample.bonds], axis=1)
     return Sample(
         ink, xy[inside].astype(np.float32), sample.symbols[inside], sample.hydrogens[inside],
-        sample.charges[inside], place[sample.bonds[whole]], sample.orders[whole], sample.length * scale,
+        sample.charges[inside], place[sample.bonds[whole]], sample.orders[whole], sample.wedges[whole],
+        sample.length * scale,
     )  # fmt: skip
 
 
@@ -364,14 +401,19 @@ def packed(waiting: list[Sample], n_pages: int, rng: np.random.Generator) -> Pag
         shelf[3] += w
     waiting[:] = left
     start = 0
-    parts: dict[str, list[np.ndarray]] = {k: [] for k in ("page", "xy", "labels", "pairs", "orders")}
+    parts: dict[str, list[np.ndarray]] = {k: [] for k in Pages._fields[1:]}
     for sample, number, dx, dy in placed:
         parts["page"].append(np.full(len(sample.xy), number))
         parts["xy"].append(sample.xy + np.array([dx, dy], np.float32))
         parts["labels"].append(np.stack([sample.symbols, sample.hydrogens, sample.charges], axis=1))
         pairs = near_pairs(sample.xy)
-        known = {(min(a, b), max(a, b)): o for (a, b), o in zip(sample.bonds, sample.orders, strict=True)}
-        parts["orders"].append(np.array([known.get((a, b), 0) for a, b in pairs], np.int64))
+        known = {}
+        for (a, b), order, wedge in zip(sample.bonds, sample.orders, sample.wedges, strict=True):
+            known[a, b] = order, wedge
+            known[b, a] = order, _TURNED[wedge]
+        drawn = np.array([known.get((a, b), (0, 0)) for a, b in pairs], np.int64).reshape(-1, 2)
+        parts["orders"].append(drawn[:, 0])
+        parts["wedges"].append(drawn[:, 1])
         parts["pairs"].append(pairs + start)
         start += len(sample.xy)
     whole = {k: torch.from_numpy(np.concatenate(v)) for k, v in parts.items()}
@@ -408,7 +450,9 @@ def detector_loss(network: Detector, pages: Pages) -> dict[str, Tensor]:
     symbol, hydrogens, charge = network.atoms(features, pages.page, moved, spelled)
     lettered = pages.labels[:, 0] > 0
     ends = moved[pages.pairs[:, 0]], moved[pages.pairs[:, 1]]
-    bond = network.bonds(features, pages.page[pages.pairs[:, 0]], *ends)
+    bond, wedge = network.bonds(features, pages.page[pages.pairs[:, 0]], *ends)
+    assert wedge is not None
+    single = (pages.orders == 1).nonzero()[:, 0]
     return {
         "points": -(positive.sum() + negative.sum()) / max(len(row), 1),
         "offsets": F.l1_loss(offset, truth),
@@ -418,6 +462,7 @@ def detector_loss(network: Detector, pages: Pages) -> dict[str, Tensor]:
         "hydrogens": 0.3 * F.cross_entropy(hydrogens[lettered], pages.labels[lettered, 1]),
         "charges": F.cross_entropy(charge, pages.labels[:, 2]),
         "bonds": 4 * F.cross_entropy(bond, pages.orders),
+        "wedges": F.cross_entropy(wedge[single], pages.wedges[single]),
     }
 
 

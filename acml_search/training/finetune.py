@@ -16,7 +16,7 @@ from acml_search import modalities
 from acml_search.core.errors import ConfigError
 from acml_search.core.progress import progress
 from acml_search.encoders.card import ModelCard, model_below, read_card
-from acml_search.encoders.checkpoint import DualEncoder, length_of, save_model
+from acml_search.encoders.checkpoint import DualEncoder, length_of, save_model, stored_weights
 from acml_search.encoders.training_molecules import training_list, write_training_list
 from acml_search.networks import current_names, placement, width_of
 from acml_search.training.align import commit_of
@@ -42,7 +42,7 @@ def finetune_from(
     if space not in card.networks:
         raise ConfigError(f"{plan.path}: {card.name} has no space {space!r}")
     hyper = copy.deepcopy(card.data["hyper"])
-    weights = {k: v.float() for k, v in current_names(load_file(card.weights)).items()}
+    weights = stored_weights(card, list(card.networks))
     if new_memory and hyper["spaces"][space].pop("memory", None):
         inside, memory = f"heads.{space}.head.", (f"heads.{space}.similarity.", f"towers.{space}.memory.")
         weights = {

@@ -21,6 +21,7 @@ from PIL import Image, ImageFilter
 
 from acml_search.core.errors import ConfigError
 from acml_search.ocsr.styles import (
+    Effect,
     EffectRange,
     Style,
     common_style,
@@ -30,19 +31,25 @@ from acml_search.ocsr.styles import (
     pixel_effect,
     random_effects,
     saved_as,
+    to_image,
 )
 
 TRAINING_FONTS = (
     "", "BuiltinRobotoRegular", "FreeSans", "DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif",
     "STIXGeneral", "STIXGeneralBol", "cmss10", "cmb10", "DejaVuSerif-Bold",
     "FreeSans~0.82/0", "FreeSans~1.2/0", "FreeSans~1/11", "STIXGeneral~1.15/7", "cmss10~1.2/0",
-    "cmtt10", "font_lato:Lato-Regular", "font_lato:Lato-Light", "font_manrope:Manrope-Regular",
+    "LiberationSans-Regular", "LiberationSans-Regular", "LiberationSans-Bold", "LiberationSerif-Regular",
+    "LiberationSerif-Regular", "LiberationSerif-Bold", "LiberationSansNarrow-Regular",
+    "LiberationSans-Italic", "LiberationSans-Regular~0.9/0", "LiberationMono-Regular", "cmtt10",
+    "font_lato:Lato-Regular", "font_lato:Lato-Light", "font_manrope:Manrope-Regular",
     "font_manrope:Manrope-ExtraBold~0.85/0", "font_hanken_grotesk:HankenGrotesk-Medium",
     "font_source_sans_pro:SourceSansPro-Regular", "font_source_sans_pro:SourceSansPro-It",
     "font_source_sans_pro:SourceSansPro-Regular~1.2/0", "font_source_serif_pro:SourceSerifPro-Regular",
     "font_caladea:Caladea-Regular", "font_fredoka_one:FredokaOne-Regular", "font_intuitive:Intuitive",
     "font_intuitive:Intuitive~1.2/8", "font_intuitive:Intuitive~0.85/0",
 )  # fmt: skip
+SCANNED = 0.4
+"""share of pictures that are scans of one bit"""
 _BUILT_IN = ("", "BuiltinRobotoRegular")
 
 
@@ -50,19 +57,27 @@ def training_style(rng: np.random.Generator) -> Style:
     """A random style of the family that readers are trained on. Raises `ConfigError` without fonttools."""
     common = common_style(rng)
     if rng.random() < 0.85 and common.bond is not None:
-        # Pictures are read at 16 pixels a bond: most are drawn not far from it, which also costs less.
-        common = replace(common, bond=float(rng.uniform(13, 30)))
+        # Pictures are read at 32 pixels a bond: most are drawn not far from it, which also costs less.
+        common = replace(common, bond=float(rng.choice([rng.uniform(13, 30), rng.uniform(30, 60)])))
+    scanned = rng.random() < SCANNED
     font = str(rng.choice(_known_fonts()))
     return replace(
         common,
         family="training",
         font=font,
         font_file=training_font_file(font),
-        line=float(rng.choice([1, 1.5, 2, 3])),
+        line=float(rng.choice([1, 1.5, 2, 3])) * max(1.0, (common.bond or 0.0) / rng.uniform(20, 60)),
+        offset=float(rng.uniform(0.08, 0.28)),
+        layout=str(rng.choice(["rdkit", "rdkit", "templates"])),
         jitter=float(rng.choice([0, 0, 0.03, 0.06])),
-        palette=str(rng.choice(["default", "black", "black", "avalon"])),
+        stretch=float(rng.choice([0, 0, rng.uniform(-0.25, 0.3)])),
+        wedges=float(rng.choice([0, 0, 0.1, 0.2])),
+        palette="black" if scanned else str(rng.choice(["default", "black", "black", "avalon"])),
         background=(float(rng.choice([1, 1, 1, 0.94])),) * 3,
-        effects=random_effects(TRAINING_EFFECTS, rng),
+        effects=(
+            *random_effects(TRAINING_EFFECTS, rng),
+            *([Effect("scan", float(rng.uniform(95, 215)), pixel_effect(_scan))] if scanned else []),
+        ),
     )
 
 
@@ -166,6 +181,17 @@ def _threshold(pixels: np.ndarray, level: float, rng: np.random.Generator) -> np
     """Black and white; the level counts from the darkest to the lightest value there is."""
     low, high = np.percentile(pixels, [0.5, 50])
     return np.where(pixels < low + (high - low) * level / 255, 0, 255)
+
+
+def _scan(pixels: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """A scan of one bit: optics, noise, a level that thickens or thins lines, gaps and specks."""
+    blurred = ImageFilter.GaussianBlur(rng.uniform(0.3, 1.1))
+    soft = np.asarray(to_image(pixels).filter(blurred), np.float32)
+    seen = _threshold(_noise(soft, rng.uniform(0, 35), rng), level, rng)
+    for value, share in ((255, rng.choice([0, 0.003])), (0, rng.choice([0, 0.0004]))):
+        for y, x in rng.integers(0, seen.shape, (int(share * seen.size), 2)):
+            seen[y : y + 2, x : x + 2] = value
+    return seen
 
 
 def _speckle(pixels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

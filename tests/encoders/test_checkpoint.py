@@ -18,6 +18,7 @@ from rdkit import Chem
 
 from acml_search.chem.molecule import parse
 from acml_search.core.errors import CheckpointError, ConfigError, UnknownModality
+from acml_search.core.io import sha256
 from acml_search.encoders import card as card_module
 from acml_search.encoders.card import digest_of, list_models, read_card
 from acml_search.encoders.checkpoint import Model, load_model
@@ -126,6 +127,28 @@ def test_damaged_weights_are_refused(copy: Path) -> None:
     raw[len(raw) // 2] ^= 1
     weights.write_bytes(raw)
     with pytest.raises(CheckpointError, match="damaged"):
+        load_model(copy)
+
+
+def test_later_weights_of_an_encoder_take_their_place(copy: Path, model: Model) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    name = "towers.smiles.encoder.embed.weight"
+    later = {name: 2 * load_file(copy / "model.safetensors")[name]}
+    save_file(later, copy / "later.safetensors")
+    card = json.loads((copy / "card.json").read_text())
+    card["later_weights"] = {"later.safetensors": sha256(copy / "later.safetensors")}
+    (copy / "card.json").write_text(json.dumps(card))
+    changed = load_model(copy)
+    assert torch.equal(changed.network.tower("smiles").encoder.embed.weight, later[name].float())
+    mols = [parse(smiles)[0] for smiles in MOLECULES]
+    assert np.array_equal(changed.encode_molecules(mols)["smiles"], model.encode_molecules(mols)["smiles"])
+    assert {n: one.digest for n, one in changed.card.spaces.items()} == {
+        n: one.digest for n, one in model.card.spaces.items()
+    }
+    save_file({name: later[name] + 1}, copy / "later.safetensors")
+    with pytest.raises(CheckpointError, match=r"later\.safetensors.*damaged"):
         load_model(copy)
 
 

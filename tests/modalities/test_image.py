@@ -113,19 +113,30 @@ def test_a_batch_gives_its_pictures_back() -> None:
 @pytest.mark.parametrize(
     ("smiles", "drawn", "doubts", "said"),
     [
-        ("CCO", "CCO", (), "image: read as CCO"),
-        ("CCN", "CCN.Cl", (), "image: read as CCN, of 2 separate pieces that are drawn: CCN.Cl"),
-        ("CCO", "CCO", ("OQ",), "image: read as CCO; no group that we know is written OQ: check it"),
+        ("CCO", "CCO", (), "CCO (probability {:.2f})"),
+        ("CCN", "CCN.Cl", (), "CCN (probability {:.2f}), of 2 separate pieces that are drawn: CCN.Cl"),
+        ("CCO", "CCO", ("OQ",), "CCO (probability {:.2f}); no group that we know is written OQ: check it"),
     ],
 )
 def test_what_was_read_is_said(
     smiles: str, drawn: str, doubts: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = PICTURES.encoder(**PICTURES.tiny_config)
-    sure = Hypothesis(np.zeros((1, 2), np.float32), ["O"], [1], [0], [], 1.0)
+    sure = Hypothesis(np.full((1, 2), 16, np.float32), ["O"], [1], [0], [], 1.0, [], [0.99])
     found = Recognition(smiles, sure, 1.0, ((smiles, 1.0),), drawn, doubts)
     monkeypatch.setattr(encoder, "read", lambda ink: found)
-    assert PICTURES.reading(encoder, PICTURES.observe(PLAIN)) == said
+    one = PICTURES.reading(encoder, PICTURES.observe(PLAIN))
+    assert one.said.removeprefix("image: ").removeprefix("not sure, ") == "read as " + said.format(
+        one.probability
+    )
+    assert not one.doubtful
+    doubtful = sure._replace(certainties=[0.02])
+    found = found._replace(hypothesis=doubtful, alternatives=((smiles, 0.4), ("C", 0.6)))
+    other = PICTURES.reading(encoder, PICTURES.observe(PLAIN))
+    assert other.probability < min(one.probability, 0.5)
+    assert other.said.startswith("image: not sure, read as ")
+    ((x, y),) = other.doubtful
+    assert (x, y) == pytest.approx((8 / other.ink.shape[1], 8 / other.ink.shape[0]))
 
 
 def test_a_structure_that_cannot_be_drawn_is_refused() -> None:
@@ -142,7 +153,7 @@ def test_all_that_a_picture_may_show_is_compared() -> None:
     seen = Recognition(
         "CCO", Hypothesis(np.zeros((0, 2)), [], [], [], []), 1.0, (("CCO", 0.75), ("CCN", 0.25))
     )
-    reader = SimpleNamespace(read=lambda ink: seen)
+    reader = SimpleNamespace(read=lambda ink: seen, configuration=lambda ink: None)
     model = SimpleNamespace(network=SimpleNamespace(tower=lambda name: SimpleNamespace(encoder=reader)))
     chosen, mols = PICTURES.reranker(), [Chem.MolFromSmiles(one) for one in ("CCO", "CCN", "CCS")]
     likely, other, neither = chosen.scores(model, np.zeros((1, 1)), chosen.prepare(model, mols))

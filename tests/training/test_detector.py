@@ -97,6 +97,22 @@ def test_packed_pictures_keep_their_truth() -> None:
         assert float(pages.pictures[0, 0, y - 6 : y + 7, x - 6 : x + 7].max()) > 0.3
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_wedges_are_known_from_either_end(mirror: bool) -> None:
+    rng = np.random.default_rng(7)
+    some = samples("C[C@H](F)Cl", "F[C@@H](C)Cl", style=Style(bond=20.0, mirror=mirror))
+    pages = packed([at_scale(s, rng) for s in some], 1, rng)
+    centre = torch.bincount(pages.pairs[pages.orders > 0].flatten()) == 3
+    narrow = {1: 0, 2: 1, 3: 0, 4: 1}
+    drawn = [
+        (pair, narrow[int(kind)])
+        for pair, kind in zip(pages.pairs, pages.wedges, strict=True)
+        if int(kind) in narrow
+    ]
+    assert len(drawn) == 2
+    assert all(centre[pair[end]] for pair, end in drawn)
+
+
 def test_what_finds_no_room_waits() -> None:
     rng = np.random.default_rng(7)
     waiting = [at_scale(s, rng) for s in samples(*["c1ccc2c(c1)cccc2CCCCCCO"] * 12)]
@@ -137,7 +153,7 @@ def test_both_networks_learn() -> None:
     rng = np.random.default_rng(7)
     torch.manual_seed(7)
     style = training_style(rng)
-    some = samples("CC(=O)Nc1ccc(O)cc1", "OCCCl", style=Style(bond=18.0, line=style.line))
+    some = samples("CC(=O)Nc1ccc(O)cc1", "OC[C@H](C)Cl", style=Style(bond=18.0, line=style.line))
     pages = packed([at_scale(s, rng) for s in some], 1, rng)
     reader, ruler = Detector(8, 8, 1), BondLengthEstimator(8)
     optimiser = torch.optim.AdamW([*reader.parameters(), *ruler.parameters()], lr=5e-3)
@@ -149,7 +165,7 @@ def test_both_networks_learn() -> None:
         loss.backward()
         optimiser.step()
         losses.append({name: float(term.detach()) for name, term in terms.items()})
-    for name in ("points", "offsets", "symbols", "bonds", "ruler"):
+    for name in ("points", "offsets", "symbols", "bonds", "wedges", "ruler"):
         assert losses[-1][name] < 0.8 * losses[0][name], name
 
 

@@ -7,9 +7,11 @@ RDKit's drawings.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from io import BytesIO
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,6 +19,7 @@ from markupsafe import Markup
 
 from acml_search import __version__, modalities
 from acml_search.modalities import Observation
+from acml_search.modalities.base import Reading
 from acml_search.search.render import plots, text
 from acml_search.search.render.structure import structure
 from acml_search.search.render.text import clean, signed, title
@@ -25,6 +28,7 @@ from acml_search.search.results import Answer, HitList, Reason
 MAX_DETAILED = 25  # hits of a list that have a part of their own,
 MAX_LISTED = 200  # and that are in its table; the other formats have all
 MAX_PEAK_ROWS = 80
+MAX_PICTURE = 480  # pixels of a side of a picture that was read
 MAX_POSITIONS = 60  # peaks of a query that are listed
 _CONDITIONS = {
     "elements_allowed": "only elements",
@@ -62,6 +66,7 @@ def page(answer: Answer) -> str:
         .render(
             title=" + ".join(kind.title for kind in kinds) or query.get("standardised") or "query",
             observations=[_observation(one) for one in answer.observations],
+            readings=[_reading(one) for one in answer.readings],
             molecule=query | {"drawing": structure(query["standardised"])}
             if query.get("standardised")
             else None,
@@ -102,6 +107,27 @@ def _observation(one: Observation) -> dict[str, Any]:
         "unit": kind.unit,
         "conditions": list(text.conditions(one)),
         "left_out": list(text.left_out(one)),
+    }
+
+
+def _reading(one: Reading) -> dict[str, Any]:
+    """A picture with marks where it was read with little certainty, and what it was read as."""
+    from PIL import Image
+
+    picture = Image.fromarray(255 - one.ink)
+    picture.thumbnail((MAX_PICTURE, MAX_PICTURE))
+    file = BytesIO()
+    picture.save(file, "PNG")
+    width, height = picture.size
+    return {
+        "title": title(one.modality),
+        "smiles": one.smiles,
+        "probability": one.probability,
+        "width": width,
+        "height": height,
+        "source": Markup(f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"),
+        "marks": [(x * width, y * height) for x, y in one.doubtful],
+        "drawing": structure(one.smiles),
     }
 
 
