@@ -58,7 +58,7 @@ class StructureReranker(Reranker):
         stated = self.configuration(model, observed)
         if stated is None:
             return total
-        for i in np.flatnonzero(total > total.max(initial=0.0) - 1e-9):
+        for i in np.flatnonzero(total > total.max(initial=0.0) - 1e-9).tolist():
             mol = prepared[i][1]
             other = configuration(mol, featurise(mol, stereo=False))
             total[i] += 0.0 if other is None else CONFIGURED * float(stated @ other)
@@ -66,6 +66,6 @@ class StructureReranker(Reranker):
 
     def explain(self, model: Any, observed: Any, prepared: Sequence[Any]) -> list[Evidence]:
         return [
-            Evidence(score, said=f"Tanimoto similarity with what was read {score:.2f}")
+            Evidence(score, said=f"similarity with what was read {score:.2f}")
             for score in self.scores(model, observed, prepared).tolist()
         ]
