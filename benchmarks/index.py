@@ -226,7 +226,7 @@ class Ours(Engine):
 
         source: Any = _Shards(base)
         queries = typical if len(typical) else None
-        return asdict(build_vectors(folder / "ours", source, how.get("factory", "auto"), queries))
+        return asdict(build_vectors(folder / "ours", source, how.get("factory", "auto"), queries, grow=False))
 
     def open(self, folder: Path) -> None:
         from acml_search.index.vectors import VectorIndex

@@ -39,7 +39,13 @@ def test_what_the_wheel_carries(wheel: Path) -> None:
     weights = "acml_search/encoders/weights/"
     assert {name for name in sizes if name.startswith(weights)} == {
         f"{weights}acml-base/{name}"
-        for name in ("card.json", "lc_ms_rerank.json", "model.safetensors", "training_list.npz")
+        for name in (
+            "card.json",
+            "image_reader.safetensors",
+            "lc_ms_rerank.json",
+            "model.safetensors",
+            "training_list.npz",
+        )
     }
     assert sizes[f"{weights}acml-base/card.json"] < 30_000
     for name in ("acml_search/py.typed", "acml_search/ocsr/environments.json"):

@@ -232,7 +232,7 @@ def _write(recipe: CorpusRecipe, root: Path, out: Path, excluded: set[str]) -> l
         raise ConfigError(f"{len(rows)} molecules are too few to train on and keep a dev split")
     pq.write_table(pa.Table.from_pylist([*rows.values()]), out / "molecules.parquet", compression="zstd")
     sizes = np.array([(len(graph.x), len(graph.edge_attr)) for graph in graphs]).cumsum(axis=0)
-    atoms, edges, bonds = zip(*graphs, strict=True)
+    atoms, edges, bonds = zip(*((one.x, one.edge_index, one.edge_attr) for one in graphs), strict=True)
     for file, array in {
         "graphs/atoms": np.concatenate(atoms),
         "graphs/edges": np.concatenate(edges, axis=1).astype(np.int16),

@@ -205,7 +205,7 @@ def test_bench_rerank_is_not_there(folder, tiny_model) -> None:
         "--model", tiny_model, "--out", folder / "rerank.json",
     )  # fmt: skip
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "there is nothing to re-rank by for 'smiles'" in done.stderr
+    assert "has no weights to re-rank smiles with" in done.stderr
 
 
 def test_bench_throughput(folder, tiny_model) -> None:

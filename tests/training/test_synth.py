@@ -65,7 +65,7 @@ def test_families_share_no_font_effect_or_line() -> None:
     rng = np.random.default_rng(7)
     trained = [training_style(rng) for _ in range(300)]
     held = [held_out_style(rng) for _ in range(300)]
-    for trait in ("font", "line", "palette", "layout"):
+    for trait in ("font", "line", "palette"):
         assert not {getattr(s, trait) for s in trained} & {getattr(s, trait) for s in held}, trait
     assert {style.mode for style in trained} == {"free"}
     assert {style.mode for style in held} == {"free", "acs", "comic"}
