@@ -230,7 +230,7 @@ def _inchikey(smiles: str) -> str:
 
 class Library:
     """The molecules of an index, and where among them a picture finds its own, which need not be one of them:
-    by its vector, and after the best of them were compared with the reading. Configuration is left out.
+    by its vector without configuration, and after the best of them were compared with the reading.
     """
 
     def __init__(self, path: Path, model: Model) -> None:
