@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from acml_search.core.stopping import step
+
 
 class Stopwatch:
     """Seconds per named stage, in the order of the stages, and in total.
@@ -19,7 +21,8 @@ class Stopwatch:
         self._laps: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
-        """Add the time since the last lap to `stage`."""
+        """Add the time since the last lap to `stage`. Raises Stopped where the task is no longer wanted."""
+        step()
         now = time.perf_counter()
         self._laps[stage] = self._laps.get(stage, 0.0) + now - self._last
         self._last = now

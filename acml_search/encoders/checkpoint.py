@@ -21,6 +21,7 @@ from acml_search.chem.configuration import configuration, joined
 from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise, flatten
 from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.core.io import atomic
+from acml_search.core.stopping import step
 from acml_search.core.typing import Float32s
 from acml_search.encoders.card import (
     CARD_FORMAT,
@@ -303,6 +304,7 @@ class Model:
         needed = [*predicted, *(source for kind in made.values() for source in kind.made_of)]
         peaks: dict[str, list[Predicted]] = {name: [] for name in needed}
         for start in range(0, len(graphs), batch):
+            step()
             tensors = self.graph_batch(graphs[start : start + batch])
             states, pooled = self.network.trunk.states_and_pooled(tensors)
             for name in dict.fromkeys([*own, *needed]):

@@ -36,6 +36,7 @@ from acml_search.chem.formula import write_formula
 from acml_search.chem.masses import HYDROGEN, PROTON, atom_masses
 from acml_search.core.errors import CheckpointError
 from acml_search.core.io import atomic
+from acml_search.core.stopping import step
 from acml_search.core.typing import Bools, Floats, Ints
 from acml_search.ms.peaks import Spectrum, nominal
 
@@ -582,6 +583,7 @@ def score_candidates(mols: Sequence[Chem.Mol], item: Spectrum, model: Fragmentat
     """(n, 2): log-likelihood and prior of each candidate; faster than `annotate_peaks`."""
     scores = np.empty((len(mols), 2))
     for row, mol in enumerate(mols):
+        step()
         molecule = fragmented(mol, model)
         scores[row] = molecule.score(molecule.observe(item)), molecule.prior
     return scores

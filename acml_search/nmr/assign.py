@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from acml_search.chem.peaks import CARBONS
 from acml_search.core.errors import InvalidRecord
+from acml_search.core.stopping import step
 from acml_search.core.typing import Floats, Ints
 
 Bits = npt.NDArray[np.uint8]
@@ -40,8 +41,10 @@ ANY = 0b1111
 HYDROGENS = {"c": 0, "ch": 1, "ch2": 2, "ch3": 3, "s": 0, "d": 1, "t": 2, "q": 3}
 """as papers print it, and as the letters of an off-resonance decoupled spectrum"""
 
+CELLS = 15_000
+"""observed peaks times candidates whose tables are filled together: they stay in the processor's cache"""
 PART = 250
-"""candidates whose tables are filled together: they stay in the processor's cache"""
+"""such candidates, at most"""
 PAIRED, ALONE_OBSERVED, ALONE_PREDICTED = 0, 1, 2  # how a cell of the table was reached
 FRESH, SHARED, SPLIT = 0, 1, 2  # how a pair was reached
 
@@ -191,8 +194,8 @@ def assign_all(
     """The best assignment of one observation to each molecule. `observed` (o,) ppm, in any order."""
     peaks, order = _ascending(observed)
     found: list[Assignment] = []
-    for low in range(0, len(candidates), PART):
-        part = candidates[low : low + PART]
+    for places in _parts(np.arange(len(candidates)), len(peaks.positions)):
+        part = [candidates[i] for i in places]
         table = _fill(peaks, part, costs, trace=True)
         found += [table.traceback(i, groups, order) for i, groups in enumerate(part)]
     return found
@@ -204,17 +207,23 @@ def log_likelihoods(
     """(n,) the likelihoods of `assign_all`, without the assignments."""
     peaks, _ = _ascending(observed)
     scores = np.zeros(len(candidates))
-    for part in of_like_size(candidates, PART):
+    for part in of_like_size(candidates, len(peaks.positions)):
         scores[part] = _fill(peaks, [candidates[i] for i in part], costs, trace=False).best
     return scores
 
 
-def of_like_size(candidates: Sequence[Groups], most: int) -> Iterator[Ints]:
-    """The places of the candidates, at most so many at a time, those with as many groups together: a table is
-    as wide as its largest candidate.
+def of_like_size(candidates: Sequence[Groups], observed: int) -> Iterator[Ints]:
+    """The places of the candidates whose tables are filled together, those with as many groups in one part:
+    a table is as wide as its largest candidate. observed: how many peaks.
     """
     order = np.argsort([len(one.position) for one in candidates], kind="stable")
+    return _parts(order, observed)
+
+
+def _parts(order: Ints, observed: int) -> Iterator[Ints]:
+    most = max(1, min(PART, CELLS // max(1, observed)))
     for low in range(0, len(order), most):
+        step()
         yield order[low : low + most]
 
 

@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from acml_search.core.errors import InvalidRecord
+from acml_search.core.stopping import step
 from acml_search.core.typing import Bools, Floats, Ints
-from acml_search.nmr.assign import PART, Groups, of_like_size
+from acml_search.nmr.assign import Groups, of_like_size
 from acml_search.nmr.predicted import HETERO, PARTNERS, Coupling
 
 CLASSES = ("s", "d", "t", "q", "quint", "sext", "sept", "dd", "ddd", "dt", "dq", "m", "other")
@@ -191,7 +192,7 @@ class _Items:
 def log_likelihoods(signals: Signals, candidates: Sequence[Groups], costs: SignalCosts) -> Floats:
     """(n,) how well each candidate explains the signals."""
     scores = np.zeros(len(candidates))
-    for part in of_like_size(candidates, PART):
+    for part in of_like_size(candidates, 1):
         scores[part] = _programme(signals, _Items.of([candidates[i] for i in part]), costs)[0]
     return scores
 
@@ -255,6 +256,7 @@ def _programme(signals: Signals, items: _Items, costs: SignalCosts) -> tuple[Flo
     for number, (low, high, count, kind) in enumerate(
         zip(signals.low, signals.high, signals.protons.tolist(), signals.kind.tolist(), strict=True)
     ):
+        step()
         error = np.maximum(np.maximum(low - items.position, items.position - high), 0) / width
         near = (1 - costs.tail) * np.exp(-error) + costs.tail / costs.reach * np.exp(-error / costs.reach)
         density = np.log(near + 1e-300) - np.log(2 * width + (high - low)) + np.log(present)

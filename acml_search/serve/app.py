@@ -8,7 +8,6 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
@@ -31,20 +30,16 @@ from acml_search.core.errors import (
     IndexCorrupt,
     IndexNotFound,
     IndexReplaced,
-    InvalidRecord,
     SpaceMismatch,
-    UnknownModality,
     shorten,
 )
 from acml_search.core.workers import cpu_count
 from acml_search.library.catalog import sql_seconds
-from acml_search.modalities import Observation
 from acml_search.search.batch import Ask
-from acml_search.search.check import check
 from acml_search.search.render.files import WRITERS
 from acml_search.search.render.html import drawing
 from acml_search.search.results import Answer, plain
-from acml_search.serve import asked
+from acml_search.serve import answers, asked
 from acml_search.serve.gate import LOOPBACK, Gate, refusal
 from acml_search.serve.jobs import FORMATS, Jobs
 from acml_search.serve.limits import Limits, Refused
@@ -52,9 +47,7 @@ from acml_search.serve.metrics import Metrics
 from acml_search.serve.observations import (
     Given,
     Upload,
-    chosen,
     endings_of,
-    molecule_of,
     name_of,
     observable,
     sentence,
@@ -63,6 +56,14 @@ from acml_search.serve.pool import Pool, Shelf
 
 T = TypeVar("T")
 Work = Callable[[Given], T]
+Answering = Callable[..., Answer | dict[str, Any]]
+
+ANSWERS: dict[str, tuple[type[BaseModel], Answering]] = {
+    "search": (asked.SEARCH, answers.search),
+    "check": (asked.CHECK, answers.check),
+    "explain": (asked.EXPLAIN, answers.explain),
+    "parse": (asked.PARSE, answers.parse),
+}
 
 TYPES = {"json": "application/json", "csv": "text/csv", "sdf": "chemical/x-mdl-sdfile", "html": "text/html"}
 PAGE = {"/": "index.html", "/page.js": "page.js", "/serve.css": "serve.css", "/icon.svg": "icon.svg"}
@@ -120,15 +121,11 @@ class Server:
             redoc_url=None,
         )
         examples = asked.examples()
-        for path, answer, kind in (
-            ("/api/search", self.search, asked.SEARCH),
-            ("/api/check", self.check, asked.CHECK),
-            ("/api/explain", self.explain, asked.EXPLAIN),
-            ("/api/parse", self.parse, asked.PARSE),
-        ):
+        for name, (kind, answer) in ANSWERS.items():
             app.add_api_route(
-                path, answer, methods=["POST"], openapi_extra=asked.described(kind, examples),
-                responses=asked.ERRORS, response_class=JSONResponse,
+                f"/api/{name}", self._route(kind, answer), methods=["POST"], name=name,
+                openapi_extra=asked.described(kind, examples), responses=asked.ERRORS,
+                response_class=JSONResponse,
             )  # fmt: skip
         app.post("/api/runs", openapi_extra=asked.described_run(), responses=asked.ERRORS)(self.run)
         app.get("/api/runs/{made}")(self.run_state)
@@ -166,128 +163,42 @@ class Server:
         )
         return app
 
-    async def search(self, request: Request) -> Response:
-        """The JSON of `acml-search query --json`, or `format`: csv, sdf, html."""
-        body = await self._body(request, asked.SEARCH)
-        name, index = self.shelf.get(body.index)
+    def _route(self, kind: type[BaseModel], answer: Answering) -> Callable[[Request], Awaitable[Response]]:
+        """A route whose body is a `kind` of JSON, or a form with files where `answer` takes such."""
 
-        def work(given: Given) -> str:
-            observed = given.readable(body.observed())
-            if body.smiles is not None and observed:
-                raise ConfigError("give a structure, or observations; which of the two is to be searched?")
-            if body.smiles is not None:
-                answer = index.search(body.smiles, k=body.k, modality=body.modality, **body.conditions())
+        async def route(request: Request) -> Response:
+            uploads: list[Upload] = []
+            if kind is asked.PARSE and request.headers.get("content-type", "").startswith("multipart/form"):
+                fields, uploads = await self._form(request)
+                body = self.valid(kind, fields)
             else:
-                answer = index.identify(
-                    [given.named(one) for one in given.observations(body.observed(), body.adduct)],
-                    k=body.k,
-                    rerank=body.rerank,
-                    by_precursor=not body.any_mass,
-                    min_probability=body.min_probability,
-                    occlude=body.format in ("json", "html"),
-                    **body.conditions(),
-                )
-            return _written(replace(answer, index=name, notes=given.said(answer.notes)), body.format)
+                body = self.valid(kind, _json(await request.body()))
+            form = getattr(body, "format", "json")
+            more = {"uploads": uploads} if uploads else {}
 
-        return Response(await self._do(request, work), media_type=TYPES[body.format])
+            def work(given: Given) -> str:
+                found = answer(given, *self.shelf.get(body.index), body, **more)
+                if not isinstance(found, Answer):
+                    return json.dumps(found, ensure_ascii=False)
+                out = StringIO()
+                WRITERS[form](found, out)
+                return out.getvalue()
 
-    async def explain(self, request: Request) -> Response:
-        """Why the molecules `keys` fit: the JSON of `acml-search explain --json`, or `format`: html."""
-        body = await self._body(request, asked.EXPLAIN)
-        name, index = self.shelf.get(body.index)
+            return Response(await self.do(work, request.is_disconnected), media_type=TYPES[form])
 
-        def work(given: Given) -> str:
-            observations = map(given.named, given.observations(body.observed(), body.adduct))
-            answer = index.explain(list(observations), body.keys, rerank=body.rerank)
-            return _written(replace(answer, index=name, notes=given.said(answer.notes)), body.format)
+        route.__doc__ = answer.__doc__
+        return route
 
-        return Response(await self._do(request, work), media_type=TYPES[body.format])
-
-    async def check(self, request: Request) -> Response:
-        """Does a structure fit its NMR spectra: the JSON of `acml-search check --json`."""
-        body = await self._body(request, asked.CHECK)
-        _, index = self.shelf.get(body.index)
-
-        def work(given: Given) -> str:
-            observed = given.readable(body.observed())
-            given.read(observed)  # what is wrong with them is said here
-            found = check(
-                body.smiles,
-                alternatives=body.alternatives,
-                isomers=body.isomers,
-                model=index.model_name,
-                **observed,
-            )
-            return json.dumps(given.said(found.to_dict()), ensure_ascii=False)
-
-        return Response(await self._do(request, work), media_type=TYPES["json"])
-
-    async def parse(self, request: Request) -> Response:
-        """What is understood of observations, texts (`text`) and files (multipart, fields of any name).
-
-        `query` is what a search takes: merge it into the body of /api/search. Each of `observations` has its
-        part of that as `send`, and under `also` the modalities that it may be as well.
-        """
-        uploads: list[Upload] = []
-        if request.headers.get("content-type", "").startswith("multipart/form-data"):
-            async with request.form(max_files=self.limits.observations, max_fields=20) as form:
-                fields: dict[str, Any] = {}
-                for name, part in form.multi_items():
-                    if isinstance(part, UploadFile):
-                        uploads.append(Upload(part.filename or name, await part.read()))
-                    else:
-                        fields[name] = part
-            body = self._valid(asked.PARSE, fields)
-        else:
-            body = await self._body(request, asked.PARSE)
-        _, index = self.shelf.get(body.index)
-        only = _observable(body.modality)
-
-        def work(given: Given) -> str:
-            understood: list[dict[str, Any]] = []
-            refused: list[dict[str, Any]] = []
-            molecule = body.smiles
-            for one in given.observations(body.observed(), body.adduct) if body.observed() else ():
-                understood.append(_understood(given, one))
-            sources: list[tuple[str, Upload | None]] = [(upload.name, upload) for upload in uploads]
-            sources += [] if body.text is None else [(body.text, None)]
-            for text, upload in sources:
-                read = text if upload is None else _as_text(upload.data)
-                try:
-                    block = "M  END" in read  # it may hold spectra as well
-                    structure = molecule_of(read) if only is None and not block else None
-                    if structure is not None:
-                        molecule = structure
-                        continue
-                    place = given.text(text) if upload is None else given.file(upload)
-                    if body.number is not None:
-                        place = f"{place}#{body.number}"
-                    found = given.found(place, body.adduct, only)
-                except (InvalidRecord, ConfigError) as why:
-                    if only is None and block and (structure := molecule_of(read)) is not None:
-                        molecule = structure
-                        continue
-                    refused.append({"given": text[:200], **given.said(sentence(why))})
-                    continue
-                for at, also in chosen(found).items():
-                    entry = _understood(given, found[at], also)
-                    if found[at].modality in index.spaces:
-                        try:
-                            for taken in index.readings([found[at]]):
-                                entry["notes"].append(given.said(taken.said))
-                                entry["reading"] = given.said(taken.to_dict())
-                        except InvalidRecord as why:
-                            entry["error"] = given.said(str(why))
-                    understood.append(entry)
-            if refused and not understood and molecule is None:
-                raise Refused(422, refused[0]["error"])
-            query: dict[str, Any] = {} if molecule is None else {"smiles": molecule}
-            for entry in understood:
-                query.setdefault(entry["modality"], []).append(entry["send"])
-            document = {"observations": understood, "smiles": molecule, "query": query, "refused": refused}
-            return json.dumps(plain(document), ensure_ascii=False)
-
-        return Response(await self._do(request, work), media_type=TYPES["json"])
+    async def _form(self, request: Request) -> tuple[dict[str, Any], list[Upload]]:
+        """The fields and the files of a form."""
+        uploads, fields = [], {}
+        async with request.form(max_files=self.limits.observations, max_fields=20) as form:
+            for name, part in form.multi_items():
+                if isinstance(part, UploadFile):
+                    uploads.append(Upload(part.filename or name, await part.read()))
+                else:
+                    fields[name] = part
+        return fields, uploads
 
     async def run(self, request: Request) -> dict[str, Any]:
         """Begin a run: a file of many queries (`file`), and how each is answered (`ask`, JSON)."""
@@ -295,10 +206,10 @@ class Server:
             file, ask = form.get("file"), form.get("ask", "{}")
             if not isinstance(file, UploadFile) or not isinstance(ask, str):
                 raise Refused(422, "a run is a form with a file, `file`, and JSON, `ask`")
-            body = self._valid(asked.RUN, _json(ask))
+            body = self.valid(asked.RUN, _json(ask))
             _, index = self.shelf.get(body.index)
             how = Ask(
-                _observable(body.modality), body.k, body.adduct, body.rerank, None, not body.any_mass,
+                answers.observed_as(body.modality), body.k, body.adduct, body.rerank, None, not body.any_mass,
                 body.min_probability, body.conditions(),
             )  # fmt: skip
             name = shorten(name_of(file.filename or "run"))
@@ -359,7 +270,7 @@ class Server:
         """A drawing of a structure."""
         if len(smiles) > MAX_DRAWN:
             raise Refused(422, f"a SMILES of {len(smiles):,} characters is not drawn")
-        svg = await self._do(request, lambda given: str(drawing(smiles)))
+        svg = await self.do(lambda given: str(drawing(smiles)), request.is_disconnected)
         if not svg.startswith("<svg "):
             raise Refused(422, "this SMILES cannot be drawn")
         svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
@@ -378,12 +289,12 @@ class Server:
     async def _molecule(self, request: Request, key: int, index: str | None) -> dict[str, Any]:
         _, opened = self.shelf.get(index)
         try:
-            return (await self._do(request, lambda given: opened.molecules([key])))[0]
+            return (await self.do(lambda given: opened.molecules([key]), request.is_disconnected))[0]
         except (ConfigError, OverflowError) as error:
             raise Refused(404, f"there is no molecule {key}") from error
 
-    async def _do(self, request: Request, work: Work[T]) -> T:
-        """`work` in the pool, in a folder of its own."""
+    async def do(self, work: Work[T], gone: Callable[[], Awaitable[bool]]) -> T:
+        """`work` in the pool, in a folder of its own. gone: whether who asks went away."""
 
         def run() -> T:
             sql_seconds.set(self.limits.sql_seconds)
@@ -397,13 +308,10 @@ class Server:
                         error.__notes__ = given.said(notes)
                     raise
 
-        return await self.pool.do(run, request.is_disconnected)
+        return await self.pool.do(run, gone)
 
-    async def _body(self, request: Request, kind: type[BaseModel]) -> Any:
+    def valid(self, kind: type[BaseModel], document: Mapping[str, Any]) -> Any:
         """The body of a request. Raises Refused (422) for one that is not as it should be."""
-        return self._valid(kind, _json(await request.body()))
-
-    def _valid(self, kind: type[BaseModel], document: Mapping[str, Any]) -> Any:
         try:
             body = kind.model_validate(document)
         except ValidationError as error:
@@ -434,40 +342,6 @@ class Server:
         document = sentence(error)
         document["error"] = self.shelf.said(document["error"])
         return JSONResponse(document, 422)
-
-
-def _observable(name: str | None) -> str | None:
-    """Raises UnknownModality."""
-    if name is not None and name not in observable():
-        raise UnknownModality(name, observable())
-    return name
-
-
-def _written(answer: Answer, form: str) -> str:
-    out = StringIO()
-    WRITERS[form](answer, out)
-    return out.getvalue()
-
-
-def _understood(given: Given, one: Observation, also: Sequence[str] = ()) -> dict[str, Any]:
-    of = one.peaks.about.get("of") if one.peaks is not None else None
-    named = given.named(one)
-    return {
-        **named.to_dict(),
-        "notes": list(named.notes),
-        "also": list(also),
-        "number": one.peaks.number if one.peaks is not None else None,
-        "of": of if isinstance(of, int) else None,
-        "send": given.sendable(one),
-    }
-
-
-def _as_text(data: bytes) -> str:
-    """A short file as text, "" for another."""
-    try:
-        return data.decode("utf-8") if len(data) < 100_000 else ""
-    except UnicodeDecodeError:
-        return ""
 
 
 def _json(text: str | bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tempfile import mkdtemp
 from typing import Any, BinaryIO
 
 from acml_search.core.errors import AcmlSearchError, ConfigError
+from acml_search.core.stopping import Stopped, step, stoppable
 from acml_search.library.catalog import sql_seconds
 from acml_search.search.batch import Ask, BatchReport, finished_lines, run
 from acml_search.search.query import Index
@@ -34,10 +35,6 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed"
 log = logging.getLogger(__name__)
 
 
-class _Cancelled(Exception):
-    pass
-
-
 @dataclass
 class Job:
     """One run. folder: it holds the file, and the lines that are kept."""
@@ -50,7 +47,7 @@ class Job:
     report: BatchReport = field(default_factory=BatchReport)
     total: int | None = None
     error: str | None = None
-    cancelled: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
 
     @property
     def ended(self) -> bool:
@@ -112,7 +109,7 @@ class Jobs:
     def end(self, made: str) -> Job:
         """Cancel a run, or forget one that has ended."""
         job = self.get(made)
-        job.cancelled = True
+        job.stop.set()
         with self._lock:
             if job.ended:
                 self._forget(job)
@@ -145,7 +142,7 @@ class Jobs:
 
     def close(self) -> None:
         for job in self._jobs.values():
-            job.cancelled = True
+            job.stop.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -154,18 +151,19 @@ class Jobs:
 
         def watch(report: BatchReport, total: int | None) -> None:
             job.report, job.total = report, total
-            if job.cancelled:
-                raise _Cancelled
+            step()
 
         state = FAILED
         try:
             job.state = RUNNING
-            watch(job.report, None)
-            run(index, job.source, ask, job.folder / "lines", workers=1, watch=watch)
+            stoppable(
+                job.stop,
+                lambda: run(index, job.source, ask, job.folder / "lines", workers=1, watch=watch),
+            )
             if not job.report.queries:
                 raise ConfigError(f"{job.source}: it holds no query of this kind")
             state = DONE
-        except _Cancelled:
+        except Stopped:
             state = CANCELLED
         except AcmlSearchError as error:
             job.error = str(error).replace(str(job.source), job.name)

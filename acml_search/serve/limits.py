@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """bytes of a body, of a run's file and of what is packed in a file; peaks of an observation; hits;
-    seconds of a search and of its SQL condition; searches that may wait, per one that runs; runs that may
-    wait, and that are kept when they are done."""
+    """bytes of a body, of a run's file and of what is packed in a file; peaks of a mass spectrum; signals of
+    an NMR spectrum; hits; seconds of a search and of its SQL condition; searches that may wait, per one that
+    runs; runs that may wait, and that are kept when they are done."""
 
     body: int = 20 << 20
     run: int = 500 << 20
     unpacked: int = 128 << 20
     peaks: int = 10_000
+    signals: int = 500
     k: int = 1_000
     observations: int = 20
     seconds: float = 60.0

@@ -172,8 +172,9 @@ class Given:
         return read
 
     def _check_peaks(self, n: int, modality: str) -> None:
-        if n > self._limits.peaks:
-            most = f"more than {self._limits.peaks:,}; send picked peaks"
+        allowed = self._limits.signals if modalities.get(modality).unit == "ppm" else self._limits.peaks
+        if n > allowed:
+            most = f"more than {allowed:,}; send picked peaks"
             raise Refused(422, f"the {modality} observation has {n:,} peaks, {most}")
 
     def _placed(self, data: bytes, ending: str, name: str, given: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from acml_search.core.errors import AcmlSearchError, ConfigError
+from acml_search.core.stopping import stoppable
 from acml_search.search.query import Index, open_index
 from acml_search.serve.limits import Limits, Refused
 
@@ -66,8 +67,8 @@ class Shelf:
 
 class Pool:
     """`workers` threads; Refused (503) where so many searches wait already that another would wait long,
-    Refused (408) for one that takes longer than `limits.seconds`. That one ends by itself and keeps its
-    thread until then."""
+    Refused (408) for one that takes longer than `limits.seconds`. That one, and one whose asker went away,
+    stops at its next step and leaves its thread to others."""
 
     def __init__(self, workers: int, limits: Limits) -> None:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="search")
@@ -76,23 +77,26 @@ class Pool:
         self.open = 0
 
     async def do(self, work: Callable[[], T], gone: Callable[[], Awaitable[bool]]) -> T:
-        """The result of `work`. gone: whether the client went away; what waits is not begun then."""
+        """The result of `work`. gone: whether the client went away."""
         with self._lock:
             if self.open >= self._most:
                 raise Refused(503, f"{self.open} searches run or wait; ask again in a moment", 2)
             self.open += 1
-        running = self._threads.submit(work)
+        stop = threading.Event()
+        running = self._threads.submit(stoppable, stop, work)
         running.add_done_callback(self._left)
         result = asyncio.wrap_future(running)
         end = asyncio.get_running_loop().time() + self._seconds
-        while not result.done():
-            left = end - asyncio.get_running_loop().time()
-            if left <= 0 or await gone():
-                running.cancel()
-                result.cancel()
-                raise Refused(408, f"it took more than {self._seconds:g} seconds; ask for less")
-            await asyncio.wait([result], timeout=min(left, 0.5))
-        return result.result()
+        try:
+            while not result.done():
+                left = end - asyncio.get_running_loop().time()
+                if left <= 0 or await gone():
+                    raise Refused(408, f"it took more than {self._seconds:g} seconds; ask for less")
+                await asyncio.wait([result], timeout=min(left, 0.5))
+            return result.result()
+        finally:
+            stop.set()
+            result.cancel()
 
     def _left(self, _: Future[T]) -> None:
         with self._lock:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,13 @@ from rdkit import Chem
 
 import acml_search
 from acml_search import modalities
+from acml_search.core.stopping import Stopped
+from acml_search.core.timing import Stopwatch
+from acml_search.search.pipeline import Pipeline
 from acml_search.search.results import plain
 from acml_search.serve.app import create_app
-from acml_search.serve.limits import Limits
+from acml_search.serve.limits import Limits, Refused
+from acml_search.serve.pool import Pool
 
 CARBON = "169.1, 153.2, 131.0, 121.2, 115.1, 23.9"
 BOTH = "1H NMR (400 MHz, CDCl3) δ 7.31 (d, 2H), 2.10 (s, 3H). 13C NMR (101 MHz, CDCl3) δ 168.5, 153.0, 24.1."
@@ -195,11 +201,38 @@ def test_a_full_queue_is_said(index: Path, monkeypatch) -> None:
     assert (second.status_code, second.headers["retry-after"]) == (503, "2")
 
 
-def test_a_search_that_takes_long_is_given_up(index: Path, monkeypatch) -> None:
-    go = threading.Event()
-    monkeypatch.setattr("acml_search.search.query.Index.molecules", lambda self, keys: go.wait(5) and [{}])
-    with TestClient(create_app([index], hosts=None, workers=1, limits=Limits(seconds=0.05))) as client:
-        answer = client.get("/api/molecules/1.json")
-        go.set()
-    assert answer.status_code == 408
-    assert "0.05 seconds" in answer.json()["error"]
+def test_a_search_that_takes_long_stops_and_leaves_its_thread(index: Path, monkeypatch) -> None:
+    go, encode, fuse, fused = threading.Event(), Pipeline._encode_observations, Pipeline._fuse, []
+    monkeypatch.setattr(Pipeline, "_encode_observations", lambda *a: go.wait(9) and encode(*a))
+    monkeypatch.setattr(Pipeline, "_fuse", lambda *a: fused.append(a) or fuse(*a))
+    app = create_app([index], hosts=None, workers=1, limits=Limits(seconds=0.3, waiting=0))
+    with TestClient(app) as client:
+        answer = client.post("/api/search", json={"c_nmr": CARBON})
+        assert (answer.status_code, "0.3 seconds" in answer.json()["error"]) == (408, True)
+        assert client.get("/api/molecules/1.json").status_code == 503
+        go.set()  # the stage that runs ends, and no further one begins
+        end = time.monotonic() + 5
+        while (again := client.get("/api/molecules/1.json").status_code) == 503 and time.monotonic() < end:
+            time.sleep(0.01)
+    assert (again, fused) == (200, [])
+
+
+def test_a_search_whose_asker_goes_away_stops() -> None:
+    pool, began, went, ended = Pool(1, Limits()), threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        went.wait(5)
+        try:
+            Stopwatch().lap("read")
+        except Stopped:
+            ended.set()
+            raise
+
+    async def gone() -> bool:
+        return await asyncio.to_thread(began.wait, 5)
+
+    with pytest.raises(Refused):
+        asyncio.run(pool.do(work, gone))
+    went.set()
+    assert ended.wait(5)

@@ -169,6 +169,7 @@ def test_nothing_of_the_server_is_told(client, index) -> None:
     ("body", "status"),
     [
         ({"c_nmr": {"shifts": [20.0] * 100_000}}, 422),
+        ({"h_nmr": ", ".join(f"{i / 100}" for i in range(1, 600))}, 422),
         ({"lc_ms": {"mzs": list(range(20_000)), "intensities": [1] * 20_000}}, 422),
         ({"c_nmr": ["20.1"] * 50}, 422),
         ({"c_nmr": "20.1", "k": 51}, 422),
