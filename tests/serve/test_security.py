@@ -198,9 +198,9 @@ def test_a_record_that_is_none_is_refused(client, route, record) -> None:
 @pytest.mark.parametrize("gap", [" ", "\t", "(", "1-", "13C "])
 def test_long_texts_of_nothing_take_no_time(client, gap) -> None:
     """The readers are linear: nobody keeps the server busy with blanks."""
-    begun = time.monotonic()
+    begun = time.process_time()
     client.post("/api/parse", json={"text": f"13C NMR 1 {gap * (30_000 // len(gap))}x"})
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 def test_a_body_without_an_end_is_refused(client) -> None:
