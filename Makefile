@@ -1,5 +1,6 @@
 # make demo   environment, index of the molecules that come with RDKit, a 13C line to its molecule
 # make test   environment with development tools, all tests
+# make page   the structure editor of the page of acml-search serve; needs npm
 #
 # Both work in a fresh clone with nothing but Python >= 3.11. Other Python:  make test PYTHON=python3.12
 # torch without CUDA, by uv:
@@ -16,7 +17,7 @@ MOLECULE ?= CC(=O)Nc1ccc(O)cc1
 PYTEST ?=
 JOBS ?= 2
 
-.PHONY: help demo introduction test lint clean
+.PHONY: help demo introduction test page lint clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -39,10 +40,15 @@ introduction:
 	@echo
 	@echo "Then ask with a line of your own:  $(BIN)/acml-search query $(INDEX) --c-nmr \"...\""
 	@echo "A page with structures and peaks:  $(BIN)/acml-search query $(INDEX) --c-nmr \"...\" --out hits.html"
+	@echo "The same in a browser:             $(BIN)/acml-search serve $(INDEX)"
 
 test: $(VENV)/.installed-dev
 	@echo "==> 2/2 tests"
 	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST)
+
+page:
+	npm --prefix editor ci --ignore-scripts --no-audit --no-fund
+	npm --prefix editor run build
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -9,6 +9,8 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack
 
+import numpy as np
+
 from acml_search.core.errors import AcmlSearchError, ConfigError, IndexReplaced, InvalidMolecule, NoCandidates
 from acml_search.core.io import digest_of
 from acml_search.index.directory import IndexDirectory
@@ -28,7 +30,7 @@ from acml_search.search.results import Answer
 if TYPE_CHECKING:
     from rdkit import Chem
 
-    from acml_search.core.typing import Ints
+    from acml_search.core.typing import Float32s, Ints
     from acml_search.modalities.base import Reading
     from acml_search.search.pipeline import Shortlist
 
@@ -246,6 +248,19 @@ class Index:
                 return list(self._directory.catalog.rows(keys).to_pylist())
             except KeyError as error:
                 raise ConfigError(f"{self.path}: {error.args[0]}") from error
+
+    @_retried
+    def vectors(self, space: str, keys: Sequence[int] | None = None, n: int = 3_000) -> Float32s:
+        """(m, d) float32: stored vectors on the graph side of a space, of the molecules `keys`, or `n` from all
+        over the library. Raises ConfigError for a space or a key that the index does not hold."""
+        with self._current():
+            side = self._directory.vectors(space)
+            if keys is None:
+                return side.stored(np.unique(np.linspace(0, side.n - 1, n).astype(np.int64)))
+            found = side.positions_of(np.unique(keys))
+            if len(found) < len(set(keys)):
+                raise ConfigError(f"{self.path}: one of the keys {list(keys)} is not there")
+            return side.stored(found)[np.unique(keys, return_inverse=True)[1]]
 
     @_retried
     def readings(self, observations: Sequence[Observation]) -> list[Reading]:

@@ -10,13 +10,14 @@ from acml_search.core.errors import ConfigError, InvalidRecord, UnknownModality
 from acml_search.modalities import Observation
 from acml_search.search import check as checks
 from acml_search.search.query import Index
+from acml_search.search.render.html import picture_of
 from acml_search.search.results import Answer, plain
 from acml_search.serve.limits import Refused
 from acml_search.serve.observations import Given, Upload, chosen, molecule_of, observable, sentence
 
 
 def search(given: Given, name: str, index: Index, body: Any) -> Answer:
-    """The JSON of `acml-search query --json`, or `format`: csv, sdf, html."""
+    """The JSON of `acml-search query --json`, or `format`: csv, sdf, html, mztab (of MS/MS)."""
     observed = given.readable(body.observed())
     if body.smiles is not None and observed:
         raise ConfigError("give a structure, or observations; which of the two is to be searched?")
@@ -90,6 +91,8 @@ def parse(given: Given, name: str, index: Index, body: Any, uploads: Sequence[Up
                     for taken in index.readings([found[at]]):
                         entry["notes"].append(given.said(taken.said))
                         entry["reading"] = given.said(taken.to_dict())
+                        if body.picture:
+                            entry["reading"]["picture"], entry["reading"]["size"] = picture_of(taken)
                 except InvalidRecord as why:
                     entry["error"] = given.said(str(why))
             understood.append(entry)

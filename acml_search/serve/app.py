@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -38,6 +40,7 @@ from acml_search.library.catalog import sql_seconds
 from acml_search.search.batch import Ask
 from acml_search.search.render.files import WRITERS
 from acml_search.search.render.html import drawing
+from acml_search.search.render.run import write_run
 from acml_search.search.results import Answer, plain
 from acml_search.serve import answers, asked
 from acml_search.serve.gate import LOOPBACK, Gate, refusal
@@ -66,9 +69,15 @@ ANSWERS: dict[str, tuple[type[BaseModel], Answering]] = {
 }
 
 TYPES = {"json": "application/json", "csv": "text/csv", "sdf": "chemical/x-mdl-sdfile", "html": "text/html"}
-PAGE = {"/": "index.html", "/page.js": "page.js", "/serve.css": "serve.css", "/icon.svg": "icon.svg"}
+TYPES["mztab"] = FORMATS["mztab"]
 MAX_DRAWN = 500  # characters
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+# editor.js is there where it was built: see editor/README.md
+PAGE = {
+    "/" if one.name == "index.html" else f"/{one.name}": one.name
+    for one in files("acml_search.serve").joinpath("page").iterdir()
+    if one.name.endswith(tuple(_KINDS))
+}
 _BROKEN = (IndexCorrupt, CheckpointError, SpaceMismatch)
 log = logging.getLogger(__name__)
 
@@ -133,6 +142,7 @@ class Server:
         app.get("/api/runs/{made}/result")(self.run_result)
         app.delete("/api/runs/{made}")(self.run_end)
         app.get("/api/indexes")(self.indexes)
+        app.get("/api/map", responses=asked.ERRORS)(self.map)
         app.get("/api/molecules/{key}.svg", responses=asked.ERRORS)(self.molecule_svg)
         app.get("/api/molecules/{key}.json", responses=asked.ERRORS)(self.molecule)
         app.get("/api/structure.svg", responses=asked.ERRORS)(self.structure)
@@ -180,9 +190,7 @@ class Server:
                 found = answer(given, *self.shelf.get(body.index), body, **more)
                 if not isinstance(found, Answer):
                     return json.dumps(found, ensure_ascii=False)
-                out = StringIO()
-                WRITERS[form](found, out)
-                return out.getvalue()
+                return _written(found, form)
 
             return Response(await self.do(work, request.is_disconnected), media_type=TYPES[form])
 
@@ -250,6 +258,7 @@ class Server:
                     "nuclei": kind.nuclei,
                     "help": kind.option.help if kind.option else "",
                     "picture": kind.says_reading,
+                    "details": list(kind.details),
                     "checks": bool(kind.nuclei) and not kind.made_of,
                 }
                 for kind in kinds
@@ -257,6 +266,29 @@ class Server:
             "limits": self.limits.__dict__,
             "version": __version__,
         }
+
+    async def map(self, request: Request, space: str, keys: str = "", index: str | None = None) -> Any:
+        """Molecules from all over an index, and the molecules `keys` (1,2,3), in the plane of the first two
+        principal axes of a space."""
+        _, opened = self.shelf.get(index)
+        if not re.fullmatch(r"(\d{1,15}(,\d{1,15}){,99})?", keys):
+            raise Refused(422, "keys are numbers, a hundred at most: 1,2,3")
+        wanted = [int(key) for key in keys.split(",") if key]
+
+        def work(given: Given) -> dict[str, Any]:
+            library = opened.vectors(space)
+            if len(library) < 3:
+                raise ConfigError("an index of less than three molecules has no map")
+            middle = library.mean(axis=0)
+            variances, axes = np.linalg.eigh(np.cov((library - middle).T))
+            hits = opened.vectors(space, wanted)
+            return {
+                "molecules": ((library - middle) @ axes[:, :-3:-1]).round(4).tolist(),
+                "hits": ((hits - middle) @ axes[:, :-3:-1]).round(4).tolist(),
+                "share": round(float(variances[:-3:-1].sum() / variances.sum()), 4),
+            }
+
+        return await self.do(work, request.is_disconnected)
 
     async def molecule(self, request: Request, key: int, index: str | None = None) -> dict[str, Any]:
         """One molecule, with the library's own columns."""
@@ -342,6 +374,19 @@ class Server:
         document = sentence(error)
         document["error"] = self.shelf.said(document["error"])
         return JSONResponse(document, 422)
+
+
+def _written(answer: Answer, form: str) -> str:
+    if form == "mztab":
+        document = answer.to_dict()
+        document |= {"query": {"row": 0, **document["query"]}, "outcome": "answered"}
+        with TemporaryDirectory(prefix="acml-search-") as folder:
+            path = Path(folder) / "answer.mztab"
+            write_run(lambda: iter([document]), path, form, name="answer", source=Path("query"))
+            return path.read_text(encoding="utf-8")
+    out = StringIO()
+    WRITERS[form](answer, out)
+    return out.getvalue()
 
 
 def _json(text: str | bytes) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class _Search(_Conditioned):
     any_mass: bool = Field(False, description="Not only candidates of the mass by the precursor.")
     min_probability: float = Field(0.0, ge=0, le=1)
     adduct: str | None = Field(None, description="Of MS/MS spectra that do not state theirs.")
-    format: Literal["json", "csv", "sdf", "html"] = "json"
+    format: Literal["json", "csv", "sdf", "html", "mztab"] = "json"
 
 
 class _Explain(_Body):
@@ -84,6 +84,7 @@ class _Parse(_Body):
     number: int | None = Field(None, ge=1, description="Of the spectrum or structure in the file.")
     smiles: str | None = Field(None, max_length=100_000)
     adduct: str | None = None
+    picture: bool = Field(False, description="Small pictures of what was read, with the readings.")
 
 
 class RUN(_Conditioned):

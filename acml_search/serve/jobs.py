@@ -29,6 +29,7 @@ FORMATS = {
     "tsv": "text/tab-separated-values",
     "parquet": "application/vnd.apache.parquet",
     "html": "text/html",
+    "mztab": "text/tab-separated-values",
 }
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 
@@ -43,6 +44,7 @@ class Job:
     name: str
     folder: Path
     source: Path
+    modality: str | None = None
     state: str = QUEUED
     report: BatchReport = field(default_factory=BatchReport)
     total: int | None = None
@@ -64,6 +66,7 @@ class Job:
         return {
             "id": self.id,
             "name": self.name,
+            "modality": self.modality,
             "state": self.state,
             "done": report.queries + report.passed_over,
             "total": self.total,
@@ -94,7 +97,7 @@ class Jobs:
                 self._forget(job)
             folder = self._folder / (made := secrets.token_urlsafe(16))
             folder.mkdir()
-            job = self._jobs[made] = Job(made, name, folder, folder / f"run{ending}")
+            job = self._jobs[made] = Job(made, name, folder, folder / f"run{ending}", ask.modality)
         with job.source.open("wb") as target:
             shutil.copyfileobj(file, target)
         self._thread.submit(self._run, job, index, ask)

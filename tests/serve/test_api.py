@@ -72,6 +72,9 @@ def test_a_structure_is_searched_in_every_space_and_in_every_format(client) -> N
     for form, holds in kinds.items():
         answer = client.post("/api/search", json={**body, "format": form})
         assert holds in answer.text.replace("DOCTYPE", "doctype")
+    spectrum = {"lc_ms": {"mzs": [110.06], "intensities": [1.0], "precursor_mz": 152.07, "adduct": "[M+H]+"}}
+    assert "\nSME\t1" in client.post("/api/search", json={**spectrum, "format": "mztab"}).text
+    assert client.post("/api/search", json={**body, "format": "mztab"}).status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,13 @@ def test_molecules_have_rows_and_drawings(client) -> None:
     assert drawing.text.startswith("<svg xmlns=")
     assert client.get("/api/molecules/99.json").status_code == 404
     assert client.get("/api/molecules/4.svg", params={"index": "../mine"}).status_code == 404
+
+
+def test_hits_lie_where_the_map_has_their_molecules(client) -> None:
+    found = client.get("/api/map", params={"space": "c_nmr", "keys": "4,0"}).json()
+    assert found["hits"] == [found["molecules"][4], found["molecules"][0]]
+    for wrong in ({"space": "x"}, {"space": "c_nmr", "keys": "1;2"}, {"space": "c_nmr", "keys": "99"}):
+        assert client.get("/api/map", params=wrong).status_code == 422
 
 
 def test_indexes_and_health_and_counts(client) -> None:

@@ -110,22 +110,27 @@ def _observation(one: Observation) -> dict[str, Any]:
     }
 
 
-def _reading(one: Reading) -> dict[str, Any]:
-    """A picture with marks where it was read with little certainty, and what it was read as."""
+def picture_of(one: Reading) -> tuple[str, tuple[int, int]]:
+    """The picture that was read, small: the address that holds it, and its width and height."""
     from PIL import Image
 
     picture = Image.fromarray(255 - one.ink)
     picture.thumbnail((MAX_PICTURE, MAX_PICTURE))
     file = BytesIO()
     picture.save(file, "PNG")
-    width, height = picture.size
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}", picture.size
+
+
+def _reading(one: Reading) -> dict[str, Any]:
+    """A picture with marks where it was read with little certainty, and what it was read as."""
+    source, (width, height) = picture_of(one)
     return {
         "title": title(one.modality),
         "smiles": one.smiles,
         "probability": one.probability,
         "width": width,
         "height": height,
-        "source": Markup(f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"),
+        "source": Markup(source),
         "marks": [(x * width, y * height) for x, y in one.doubtful],
         "drawing": structure(one.smiles),
     }

@@ -27,6 +27,7 @@ _EDGE = 30.0  # pixels kept above and below the outermost atoms
 _CODES = {grade: (1.0, 0.0, (i + 1) / 255.0) for i, grade in enumerate(GRADES)}
 _GRADE_OF = {f"#FF00{i + 1:02X}": grade for i, grade in enumerate(GRADES)}
 _STYLE = re.compile(r" style='([^']*)'")
+_ATOM = re.compile(r" class='atom-(\d+)'")
 _COLOURED = re.compile(r" (?:class|style|fill)='[^']*'")
 _SHAPE = re.compile(r"<(?:path|ellipse|polygon|polyline|line) [^>]*/>", re.DOTALL)
 
@@ -96,6 +97,8 @@ def _classed(shape: str) -> str:
     extra = f" stroke-width='{width}'" if name == "line" and width and float(width) != _LINE else ""
     if "stroke-dasharray" in style:
         extra += f" stroke-dasharray='{style['stroke-dasharray']}'"
+    if fill in _GRADE_OF and (atom := _ATOM.search(shape)):
+        extra += f" data-atom='{atom[1]}'"
     return " ".join(_COLOURED.sub("", shape).replace("/>", f" class='{name}'{extra}/>").split())
 
 

@@ -1,26 +1,18 @@
-"use strict";
 // The page: what is pasted or dropped is parsed by the server, shown, and searched. No text is ever taken as markup.
 
-const $ = (id) => document.getElementById(id);
+import { $, comparer, make, runTable, sortable } from "./answers.js";
+
 const FILTERS = ["formula", "where", "elements_allowed", "elements_required", "adduct"];
 const MAX_LINK = 12000;
 const MAX_CHIPS = 120;
 let kinds = {};
+let spaces = {}; // of each index
 let fromText = [];
 let fromFiles = [];
-let asked = null; // what the answer shown was asked with
+let asked = []; // what the answers shown were asked with, one of each index
+let drawn = null; // shows a structure in the editor
 let parsing = 0;
 let timer = 0; // until what is typed is parsed
-
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== false) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
 
 function say(text, wrong = false) {
   $("status").textContent = text;
@@ -58,10 +50,13 @@ async function image(url) {
 
 const drawing = (smiles) => image(`/api/structure.svg?smiles=${encodeURIComponent(smiles)}`);
 
+const indexes = () => ($("index").value ? [$("index").value] : [...$("index").options].map((one) => one.value).filter(Boolean));
+const first = () => indexes()[0];
+
 // What was understood
 
 async function parse(source, modality, number) {
-  const fields = { modality: modality || undefined, number, index: $("index").value, adduct: $("adduct").value.trim() || undefined };
+  const fields = { modality: modality || undefined, number, index: first(), adduct: $("adduct").value.trim() || undefined, picture: true };
   if (source.file === undefined) return (await post("/api/parse", { text: source.text, ...fields })).json();
   const form = new FormData();
   form.append("file", source.file, source.file.name);
@@ -130,30 +125,113 @@ function replace(item, others) {
   show();
 }
 
-function without(item, peak) {
-  const lists = Object.entries(item.send).filter(([name, value]) => Array.isArray(value) && name !== "isolation");
-  const [, positions] = lists.find(([, values]) => values.includes(peak.position)) || [];
-  if (!positions) return;
-  const at = positions.indexOf(peak.position);
-  const cut = (values) => values.filter((_, i) => i !== at);
+// A record with other peaks in place of one (or after all): its lists hold a value of each peak
+function spliced(item, peak, peaks, lists) {
+  const before = Object.entries(item.send).filter(([name, values]) => Array.isArray(values) && name !== "isolation" && values.length === item.peaks.length);
+  const positions = before.find(([, values]) => item.peaks.some((one) => values.includes(one.position)))?.[1] || [];
+  const at = peak ? positions.indexOf(peak.position) : item.peaks.length;
   const send = { ...item.send };
-  for (const [name, values] of lists) if (values.length === positions.length) send[name] = cut(values);
-  replace(item, [{ ...item, send, peaks: item.peaks.filter((one) => one !== peak) }]);
+  for (const name of new Set([...before.map(([name]) => name), ...Object.keys(lists)])) {
+    const values = [...(item.send[name] || item.peaks.map(() => null))];
+    values.splice(at, peak ? 1 : 0, ...(lists[name] || peaks.map(() => null)));
+    send[name] = values;
+  }
+  const left = [...item.peaks];
+  left.splice(peak ? left.indexOf(peak) : left.length, peak ? 1 : 0, ...peaks);
+  return { ...item, send, peaks: left, error: undefined };
+}
+
+async function correct(item, peak, text) {
+  try {
+    const [one] = text ? (await parse({ text }, item.modality)).observations : [];
+    const lists = one ? Object.fromEntries(Object.entries(one.send).filter(([, values]) => Array.isArray(values))) : {};
+    replace(item, [spliced(item, peak, one ? one.peaks : [], lists)]);
+  } catch (error) {
+    replace(item, [{ ...item, error: error.message }]);
+  }
+}
+
+function written(item, peak) { // as the readers of its modality take it
+  const kind = kinds[item.modality];
+  const position = String(+peak.position.toFixed(4));
+  if (peak.proton !== undefined) return `${position}/${+peak.proton.toFixed(3)}`;
+  if (!kind.nuclei) return peak.intensity === undefined ? position : `${position} ${+peak.intensity.toPrecision(4)}`;
+  const couplings = peak.couplings ? `J = ${peak.couplings.join(", ")} Hz` : "";
+  const said = [peak.multiplicity, couplings, peak.count ? `${peak.count}${kind.nuclei}` : ""].filter(Boolean).join(", ");
+  return said ? `${position} (${said})` : position;
+}
+
+function edited(item, peak, place) {
+  const input = make("input", { "aria-label": peak ? "correct this peak" : "another peak", value: peak ? written(item, peak) : "", spellcheck: "false" });
+  const done = () => (input.value.trim() && !(peak && input.value === written(item, peak)) ? correct(item, peak, input.value.trim()) : show());
+  input.addEventListener("blur", done);
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") input.value = "";
+    if (["Enter", "Escape"].includes(event.key)) {
+      event.preventDefault();
+      input.blur();
+    }
+  });
+  place.replaceChildren(input);
+  input.focus();
 }
 
 function chip(item, peak) {
-  const kind = kinds[item.modality];
-  const said = [peak.proton === undefined ? "" : `/${peak.proton.toFixed(2)}`];
-  if (peak.multiplicity) said.push(` ${peak.multiplicity}`);
-  if (peak.count) said.push(` ${peak.count}${kind.nuclei}`);
-  const shown = `${String(+peak.position.toFixed(4))}${said.join("")}`;
-  return make("li", {}, make("button", { type: "button", "aria-label": `leave out ${shown} ${kind.unit}`, onclick: () => without(item, peak) }, shown));
+  const said = written(item, peak);
+  const place = make("li", {});
+  place.append(
+    make("button", { type: "button", title: "correct it", onclick: () => edited(item, peak, place) }, said),
+    make("button", { type: "button", class: "leave", "aria-label": `leave out ${said}`, onclick: () => correct(item, peak, "") }, "×"),
+  );
+  return place;
+}
+
+function details(item) { // of 13C: what DEPT shows
+  const line = make("div", { class: "line" });
+  for (const name of kinds[item.modality].details) {
+    const input = make("input", { value: item.told?.[name] || "", spellcheck: "false", placeholder: name === "dept135" ? "23.9, 121.2, -60.4" : "121.2" });
+    input.addEventListener("change", async () => {
+      const told = { ...item.told, [name]: input.value.trim() };
+      const bare = item.bare || item.send;
+      try {
+        const body = { [item.modality]: [bare], index: first(), ...Object.fromEntries(Object.entries(told).filter(([, text]) => text)) };
+        const [one] = (await (await post("/api/parse", body)).json()).observations;
+        replace(item, [{ ...item, ...one, given: item.given, also: item.also, told, bare }]);
+      } catch (error) {
+        replace(item, [{ ...item, told, error: error.message }]);
+      }
+    });
+    line.append(make("label", {}, `${name.toUpperCase().replace("DEPT", "DEPT-")} `, input));
+  }
+  return line;
+}
+
+function reading(item) { // a picture beside what it was read as
+  const { picture, size, doubtful, smiles, probability } = item.reading;
+  const svg = (tag, attributes) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    return node;
+  };
+  const [width, height] = size;
+  const drawing_ = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "the picture" });
+  drawing_.append(svg("image", { href: picture, width, height }), ...doubtful.map(([x, y]) => svg("circle", { class: "doubt", cx: x * width, cy: y * height, r: 12 })));
+  const pair = make("div", { class: "line" }, drawing_);
+  drawing(smiles).then((one) => pair.append(one), () => {});
+  const other = () => {
+    replace(item, [{ smiles, source: item.source }]);
+    candidate(smiles);
+  };
+  const said = `read with a probability of ${probability.toFixed(2)} as `;
+  const sure = doubtful.length ? "; circles mark what was read with little certainty " : " ";
+  return make("div", {}, pair, make("p", {}, said, make("span", { class: "smiles" }, smiles), sure, make("button", { type: "button", onclick: other }, "Correct the structure")));
 }
 
 function shown(item) {
   const remove = make("button", { type: "button", "aria-label": "remove", onclick: () => replace(item, []) }, "remove");
   if (item.smiles) {
     const place = make("div", { class: "seen" }, make("h3", {}, "structure", remove), make("p", { class: "smiles" }, item.smiles));
+    if (spectra().length) place.append(make("p", { class: "note" }, "Spectra are searched, so this structure is not. "), make("button", { type: "button", onclick: () => compared(item.smiles) }, "Is it this one?"));
     drawing(item.smiles).then((picture) => place.append(picture), () => {});
     return place;
   }
@@ -178,24 +256,23 @@ function shown(item) {
   }
   head.append(remove);
   const place = make("div", { class: "seen" }, head);
-  if (item.source.file && kind.picture) {
-    const picture = make("img", { src: URL.createObjectURL(item.source.file), alt: `the picture ${item.given}` });
-    place.append(picture);
-    const read = item.notes.map((note) => /read as (\S+?)[,;]?(?:\s|$)/.exec(note)).find(Boolean);
-    if (read) drawing(read[1]).then((drawn) => picture.after(drawn), () => {});
-  }
+  if (item.reading) place.append(reading(item));
   if (peaks.length) {
     const few = kind.nuclei || peaks.length <= MAX_CHIPS ? peaks : [...peaks].sort((a, b) => (b.intensity || 0) - (a.intensity || 0)).slice(0, MAX_CHIPS).sort((a, b) => a.position - b.position);
-    place.append(make("ul", { class: "chips", "aria-label": `peaks in ${kind.unit}; press one to leave it out` }, ...few.map((peak) => chip(item, peak))));
+    const more = make("li", {});
+    more.append(make("button", { type: "button", onclick: () => edited(item, null, more) }, "add"));
+    place.append(make("ul", { class: "chips", "aria-label": `peaks in ${kind.unit}` }, ...few.map((peak) => chip(item, peak)), more));
     if (few.length < peaks.length) place.append(make("p", { class: "hint" }, `and ${peaks.length - few.length} smaller ones`));
+    if (kind.details.length) place.append(details(item));
   }
   for (const one of item.left_out || []) place.append(make("p", { class: "hint" }, `left out “${one.text.trim()}”: ${one.why}`));
-  for (const note of item.notes || []) if (!/: left out |FILE#n/.test(note)) place.append(make("p", { class: "note" }, note));
+  for (const note of item.notes || []) if (!/: left out |FILE#n/.test(note) && !item.reading) place.append(make("p", { class: "note" }, note));
   if (item.error) place.append(make("p", { class: "wrong" }, item.error));
   return place;
 }
 
 const usable = () => [...fromText, ...fromFiles].filter((item) => item.smiles || item.send);
+const spectra = () => usable().filter((item) => item.send);
 
 function show() {
   $("understood").replaceChildren(...[...fromText, ...fromFiles].map(shown));
@@ -205,7 +282,7 @@ function show() {
 // The search
 
 function conditions() {
-  const body = { index: $("index").value, k: +$("k").value || 10 };
+  const body = { k: +$("k").value || 10 };
   for (const name of FILTERS) if ($(name).value.trim()) body[name] = $(name).value.trim();
   for (const name of ["mass", "tol"]) {
     const text = $(name).value.trim().replace(",", ".");
@@ -218,23 +295,38 @@ function conditions() {
 
 function observed() {
   const body = {};
-  for (const item of usable()) {
-    if (item.smiles) body.smiles = item.smiles;
-    else (body[item.modality] = body[item.modality] || []).push(item.send);
-  }
-  return body;
+  for (const item of spectra()) (body[item.modality] = body[item.modality] || []).push(item.send);
+  const structure = usable().find((item) => item.smiles);
+  return spectra().length || !structure ? body : { smiles: structure.smiles };
 }
 
-async function search(body) {
+async function search(body, where = indexes()) {
   say("searching …");
   $("go").disabled = true;
   try {
     const begun = performance.now();
-    const page = await (await post("/api/search", { ...body, format: "html" })).text();
-    const parts = new DOMParser().parseFromString(page.replace(/<style>.*?<\/style>/s, ""), "text/html");
-    $("shown").replaceChildren(...parts.querySelectorAll("body > header, body > main, body > footer"));
+    const bodies = where.map((index) => ({ ...body, index }));
+    const parser = new DOMParser();
+    const parts = [];
+    for (const one of bodies) {
+      const page = await (await post("/api/search", { ...one, format: "html" })).text();
+      const made = parser.parseFromString(page.replace(/<style>.*?<\/style>/s, ""), "text/html");
+      if (bodies.length > 1) {
+        parts.push(make("h2", { class: "of-index" }, one.index));
+        for (const node of made.querySelectorAll("[id]")) node.id += ` ${one.index}`;
+        for (const link of made.querySelectorAll("a[href^='#']")) link.setAttribute("href", `${link.getAttribute("href")} ${one.index}`);
+        if (parts.length > 1) made.querySelectorAll("header .asked").forEach((node) => node.remove());
+      }
+      parts.push(...made.querySelectorAll("body > header, body > main, body > footer"));
+    }
+    const plain = { header: "div", main: "div", footer: "div" };
+    $("shown").replaceChildren(...parts.map((part) => (plain[part.localName] ? make("div", { class: `of-${part.localName}` }, ...part.childNodes) : part)));
     for (const article of $("shown").querySelectorAll("article")) article.querySelector("h3").after(buttons(article));
-    asked = body;
+    $("shown").querySelectorAll("table.hits").forEach(sortable);
+    for (const wide of $("shown").querySelectorAll(".wide, .spectrum")) wide.tabIndex = 0;
+    asked = bodies;
+    $("map").open = false;
+    document.querySelector("[data-form=mztab]").hidden = Object.keys(kinds).some((name) => name !== "lc_ms" && body[name]) || !body.lc_ms;
     $("answer").hidden = false;
     say(`answered in ${((performance.now() - begun) / 1000).toFixed(2)} s`);
     $("answer").scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
@@ -244,28 +336,48 @@ async function search(body) {
   $("go").disabled = !usable().length;
 }
 
+const similar = (smiles) => search({ smiles, ...conditions() });
+
 function buttons(article) {
   const smiles = article.querySelector("dd.smiles").textContent;
-  const similar = () => {
-    fromFiles = [];
-    $("text").value = smiles;
-    readText().then(() => search({ ...observed(), index: $("index").value, k: +$("k").value || 10 }));
-  };
-  const check = () => {
-    $("candidate").value = smiles;
-    $("checks").open = true;
-    checkOne().then(() => $("checks").scrollIntoView({ block: "center" }));
-  };
-  const line = make("div", { class: "line" }, make("button", { type: "button", onclick: similar }, "Similar molecules"));
-  if (usable().some((item) => item.send && kinds[item.modality].checks)) line.append(make("button", { type: "button", onclick: check }, "Is it this one?"));
+  const line = make("div", { class: "line" }, make("button", { type: "button", onclick: () => similar(smiles) }, "Similar molecules"));
+  if (checkable().length) line.append(make("button", { type: "button", onclick: () => compared(smiles) }, "Is it this one?"));
+  line.append(comparer(article), make("button", { type: "button", onclick: () => candidate(smiles) }, "Edit"));
   return line;
 }
 
+// A structure: drawn, searched, compared with the spectra
+
+async function editor() {
+  if (drawn) return;
+  try {
+    const { edit } = await import("./editor.js");
+    $("drawn").hidden = false;
+    drawn = edit($("drawn"), (smiles) => ($("candidate").value = smiles));
+    drawn($("candidate").value.trim());
+  } catch {
+    $("no-drawing").hidden = false;
+  }
+}
+
+async function candidate(smiles) {
+  $("candidate").value = smiles;
+  $("checks").open = true;
+  await editor();
+  if (drawn) drawn(smiles);
+  $("candidate").scrollIntoView({ block: "center" });
+  $("candidate").focus();
+}
+
+const compared = (smiles) => candidate(smiles).then(checkOne);
+const checkable = () => spectra().filter((item) => kinds[item.modality].checks);
+
 async function checkOne() {
-  const body = { smiles: $("candidate").value.trim(), index: $("index").value, isomers: true };
-  for (const item of usable()) if (item.send && kinds[item.modality].checks) body[item.modality] = item.send;
+  const body = { smiles: $("candidate").value.trim(), index: first(), isomers: true };
+  for (const item of checkable()) (body[item.modality] = body[item.modality] || []).push(item.send);
   $("checked").textContent = "comparing …";
   try {
+    if (!checkable().length) throw new Error("give NMR spectra above; the structure is compared with them");
     const found = await (await post("/api/check", body)).json();
     const better = found.better.length ? `${found.better.length} of ${found.alternatives.length} isomers fit better: ${found.better.slice(0, 3).join(", ")}` : `none of ${found.alternatives.length} isomers fits better`;
     const lines = [`probability ${found.probability.toFixed(3)} by the spectra alone; ${better}`];
@@ -282,8 +394,7 @@ async function checkOne() {
 
 async function take(form) {
   try {
-    const blob = await (await post("/api/search", { ...asked, format: form })).blob();
-    save(blob, `answer.${form}`);
+    for (const body of asked) save(await (await post("/api/search", { ...body, format: form })).blob(), `answer${asked.length > 1 ? ` ${body.index.replaceAll("/", " ")}` : ""}.${form}`);
   } catch (error) {
     say(error.message, true);
   }
@@ -293,6 +404,46 @@ function save(blob, name) {
   const link = make("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+// A map of the library, with the hits of the first list marked
+
+async function map() {
+  const [{ index }] = asked;
+  const list = $("shown").querySelector("section.list");
+  const rows = [...list.querySelectorAll("table.hits > tbody > tr")].map((row) => [row.cells[0].textContent, /key (\d+)/.exec(row.cells[2].textContent)[1]]).sort((a, b) => a[0] - b[0]).slice(0, 30);
+  const space = spaces[index].find((name) => asked[0][name]) || (spaces[index].includes("smiles") ? "smiles" : spaces[index][0]);
+  const url = `/api/map?space=${space}&keys=${rows.map(([, key]) => key).join(",")}&index=${encodeURIComponent(index)}`;
+  try {
+    const found = await (await ask(url)).json();
+    const canvas = $("dots");
+    [canvas.width, canvas.height] = [canvas.clientWidth * devicePixelRatio, canvas.clientHeight * devicePixelRatio];
+    const pen = canvas.getContext("2d");
+    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+    const places = [...found.molecules, ...found.hits];
+    const ends = [0, 1].map((axis) => places.reduce(([low, high], at) => [Math.min(low, at[axis]), Math.max(high, at[axis])], [Infinity, -Infinity]));
+    const on = (at) => [0, 1].map((axis) => 0.04 + (0.92 * (at[axis] - ends[axis][0])) / (ends[axis][1] - ends[axis][0] || 1)).map((part, axis) => part * (axis ? canvas.height : canvas.width));
+    const dot = (at, radius) => {
+      pen.beginPath();
+      pen.arc(...on(at), radius * devicePixelRatio, 0, 7);
+      pen.fill();
+    };
+    pen.fillStyle = colour("--missing");
+    pen.globalAlpha = 0.5;
+    for (const at of found.molecules) dot(at, 1.5);
+    pen.globalAlpha = 1;
+    pen.font = `bold ${13 * devicePixelRatio}px system-ui, sans-serif`;
+    for (const [i, at] of [...found.hits.entries()].reverse()) {
+      const [x, y] = on(at);
+      pen.fillStyle = colour(i ? "--fair" : "--poor");
+      dot(at, i ? 4 : 6);
+      pen.fillStyle = colour("--ink");
+      if (i < 10) pen.fillText(rows[i][0], x + 7 * devicePixelRatio, y - 4 * devicePixelRatio);
+    }
+    $("about-map").textContent = `${found.molecules.length.toLocaleString()} molecules of ${index} in the space ${space}, and the first ${rows.length} hits by their ranks, along the two directions in which the library differs most (${Math.round(100 * found.share)} % of the variance).`;
+  } catch (error) {
+    $("about-map").textContent = error.message;
+  }
 }
 
 // A link that holds the query: behind the #, which no browser sends to a server
@@ -308,7 +459,7 @@ function decoded(text) {
 }
 
 async function copyLink() {
-  const code = encoded(asked);
+  const code = encoded({ ...asked[0], index: asked.length > 1 ? "" : asked[0].index });
   if (code.length > MAX_LINK) {
     say("this query is too large for a link; download the JSON, which holds it", true);
     return;
@@ -328,12 +479,12 @@ async function openLink() {
     const body = decoded(location.hash.slice(3));
     for (const name of [...FILTERS, "mass", "k"]) if (body[name] !== undefined) $(name).value = body[name];
     for (const name of ["tol_ppm", "tol_da"]) if (body[name] !== undefined) [$("unit").value, $("tol").value] = [name, body[name]];
-    if (body.index) $("index").value = body.index;
+    if (body.index !== undefined) $("index").value = body.index;
     $("any_mass").checked = Boolean(body.any_mass);
     const given = Object.fromEntries(Object.entries(body).filter(([name]) => kinds[name] || name === "smiles"));
     fromFiles = items(await (await post("/api/parse", given)).json(), {});
     show();
-    await search(body);
+    await search({ ...body, index: undefined });
   } catch (error) {
     say(`the link cannot be read: ${error.message}`, true);
   }
@@ -348,8 +499,7 @@ async function startRun(file) {
   say(`sending ${file.name} …`);
   try {
     const form = new FormData();
-    const { index, ...others } = conditions();
-    form.append("ask", JSON.stringify({ index, modality: $("run-as").value || undefined, ...others }));
+    form.append("ask", JSON.stringify({ index: first(), modality: $("run-as").value || undefined, ...conditions() }));
     form.append("file", file, file.name);
     const run = await (await ask("/api/runs", { method: "POST", body: form })).json();
     keepRuns([...runs(), run.id]);
@@ -381,8 +531,10 @@ async function followRun(id) {
     bar.remove();
     cancel.textContent = "Remove";
     if (run.state !== "done") return;
-    for (const form of ["html", "csv", "jsonl", "parquet"])
-      line.append(make("button", { type: "button", onclick: () => ask(`/api/runs/${id}/result?format=${form}`).then((answer) => answer.blob()).then((blob) => save(blob, `${run.name}.${form}`), (error) => say(error.message, true)) }, form === "html" ? "Page" : form.toUpperCase()));
+    const result = (form) => ask(`/api/runs/${id}/result?format=${form}`);
+    for (const [form, name] of Object.entries({ html: "Page", csv: "CSV", jsonl: "JSON Lines", parquet: "Parquet", ...(run.modality === "lc_ms" ? { mztab: "mzTab-M" } : {}) }))
+      line.append(make("button", { type: "button", onclick: () => result(form).then((answer) => answer.blob()).then((blob) => save(blob, `${run.name}.${form}`)).catch((error) => say(error.message, true)) }, name));
+    result("tsv").then((answer) => answer.text()).then((rows) => entry.append(runTable(rows))).catch((error) => say(error.message, true));
   };
   try {
     const reader = (await ask(`/api/runs/${id}/events`)).body.pipeThrough(new TextDecoderStream()).getReader();
@@ -412,14 +564,22 @@ async function begin() {
     return;
   }
   [$("login").hidden, $("all").hidden] = [true, false];
+  spaces = Object.fromEntries(about.indexes.map((one) => [one.name, one.modalities]));
   kinds = Object.fromEntries(about.modalities.map((kind) => [kind.name, kind]));
   $("index").replaceChildren(...about.indexes.map((one) => make("option", { value: one.name }, `${one.name} (${one.molecules.toLocaleString()} molecules)`)));
+  if (about.indexes.length > 1) $("index").append(make("option", { value: "" }, "all of them"));
   for (const kind of about.modalities) {
     $("as").append(make("option", { value: kind.name, title: kind.help }, kind.title));
     if (!kind.picture) $("run-as").append(make("option", { value: kind.name }, kind.title));
   }
   const columns = () => {
-    $("columns").textContent = `Columns: ${about.indexes.find((one) => one.name === $("index").value).columns.join(", ")}`;
+    const insert = (name) => {
+      $("where").setRangeText(name, $("where").selectionStart, $("where").selectionEnd, "end");
+      $("where").focus();
+    };
+    const shared = indexes().map((name) => about.indexes.find((one) => one.name === name).columns);
+    const names = shared[0].filter((name) => shared.every((others) => others.includes(name)));
+    $("columns").replaceChildren("columns", ...names.map((name) => make("button", { type: "button", onclick: () => insert(name) }, name)));
   };
   $("index").addEventListener("change", columns);
   columns();
@@ -460,11 +620,17 @@ $("ask").addEventListener("submit", async (event) => {
   }
 });
 $("check").addEventListener("click", checkOne);
+$("similar").addEventListener("click", () => {
+  if ($("candidate").value.trim()) similar($("candidate").value.trim());
+});
+$("checks").addEventListener("toggle", () => $("checks").open && editor());
+$("candidate").addEventListener("change", () => drawn && drawn($("candidate").value.trim()));
 $("candidate").addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
   event.preventDefault();
-  checkOne();
+  (checkable().length ? $("check") : $("similar")).click();
 });
+$("map").addEventListener("toggle", () => $("map").open && map());
 $("link").addEventListener("click", copyLink);
 for (const button of document.querySelectorAll("[data-form]")) button.addEventListener("click", () => take(button.dataset.form));
 $("login").addEventListener("submit", (event) => {
