@@ -251,7 +251,7 @@ class Index:
 
     @_retried
     def vectors(self, space: str, keys: Sequence[int] | None = None, n: int = 3_000) -> Float32s:
-        """(m, d) float32: stored vectors on the graph side of a space, of the molecules `keys`, or `n` from all
+        """(m, d) float32: vectors on the graph side of a space, of the molecules `keys`, or of `n` from all
         over the library. Raises ConfigError for a space or a key that the index does not hold."""
         with self._current():
             side = self._directory.vectors(space)

@@ -194,6 +194,8 @@ def test_answers_are_sorted_compared_lit_linked_and_taken_along(page, context, s
     second.get_by_role("button", name="Compare").click()
     assert page.locator("#compare article").count() == 2
     page.keyboard.press("Escape")
+    page.click("#map summary")
+    assert "the first 4 hits by their ranks" in page.inner_text("#about-map:not(:empty)")
     with page.expect_download() as taken:
         page.get_by_role("button", name="CSV").click()
     assert Path(taken.value.path()).read_text(encoding="utf-8").startswith("modality,side")
