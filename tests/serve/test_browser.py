@@ -164,11 +164,17 @@ def test_what_was_understood_is_corrected_before_the_search(page) -> None:
     page.get_by_label("DEPT-135").fill("23.7, 115.0, 120.8")
     page.get_by_label("DEPT-135").press("Tab")
     page.wait_for_selector("text=115 (CH or CH3)")
+    page.get_by_role("button", name="leave out 153.1 (C)").click()
+    page.wait_for_selector("text=153.1 (C)", state="detached")
+    page.get_by_role("button", name="add").click()
+    page.get_by_label("another peak").fill("153.2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=153.2 (C)")
     with page.expect_request("**/api/search") as asked:
         page.click("#go")
     (record,) = asked.value.post_data_json["c_nmr"]
     peaks = sorted(zip(record["shifts"], record["multiplicity"], strict=True))
-    hydrogens = dict.fromkeys((23.7, 115.0, 120.8), "CH or CH3") | dict.fromkeys((131.0, 153.1, 167.5), "C")
+    hydrogens = dict.fromkeys((23.7, 115.0, 120.8), "CH or CH3") | dict.fromkeys((131.0, 153.2, 167.5), "C")
     assert peaks == list(hydrogens.items())
 
 

@@ -54,6 +54,8 @@ function* cells(text) { // of tab-separated text, in which a cell may stand in q
 const NAMES = ["title", "name", "feature_id", "spectrum_id", "id", "query_name", "query_smiles", "row"];
 const SHOWN = { pepmass: "precursor m/z", precursor_mz: "precursor m/z", status: "status", formula: "formula", smiles: "first hit", probability: "probability", q_value: "q-value", message: "message" };
 
+export const scrolled = (table, label) => make("div", { class: "wide", tabindex: 0, role: "group", "aria-label": label }, table);
+
 // The first hit of every query of a run, from its tab-separated rows
 export function runTable(text) {
   const [head, ...rows] = cells(text);
@@ -66,7 +68,7 @@ export function runTable(text) {
   const heads = ["query", ...names.map((name) => SHOWN[name])].map((name) => make("th", { scope: "col" }, name));
   const table = make("table", { class: "hits" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...body));
   sortable(table);
-  return make("div", { class: "wide", tabindex: 0, role: "group", "aria-label": "answers of the run" }, table);
+  return scrolled(table, "answers of the run");
 }
 
 // Two hits side by side
@@ -121,6 +123,11 @@ document.addEventListener("pointerover", ({ target }) => {
   const node = target.closest(MARKED);
   const reason = node?.closest(".reason");
   if (!reason) return;
-  const about = new Set(marks(node));
-  for (const other of reason.querySelectorAll(MARKED)) other.classList.toggle("lit", marks(other).some((one) => about.has(one)));
+  const atom = "[data-atom], .num";
+  const about = marks(node);
+  const peaks = about.filter((one) => one.startsWith("peak"));
+  for (const other of reason.querySelectorAll(MARKED)) {
+    const wanted = other.matches(atom) || !peaks.length ? about : peaks; // peaks may share atoms
+    other.classList.toggle("lit", marks(other).some((one) => wanted.includes(one)));
+  }
 });

@@ -1,6 +1,6 @@
 // The page: what is pasted or dropped is parsed by the server, shown, and searched. No text is ever taken as markup.
 
-import { $, comparer, make, runTable, sortable } from "./answers.js";
+import { $, comparer, make, runTable, scrolled, sortable } from "./answers.js";
 
 const FILTERS = ["formula", "where", "elements_allowed", "elements_required", "adduct"];
 const MAX_LINK = 12000;
@@ -108,6 +108,7 @@ async function readFiles(files) {
 }
 
 async function again(item, modality, number) {
+  item.node.inert = true;
   try {
     const parsed = items(await parse(item.source, modality, number), item.source);
     const wanted = parsed.filter((one) => one.modality === modality);
@@ -117,43 +118,60 @@ async function again(item, modality, number) {
   }
 }
 
-function replace(item, others) {
+const all = () => [...fromText, ...fromFiles];
+const node = (item) => (item.node = shown(item));
+
+function replace(item, others) { // the rest stays as it is, also what is being typed there
   for (const list of [fromText, fromFiles]) {
     const at = list.indexOf(item);
     if (at >= 0) list.splice(at, 1, ...others);
   }
-  show();
+  item.node.replaceWith(...others.map(node));
+  for (const one of all()) if (one.smiles && !others.includes(one)) one.node.replaceWith(node(one)); // it tells whether it is searched
+  $("go").disabled = !usable().length;
 }
 
-// A record with other peaks in place of one (or after all): its lists hold a value of each peak
-function spliced(item, peak, peaks, lists) {
-  const before = Object.entries(item.send).filter(([name, values]) => Array.isArray(values) && name !== "isolation" && values.length === item.peaks.length);
-  const positions = before.find(([, values]) => item.peaks.some((one) => values.includes(one.position)))?.[1] || [];
-  const at = peak ? positions.indexOf(peak.position) : item.peaks.length;
-  const send = { ...item.send };
-  for (const name of new Set([...before.map(([name]) => name), ...Object.keys(lists)])) {
-    const values = [...(item.send[name] || item.peaks.map(() => null))];
-    values.splice(at, peak ? 1 : 0, ...(lists[name] || peaks.map(() => null)));
-    send[name] = values;
+// A record with other peaks in place of one, or after all: its lists hold a value of each peak
+function spliced(record, n, peak, others, lists) {
+  const own = Object.entries(record).filter(([name, values]) => Array.isArray(values) && name !== "isolation" && values.length === n);
+  const positions = peak && own.map(([, values]) => values).find((values) => values.includes(peak.position));
+  const at = peak ? positions.indexOf(peak.position) : n;
+  const made = { ...record };
+  for (const name of new Set([...own.map(([name]) => name), ...Object.keys(lists)])) {
+    made[name] = [...(record[name] || Array(n).fill(null))];
+    made[name].splice(at, peak ? 1 : 0, ...(lists[name] || others.map(() => null)));
   }
-  const left = [...item.peaks];
-  left.splice(peak ? left.indexOf(peak) : left.length, peak ? 1 : 0, ...peaks);
-  return { ...item, send, peaks: left, error: undefined };
+  return made;
 }
 
-async function correct(item, peak, text) {
+async function correct(item, peak, text) { // no text leaves the peak out, no peak adds one
+  item.node.inert = true;
   try {
     const [one] = text ? (await parse({ text }, item.modality)).observations : [];
     const lists = one ? Object.fromEntries(Object.entries(one.send).filter(([, values]) => Array.isArray(values))) : {};
-    replace(item, [spliced(item, peak, one ? one.peaks : [], lists)]);
+    const others = one ? one.peaks : [];
+    const peaks = [...item.peaks];
+    peaks.splice(peak ? peaks.indexOf(peak) : peaks.length, peak ? 1 : 0, ...others);
+    const other = (record) => record && spliced(record, item.peaks.length, peak, others, lists);
+    const made = { ...item, send: other(item.send), bare: other(item.bare), peaks, error: undefined };
+    replace(item, [made.bare ? await detailed(made, made.told) : made]);
   } catch (error) {
     replace(item, [{ ...item, error: error.message }]);
   }
 }
 
+// An observation with what its details (DEPT) tell; bare: its record without them
+async function detailed(item, told) {
+  const bare = item.bare || item.send;
+  const body = { [item.modality]: [bare], index: first(), ...Object.fromEntries(Object.entries(told).filter(([, text]) => text)) };
+  const [one] = (await (await post("/api/parse", body)).json()).observations;
+  return { ...item, ...one, given: item.given, also: item.also, told, bare, error: undefined };
+}
+
 function written(item, peak) { // as the readers of its modality take it
   const kind = kinds[item.modality];
-  const position = String(+peak.position.toFixed(4));
+  const short = (x) => String(+x.toFixed(4));
+  const position = peak.low === undefined ? short(peak.position) : `${short(peak.low)}-${short(peak.high)}`;
   if (peak.proton !== undefined) return `${position}/${+peak.proton.toFixed(3)}`;
   if (!kind.nuclei) return peak.intensity === undefined ? position : `${position} ${+peak.intensity.toPrecision(4)}`;
   const couplings = peak.couplings ? `J = ${peak.couplings.join(", ")} Hz` : "";
@@ -163,7 +181,7 @@ function written(item, peak) { // as the readers of its modality take it
 
 function edited(item, peak, place) {
   const input = make("input", { "aria-label": peak ? "correct this peak" : "another peak", value: peak ? written(item, peak) : "", spellcheck: "false" });
-  const done = () => (input.value.trim() && !(peak && input.value === written(item, peak)) ? correct(item, peak, input.value.trim()) : show());
+  const done = () => (input.value.trim() && !(peak && input.value === written(item, peak)) ? correct(item, peak, input.value.trim()) : replace(item, [item]));
   input.addEventListener("blur", done);
   input.addEventListener("keydown", (event) => {
     if (event.key === "Escape") input.value = "";
@@ -191,15 +209,10 @@ function details(item) { // of 13C: what DEPT shows
   for (const name of kinds[item.modality].details) {
     const input = make("input", { value: item.told?.[name] || "", spellcheck: "false", placeholder: name === "dept135" ? "23.9, 121.2, -60.4" : "121.2" });
     input.addEventListener("change", async () => {
+      item.node.inert = true;
       const told = { ...item.told, [name]: input.value.trim() };
-      const bare = item.bare || item.send;
-      try {
-        const body = { [item.modality]: [bare], index: first(), ...Object.fromEntries(Object.entries(told).filter(([, text]) => text)) };
-        const [one] = (await (await post("/api/parse", body)).json()).observations;
-        replace(item, [{ ...item, ...one, given: item.given, also: item.also, told, bare }]);
-      } catch (error) {
-        replace(item, [{ ...item, told, error: error.message }]);
-      }
+      const made = await detailed(item, told).catch((error) => ({ ...item, told, error: error.message }));
+      replace(item, [made]);
     });
     line.append(make("label", {}, `${name.toUpperCase().replace("DEPT", "DEPT-")} `, input));
   }
@@ -219,12 +232,12 @@ function reading(item) { // a picture beside what it was read as
   const pair = make("div", { class: "line" }, drawing_);
   drawing(smiles).then((one) => pair.append(one), () => {});
   const other = () => {
-    replace(item, [{ smiles, source: item.source }]);
+    replace(item, []);
     candidate(smiles);
   };
   const said = `read with a probability of ${probability.toFixed(2)} as `;
   const sure = doubtful.length ? "; circles mark what was read with little certainty " : " ";
-  return make("div", {}, pair, make("p", {}, said, make("span", { class: "smiles" }, smiles), sure, make("button", { type: "button", onclick: other }, "Correct the structure")));
+  return make("div", {}, pair, make("p", {}, said, make("span", { class: "smiles" }, smiles), sure, make("button", { type: "button", onclick: other }, "Correct it")));
 }
 
 function shown(item) {
@@ -271,11 +284,11 @@ function shown(item) {
   return place;
 }
 
-const usable = () => [...fromText, ...fromFiles].filter((item) => item.smiles || item.send);
+const usable = () => all().filter((item) => item.smiles || item.send);
 const spectra = () => usable().filter((item) => item.send);
 
 function show() {
-  $("understood").replaceChildren(...[...fromText, ...fromFiles].map(shown));
+  $("understood").replaceChildren(...all().map(node));
   $("go").disabled = !usable().length;
 }
 
@@ -323,6 +336,11 @@ async function search(body, where = indexes()) {
     $("shown").replaceChildren(...parts.map((part) => (plain[part.localName] ? make("div", { class: `of-${part.localName}` }, ...part.childNodes) : part)));
     for (const article of $("shown").querySelectorAll("article")) article.querySelector("h3").after(buttons(article));
     $("shown").querySelectorAll("table.hits").forEach(sortable);
+    for (const table of $("shown").querySelectorAll("table.peaks")) {
+      const place = document.createComment("");
+      table.replaceWith(place);
+      place.replaceWith(scrolled(table, "peaks"));
+    }
     for (const wide of $("shown").querySelectorAll(".wide, .spectrum")) wide.tabIndex = 0;
     asked = bodies;
     $("map").open = false;
