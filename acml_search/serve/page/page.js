@@ -243,14 +243,14 @@ function reading(item) { // a picture beside what it was read as
 function shown(item) {
   const remove = make("button", { type: "button", "aria-label": "remove", onclick: () => replace(item, []) }, "remove");
   if (item.smiles) {
-    const place = make("div", { class: "seen" }, make("h3", {}, "structure", remove), make("p", { class: "smiles" }, item.smiles));
+    const place = make("div", { class: "seen" }, make("h2", {}, "structure", remove), make("p", { class: "smiles" }, item.smiles));
     if (spectra().length) place.append(make("p", { class: "note" }, "Spectra are searched, so this structure is not. "), make("button", { type: "button", onclick: () => compared(item.smiles) }, "Is it this one?"));
     drawing(item.smiles).then((picture) => place.append(picture), () => {});
     return place;
   }
-  if (!item.modality) return make("div", { class: "seen wrong" }, make("h3", {}, item.given || "not understood", remove), make("p", {}, item.error));
+  if (!item.modality) return make("div", { class: "seen wrong" }, make("h2", {}, item.given || "not understood", remove), make("p", {}, item.error));
   const kind = kinds[item.modality];
-  const head = make("h3", {}, make("span", { class: `swatch m m-${item.modality}` }));
+  const head = make("h2", {}, make("span", { class: `swatch m m-${item.modality}` }));
   if (item.also && item.also.length) {
     const choice = make("select", { "aria-label": "read as", onchange: (event) => again(item, event.target.value, item.number || undefined) });
     for (const name of [item.modality, ...item.also]) choice.append(make("option", { value: name }, kinds[name].title));
