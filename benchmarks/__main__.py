@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Measure acml-search against baselines and peers, in a checkout.",
+    help="Measure acml-search against baselines, in a checkout.",
 )
 
 

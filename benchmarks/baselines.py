@@ -1,50 +1,52 @@
-"""Baselines: what the model is measured against.
+"""Baselines: what the model is measured against, with the same queries, pool, filters and tie rule.
 
 A baseline is a class here, decorated with `register`. It learns from the training rows of a question without
-their dev split, is tuned on the dev split, and scores the same pool for the same queries as the model.
+their dev split, is tuned on the dev split, and scores the pool for the queries. Its ranks do not depend on
+the model (but for one that takes its predicted peaks): they are cached, so that new weights need no new
+baselines.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from safetensors.torch import load, save
 from scipy import sparse
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch_geometric.nn import GIN, global_mean_pool
 
-from acml_search.chem import molecule
-from acml_search.chem.graph import ATOM_COLUMNS, MolGraph, featurise
 from acml_search.chem.splits import is_dev
-from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
+from acml_search.core.errors import ConfigError, InvalidRecord
 from acml_search.core.io import digest_of, versions
 from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Ints
 from acml_search.core.workers import Workers, chunks
-from acml_search.evaluation.cache import Cache
+from acml_search.evaluation import ranking
+from acml_search.evaluation.cache import Cache, code_digest
 from acml_search.evaluation.embedding import MoleculeVectors
-from acml_search.evaluation.pool import Pool, Query
+from acml_search.evaluation.fusion import Weights
+from acml_search.evaluation.pool import Pool, Query, few_of_each
+from acml_search.evaluation.ranking import SHORTLIST, Ranker
+from acml_search.evaluation.results import QueryOutcome, Result
+from acml_search.evaluation.retrieval import Filter
 from acml_search.modalities import get
-from acml_search.networks.pyg import to_batch
 from acml_search.nmr.predicted import PeakLists, decode
 from benchmarks.suite.measures import BITS, fingerprints, tanimoto, unpacked
+from benchmarks.suite.run import QuestionRun
 
 CHUNK = 2_000
-RECORDS_PER_MOLECULE = 3
-"""that baselines learn from: MS/MS has many, and they weigh together as one"""
+BLOCK = 4_096
+MAX_QUERIES, RECORDS_PER_MOLECULE = 1_000, 2
+"""a seeded choice of the queries; the model is compared with baselines on these"""
+TRAINING_RECORDS = 3
+"""of a molecule that baselines learn from: MS/MS has many, and they weigh together as one"""
 SHIFTS = {"c_nmr": (-20.0, 260.0), "h_nmr": (-2.0, 16.0)}
 """ppm that the bins span"""
-MASSES = ("lc_ms", "gc_ms")
 MAX_MZ = 1_000.0
 """where the bins of mass spectra end"""
 
@@ -107,7 +109,7 @@ class Material:
     def train(self) -> Rows:
         """Training rows without the dev split. Raises ConfigError where there are none."""
         rows = [q for q in self.training if q.structure and not is_dev(q.structure.inchikey14)]
-        found = Rows.of(rows, self.modality, RECORDS_PER_MOLECULE, self.seed)
+        found = Rows.of(rows, self.modality, TRAINING_RECORDS, self.seed)
         if not len(found):
             raise ConfigError(
                 f"the baselines of {self.modality} that learn have no row to learn from; name such rows with "
@@ -183,19 +185,6 @@ def baseline(name: str) -> Baseline:
     if name not in BASELINES:
         raise ConfigError(f"there is no baseline {name!r}; there are {', '.join(sorted(BASELINES))}")
     return BASELINES[name]
-
-
-@register
-class Random(Baseline):
-    name = "random"
-    about = "Scores drawn at random."
-
-    def prepare(self, material: Material) -> Score:
-        def column(position: int) -> Float32s:  # so that a score does not depend on how the pool is cut
-            rng = np.random.default_rng([material.seed, position])
-            return rng.random(len(material.records), np.float32)
-
-        return lambda positions: np.stack([column(i) for i in positions.tolist()], axis=1)
 
 
 @register
@@ -293,113 +282,6 @@ def nearest(queries: Any, known: Any, k: int) -> tuple[Ints, Float32s]:
         rows.append(np.take_along_axis(at, order, axis=1))
         cosines.append(np.take_along_axis(value, order, axis=1))
     return np.concatenate(rows), np.concatenate(cosines).astype(np.float32)
-
-
-@register
-class FingerprintRegression(Baseline):
-    """A network of two hidden layers from the binned spectrum to 1,024 Morgan bits (radius 2). A candidate
-    scores by the log-likelihood of its bits (as CSI:FingerID's Platt score, Duehrkop et al. 2015), less a
-    share of their usual log-odds: without that, molecules of few bits always lead. Epoch and share are chosen
-    on the dev split.
-    """
-
-    name = "fingerprint"
-    about = "A network tells Morgan bits from the binned spectrum; candidates rank by their likelihood."
-    epochs, batch, hidden = 24, 256, 1_024
-    shares = (0.0, 0.5, 0.75, 0.9, 1.0)
-    n_others = 20_000
-    """molecules of the pool, a seeded choice, among which those of the dev split are ranked"""
-
-    def why_not(self, modality: str) -> str | None:
-        if modality in (*SHIFTS, *MASSES):
-            return None
-        return f"a record of {modality} holds the structure itself; its bits need no regression"
-
-    def prepare(self, material: Material) -> Score:
-        train, dev = material.train, material.dev
-        bits, dev_bits = (unpacked(material.bits_of(rows.smiles)) for rows in (train, dev))
-        x, dev_x, queries = (
-            _unit_variance(dense(material.modality, records))
-            for records in (train.records, dev.records, material.readable)
-        )
-        found, by_epoch = self._fit(x, bits, dev_x, dev_bits, np.concatenate([dev_x, queries]), material.seed)
-        usual = log_odds(bits)
-        mrr = mrr_by_share(found[: len(dev)], usual, dev_bits, self._others(material), self.shares)
-        share = max(mrr, key=lambda one: mrr[one])
-        material.about["chosen_on_inner"] = {
-            "epoch": int(np.argmin(by_epoch)) + 1,
-            "cross_entropy_by_epoch": by_epoch,
-            "share_of_usual_odds": share,
-            "mrr_by_share": {f"{each:g}": round(x, 5) for each, x in mrr.items()},
-        }
-        logits = found[len(dev) :] - np.float32(share) * usual
-        # the log-likelihood of bits b under logits z is b z and a constant of all candidates
-        return lambda positions: np.asarray(logits @ unpacked(material.bits[positions]).T, np.float32)
-
-    def _fit(
-        self, x: Float32s, y: Float32s, dev_x: Float32s, dev_y: Float32s, queries: Float32s, seed: int
-    ) -> tuple[Float32s, list[float]]:
-        """Logits (nq, f) of `queries` at the epoch that is best on the dev split, and its cross-entropy after
-        each epoch.
-        """
-        torch.manual_seed(seed)
-        rng = np.random.default_rng(seed)
-        layers: list[nn.Module] = []
-        for n_in in (x.shape[1], self.hidden):
-            layers += [nn.Linear(n_in, self.hidden), nn.ReLU(), nn.Dropout(0.3)]
-        net = nn.Sequential(*layers, nn.Linear(self.hidden, y.shape[1]))
-        optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-3)
-        steps = self.epochs * max(1, len(x) // self.batch)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-3, total_steps=steps + 1)
-        by_epoch: list[float] = []
-        best, logits = np.inf, np.zeros((len(queries), y.shape[1]), np.float32)
-        for _ in progress(range(self.epochs), desc="fingerprint regression", unit="epoch"):
-            net.train()
-            for rows in batches(len(x), self.batch, rng):
-                told = net(torch.from_numpy(x[rows]))
-                minimise(F.binary_cross_entropy_with_logits(told, torch.from_numpy(y[rows])), optimiser)
-                schedule.step()
-            net.eval()
-            with torch.inference_mode():
-                held = net(torch.from_numpy(dev_x)) if len(dev_x) else torch.zeros(0, y.shape[1])
-                error = float(F.binary_cross_entropy_with_logits(held, torch.from_numpy(dev_y)))
-                by_epoch.append(round(error, 5))
-                if error < best or not np.isfinite(error):
-                    best, logits = error, net(torch.from_numpy(queries)).numpy()
-        return logits, by_epoch
-
-    def _others(self, material: Material) -> Float32s:
-        """(n, f) bits of molecules of the pool that are not in the dev split."""
-        dev, structures = set(material.dev.inchikeys), material.pool.structures
-        order = np.random.default_rng(material.seed).permutation(len(structures))[: self.n_others]
-        rows = [i for i in np.sort(order).tolist() if structures[i].inchikey14 not in dev]
-        return unpacked(material.bits[rows])
-
-
-def _unit_variance(table: Float32s) -> Float32s:
-    """Rows of mean square one a bin: at unit length a network hardly begins to learn."""
-    return table * np.float32(np.sqrt(table.shape[1]))
-
-
-def log_odds(bits: Float32s) -> Float32s:
-    """(f,) of every bit (n, f), with one molecule added that has half of each."""
-    rate = (bits.sum(axis=0) + 0.5) / (len(bits) + 1)
-    return np.log(rate / (1 - rate)).astype(np.float32)
-
-
-def mrr_by_share(
-    logits: Float32s, usual: Float32s, truths: Float32s, others: Float32s, shares: Sequence[float]
-) -> dict[float, float]:
-    """Share of the usual log-odds -> MRR of `truths` (n, f) among themselves and `others`."""
-    candidates = np.concatenate([truths, others])
-    plain, common = logits @ candidates.T, candidates @ usual
-    found = {}
-    for share in shares:
-        scores = plain - np.float32(share) * common
-        own = np.diagonal(scores)[:, None]
-        ranks = (scores >= own - 1e-6).sum(axis=1)  # ties lose
-        found[share] = float(np.mean(1 / ranks)) if len(ranks) else 0.0
-    return found
 
 
 @register
@@ -504,184 +386,138 @@ def binned(modality: str, records: Sequence[Any], width: float) -> Any:
     return shift_histograms(modality, records, width) if modality in SHIFTS else mass_bins(records, width)
 
 
-def dense(modality: str, records: Sequence[Any]) -> Float32s:
-    """(n, bins) float32 for networks: shifts as Gaussians (13C 1 ppm, 1H 0.06 ppm), masses by 1 Da."""
-    if modality in SHIFTS:
-        return shift_histograms(modality, records, 1.0 if modality == "c_nmr" else 0.06)
-    return np.asarray(mass_bins(records, 1.0).todense(), np.float32)
-
-
 def unit(table: Float32s) -> Float32s:
     """Rows of length one; rows of zeros stay."""
     return (table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
-def batches(n: int, size: int, rng: np.random.Generator) -> Iterator[Ints]:
-    """Shuffled rows in full batches; all rows where they fill none."""
-    order = rng.permutation(n)
-    for low in range(0, max(1, n - size + 1), size):
-        yield order[low : low + size]
+# --- asked as the model is ----------------------------------------------------------------------------------
+
+_RANKS = ("error", "rank", "score", "n_candidates", "best_other", "best_other_score")
 
 
-def minimise(loss: Tensor, optimiser: Any) -> None:
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
-
-
-@register
-class AcmlRecipe(Baseline):
-    """ACML re-made from its description (arXiv 2311.06456): a GIN of width 64 and a frozen convolutional
-    encoder of binned spectra, pretrained as an autoencoder, aligned by a symmetric cross-entropy over inner
-    products in batches of 128, temperature 1, vectors layer-normalised and not of unit length. Learning rate
-    and epoch are chosen on the dev split.
+def measure_baselines(runner: QuestionRun) -> Iterator[Result]:
+    """Every baseline that the question names, with each of its filters and among isomers; where one is
+    pointless for the modality, a result that says why.
     """
-
-    name = "acml"
-    about = "ACML as described: GIN of width 64, frozen convolutional encoder, temperature 1, batches of 128."
-    epochs, rates = 8, (1e-3, 3e-4)
-
-    def why_not(self, modality: str) -> str | None:
-        if modality in (*SHIFTS, *MASSES):
-            return None
-        return (
-            f"its {modality} encoder is a pretrained network we do not have; a small one trained here would "
-            "be a straw man"
-        )
-
-    def prepare(self, material: Material) -> Score:
-        modality, train, dev = material.modality, material.train, material.dev
-        encoder = autoencoder(dense(modality, train.records), seed=material.seed)
-        known, held, queries = (
-            encoded(encoder, dense(modality, records))
-            for records in (train.records, dev.records, material.readable)
-        )
-        tasks = ((x, self.epochs, material.seed, train.smiles, known, dev.smiles, held) for x in self.rates)
-        recalls, states = zip(*material.workers.map(align, tasks), strict=True)
-        best = max(range(len(states)), key=lambda i: max(recalls[i]))
-        material.about["chosen_on_inner"] = {
-            "rate": self.rates[best],
-            "epoch": int(np.argmax(recalls[best])) + 1,
-            "inner_pool": len(dev),
-            "recall_at_1_by_epoch": {f"rate {x:g}": of for x, of in zip(self.rates, recalls, strict=True)},
-        }
-        sides = AcmlSides(known.shape[1])
-        sides.load_state_dict(load(states[best]))
-        smiles = [one.smiles for one in material.pool.structures]
-        parts = material.workers.map(pool_vectors, ((states[best], part) for part in chunks(smiles, 8_192)))
-        table, vectors = np.concatenate(list(parts)), sides.record_vectors(queries)
-        return lambda positions: np.asarray(vectors @ table[positions].T, np.float32)
+    outcomes = _some_queries(runner)
+    keys = {one.query.structure.inchikey14 for one in runner.prepared.outcomes if one.query.structure}
+    training = [
+        row
+        for row in runner.run.training_rows(runner.question)
+        if row.structure is not None and row.structure.inchikey14 not in keys
+    ]
+    for name in runner.question.baselines:
+        one = baseline(name)
+        why = one.why_not(runner.question.modality)
+        if why is not None:
+            note = Result(kind="baseline", baseline=name, about=one.about, why_not=why)
+            yield runner.write(f".baseline-{name}", note, asks="baseline")
+        else:
+            answers, about = _cached_answers(runner, one, outcomes, training)
+            fields = {"baseline": one.name, "about": one.about, **about}
+            for wanted, answered in answers.items():
+                yield from runner.write_answer(wanted, answered, rerank=False, **fields)
+        runner.prepared.watch.lap(f"baseline {name}")
 
 
-def autoencoder(x: Float32s, *, seed: int, width: int = 256, epochs: int = 10) -> nn.Module:
-    """A convolutional encoder (n, bins) -> (n, width), trained to reconstruct `x` with a tenth of it hidden;
-    frozen.
-    """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    convolutions = nn.Sequential(
-        nn.Unflatten(1, (1, x.shape[1])), nn.Conv1d(1, 8, 9, stride=4, padding=4), nn.ReLU(),
-        nn.Conv1d(8, 16, 7, stride=3, padding=3), nn.ReLU(), nn.Conv1d(16, 32, 5, stride=2, padding=2),
-        nn.ReLU(), nn.Flatten(),
+def _some_queries(runner: QuestionRun) -> list[QueryOutcome]:
+    """The queries that baselines get, in their order."""
+    every = runner.prepared.outcomes
+    chosen = few_of_each([one.truth for one in every], RECORDS_PER_MOLECULE, runner.seed)
+    return [every[i] for i in sorted(chosen[:MAX_QUERIES])]
+
+
+def _cached_answers(
+    runner: QuestionRun, one: Baseline, outcomes: list[QueryOutcome], training: list[Query]
+) -> tuple[dict[Filter, list[QueryOutcome]], dict[str, Any]]:
+    """The ranked queries by filter, and what the baseline reports of itself."""
+    question, card = runner.question, runner.run.card
+    key = {
+        "baseline": one.name,
+        "code": code_digest(Path(__file__), Path(ranking.__file__)),
+        "pool": digest_of(runner.pool.structures),
+        "queries": digest_of(_plain([(each.truth, each.query) for each in outcomes])),
+        "training": digest_of(_plain(training)),
+        "modality": question.modality,
+        "filters": [each.text for each in question.filters],
+        "seed": runner.seed,
+        "model": card.digest if one.matches_peaks else None,
+    }
+
+    def compute() -> dict[str, Any]:
+        answers, about = _answers(runner, one, outcomes, training)
+        of_filters = [
+            [[getattr(o, name) for name in _RANKS] for o in answered] for answered in answers.values()
+        ]
+        return {"answers": of_filters, "about": about}
+
+    assert runner.store.cache is not None
+    found = runner.store.cache.document("baselines", key, compute)
+    answers = {
+        wanted: [
+            replace(one, **dict(zip(_RANKS, values, strict=True)))
+            for one, values in zip(outcomes, rows, strict=True)
+        ]
+        for wanted, rows in zip(question.filters, found["answers"], strict=True)
+    }
+    return answers, found["about"]
+
+
+def _answers(
+    runner: QuestionRun, one: Baseline, outcomes: list[QueryOutcome], training: list[Query]
+) -> tuple[dict[Filter, list[QueryOutcome]], dict[str, Any]]:
+    readable = [each for each in outcomes if each.truth >= 0]
+    material = _material(runner, readable, training)
+    if one.matches_peaks:
+        material.about["shortlist"] = SHORTLIST
+    score = one.prepare(material)
+    truths, at = np.unique(material.truths, return_inverse=True)
+    truth_scores = np.full(len(at), -np.inf)
+    for low in range(0, len(truths), BLOCK):
+        here = np.flatnonzero((at >= low) & (at < low + BLOCK))
+        truth_scores[here] = score(truths[low : low + BLOCK])[here, at[here] - low]
+    order = np.argsort(runner.pool.masses(), kind="stable")
+    empty = np.zeros((len(readable), 0), np.float32)
+    depth = SHORTLIST if one.matches_peaks else None
+    rankers = {
+        wanted: Ranker(empty, truth_scores, material.truths, wanted.over(runner.pool), depth)
+        for wanted in runner.question.filters
+    }
+    blocks = [order[low : low + BLOCK] for low in range(0, len(order), BLOCK)]
+    for positions in progress(blocks, desc=f"{runner.question.name}: {one.name}", unit="block"):
+        block = score(positions)
+        for ranker in rankers.values():
+            ranker.add_scores(block, positions)
+    prepared = replace(runner.prepared, outcomes=outcomes)
+    answers = [prepared.answered(wanted, ranker) for wanted, ranker in rankers.items()]
+    if one.matches_peaks:  # the shortlists are ranked by the matching of peaks alone
+        answers = prepared.rerank(answers, Weights(0.0, 1.0))
+    return {answer.filter: answer.outcomes for answer in answers}, dict(material.about)
+
+
+def _material(runner: QuestionRun, readable: Sequence[QueryOutcome], training: list[Query]) -> Material:
+    question, store = runner.question, runner.store
+    reader = get(question.modality)
+    items: list[Any] = []
+    for one in readable:
+        try:
+            items.append(None if one.error or question.from_structure else reader.read(one.query.metadata))
+        except InvalidRecord:
+            items.append(None)
+    truths = np.array([one.truth for one in readable], np.int64)
+    assert store.cache is not None
+    assert store.vectors is not None
+    return Material(
+        question.modality, runner.pool, items, truths, training, store.workers, store.cache,
+        store.vectors, runner.seed,
     )  # fmt: skip
-    with torch.inference_mode():
-        flat = convolutions(torch.zeros(1, x.shape[1])).shape[1]
-    encoder = nn.Sequential(convolutions, nn.Linear(flat, width))
-    decoder = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, x.shape[1]))
-    both = nn.Sequential(encoder, decoder)
-    optimiser = torch.optim.Adam(both.parameters(), lr=1e-3)
-    for _ in progress(range(epochs), desc="autoencoder", unit="epoch"):
-        for rows in batches(len(x), 128, rng):
-            whole = torch.from_numpy(x[rows])
-            masked = whole * (torch.rand_like(whole) > 0.1)
-            # most bins are empty: the mean would be a good answer if full ones did not weigh more
-            minimise(((both(masked) - whole) ** 2 * (1 + 10 * (whole > 0))).mean(), optimiser)
-    return encoder.eval().requires_grad_(False)
 
 
-def encoded(encoder: nn.Module, x: Float32s) -> Float32s:
-    """(n, width) float32, in blocks."""
-    with torch.inference_mode():
-        parts = [encoder(torch.from_numpy(x[low : low + 1024])).numpy() for low in range(0, len(x), 1024)]
-    return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-
-
-class AcmlSides(nn.Module):
-    """PyG's GIN over the atoms (Xu et al. 2019), their mean, and a linear, layer-normalised projection of it
-    and of the records' features.
-    """
-
-    def __init__(self, d_record: int, width: int = 64, d: int = 256) -> None:
-        super().__init__()
-        columns = list(ATOM_COLUMNS.values())
-        self.register_buffer("offsets", torch.tensor([0, *columns[:-1]]).cumsum(0))
-        self.embed = nn.EmbeddingBag(sum(columns), width, mode="sum")
-        self.gin = GIN(width, width, num_layers=5, norm="batch_norm")
-        self.graph_side = nn.Sequential(nn.Linear(width, d), nn.LayerNorm(d))
-        self.record_side = nn.Sequential(nn.Linear(d_record, d), nn.LayerNorm(d))
-
-    def graphs(self, graphs: Sequence[MolGraph]) -> Tensor:
-        """(b, d)"""
-        batch = to_batch(graphs)
-        atoms = self.gin(self.embed(batch.x + self.offsets), batch.edge_index)
-        vectors: Tensor = self.graph_side(global_mean_pool(atoms, batch.batch, len(graphs)))
-        return vectors
-
-    def graph_vectors(self, graphs: Sequence[MolGraph], size: int = 128) -> Float32s:
-        """(n, d) float32"""
-        self.eval()
-        with torch.inference_mode():
-            parts = [self.graphs(graphs[low : low + size]).numpy() for low in range(0, len(graphs), size)]
-        return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-
-    def record_vectors(self, features: Float32s) -> Float32s:
-        """(n, d) float32"""
-        self.eval()
-        with torch.inference_mode():
-            return np.asarray(self.record_side(torch.from_numpy(features)).numpy())
-
-
-def align(
-    task: tuple[float, int, int, list[str], Float32s, list[str], Float32s],
-) -> tuple[list[float], bytes]:
-    """Worker task: train at one rate on SMILES and features. Recall at 1 of dev molecules among one another
-    after each epoch, and the weights of the first best one.
-    """
-    rate, epochs, seed, smiles, features, dev_smiles, dev_features = task
-    graphs, held = [_graph(text) for text in smiles], [_graph(text) for text in dev_smiles]
-    torch.manual_seed(seed)
-    sides = AcmlSides(features.shape[1])
-    optimiser = torch.optim.Adam(sides.parameters(), lr=rate)
-    rng, recall, weights = np.random.default_rng(seed), list[float](), b""
-    for _ in progress(range(epochs), desc=f"ACML at {rate:g}", unit="epoch"):
-        sides.train()
-        for rows in batches(len(graphs), 128, rng):
-            records = sides.record_side(torch.from_numpy(features[rows]))
-            logits = sides.graphs([graphs[i] for i in rows.tolist()]) @ records.T
-            at = torch.arange(len(rows))
-            minimise((F.cross_entropy(logits, at) + F.cross_entropy(logits.T, at)) / 2, optimiser)
-        scores = sides.record_vectors(dev_features) @ sides.graph_vectors(held).T
-        ranks = (scores >= np.diagonal(scores)[:, None] - 1e-6).sum(axis=1)
-        recall.append(float((ranks == 1).mean()))
-        if recall[-1] > max(recall[:-1], default=-1.0):
-            weights = save({name: x.contiguous() for name, x in sides.state_dict().items()})
-    return recall, weights
-
-
-def pool_vectors(task: tuple[bytes, list[str]]) -> Float32s:
-    """Worker task: (weights, canonical SMILES) -> (n, d) float32; zeros for a refused molecule."""
-    weights, smiles = load(task[0]), task[1]
-    sides = AcmlSides(weights["record_side.0.weight"].shape[1])
-    sides.load_state_dict(weights)
-    graphs: dict[int, MolGraph] = {}
-    for i, text in enumerate(smiles):
-        with suppress(InvalidMolecule):  # RDKit wrote this SMILES and refuses it
-            graphs[i] = _graph(text)
-    out = np.zeros((len(smiles), sides.graph_side[0].out_features), np.float32)
-    if graphs:
-        out[list(graphs)] = sides.graph_vectors(list(graphs.values()))
-    return out
-
-
-def _graph(smiles: str) -> MolGraph:
-    return featurise(molecule.parse(smiles)[0], stereo=False)
+def _plain(value: Any) -> Any:
+    """Rows as JSON takes them."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value if value is None else str(value)

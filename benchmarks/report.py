@@ -467,8 +467,6 @@ def property_view(one: Entry, brief: bool) -> dict[str, Any]:
     unseen = [each for each in sets if any(_mean(each, name, "unseen") is not None for name in systems)]
     outcomes = ("ahead", "within", "behind")
     groups = {title: group for title, group in (one.groups or {}).items() if group.get("ranks")}
-    if one.ranks and not brief:
-        groups["systems that answered every set"] = {"ranks": one.ranks, "sets": sets}
     return {
         "sets": sets,
         "systems": systems,
@@ -476,6 +474,13 @@ def property_view(one: Entry, brief: bool) -> dict[str, Any]:
         "groups": groups,
         "wins": {name: won for name, won in (one.wins or {}).items() if any(won.get(x) for x in outcomes)},
     }
+
+
+def property_page(result: Mapping[str, Any]) -> str:
+    """The tables of one property benchmark as Markdown."""
+    tables: Any = template("tables.md.jinja").module
+    text = str(tables.property_tables(Entry(result_of(result, "properties"), Path()), False))
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
 def _mean(each: Mapping[str, Any], system: str, key: str = "mean") -> float | None:

@@ -159,7 +159,7 @@ def write_properties(folder: Path) -> dict[str, Any]:
                 },
             },
         ],
-        "ranks": {"acml": 1.5, "morgan": 1.75},
+        "groups": {"features": {"ranks": {"acml": 1.5, "morgan": 1.75}, "sets": ["esol", "bbbp"]}},
         "wins": {
             "fingerprints": {
                 "a": "acml", "b": "morgan", "ahead": ["esol"], "within": [], "behind": ["bbbp"],

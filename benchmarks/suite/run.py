@@ -234,7 +234,7 @@ def measure_question(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -
             if question.rerank:
                 yield from runner.reranked()
             if question.baselines:
-                from benchmarks.suite.baselines import measure_baselines
+                from benchmarks.baselines import measure_baselines
 
                 yield from measure_baselines(runner)
         if question.batch:

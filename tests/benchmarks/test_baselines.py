@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,7 @@ from acml_search.evaluation.pool import Pool, Query, Structure
 from acml_search.ms.peaks import Spectrum
 from acml_search.nmr.predicted import pack, symmetry_classes
 from benchmarks import baselines
-from benchmarks.baselines import FingerprintRegression, Material, NearestSpectrum, Rows, baseline
-from benchmarks.suite import baselines as suite_baselines
+from benchmarks.baselines import Material, NearestSpectrum, Rows, baseline
 from benchmarks.suite.measures import fingerprints, tanimoto, unpacked
 from benchmarks.suite.run import measure_suite
 
@@ -55,12 +53,6 @@ def material(tmp_path: Path) -> Iterator[Material]:
 
 def whole(name: str, material: Material) -> np.ndarray:
     return baseline(name).prepare(material)(np.arange(len(material.pool)))
-
-
-def test_random_scores_do_not_depend_on_blocks(material: Material) -> None:
-    score = baseline("random").prepare(material)
-    np.testing.assert_array_equal(score(np.arange(10))[:, 4:7], score(np.arange(4, 7)))
-    assert len(np.unique(score(np.arange(10)))) == 30
 
 
 def test_formula_ties_all_isomers(material: Material) -> None:
@@ -115,25 +107,6 @@ def test_bits_are_computed_once_and_kept(material: Material, monkeypatch: Any) -
         material.bits_of(["CCO", "CCN"])
 
 
-def test_blocks_are_ranked_in_order_however_long_their_scoring_takes(monkeypatch: Any) -> None:
-    monkeypatch.setattr(suite_baselines, "BLOCK", 3)
-    slow = threading.Event()
-
-    order = np.arange(10)[::-1]
-
-    def score(positions: np.ndarray) -> np.ndarray:
-        if positions[0] == 9:
-            slow.wait(5)  # the second block is ready before the first
-        else:
-            slow.set()
-        return positions.astype(np.float32)[None, :]
-
-    blocks = list(suite_baselines.scored_blocks(score, order, 2))
-    assert [len(positions) for positions, _ in blocks] == [3, 3, 3, 1]
-    for each in zip(*blocks, strict=True):
-        np.testing.assert_array_equal(np.concatenate([np.ravel(one) for one in each]), order)
-
-
 def test_binned_observations_by_hand() -> None:
     near = (
         baselines.shift_histograms("c_nmr", [[50.0], [50.5], [90.0]], 1.0)
@@ -145,16 +118,6 @@ def test_binned_observations_by_hand() -> None:
     table = baselines.mass_bins([spectrum], 0.5).toarray()[0]
     # the peak half between two bins, the neutral loss of 50 on one
     np.testing.assert_allclose(np.sort(table[table > 0]), np.array([1.0, 1.0, 2.0]) / np.sqrt(6.0), rtol=1e-6)
-
-
-def test_the_share_of_usual_odds_is_the_one_that_finds_the_inner_molecules() -> None:
-    # One bit everybody has, one that is rare. Half of the usual odds taken off, the rare bit decides.
-    usual = np.array([4.0, -4.0], np.float32)
-    logits = np.array([[3.0, -1.0]], np.float32)  # the rare bit is likelier than usual
-    truth, other = np.array([[0.0, 1.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
-    found = baselines.mrr_by_share(logits, usual, truth, other, FingerprintRegression.shares)
-    # scores of truth and other: -1 + 4 share against 3 - 4 share; a tie, at a half, is lost
-    assert found == {0.0: 0.5, 0.5: 0.5, 0.75: 1.0, 0.9: 1.0, 1.0: 1.0}
 
 
 def test_predicted_peaks_in_a_histogram_by_hand() -> None:
@@ -175,20 +138,6 @@ def test_predicted_peaks_in_a_histogram_by_hand() -> None:
     np.testing.assert_allclose(asked @ table.T, [[1.0, 0.0, 0.0, apart]], atol=2e-3)
 
 
-@pytest.mark.parametrize("name", ["fingerprint", "acml"])
-def test_what_learns_learns_from_training_rows_alone(name: str, material: Material, monkeypatch: Any) -> None:
-    inner = material.training[2].structure.inchikey14
-    monkeypatch.setattr(baselines, "is_dev", lambda key: key == inner)
-    monkeypatch.setattr(type(baseline(name)), "epochs", 2)
-    first = whole(name, material)
-    assert first.shape == (3, 10)
-    assert np.isfinite(first).all()
-    queries = {one.inchikey14 for one in material.pool.structures[:3]}
-    assert not queries & (set(material.train.inchikeys) | set(material.dev.inchikeys))
-    assert material.about["chosen_on_inner"]["epoch"] in (1, 2)
-    np.testing.assert_allclose(whole(name, material), first, rtol=1e-4, atol=1e-4)  # the same seed
-
-
 def test_records_of_a_molecule_are_limited_and_unreadable_ones_left_out() -> None:
     one = structure("CCO")
     rows = [Query(i, one, {"shifts": [10.0 + i]}, None) for i in range(5)] + [
@@ -199,12 +148,12 @@ def test_records_of_a_molecule_are_limited_and_unreadable_ones_left_out() -> Non
 
 
 def test_what_cannot_be_answered_says_why(material: Material) -> None:
-    with pytest.raises(ConfigError, match="there is no baseline 'oracle'; there are acml, fingerprint"):
+    with pytest.raises(ConfigError, match="there is no baseline 'oracle'; there are formula, nearest"):
         baseline("oracle")
     with pytest.raises(ConfigError, match="no peaks in the space c_nmr; leave the baseline 'shifts'"):
         baseline("shifts").prepare(material)
     assert "no shifts in lc_ms" in str(baseline("shifts").why_not("lc_ms"))
-    assert "straw man" in str(baseline("acml").why_not("image"))
+    assert "nothing new" in str(baseline("nearest_spectrum").why_not("image"))
     material.training = []
     with pytest.raises(ConfigError, match="name such rows with `training`"):
         baseline("nearest_spectrum").prepare(material)
@@ -220,7 +169,7 @@ filters = ["none", "formula"]
 isomers = true
 batch = 0
 training = "split = 'train'"
-baselines = ["random", "formula", "shifts"]
+baselines = ["formula", "shifts"]
 """
 
 
@@ -230,7 +179,7 @@ def test_a_suite_measures_baselines_as_it_measures_the_model(two_spaces: Path, t
     out = tmp_path / "out"
     measure_suite([tmp_path / "one.toml"], out, model=str(two_spaces), workers=1)
     ours = json.loads((out / "one.json").read_text())
-    for name in ("random", "formula", "shifts"):
+    for name in ("formula", "shifts"):
         theirs = json.loads((out / f"one.baseline-{name}.json").read_text())
         assert theirs["baseline"] == name
         assert all(theirs[key] == ours[key] for key in ("n_queries", "n_pool", "n_failed"))
@@ -247,12 +196,12 @@ def test_answers_of_a_baseline_are_cached_until_their_question_changes(
     two_spaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_measured(tmp_path)
-    question = QUESTION.replace('["random", "formula", "shifts"]', '["random"]')
+    question = QUESTION.replace('["formula", "shifts"]', '["formula"]')
     (tmp_path / "one.toml").write_text(question)
     (tmp_path / "two.toml").write_text(question.replace('"one"', '"two"'))
     (tmp_path / "less.toml").write_text(question.replace('["none", "formula"]', '["formula"]'))
     prepared = []
-    kind = type(baseline("random"))
+    kind = type(baseline("formula"))
     prepare = kind.prepare
     monkeypatch.setattr(kind, "prepare", lambda self, material: prepared.append(1) or prepare(self, material))
     cache = tmp_path / "cache"
@@ -267,8 +216,8 @@ def test_answers_of_a_baseline_are_cached_until_their_question_changes(
     assert measure("one", "again") == first
     renamed = measure("two", "two")  # the same question under another name
     assert {name.replace("two.", "one.", 1) for name in renamed} == set(first)
-    found = json.loads(renamed["two.baseline-random.json"])
-    assert (found["question"], found["per_query"]) == ("two", "two.baseline-random.queries.parquet")
+    found = json.loads(renamed["two.baseline-formula.json"])
+    assert (found["question"], found["per_query"]) == ("two", "two.baseline-formula.queries.parquet")
     assert len(prepared) == 1
     measure("less", "less")
     assert len(prepared) == 2
