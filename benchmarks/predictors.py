@@ -35,9 +35,8 @@ def of_others(path: Path) -> dict[str, AtomShifts]:
         if mol is None or len(values) != mol.GetNumAtoms():
             continue
         atoms = np.flatnonzero(np.isfinite(values))
-        elements = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], np.int64)
         key = Chem.MolToInchiKey(mol)[:14]
-        found[key] = AtomShifts(atoms, elements, symmetry_classes(mol)[atoms], values[atoms])
+        found[key] = AtomShifts(atoms, symmetry_classes(mol)[atoms], values[atoms])
     return found
 
 

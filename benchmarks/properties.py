@@ -281,9 +281,7 @@ def ready(name: str, system: System, plan: Plan) -> ReadySystem:
             found.why_not = str(error)
             return found
         known, listed = (*POOLED, *card.networks), system.parts or (*POOLED, "spaces")
-        found.parts = tuple(
-            part for one in listed for part in (card.networks if one == "spaces" else (one,))
-        )
+        found.parts = tuple(part for one in listed for part in (card.networks if one == "spaces" else (one,)))
         if unknown := [part for part in found.parts if part not in known]:
             there = ", ".join(known)
             found.why_not = f"the model {card.name} has no part {unknown[0]!r}; it has {there}"

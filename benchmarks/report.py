@@ -22,30 +22,18 @@ from acml_search.core.errors import ConfigError
 from acml_search.core.io import atomic
 from acml_search.evaluation.metrics import bootstrap_interval, hits_at_k, per_molecule
 from acml_search.evaluation.results import Result, read_result, result_of
-from benchmarks.suite.measures import by_class
 
 PAGE = "report.md"
 KS = ("1", "5", "10", "20")
 ORDER = ("c_nmr", "h_nmr", "c_nmr+h_nmr", "lc_ms", "gc_ms", "image", "smiles")
 FILTERS = ("all", "5 Da", "10 ppm", "formula")
-BASELINES = {
-    "random": "random",
-    "formula": "formula only",
-    "nearest_spectrum": "nearest spectrum",
-    "fingerprint": "fingerprint regression",
-    "shifts": "shift matching",
-    "acml": "ACML's recipe",
-}
+BASELINES = {"formula": "formula only", "nearest_spectrum": "nearest spectrum", "shifts": "shift matching"}
 """names in tables, in their order"""
 COMPARED = ("recall", "isomers")
 OF_NO_MODEL = ("index", "properties", "latency", "suite", "throughput")
 NOT_SHOWN = ("property cell", "together")
 """kinds that another result sums up"""
-ERRORS = {"set error": "set_error", "assigned error": "mean_absolute_error"}
-"""targets that are to be reached from above"""
 LOWER_IS_BETTER = ("rmse", "mae", "mse")
-CLASSES = {"similarity": "similarity to training", "size": "heavy atoms"}
-"""kinds of classes that have an order, and the names of their axes"""
 
 
 class Entry:
@@ -107,21 +95,6 @@ class Entry:
         """The queries, one by one; empty where their file is not there."""
         path = self.path.with_name(self.per_query) if self.per_query else None
         return pq.read_table(path).to_pylist() if path is not None and path.is_file() else []
-
-    def classed(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The classes of one kind by a short name: `11-15`, `51+`; from the queries where the result has
-        none.
-        """
-        found = {}
-        for one in self.by_class or self._classes:
-            if one["class"] == kind:
-                numbers = re.findall(r"\d+(?:\.\d+)?", one["value"])
-                found["–".join(numbers[:2]) if len(numbers) > 1 else f"{numbers[0]}+"] = one
-        return found
-
-    @cached_property
-    def _classes(self) -> list[dict[str, Any]]:
-        return by_class(self.queries_table, seed=self.seed or 0)
 
 
 def read_results(paths: Sequence[Path]) -> tuple[list[Entry], list[str]]:
@@ -225,9 +198,9 @@ def template(name: str) -> jinja2.Template:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True
     )
     filters = "share with_interval signed count listed distinct commands notes targets score unanswered"
-    functions = "by nearest_baseline plain class_names result_rows best_baseline property_view"
+    functions = "by nearest_baseline result_rows best_baseline property_view"
     environment.filters |= {one: globals()[one] for one in filters.split()}
-    environment.globals |= {one: globals()[one] for one in (*functions.split(), "KS", "CLASSES")}
+    environment.globals |= {one: globals()[one] for one in (*functions.split(), "KS")}
     return environment.get_template(name)
 
 
@@ -302,7 +275,7 @@ def targets(entries: Sequence[Entry]) -> list[tuple[str, str, str, str]]:
         for key, wanted in (one.must or {}).items() if one.baseline is None else ():
             value = value_of(one, key)
             if value is not None:
-                at_most = key in ERRORS
+                at_most = key == "set error"
                 reached = value <= wanted if at_most else value >= wanted
                 words = f"{'at most' if at_most else 'at least'} {wanted:g}"
                 rows.append((f"{one.question} {key}", words, share(value), "yes" if reached else "**no**"))
@@ -311,32 +284,14 @@ def targets(entries: Sequence[Entry]) -> list[tuple[str, str, str, str]]:
 
 def value_of(one: Entry, key: str) -> float | None:
     """What a target (`"none@10"`, `"isomers"`, `"gain"`) names in a result; None where it is not there."""
-    if key in ERRORS:
-        of = (one.assigned or {}).get if key == "assigned error" else one.__getattr__
-        found = of(ERRORS[key])
+    if key == "set error":
+        found = one.set_error
     elif key == "gain":
         found = (one.gain or {}).get("recall_at_1")
     else:
         k = key.partition("@")[2]
         found = (one.recall or {}).get(k) if k else one.accuracy
     return None if found is None else float(found)
-
-
-def plain(entries: Sequence[Entry]) -> list[Entry]:
-    """Of every question the recall with the widest filter; single spectra of a fused question not."""
-    recalls = in_order(
-        one
-        for one in entries
-        if one.kind == "recall" and not one.to_record and not one.question.endswith("-alone")
-    )
-    widest = {question: group[0].candidates for question, group in by("question", recalls).items()}
-    return [one for one in recalls if one.candidates == widest[one.question]]
-
-
-def class_names(entries: Sequence[Entry], kind: str) -> list[str]:
-    """Names of the classes of one kind, in their order."""
-    names = {name for one in entries for name in one.classed(kind)}
-    return sorted(names, key=lambda name: float(re.split("[–+]", name)[0]))
 
 
 # --- order and comparison -----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ ISOMERS = ["CC(C)CO", "COC(C)C", "CCCOC", "CCN", "c1ccncc1", "CC(=O)Nc1ccc(O)cc1
 
 def write_measured(folder: Path) -> Path:
     """`spectra.parquet` (two spectra of each molecule, a third of them valid; one row without shifts, one
-    without a structure), `atoms.parquet` (assigned shifts) and `library.smi`.
+    without a structure) and `library.smi`.
     """
     rows = []
     for i, (smiles, shifts) in enumerate(SHIFTS.items()):
@@ -39,8 +39,6 @@ def write_measured(folder: Path) -> Path:
     rows.append({"smiles": "CCCO", "shifts": [], "spectrum_rank": 0, "split": "valid"})
     rows.append({"smiles": "C1CC", "shifts": [20.0], "spectrum_rank": 0, "split": "valid"})
     pq.write_table(pa.Table.from_pylist(rows), folder / "spectra.parquet")
-    atoms = [{"smiles": "CCO", "shift": [18.1, 58.0, None]}, {"smiles": "C[NH3+]", "shift": [26.0, None]}]
-    pq.write_table(pa.Table.from_pylist(atoms), folder / "atoms.parquet")
     (folder / "library.smi").write_text("\n".join(ISOMERS) + "\n")
     return folder
 

@@ -29,13 +29,12 @@ def write_recall(
     pools: tuple[int, ...] = (),
     n_pool: int = 5_000,
     n_candidates: list[int] | None = None,
-    nearest: list[float] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """A result of the kind recall and its queries; `None` is a query that failed."""
     folder.mkdir(parents=True, exist_ok=True)
     among = n_candidates or [n_pool] * len(ranks)
-    rows = _rows(ranks, among, nearest)
+    rows = _rows(ranks, among)
     molecules = [row["molecule"] for row in rows]
     found = summarise([np.inf if rank is None else rank for rank in ranks], molecules, among)
     filtered = {"none": None, "formula": "same formula"}.get(asks.removeprefix("rerank "))
@@ -67,7 +66,7 @@ def write_isomers(
     folder: Path, name: str, ranks: list[int | None], sizes: list[int], **more: Any
 ) -> dict[str, Any]:
     """A result of the kind isomers."""
-    rows = _rows(ranks, sizes, None)
+    rows = _rows(ranks, sizes)
     molecules = [row["molecule"] for row in rows]
     labels = np.unique(molecules, return_inverse=True)[1].tolist()
     as_numbers = [np.inf if rank is None else float(rank) for rank in ranks]
@@ -187,7 +186,7 @@ def write_throughput(folder: Path) -> dict[str, Any]:
     return _write(folder, "throughput", result)
 
 
-def _rows(ranks: list[int | None], among: list[int], nearest: list[float] | None) -> list[dict[str, Any]]:
+def _rows(ranks: list[int | None], among: list[int]) -> list[dict[str, Any]]:
     return [
         {
             "row": i,
@@ -195,7 +194,6 @@ def _rows(ranks: list[int | None], among: list[int], nearest: list[float] | None
             "smiles": SMILES[i % len(SMILES)],
             "rank": rank,
             "n_candidates": n,
-            "nearest_training": None if nearest is None else nearest[i],
             "error": "unreadable" if rank is None else None,
         }
         for i, (rank, n) in enumerate(zip(ranks, among, strict=True))

@@ -23,22 +23,9 @@ def attribute(
         str | None,
         typer.Option(metavar="CONCEPT", help="Explain a linear probe, such as logP or ketone (see `probe`)."),
     ] = None,
-    property_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--property", metavar="MODEL", help="Explain a linear model of `properties fit`.", readable=False
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(metavar="Y", help="Target of the property model. Default: the only one."),
-    ] = None,
     space: Annotated[
         str, typer.Option(help="Space of the similarity or the probe, such as c_nmr; or trunk.")
     ] = "trunk",
-    method: Annotated[
-        str, typer.Option(metavar="occlusion|gradient", help="Leave atoms out, or gradient x input.")
-    ] = "occlusion",
     fit_on: Annotated[
         Path | None,
         typer.Option(
@@ -51,7 +38,7 @@ def attribute(
     seed: Seed = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document as well.")] = False,
 ) -> None:
-    """Show which atoms a score comes from: a similarity, a concept or a property, drawn on the molecule.
+    """Show which atoms a score comes from: a similarity or a concept, drawn on the molecule.
 
     \b
     acml-search attribute "CC(=O)Nc1ccc(O)cc1" --to "CC(=O)Oc1ccccc1C(=O)O" --space c_nmr --out why.svg
@@ -60,8 +47,6 @@ def attribute(
     given = locals()
     del given["json"]
     check_out(out)
-    if target is not None and property_model is None:
-        raise typer.BadParameter("a target belongs to --property", param_hint="'--target'")
 
     from acml_search.interpret.attribute import explain
 

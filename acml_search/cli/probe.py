@@ -36,9 +36,7 @@ def probe(
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder for probe.json, probe.md, probe.png, probe.svg.", readable=False
-        ),
+        typer.Option(metavar="DIR", help="Folder for probe.json, probe.png, probe.svg.", readable=False),
     ] = None,
     smiles_column: options.SmilesColumn = None,
     json: options.Json = False,

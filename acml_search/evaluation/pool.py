@@ -52,8 +52,6 @@ class Query(NamedTuple):
     structure: Structure | None
     metadata: Mapping[str, Any]
     error: str | None
-    text: str = ""
-    """the SMILES or mol block as the file has it"""
 
 
 @dataclass(frozen=True)
@@ -263,16 +261,11 @@ class QueryFile:
     queries: list[Query]
     types: Mapping[str, pa.DataType]
 
-    def select(
-        self, *, split: str | None = None, where: str | None = None, needs: str | None = None
-    ) -> list[Query]:
+    def select(self, *, split: str | None = None, where: str | None = None) -> list[Query]:
         """The rows whose column `split` has that value and that fulfil the SQL condition `where`.
 
-        Raises ConfigError where no row is left, or a column is missing (`split`, or the one called `needs`),
-        and FilterError for wrong SQL.
+        Raises ConfigError where no row is left or there is no column `split`, and FilterError for wrong SQL.
         """
-        if needs is not None:
-            self._require(needs, "the question")
         chosen, conditions = self.queries, []
         if split is not None:
             self._require("split", f"--split {split}")
@@ -357,14 +350,11 @@ def read_queries(
     rows = [row for batch in library.batches(CHUNK) for row in batch]
     if not rows:
         raise ConfigError(f"{path}: there are no queries")
-    if cache is not None:
-        described = described_file(path, workers, cache, smiles_column)
-    else:
-        described = list(describe_rows([(row.text, row.kind, row.error) for row in rows], workers, "queries"))
+    described = described_file(path, workers, cache, smiles_column)
     queries = [
-        Query(row.row, None, row.metadata, found, row.text)
+        Query(row.row, None, row.metadata, found)
         if isinstance(found, str)
-        else Query(row.row, found, row.metadata, None, row.text)
+        else Query(row.row, found, row.metadata, None)
         for row, found in zip(rows, described, strict=True)
     ]
     return QueryFile(path, queries, library.metadata_types)

@@ -1,23 +1,18 @@
 """Which atoms of a molecule a score comes from, as numbers and as a picture.
 
-A score is linear in what the network gives for a molecule: a linear probe, a linear property head, or the
-cosine with another molecule's vector. Both methods concern the first-layer embedding of an atom, E (width,),
-which holds its element, degree, charge, hydrogens and ring:
+A score is linear in what the network gives for a molecule: a linear probe, or the cosine with another
+molecule's vector. An atom's attribution is by occlusion (Zeiler and Fergus 2014): the score minus the score
+with the atom's first-layer embedding, which holds its element, degree, charge, hydrogens and ring, set to
+zero, its bonds still there.
 
-- gradient x input (Shrikumar et al. 2016; for graphs Pope et al. 2019): the sum of E * d score / d E, what
-  the score would change by, were it linear, without the atom's features;
-- occlusion (Zeiler and Fergus 2014): the score minus the score with this atom's E set to zero, its bonds
-  still there.
-
-Positive: the atom raises the score. Atoms do not add up to the score; neither method is a claim about
-chemistry, only about what the network looks at.
+Positive: the atom raises the score. Atoms do not add up to the score, and this is no claim about chemistry,
+only about what the network looks at.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,7 +24,7 @@ from acml_search.core.extras import require
 from acml_search.core.io import atomic, write_json
 from acml_search.core.typing import Bools, Float32s, Floats
 from acml_search.interpret.concepts import CONCEPTS, concept_called, label
-from acml_search.interpret.probe import fit_probes, scaffold_groups
+from acml_search.interpret.probe import LinearProbes, fit_probes, scaffold_groups
 from acml_search.interpret.sample import MoleculeSample, check_space, read_sample
 from acml_search.properties.features import TRUNK, embed_parts, embeddings, environments_of
 
@@ -47,10 +42,6 @@ PROBE_MOLECULES = 2_000
 _BATCH = 64
 _PANEL = (440, 330)
 """size of a molecule in the picture, pixels at 100 dpi"""
-METHODS = {
-    "gradient": "gradient x input of each atom's first-layer embedding",
-    "occlusion": "change of the score when the atom's features are left out",
-}
 LOWERS, RAISES = (0.84, 0.37, 0.0), (0.0, 0.45, 0.70)
 """red, green, blue of 0..1: vermilion and blue, which colour-blind readers tell apart (Okabe and Ito 2008)"""
 
@@ -72,7 +63,7 @@ class Score:
     cosine: bool = False
 
     def of(self, model: Model, batch: TensorBatch) -> Tensor:
-        """(b,) float32, one for each graph of the batch; with gradients where torch records them."""
+        """(b,) float32, one for each graph of the batch."""
         import torch
         from torch.nn import functional
 
@@ -109,86 +100,19 @@ def probe_score(sample: MoleculeSample, concept: str, part: str, *, seed: int) -
     group = found.kind == "group"
     x, groups = embeddings(sample.model, sample.mols, [part]), scaffold_groups(sample.mols)
     probes = fit_probes(x, labels.values, np.array([group]), groups, seed=seed)
-    weights, bias = _unstandardised([probes], 0)
+    weights, bias = _unstandardised(probes)
     unit = "logit" if group else found.about
     return Score(f"{found.name}, by a linear probe of {part}", unit, (part,), weights, bias)
 
 
-def property_score(directory: Path, target: str | None, model: str | None) -> tuple[Model, Score]:
-    """The base model of a linear property model, and the score of one target: the mean of the members; for
-    classes the mean of their logits, since a mean of probabilities is not linear.
-
-    model: where the base model is, if not where it was. Raises ConfigError for a model that is not linear or
-    a target it does not have, and what loading raises.
-    """
-    from acml_search.encoders.checkpoint import load_model
-    from acml_search.properties.model import load, read_property_card
-
-    card = read_property_card(directory)
-    if card["kind"] != "linear":
-        raise ConfigError(
-            f"{directory}: the prediction of a {card['kind']} model cannot be divided among atoms; fit one "
-            "with `acml-search properties fit --head linear`"
-        )
-    if card.get("descriptors"):
-        raise ConfigError(
-            f"{directory} reads descriptors, which are of whole molecules and cannot be divided among atoms; "
-            "fit it without --descriptors"
-        )
-    base = load_model(model or card["base"])
-    fitted = load(directory, base)
-    targets = fitted.targets
-    if target is None and len(targets) > 1:
-        raise ConfigError(f"{directory} has several targets; name one with --target: {', '.join(targets)}")
-    if target is not None and target not in targets:
-        raise ConfigError(f"{directory} has no target {target!r}; it has {', '.join(targets)}")
-    name = target or targets[0]
-    weights, bias = _unstandardised(fitted.members, targets.index(name))
-    unit = "logit" if card["task"] == "classification" else ""
-    return base, Score(f"{name}, by {directory.name}", unit, tuple(fitted.parts), weights, bias)
-
-
-def _unstandardised(heads: Sequence[Any], target: int) -> tuple[Float32s, float]:
-    """Weights (f,) and bias of the mean of several `(x - mean) / scale @ weights + bias` for one target."""
-    slopes = [head.weights[:, target].astype(np.float64) / head.scale for head in heads]
-    shifts = [
-        float(head.bias[target]) - float(head.mean @ slope) for head, slope in zip(heads, slopes, strict=True)
-    ]
-    return np.mean(slopes, axis=0).astype(np.float32), float(np.mean(shifts))
-
-
-def attribute(model: Model, score: Score, graphs: Sequence[MolGraph], method: str) -> list[Floats]:
-    """Per molecule (n atoms,) float64, in the score's unit. Raises ConfigError for an unknown method."""
-    if method not in METHODS:
-        raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
-    return (gradient if method == "gradient" else occlusion)(model, score, graphs)
-
-
-def gradient(model: Model, score: Score, graphs: Sequence[MolGraph]) -> list[Floats]:
-    """Gradient x input of every atom."""
-    import torch
-
-    model.network.eval()
-    found: list[Floats] = []
-    for start in range(0, len(graphs), _BATCH):
-        batch = model.graph_batch(graphs[start : start + _BATCH])
-        with torch.no_grad():
-            score.of(model, batch)  # towers make their tables here; those of inference have no gradient
-        leaves: list[Tensor] = []
-
-        def leaf(x: Tensor, leaves: list[Tensor] = leaves) -> Tensor:
-            leaves.append(x.detach().requires_grad_())
-            return leaves[0]
-
-        with torch.enable_grad(), changed_atoms(model, leaf):
-            (slope,) = torch.autograd.grad(score.of(model, batch).sum(), leaves)
-        atoms = (slope * leaves[0]).detach().sum(dim=1).double().cpu().numpy()
-        found += np.split(atoms, batch.ptr[1:-1].cpu().numpy())
-    return found
+def _unstandardised(probes: LinearProbes) -> tuple[Float32s, float]:
+    """Weights (f,) and bias of the first of some probes, for features as they are."""
+    slope = probes.weights[:, 0].astype(np.float64) / probes.scale
+    return slope.astype(np.float32), float(probes.bias[0]) - float(probes.mean @ slope)
 
 
 def occlusion(model: Model, score: Score, graphs: Sequence[MolGraph]) -> list[Floats]:
-    """Score minus score without the atom's features, of every atom."""
+    """Per molecule (n atoms,) float64: its score minus the score without the atom's features."""
     sizes = [len(graph.x) for graph in graphs]
     repeated = [graph for graph, size in zip(graphs, sizes, strict=True) for _ in range(size)]
     masks = [mask for size in sizes for mask in ~np.eye(size, dtype=bool)]
@@ -205,30 +129,23 @@ def evaluate(
     """
     import torch
 
+    environments_of(model)  # are made by the trunk as it is
     found = []
     with torch.no_grad():
         for start in range(0, len(graphs), _BATCH):
             batch = model.graph_batch(graphs[start : start + _BATCH])
-            kept = (
-                np.ones(int(batch.ptr[-1]))
-                if masks is None
-                else np.concatenate(masks[start : start + _BATCH])
+            if masks is None:
+                found.append(score.of(model, batch))
+                continue
+            mask = torch.from_numpy(np.concatenate(masks[start : start + _BATCH])).unsqueeze(1)
+            hook = model.network.trunk.embed.register_forward_hook(
+                lambda module, inputs, x, mask=mask: x * mask.to(x)
             )
-            mask = torch.from_numpy(kept.astype(np.float32)).unsqueeze(1)
-            with changed_atoms(model, lambda x, mask=mask: x * mask.to(x)):
-                found.append(score.of(model, batch).double().cpu().numpy())
-    return np.concatenate(found) if found else np.empty(0)
-
-
-@contextmanager
-def changed_atoms(model: Model, change: Any) -> Iterator[None]:
-    """Within, the trunk's atom embedding, (N, width), goes through `change` first."""
-    environments_of(model)  # are made by the trunk as it is
-    handle = model.network.trunk.embed.register_forward_hook(lambda module, inputs, x: change(x))
-    try:
-        yield
-    finally:
-        handle.remove()
+            try:
+                found.append(score.of(model, batch))
+            finally:
+                hook.remove()
+    return np.concatenate([x.double().cpu().numpy() for x in found]) if found else np.empty(0)
 
 
 class Panel(NamedTuple):
@@ -245,10 +162,7 @@ def explain(
     *,
     to: str | None = None,
     probe: str | None = None,
-    property_model: Path | None = None,
-    target: str | None = None,
     space: str = TRUNK,
-    method: str = "occlusion",
     fit_on: Path | None = None,
     model: str | None = None,
     seed: int = 0,
@@ -256,8 +170,8 @@ def explain(
 ) -> dict[str, Any]:
     """Work the attributions out and write them; the JSON document.
 
-    One of to (a SMILES), probe (a concept) and property_model (a folder of `properties fit`) is required.
-    space: of the similarity or of the probe; fit_on: index or library that a probe is fitted on.
+    One of to (a SMILES) and probe (a concept) is required. space: of the similarity or of the probe; fit_on:
+    index or library that a probe is fitted on.
 
     `molecules`: [{smiles, score, atoms: [{index, symbol, attribution}]}], two of them for a similarity.
     Raises InvalidMolecule, and ConfigError for options that do not fit together or a missing package.
@@ -270,10 +184,8 @@ def explain(
     ending = out.suffix.lower()
     if ending not in ENDINGS:
         raise ConfigError(f"{out}: attributions are written as {', '.join(ENDINGS)}; choose one of these")
-    if method not in METHODS:
-        raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
-    if sum(one is not None for one in (to, probe, property_model)) != 1:
-        raise ConfigError("say what to explain: one of --to SMILES, --probe CONCEPT and --property MODEL")
+    if (to is None) == (probe is None):
+        raise ConfigError("say what to explain: either --to SMILES or --probe CONCEPT")
     if ending != ".json":
         require("matplotlib")
     mol = _molecule(smiles)
@@ -283,18 +195,15 @@ def explain(
             (mol, "the molecule", similarity(loaded, other, space, to)),
             (other, "the other", similarity(loaded, mol, space, smiles)),
         ]
-    elif probe is not None:
+    else:
+        assert probe is not None
         require("sklearn", extra="maps")
         sample = read_sample(fit_on, n=PROBE_MOLECULES, seed=seed, model=model)
         loaded, scored = sample.model, [(mol, "", probe_score(sample, probe, space, seed=seed))]
-    else:
-        assert property_model is not None
-        loaded, score = property_score(property_model, target, model)
-        scored = [(mol, "", score)]
     molecules, panels = [], []
     for mol, caption, score in scored:
         graph = loaded.featurise(mol)
-        (shares,) = attribute(loaded, score, [graph], method)
+        (shares,) = occlusion(loaded, score, [graph])
         atoms = [
             {"index": atom.GetIdx(), "symbol": atom.GetSymbol(), "attribution": float(share)}
             for atom, share in zip(mol.GetAtoms(), shares, strict=True)
@@ -307,7 +216,7 @@ def explain(
         "kind": "attribution",
         "score": score.name,
         "unit": score.unit,
-        "method": method,
+        "method": "occlusion",
         "model": {"name": loaded.card.name, "digest": loaded.card.digest},
         "molecules": molecules,
         "command": command,
@@ -316,7 +225,8 @@ def explain(
         write_json(document, out)
     else:
         title = f"{score.name[0].upper()}{score.name[1:]}: {molecules[0]['score']:.3g} {score.unit}".rstrip()
-        write_picture(panels, title, f"{METHODS[method]}; {loaded.card.name}", out)
+        note = f"change of the score when the atom's features are left out; {loaded.card.name}"
+        write_picture(panels, title, note, out)
     return document
 
 

@@ -321,13 +321,9 @@ def _same_vectors(views: dict[str, Float32s]) -> list[list[str]]:
 
 
 def write_probe(result: dict[str, Any], folder: Path) -> None:
-    """`probe.json`, `probe.md`, `probe.png` and `probe.svg` in `folder`. Raises ConfigError where matplotlib
-    is missing.
-    """
+    """`probe.json`, `probe.png` and `probe.svg` in `folder`. Raises ConfigError without matplotlib."""
     require("matplotlib")
     write_json(result, folder / "probe.json")
-    with atomic(folder / "probe.md") as path:
-        path.write_text(markdown(result), encoding="utf-8")
     figure = heat_map(result)
     for ending in ("png", "svg"):
         with atomic(folder / f"probe.{ending}") as path:
@@ -349,34 +345,6 @@ def left_out_line(result: dict[str, Any]) -> str:
     """Which concepts were left out and why; empty for none."""
     left_out = [f"{one['concept']} ({one['why']}: {one['molecules']:,})" for one in result["left_out"]]
     return f"Left out: {', '.join(left_out)}." if left_out else ""
-
-
-def markdown(result: dict[str, Any]) -> str:
-    """The result as a page; the best representation of a row in bold, the best space in italics."""
-    views = list(result["views"])
-    lines = [
-        f"# What {result['model']['name']} knows\n",
-        f"{headline(result)}\n",
-        "R2 of numbers, AUROC of groups, on test molecules of scaffolds that no probe saw. Half the width of "
-        "the 95 % interval is beside each figure.\n",
-        f"| concept | metric | with it | {' | '.join(views)} |",
-        f"|---|---|---|{'---|' * len(views)}",
-    ]
-    for concept in result["concepts"]:
-        cells = [concept["name"], concept["metric"]]
-        cells.append(f"{concept['n_with']:,}" if concept["kind"] == "group" else "")
-        for view in views:
-            low, high = concept["values"][view]["ci95"]
-            mark = "**" if view == concept["best"] else "_" if view == concept["best_space"] else ""
-            value = concept["values"][view]["value"]
-            cells.append(f"{mark}{value:.3f} ± {(high - low) / 2:.3f}{mark}")
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "\nBold: best of all; italic: best of the spaces, where that is another.\n",
-        *(f"{line}\n" for line in (*result["reading"], left_out_line(result)) if line),
-        f"Made by `{result['command']}` in {result['seconds']:.0f} s.",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def heat_map(result: dict[str, Any]) -> Any:

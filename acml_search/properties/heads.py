@@ -7,8 +7,7 @@
 Penalties and kernel widths are chosen on the valid part. The grids below were chosen inside training parts of
 MoleculeNet and TDC, scored on their valid parts.
 
-A saved head is a folder of safetensors and JSON. Boosted trees, which earlier versions fitted too, can still
-be read: as arrays, or as version 0.1 kept them, in LightGBM's text.
+A saved head is a folder of safetensors and JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from acml_search.core.errors import ConfigError
 from acml_search.core.io import write_json
 from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.properties.metrics import linked, selection_score
-from acml_search.properties.trees import BoostedHead
 
 TASKS = ("regression", "classification")
 KINDS = ("linear", "kernel")
@@ -122,14 +120,17 @@ def fit_head(
     return _fit_linear(task, x, y, valid_x, valid_y, balanced)
 
 
-def load_head(directory: Path) -> LinearHead | BoostedHead:
-    """Read what `save` wrote, or an earlier version. Raises ConfigError when the folder is damaged."""
+def load_head(directory: Path) -> LinearHead:
+    """Read what `save` wrote. Raises ConfigError when the folder is damaged, or holds the boosted trees that
+    version 0.1 fitted.
+    """
     from safetensors import SafetensorError
 
     try:
         about = json.loads((directory / "head.json").read_text(encoding="utf-8"))
-        kind = BoostedHead if about["kind"] == "boosted" else LinearHead
-        return kind.load(directory, about)
+        if about["kind"] not in KINDS:
+            raise ValueError(f"heads of the kind {about['kind']!r} are no longer read")
+        return LinearHead.load(directory, about)
     except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         raise ConfigError(f"{directory}: the head cannot be read ({error}); fit the model again") from error
 

@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     from acml_search.encoders.checkpoint import Model
 
 FORMAT = 4
-"""Older ones are read: 1 had no `parts` (trunk, maxima and spaces), 2 no descriptors; 3 and 4 may hold
-trees."""
+"""Older ones are read, but for trees: 1 had no `parts` (trunk, maxima and spaces), 2 no descriptors"""
 FINETUNED = "finetuned"
 N_HEADS, N_FINETUNED = 5, 3
 """members of a model: heads on resampled molecules, trunks that begin with other seeds"""

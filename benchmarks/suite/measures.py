@@ -21,7 +21,6 @@ from acml_search.core.workers import Workers, chunks
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.metrics import (
     FAILED,
-    RESAMPLES,
     TIE_TOLERANCE,
     bootstrap_interval,
     hits_at_k,
@@ -261,12 +260,11 @@ def _ranks(scores: Float32s, axis: int) -> Ints:
 
 class AtomShifts(NamedTuple):
     """What a molecule's atoms of one nucleus are predicted to show: `atoms` (k,) their numbers in the
-    standardised molecule, `elements` (n,) atomic numbers of all its atoms, `classes` (k,) equal for
-    symmetry-equivalent atoms (configuration is not looked at), `ppm` (k,) predicted shifts.
+    standardised molecule, `classes` (k,) equal for symmetry-equivalent atoms (configuration is not looked
+    at), `ppm` (k,) predicted shifts.
     """
 
     atoms: Ints
-    elements: Ints
     classes: Ints
     ppm: Floats
 
@@ -289,7 +287,8 @@ def measure_shifts(space: str, asked: Sequence[Query], workers: Workers, *, seed
     usable = [query for query in asked if query.structure is not None and query.metadata.get("shifts")]
     smiles = [query.structure.smiles for query in usable if query.structure is not None]
     errors, molecules = [], []
-    for query, found in zip(usable, _predicted(space, smiles, workers), strict=True):
+    parts = workers.map(predict, ((space, part) for part in chunks(smiles, 256)))
+    for query, found in zip(usable, (one for part in parts for one in part), strict=True):
         error = None if found is None else set_error(found, query.metadata["shifts"])
         if error is not None and query.structure is not None:
             errors.append(error)
@@ -305,43 +304,6 @@ def measure_shifts(space: str, asked: Sequence[Query], workers: Workers, *, seed
         "n_asked": len(asked),
         "n_spectra": len(errors),
         "n_molecules": len(values),
-        "unit": "ppm",
-    }
-
-
-def measure_assigned(
-    space: str, rows: Sequence[tuple[str, Sequence[float | None]]], workers: Workers, *, seed: int = 0
-) -> dict[str, Any]:
-    """Mean absolute error over atoms of (SMILES, shift per heavy atom in the order RDKit reads it, or None).
-    A molecule whose atoms standardisation reorders or changes is left out and counted.
-
-    Raises ConfigError where no molecule can be used.
-    """
-    sums, counts, left_out = list[float](), list[int](), 0
-    predicted = _predicted(space, [text for text, _ in rows], workers)
-    for (text, shifts), found in zip(rows, predicted, strict=True):
-        if found is None or not np.array_equal(found.elements, _elements(text)):
-            left_out += 1
-            continue
-        known = np.array([np.nan if x is None else x for x in shifts], np.float64)
-        error = np.abs(found.ppm - known[found.atoms])
-        error = error[np.isfinite(error)]
-        if len(error):
-            sums.append(float(error.sum()))
-            counts.append(len(error))
-    if not sums:
-        raise ConfigError(
-            f"none of {len(rows):,} molecules has an assigned shift that can be compared ({space})"
-        )
-    total, number = np.array(sums), np.array(counts)
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
-    low, high = np.quantile(total[drawn].sum(axis=1) / number[drawn].sum(axis=1), [0.025, 0.975])
-    return {
-        "mean_absolute_error": float(total.sum() / number.sum()),
-        "ci95": [float(low), float(high)],
-        "n_atoms": int(number.sum()),
-        "n_molecules": len(sums),
-        "n_left_out": left_out,
         "unit": "ppm",
     }
 
@@ -368,17 +330,5 @@ def predict(task: tuple[str, list[str]]) -> list[AtomShifts | None]:
             found.append(None)
             continue
         peaks = next(predicted)
-        elements = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], np.int64)
-        found.append(AtomShifts(peaks.atoms, elements, symmetry_classes(mol)[peaks.atoms], peaks.position))
+        found.append(AtomShifts(peaks.atoms, symmetry_classes(mol)[peaks.atoms], peaks.position))
     return found
-
-
-def _predicted(space: str, smiles: Sequence[str], workers: Workers) -> list[AtomShifts | None]:
-    parts = workers.map(predict, ((space, part) for part in chunks(smiles, 256)))
-    return [one for part in parts for one in part]
-
-
-def _elements(smiles: str) -> Ints:
-    """Atomic numbers in the order RDKit reads a SMILES; empty where it cannot."""
-    mol = Chem.MolFromSmiles(smiles)
-    return np.array([] if mol is None else [atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64)

@@ -40,14 +40,6 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Assigned(Table):
-    """Shifts assigned to atoms: a file, its column with a list of ppm values, and which rows (SQL)."""
-
-    file: Path
-    column: str
-    where: str | None = None
-
-
 class SuiteQuestion(Question):
     """A question and everything a suite measures of it."""
 
@@ -74,9 +66,7 @@ class SuiteQuestion(Question):
     """SQL: rows that baselines learn from, and that the similarity of queries is measured to"""
     baselines: tuple[str, ...] = ()
     peaks: bool = False
-    """errors of the predicted shifts over the queries' spectra ..."""
-    assigned: Assigned | None = None
-    """... and over shifts that are assigned to atoms"""
+    """errors of the predicted shifts over the queries' spectra"""
     targets: Mapping[str, float] = {}
     """figures to be reached: "none@10", "isomers", "stereoisomers", "rerank none@1", "set error" """
 
@@ -104,8 +94,6 @@ class SuiteQuestion(Question):
             "library": tuple(root / one for one in own),
             "once_per_molecule": get(self.modality).from_structure,
         }
-        if self.assigned is not None:
-            changes["assigned"] = self.assigned.model_copy(update={"file": root / self.assigned.file})
         return self.model_copy(update=changes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -62,7 +61,6 @@ from benchmarks.suite.measures import (
     Stereoisomers,
     by_class,
     has_node_head,
-    measure_assigned,
     measure_shifts,
     nearest_training,
     stereoisomer_ranks,
@@ -129,7 +127,7 @@ def _is_about(key: str, asks: str) -> bool:
     """Is a target ("none@10", "isomers", "set error", "gain") about this kind of result?"""
     if key == "gain":
         return asks == "none"
-    return key.partition("@")[0] == asks or (asks == "peaks" and key in ("set error", "assigned error"))
+    return key.partition("@")[0] == asks or (asks == "peaks" and key == "set error")
 
 
 def measure_suite(
@@ -186,7 +184,6 @@ def measure_suite(
 
         def write() -> None:
             about["seconds"] = _seconds(watch)
-            about["peak_memory_mb"] = _peak_memory()
             about["results"] = [result.result for result in results]
             write_json(about, out / SUMMARY)
             page = suite_page(about, [one.document() for one in results], out)
@@ -201,7 +198,6 @@ def measure_suite(
                 seconds[question.name] = _seconds(own)
             watch.lap("questions")
             write()  # after each, so that an interrupted run is of use
-    write()  # the memory of workers is known when they have ended
     return about
 
 
@@ -577,20 +573,12 @@ def measure_stereoisomers(run: SuiteRun, question: SuiteQuestion, watch: Stopwat
 
 
 def measure_peaks(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -> Iterator[Result]:
-    """Errors of predicted shifts over the queries' spectra, and over assigned shifts where there are."""
-    space, workers, seed = question.modality, run.store.workers, run.suite.seed
+    """Errors of predicted shifts over the queries' spectra."""
+    space, workers = question.modality, run.store.workers
     if not next(workers.map(has_node_head, [space])):
         run.skip(f"{question.name} peaks", f"the space {space} of this model predicts no peaks")
         return
-    found = measure_shifts(space, choose_queries(question, run.store), workers, seed=seed)
-    assigned = question.assigned
-    if assigned is not None:
-        rows = [
-            (query.text, query.metadata[assigned.column])
-            for query in run.store.file(assigned.file).select(where=assigned.where, needs=assigned.column)
-            if query.metadata[assigned.column] is not None
-        ]
-        found["assigned"] = measure_assigned(space, rows, workers, seed=seed)
+    found = measure_shifts(space, choose_queries(question, run.store), workers, seed=run.suite.seed)
     watch.lap("peaks")
     yield run.write(question, Result(kind="peaks", **found), ".peaks", "peaks")
 
@@ -621,12 +609,3 @@ def _possible(
 
 def _seconds(watch: Stopwatch) -> dict[str, float]:
     return {stage: seconds for stage, seconds in watch.seconds().items() if stage != "total"}
-
-
-def _peak_memory() -> dict[str, float]:
-    """Highest resident memory so far, MB: this process (mapped files included), and its largest worker."""
-    unit = 1 / 1024 if platform.system() == "Linux" else 1 / 1024**2
-    return {
-        "main": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
-        "largest_worker": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit,
-    }

@@ -32,6 +32,8 @@ from benchmarks.report import property_page
 
 BENCHMARKS = Path(properties.__file__).parent
 SYSTEMS = Path(__file__).with_name("toy").joinpath("properties.toml").read_text()
+
+
 def toy_rows() -> list[dict[str, Any]]:
     """Chains; the target grows with their carbons. One row cannot be read, one molecule is in two parts."""
     rows: list[dict[str, Any]] = []

@@ -15,20 +15,14 @@ from acml_search.encoders.checkpoint import Model
 from acml_search.interpret.attribute import (
     Panel,
     Score,
-    attribute,
-    changed_atoms,
     evaluate,
     explain,
-    gradient,
     occlusion,
     probe_score,
-    property_score,
     similarity,
     write_picture,
 )
 from acml_search.interpret.sample import read_sample
-from acml_search.properties.data import LabelledMolecules
-from acml_search.properties.model import fit_model, save
 
 SMILES = ("CC(=O)Nc1ccc(O)cc1", "CCOC(=O)c1ccccc1", "OCC")
 
@@ -53,40 +47,19 @@ def test_a_score_is_what_its_vectors_say(nmr_model: Model) -> None:
     assert found == pytest.approx(vectors[:-1] @ vectors[-1], abs=1e-5)
 
 
-def test_keeping_all_atoms_changes_nothing_and_the_hook_goes_away(nmr_model: Model) -> None:
+def test_keeping_all_atoms_changes_nothing_and_leaving_them_out_does(nmr_model: Model) -> None:
     score, graphs = trunk_score(nmr_model), graphs_of(nmr_model)
     whole = evaluate(nmr_model, score, graphs)
-    assert evaluate(nmr_model, score, graphs, [np.ones(len(g.x), bool) for g in graphs]) == pytest.approx(
-        whole, rel=1e-6
-    )
-    none = evaluate(nmr_model, score, graphs, [np.zeros(len(g.x), bool) for g in graphs])
-    assert np.abs(none - whole).min() > 1e-4
-    with pytest.raises(RuntimeError, match="stop"), changed_atoms(nmr_model, lambda x: x * 0):
-        raise RuntimeError("stop")
+    for kept in (True, False):
+        masked = evaluate(nmr_model, score, graphs, [np.full(len(g.x), kept) for g in graphs])
+        assert (masked == pytest.approx(whole, rel=1e-6)) is kept
     assert evaluate(nmr_model, score, graphs) == pytest.approx(whole, rel=1e-6)
 
 
-@pytest.mark.parametrize("part", ["trunk", "smiles", "c_nmr"])
-def test_gradient_is_the_slope_of_the_score(part: str, nmr_model: Model) -> None:
-    """Scaling one atom's embedding by 1 + h changes the score by h times its attribution."""
-    score = space_score(nmr_model, part)
-    graph = graphs_of(nmr_model)[0]
-    evaluate(nmr_model, score, [graph])
-    nmr_model.encode_graphs([graph])  # leaves tables of inference behind
-    shares = gradient(nmr_model, score, [graph])[0]
-    assert np.abs(shares).max() > 0
-    h, n = 0.01, len(graph.x)
-    for atom in range(n):
-        up, down = (np.ones(n) + sign * h * (np.arange(n) == atom) for sign in (1, -1))
-        change = evaluate(nmr_model, score, [graph], [up]) - evaluate(nmr_model, score, [graph], [down])
-        assert change[0] / (2 * h) == pytest.approx(shares[atom], abs=2e-3 + 0.05 * np.abs(shares).max())
-
-
-@pytest.mark.parametrize("method", ["gradient", "occlusion"])
-def test_equal_atoms_get_equal_shares_in_any_batch(method: str, nmr_model: Model) -> None:
+def test_equal_atoms_get_equal_shares_in_any_batch(nmr_model: Model) -> None:
     score = space_score(nmr_model, "c_nmr")
-    together = attribute(nmr_model, score, graphs_of(nmr_model), method)
-    alone = [attribute(nmr_model, score, [graph], method)[0] for graph in graphs_of(nmr_model)]
+    together = occlusion(nmr_model, score, graphs_of(nmr_model))
+    alone = [occlusion(nmr_model, score, [graph])[0] for graph in graphs_of(nmr_model)]
     for a, b in zip(together, alone, strict=True):
         assert a == pytest.approx(b, abs=1e-5)
     paracetamol = together[0]  # C C O N c1 c c c O c c
@@ -103,9 +76,7 @@ def test_occlusion_is_what_leaving_an_atom_out_does(nmr_model: Model) -> None:
     assert shares[3] == pytest.approx(whole - without, abs=1e-5)
 
 
-def test_unknown_methods_and_spaces_are_named(nmr_model: Model) -> None:
-    with pytest.raises(ConfigError, match="no method 'guess'; there are gradient, occlusion"):
-        attribute(nmr_model, trunk_score(nmr_model), graphs_of(nmr_model), "guess")
+def test_an_unknown_space_is_named(nmr_model: Model) -> None:
     with pytest.raises(ConfigError, match="no space 'aroma'"):
         space_score(nmr_model, "aroma")
 
@@ -156,9 +127,9 @@ def test_a_picture_escapes_what_it_is_told(tmp_path: Path) -> None:
 
 def test_options_that_do_not_fit_are_refused(nmr_directory: Path, tmp_path: Path) -> None:
     out, model = tmp_path / "a.png", str(nmr_directory)
-    with pytest.raises(ConfigError, match="one of --to SMILES, --probe CONCEPT and --property MODEL"):
+    with pytest.raises(ConfigError, match="either --to SMILES or --probe CONCEPT"):
         explain("CCO", out, model=model)
-    with pytest.raises(ConfigError, match="one of --to"):
+    with pytest.raises(ConfigError, match="either --to"):
         explain("CCO", out, to="CCC", probe="logP", model=model)
     with pytest.raises(ConfigError, match=r"written as .*\.png"):
         explain("CCO", tmp_path / "a.gif", to="CCC", model=model)
@@ -169,36 +140,11 @@ def test_options_that_do_not_fit_are_refused(nmr_directory: Path, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_linear_property_model_is_explained(library: Path, nmr_directory: Path, tmp_path: Path) -> None:
-    """The score is the model's own prediction; a model that is not linear is refused."""
-    sample = read_sample(library, n=120, seed=0, model=str(nmr_directory))
-    y = np.array([[mol.GetNumHeavyAtoms(), mol.GetRingInfo().NumRings() > 0] for mol in sample.mols], float)
-    valid = np.arange(120) % 4 == 0
-    for task, column in (("regression", 0), ("classification", 1)):
-        data = LabelledMolecules(["y"], task, sample.mols, sample.smiles, y[:, [column]])
-        fitted = fit_model(sample.model, data, valid, head="linear", tune=False, seed=0)
-        fitted.card["base"] = str(nmr_directory)
-        save(fitted, tmp_path / task)
-        base, score = property_score(tmp_path / task, "y", None)
-        found = evaluate(base, score, [base.featurise(mol) for mol in sample.mols])
-        if task == "regression":
-            assert found == pytest.approx(fitted.predict(sample.mols)[0][:, 0], abs=1e-2)
-        else:
-            assert np.corrcoef(found, fitted.predict(sample.mols)[0][:, 0])[0, 1] > 0.7
-    with pytest.raises(ConfigError, match="no target 'z'; it has y"):
-        property_score(tmp_path / "regression", "z", str(nmr_directory))
-    card = json.loads((tmp_path / "regression" / "card.json").read_text(encoding="utf-8"))
-    card["kind"] = "boosted"
-    (tmp_path / "regression" / "card.json").write_text(json.dumps(card), encoding="utf-8")
-    with pytest.raises(ConfigError, match="--head linear"):
-        property_score(tmp_path / "regression", None, str(nmr_directory))
-
-
 def test_the_command(nmr_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "w.svg"
     call = ["attribute", "CCO", "--to", "CCN", "--space", "smiles", "--model", str(nmr_directory)]
     with pytest.raises(SystemExit) as end:
-        main([*call, "--method", "gradient", "--out", str(out), "--json"])
+        main([*call, "--out", str(out), "--json"])
     assert end.value.code == 0
-    assert json.loads(capsys.readouterr().out)["method"] == "gradient"
+    assert json.loads(capsys.readouterr().out)["kind"] == "attribution"
     assert out.exists()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from acml_search.core.errors import ConfigError
 from acml_search.properties import heads, metrics
@@ -119,41 +117,10 @@ def test_landmarks_hold_the_rare_class() -> None:
     assert heads._landmark_rows("classification", y[:100], seed=3).tolist() == list(range(100))
 
 
-def test_trees_that_were_saved_as_arrays_still_answer(tmp_path: Path) -> None:
-    """Two trees of one split each, in two forests of the first target; the second target is constant."""
-    forest = {
-        "feature": np.array([0, 0, 0, 1, 0, 0], np.int32),
-        "threshold": np.array([0.5, 0, 0, -1.0, 0, 0]),
-        "left": np.array([1, 1, 2, 4, 4, 5], np.int32),
-        "right": np.array([2, 1, 2, 5, 4, 5], np.int32),
-        "value": np.array([0, 1.0, 2.0, 0, 10.0, 20.0]),
-        "roots": np.array([0, 3], np.int32),
-    }
-    arrays = {f"0.{i}.{k}": v for i in (0, 1) for k, v in {**forest, "base": np.array([100.0 * i])}.items()}
-    save_file(arrays, tmp_path / "boosted.safetensors")
-    about = {"kind": "boosted", "task": "regression", "valid_score": 0.5}
-    about |= {"constants": [0.0, 7.0], "grown": [2, 0]}
-    (tmp_path / "head.json").write_text(json.dumps(about), encoding="utf-8")
-    x = np.array([[0.5, -2.0], [0.6, -2.0], [0.6, 0.0]], np.float32)
-    assert load_head(tmp_path).predict(x).tolist() == [[61.0, 7.0], [62.0, 7.0], [72.0, 7.0]]
-    (tmp_path / "boosted.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ConfigError, match="fit the model again"):
+def test_trees_of_version_0_1_are_named(tmp_path: Path) -> None:
+    (tmp_path / "head.json").write_text('{"kind": "boosted", "task": "regression"}', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"'boosted' are no longer read.*; fit the model again"):
         load_head(tmp_path)
-
-
-@pytest.mark.parametrize("task", ["regression", "classification"])
-def test_trees_of_version_0_1_answer_as_lightgbm_does(task: str, tmp_path: Path) -> None:
-    lightgbm = pytest.importorskip("lightgbm")
-    x, y = toy(300, task)
-    options = {"objective": "binary" if task == "classification" else "regression", "verbosity": -1}
-    trees = [lightgbm.train({**options, "seed": i}, lightgbm.Dataset(x, y[:, 0]), 20) for i in (0, 1)]
-    for i, booster in enumerate(trees):
-        (tmp_path / f"trees-0-{i}.txt").write_text(booster.model_to_string(), encoding="utf-8")
-    about = {"kind": "boosted", "task": task, "valid_score": 0.5, "constants": [0.5, 1.0], "grown": [2, 0]}
-    (tmp_path / "head.json").write_text(json.dumps(about), encoding="utf-8")
-    predicted = load_head(tmp_path).predict(x)
-    np.testing.assert_allclose(predicted[:, 0], np.mean([one.predict(x) for one in trees], axis=0), atol=1e-9)
-    assert (predicted[:, 1] == 1.0).all()
 
 
 def test_metrics_by_hand() -> None:

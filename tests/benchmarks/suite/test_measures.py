@@ -17,7 +17,6 @@ from benchmarks.suite.measures import (
     Stereoisomers,
     by_class,
     failures,
-    measure_assigned,
     measure_shifts,
     nearest_training,
     predict,
@@ -81,7 +80,7 @@ def test_classes_clearly_below_the_rest_are_sentences() -> None:
 
 def atoms(ppm, classes=None):
     number = np.arange(len(ppm))
-    return AtomShifts(number, np.full(len(ppm), 6), np.array(classes or number), np.array(ppm, np.float64))
+    return AtomShifts(number, np.array(classes or number), np.array(ppm, np.float64))
 
 
 @pytest.mark.parametrize(
@@ -125,24 +124,10 @@ def test_errors_are_averaged_by_molecule(monkeypatch) -> None:
     assert (found["n_asked"], found["n_spectra"], found["n_molecules"]) == (6, 3, 2)
 
 
-def test_assigned_errors_are_averaged_by_atom(monkeypatch) -> None:
-    two = AtomShifts(np.array([0, 1]), np.array([6, 6, 8]), np.array([1, 2]), np.array([20.0, 60.0]))
-    one = AtomShifts(np.array([0]), np.array([6, 8]), np.array([1]), np.array([50.0]))
-    other = AtomShifts(np.array([1]), np.array([8, 6]), np.array([1]), np.array([50.0]))
-    fake(monkeypatch, {"CCO": two, "CO": one, "CS": other})
-    rows = [("CCO", [18.0, 61.0, None]), ("CO", [47.0, None]), ("CS", [1.0, None])]
-    with model_workers(1) as workers:
-        found = measure_assigned("c_nmr", rows, workers)
-    assert found["mean_absolute_error"] == pytest.approx((2 + 1 + 3) / 3)
-    assert (found["n_atoms"], found["n_molecules"], found["n_left_out"]) == (3, 2, 1)
-
-
 def test_a_suite_measures_them(done) -> None:
     folder, _, _ = done
     found = json.loads((folder / "results" / "carbon.peaks.json").read_text())
     assert found["set_error"] > 0
-    # methylammonium is made methylamine, the same atoms in the same order
-    assert (found["assigned"]["n_molecules"], found["assigned"]["n_atoms"]) == (2, 3)
     page = (folder / "results" / "suite.md").read_text()
     assert "| carbon set error | at most 0.001 |" in page
 
