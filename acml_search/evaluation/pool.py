@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,15 +102,6 @@ def count_hydrogens(smiles: list[str]) -> Ints:
     return np.array([(one.hydrogens, one.exchangeable) for one in counts], np.int64)
 
 
-def describe_rows(rows: Iterable[Text], workers: Workers, name: str) -> Iterator[Described]:
-    """The structures of rows, in their order; `name` stands beside the progress bar."""
-    total = len(rows) if isinstance(rows, list) else None
-    with progress(total=total, desc=name, unit="mol") as bar:
-        for part in workers.map(describe, chunks(rows, CHUNK)):
-            yield from part
-            bar.update(len(part))
-
-
 def library_texts(paths: Sequence[Path], smiles_column: str | None = None) -> Iterator[Text]:
     """The rows of library files, streamed."""
     if paths:
@@ -127,13 +119,19 @@ def described_file(
     of RDKit and InChI. Raises LibraryError for a file that cannot be read, ConfigError for a damaged cache.
     """
 
+    library = open_library([path], smiles_column=smiles_column)
+
     def compute() -> list[Described]:
-        return list(describe_rows(library_texts([path], smiles_column), workers, path.name))
+        found: list[Described] = []
+        with progress(total=library.total, desc=path.name, unit="mol") as bar:
+            for part in workers.map(describe, chunks(library_texts([path], smiles_column), CHUNK)):
+                found += part
+                bar.update(len(part))
+        return found
 
     if cache is None:
         return compute()
-    content = open_library([path], smiles_column=smiles_column).digest()
-    key = {"content": content, "standardisation": molecule.STANDARDISATION}
+    key = {"content": library.digest(), "standardisation": molecule.STANDARDISATION}
     table = Cache.at(cache).table("structures", key, lambda: _table_of(compute()))
     columns = [table[name].to_pylist() for name in (*Structure._fields, "error")]
     return [Structure(*of) if error is None else error for *of, error in zip(*columns, strict=True)]
@@ -145,47 +143,10 @@ def _table_of(found: Sequence[Described]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(types | {"mass": pa.float64()}))
 
 
-class LibraryStructures:
-    """The structures of the rows of library files, computed only when they are needed, or `described`: known
-    already, of every row in order.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        workers: Workers,
-        *,
-        smiles_column: str | None = None,
-        described: Sequence[Described] | None = None,
-    ) -> None:
-        self._paths, self._workers, self._smiles_column = list(paths), workers, smiles_column
-        self._described = described
-
-    def __len__(self) -> int:
-        if self._described is not None:
-            return len(self._described)
-        known = open_library(self._paths, smiles_column=self._smiles_column).total if self._paths else 0
-        return sum(1 for _ in library_texts(self._paths, self._smiles_column)) if known is None else known
-
-    def __iter__(self) -> Iterator[Described]:
-        if self._described is not None:
-            return iter(self._described)
-        return describe_rows(library_texts(self._paths, self._smiles_column), self._workers, "pool")
-
-    def at(self, rows: Sequence[int]) -> dict[int, Described]:
-        """The structures of these rows, numbered from 0 over all files."""
-        if self._described is not None:
-            return {row: self._described[row] for row in rows}
-        wanted = set(rows)
-        texts = enumerate(library_texts(self._paths, self._smiles_column))
-        drawn = {row: text for row, text in texts if row in wanted}
-        return dict(zip(drawn, describe_rows(list(drawn.values()), self._workers, "pool"), strict=True))
-
-
 def make_pool(
     chosen: Sequence[Query],
     queries: Sequence[Query],
-    library: LibraryStructures,
+    library: Sequence[Described],
     *,
     size: int | None = None,
     seed: int = 0,
@@ -195,40 +156,25 @@ def make_pool(
     `size`: the chosen queries' molecules and a seeded random choice of all other rows. Raises ConfigError
     where the pool cannot have that size.
     """
-    structures: dict[str, Structure] = {}
-    formulas: dict[str, str] = {}
-    unreadable = 0
-
-    def add(found: Iterable[Described]) -> None:
-        nonlocal unreadable
-        for one in found:
-            if size is not None and len(structures) >= size:
-                return
-            if isinstance(one, str):
-                unreadable += 1
-            elif one.inchikey14 not in structures:
-                formula = formulas.setdefault(one.formula, one.formula)  # one string for all isomers
-                structures[one.inchikey14] = one._replace(formula=formula)
-
-    asked = {one.structure.inchikey14 for one in chosen if one.structure is not None}
+    first = [query.structure for query in chosen if query.structure is not None]
+    asked = {one.inchikey14 for one in first}
     if size is not None and size < len(asked):
         raise ConfigError(
             f"a pool of {size} cannot hold the {len(asked)} molecules asked for; ask for fewer: --limit"
         )
-    add(one.structure for one in chosen if one.structure is not None)
-    known = [query.structure for query in queries if query.structure is not None]
-    if size is None:
-        add(known)
-        add(library)
-        return Pool(list(structures.values()), unreadable)
-    order = np.random.default_rng(seed).permutation(len(known) + len(library))
-    while len(structures) < size and len(order):
-        # a few more than needed: some are unreadable or known already
-        n = int(1.05 * (size - len(structures))) + 100
-        part, order = order[:n].tolist(), order[n:]
-        found = library.at([i - len(known) for i in part if i >= len(known)])
-        add(known[i] if i < len(known) else found[i - len(known)] for i in part)
-    if len(structures) < size:
+    others = [*(query.structure for query in queries if query.structure is not None), *library]
+    if size is not None:
+        others = [others[i] for i in np.random.default_rng(seed).permutation(len(others)).tolist()]
+    structures: dict[str, Structure] = {}
+    unreadable = 0
+    for one in (*first, *others):
+        if len(structures) == size:
+            break
+        if isinstance(one, str):
+            unreadable += 1
+        elif one.inchikey14 not in structures:  # one string of a formula for all isomers
+            structures[one.inchikey14] = one._replace(formula=sys.intern(one.formula))
+    if size is not None and len(structures) < size:
         raise ConfigError(
             f"the files hold {len(structures)} distinct molecules, too few for a pool of {size}"
         )

@@ -44,7 +44,6 @@ from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.pool import (
     CHUNK,
     Described,
-    LibraryStructures,
     Pool,
     Query,
     QueryFile,
@@ -253,12 +252,9 @@ class Store:
             self._structures[path] = described_file(path, self.workers, self.cache, self.smiles_column)
         return self._structures[path]
 
-    def library(self, paths: Sequence[Path]) -> LibraryStructures:
-        """The structures of libraries: computed when they are needed, or known where there is a cache."""
-        known = None
-        if self.cache is not None:
-            known = [one for path in paths for one in self.structures(path)]
-        return LibraryStructures(paths, self.workers, smiles_column=self.smiles_column, described=known)
+    def library(self, paths: Sequence[Path]) -> list[Described]:
+        """The structures of the rows of libraries."""
+        return [one for path in paths for one in self.structures(path)]
 
     def molecules(self, space: str, structures: Sequence[Structure]) -> Block:
         """The graph vectors of structures, NaN where the model has none."""

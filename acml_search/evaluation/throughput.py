@@ -20,13 +20,13 @@ from rdkit import Chem
 
 from acml_search.chem import molecule
 from acml_search.chem.graph import collate
-from acml_search.core.errors import ConfigError, InvalidMolecule
+from acml_search.core.errors import ConfigError
 from acml_search.core.io import versions
 from acml_search.core.progress import progress
 from acml_search.core.workers import Workers, chunks
 from acml_search.encoders.card import read_card
 from acml_search.evaluation import workers as processes
-from acml_search.evaluation.pool import Text, library_texts
+from acml_search.evaluation.pool import describe, library_texts
 from acml_search.evaluation.results import Result, check_out
 from acml_search.evaluation.retrieval import check_space
 from acml_search.evaluation.workers import model_workers
@@ -136,6 +136,8 @@ def measure_throughput(
     `n`: molecules per round; `one_space`: timed alone against all in one pass, by default `smiles`, or the
     first by name; its figures are null where the model has no other.
     """
+    import torch
+
     card = read_card(model)
     check_out(out)
     alone = one_space or ("smiles" if "smiles" in card.spaces else min(card.spaces))
@@ -149,7 +151,9 @@ def measure_throughput(
         }
         if len(card.spaces) > 1:
             runs["one_space"] = lambda: list(pool.map(end_to_end, [(part, [alone]) for part in parts]))
-        runs["pyg"] = _pyg_here(card.data["hyper"], texts, pool.n)
+        torch.set_num_threads(pool.n)  # of the plain pipeline here; a worker has one
+        pyg = PygPipeline(card.data["hyper"])
+        runs["pyg"] = lambda: pyg.embed(texts)
         runs["pyg_in_workers"] = lambda: list(pool.map(plain_pyg, parts))
         rates = _timed_in_turns(runs, len(texts), rounds)
         stages = next(pool.map(time_stages, [texts[: 4 * CHUNK]]))
@@ -200,54 +204,25 @@ def _timed_in_turns(runs: dict[str, Callable[[], Any]], n: int, rounds: int) -> 
     return rates
 
 
-def _pyg_here(hyper: dict[str, Any], texts: list[str], threads: int) -> Callable[[], Any]:
-    """The plain pipeline in this process, with `threads` torch threads."""
-    import torch
-
-    pipeline = PygPipeline(hyper)
-
-    def run() -> Any:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            return pipeline.embed(texts)
-        finally:
-            torch.set_num_threads(before)
-
-    return run
-
-
 def readable_texts(
     library: Sequence[Path], n: int, workers: Workers, seed: int = 0, smiles_column: str | None = None
 ) -> list[str]:
     """A seeded choice of at most n SMILES that can be read, as the library (default: RDKit's own molecules)
     writes them. Raises ConfigError where there is none.
     """
-    paths = list(library) or default_library()
-    rows = list(library_texts(paths, smiles_column))
-    order = np.random.default_rng(seed).permutation(len(rows))
+    rows = list(library_texts(list(library) or default_library(), smiles_column))
+    order = np.random.default_rng(seed).permutation(len(rows)).tolist()
+    parts = list(chunks((rows[i] for i in order), CHUNK))
     texts: list[str] = []
-    for found in workers.map(readable, chunks((rows[i] for i in order), CHUNK)):
-        texts.extend(found)
+    for part, found in zip(parts, workers.map(describe, parts), strict=True):
+        for (text, kind, _), one in zip(part, found, strict=True):
+            if not isinstance(one, str):
+                texts.append(text if kind == "smiles" else one.smiles)
         if len(texts) >= n:
-            return texts[:n]
+            break
     if not texts:
         raise ConfigError("the library holds no molecule that can be read")
-    return texts
-
-
-def readable(rows: list[Text]) -> list[str]:
-    """Worker task: the SMILES of library rows, without those that cannot be read."""
-    texts = []
-    for text, kind, error in rows:
-        if error is not None:
-            continue
-        try:
-            mol, _ = molecule.parse_block(text) if kind == "molblock" else molecule.parse(text)
-        except InvalidMolecule:
-            continue  # a benchmark of speed wants readable input; `build-index` accounts for the rest
-        texts.append(Chem.MolToSmiles(mol) if kind == "molblock" else text)
-    return texts
+    return texts[:n]
 
 
 def time_stages(texts: list[str]) -> dict[str, dict[str, float | None]]:

@@ -18,7 +18,6 @@ from acml_search.chem.splits import scaffold
 from acml_search.cli import main
 from acml_search.core.errors import CheckpointError, ConfigError, LibraryError
 from acml_search.encoders.checkpoint import Model, load_model
-from acml_search.interpret.attribute import property_score
 from acml_search.properties import model as models
 from acml_search.properties.data import inner_split, read_labelled
 from acml_search.properties.features import MAXIMA, TRUNK, descriptor_names
@@ -210,8 +209,6 @@ def test_models_that_cannot_read_descriptors_say_so(logp: Path, tiny_model: Path
     with pytest.raises(ConfigError, match="--finetune"):
         fit_file(logp, ["logp"], out, finetune=True, **options)
     card = fit_file(logp, ["logp"], out, head="linear", **options)
-    with pytest.raises(ConfigError, match="without --descriptors"):
-        property_score(out, None, str(tiny_model))
     (out / "card.json").write_text(json.dumps(card | {"descriptors": card["descriptors"][1:]}))
     with pytest.raises(CheckpointError, match="another version of RDKit"):
         load(out, load_model(tiny_model))
