@@ -423,19 +423,8 @@ def main(
     for part in ("valid", "printed lines"):
         for name, kinds in document[part].items():
             for kind, one in kinds.items():
-                among = one["among_others"]
-                typer.echo(
-                    f"{part}, {name}, {kind}: {one['n_molecules']} molecules; "
-                    f"AUROC {_interval(one, 'auroc')}, ECE {_interval(one, 'ece')}; "
-                    f"among others AUROC {_interval(among, 'auroc')}, ECE {_interval(among, 'ece')}; "
-                    f"first {one['first']:.3f} (chance {one['first_chance']:.3f}), "
-                    f"share ECE {one['share_ece']:.3f}"
-                )
-
-
-def _interval(one: Mapping[str, Any], name: str) -> str:
-    low, high = one[f"{name}_ci95"]
-    return f"{one[name]:.3f} ({low:.3f} to {high:.3f})"
+                figures = ", ".join(f"{key} {one[key]:.3f}" for key in ("auroc", "ece", "first"))
+                typer.echo(f"{part}, {name}, {kind}: {one['n_molecules']} molecules; {figures}")
 
 
 if __name__ == "__main__":

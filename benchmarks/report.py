@@ -182,7 +182,7 @@ def render(entries: Sequence[Entry], plots: Any, *, title: str, command: str | N
     text = template("report.md.jinja").render(
         title=title,
         command=command,
-        standing=standing(entries),
+        not_ahead=not_ahead(entries),
         models=[in_order(group) for group in groups.values()],
         entries=entries,
         pictures=pictures,
@@ -375,35 +375,14 @@ def nearest_baseline(ours: Entry, entries: Sequence[Entry]) -> Comparison | None
     return min(rivals, key=lambda one: one.difference, default=None)
 
 
-def _rows_of_model(entries: Sequence[Entry]) -> list[tuple[Entry, Comparison | None]]:
-    mine = [one for one in entries if one.kind in COMPARED and one.baseline is None]
-    return [(one, nearest_baseline(one, entries)) for one in mine]
-
-
 def not_ahead(entries: Sequence[Entry]) -> list[str]:
     """A sentence for every row in which the model is not ahead of a baseline."""
+    rows = [(one, nearest_baseline(one, entries)) for one in entries]
     return [
         f"{one.question}, {one.among}, {one.system}: {nearest.words}."
-        for one, nearest in _rows_of_model(entries)
+        for one, nearest in rows
         if nearest is not None and not nearest.ahead
     ]
-
-
-def standing(entries: Sequence[Entry]) -> str:
-    """The rows in which the model is not ahead of every baseline, and questions without baselines."""
-    rows, behind = _rows_of_model(entries), not_ahead(entries)
-    n = sum(nearest is not None for _, nearest in rows)
-    without = by("question", (one for one, nearest in rows if nearest is None))
-    parts = []
-    if behind:
-        lines = "\n".join(f"- {line}" for line in behind)
-        parts.append(f"The model is **not ahead** of every baseline in {len(behind)} of {n} rows:\n\n{lines}")
-    elif n:
-        parts.append(f"The model is ahead of every baseline in all {n} rows that have baselines.")
-    if without:
-        names = (f"{name} ({listed(distinct(one.among for one in of))})" for name, of in without.items())
-        parts.append(f"No baseline answered the same in: {'; '.join(names)}.")
-    return "\n\n".join(parts)
 
 
 # --- properties ---------------------------------------------------------------------------------------------

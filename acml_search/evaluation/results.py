@@ -337,10 +337,8 @@ def query_rows(
     return rows
 
 
-def write_rows(
-    rows: Sequence[Mapping[str, Any]], path: Path, schema: Mapping[str, pa.DataType] = PER_QUERY
-) -> None:
-    """A Parquet file of rows, atomically."""
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A Parquet file of queries, atomically."""
     with atomic(path) as temporary:
-        table = pa.Table.from_pylist(list(rows), schema=pa.schema(dict(schema)))
+        table = pa.Table.from_pylist(list(rows), schema=pa.schema(PER_QUERY))
         pq.write_table(table, temporary, compression="zstd")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from acml_search.chem.splits import is_dev
 from acml_search.core.errors import ConfigError
@@ -35,7 +34,6 @@ from acml_search.evaluation.rescoring import (
     weights_of,
 )
 from acml_search.evaluation.results import (
-    PER_QUERY,
     QueryOutcome,
     Result,
     check_out,
@@ -294,7 +292,7 @@ class QuestionRun:
         by_pool: Mapping[str, Any] = {}
         if self.question.pools:
             known[Filter()] = self._rank_in_pools()
-            by_pool = self._by_pool(self.in_pools, "")
+            by_pool = self._by_pool(self.in_pools)
         for wanted in self.question.filters:
             answer = known.get(wanted) or self.prepared.answer(wanted, self.depth)
             self.answers.append(answer)
@@ -365,19 +363,13 @@ class QuestionRun:
         self.in_pools = {size: found[size] for size in sizes}
         return found[n]
 
-    def _by_pool(self, answers: Mapping[int, Answer], suffix: str) -> dict[str, Any]:
-        """Write the ranks in pools of all sizes beside the results, and summarise them."""
-        if not answers:
-            return {}
-        path = self.run.out / f"{self.question.name}{suffix}.pools.queries.parquet"
-        outcomes = {size: one.outcomes for size, one in answers.items()}
-        rows = [{"n_pool": size, **row} for size, of in outcomes.items() for row in query_rows(of, self.pool)]
-        write_rows(rows, path, {"n_pool": pa.int64(), **PER_QUERY})
+    def _by_pool(self, answers: Mapping[int, Answer]) -> dict[str, Any]:
+        """Figures in pools of all sizes."""
         by_pool = [
-            {"n_pool": size, **figures(of, size, seed=self.seed), "n_queries": len(of)}
-            for size, of in outcomes.items()
+            {"n_pool": size, **figures(one.outcomes, size, seed=self.seed), "n_queries": len(one.outcomes)}
+            for size, one in answers.items()
         ]
-        return {"by_pool": by_pool, "per_query_by_pool": path.name}
+        return {"by_pool": by_pool} if by_pool else {}
 
     @cached_property
     def dev(self) -> PreparedQuestion | None:
@@ -466,7 +458,7 @@ class QuestionRun:
                 every, weights, {at_readable[i] for i in chosen if i in at_readable}
             )
         ]
-        by_pool = self._by_pool(dict(zip(self.in_pools, again[len(self.answers) :], strict=True)), ".rerank")
+        by_pool = self._by_pool(dict(zip(self.in_pools, again[len(self.answers) :], strict=True)))
         for answer, one in zip(self.answers, again, strict=False):
             plain = self.recall([answer.outcomes[i] for i in chosen], None).document()
             fields = {
