@@ -10,6 +10,13 @@ from untrained import save_untrained
 
 from acml_search.core.workers import Workers
 from acml_search.index import build
+from acml_search.index.directory import BUILD
+
+
+def contents(index: Path, *but: str) -> dict[str, bytes]:
+    """Every file but the one with the times, and `but`."""
+    paths = {path.relative_to(index).as_posix(): path for path in index.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in paths.items() if name not in (BUILD, *but)}
 
 
 @pytest.fixture(scope="session")

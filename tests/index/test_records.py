@@ -17,12 +17,13 @@ import acml_search
 from acml_search.core.errors import ConfigError, LibraryError
 from acml_search.encoders.checkpoint import load_model
 from acml_search.index.build import add_library, build_index, embed_library
-from acml_search.index.directory import BUILD, IndexDirectory, file_entry, read_manifest, write_manifest
+from acml_search.index.directory import IndexDirectory, file_entry, read_manifest, write_manifest
 from acml_search.index.embeddings import Embeddings, embedding_table
 from acml_search.index.factory import build_vectors
 from acml_search.index.merge import Merge
 from acml_search.index.verify import verify
 from acml_search.search.render.files import write_csv
+from tests.index.conftest import contents
 
 GOOD = [0, 1, 2, 6, 7]
 """Places in `SPECTRA` of those that can be used."""
@@ -46,15 +47,6 @@ def built(structures: Path, spectra: Path, toy_model: Path, tmp_path_factory: py
         "lc_ms": (4, 5),
     }
     return out
-
-
-def contents(index: Path) -> dict[str, bytes]:
-    """Every file but the one with the times."""
-    return {
-        path.relative_to(index).as_posix(): path.read_bytes()
-        for path in index.rglob("*")
-        if path.is_file() and path.name != BUILD
-    }
 
 
 def test_every_row_is_accounted_for(built: Path, spectra: Path) -> None:

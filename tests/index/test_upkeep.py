@@ -21,19 +21,14 @@ from acml_search.core.errors import ConfigError, NoCandidates
 from acml_search.core.workers import Workers
 from acml_search.index import build
 from acml_search.index.build import add_library, build_index
-from acml_search.index.directory import BUILD, NAME, IndexDirectory, read_manifest
+from acml_search.index.directory import NAME, IndexDirectory, read_manifest
 from acml_search.index.upkeep import compact, merge, remove
 from acml_search.index.verify import verify
+from tests.index.conftest import contents
 
 STRUCTURES = "smiles,vendor\nCCCO,A\nCCO,B\nnonsense,C\nCCCCN,D\nOCCC,E\n"
 MORE = "smiles,price\nCCCl,1\nCCO,2\nCCBr,3\n"
 KINDS = ["flat", "IVF2,SQ8", "IVF2,RaBitQfs", "HNSW8"]
-
-
-def contents(index: Path, *but: str) -> dict[str, bytes]:
-    """Every file but the one with the times, and `but`."""
-    paths = {path.relative_to(index).as_posix(): path for path in index.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in paths.items() if name not in (BUILD, *but)}
 
 
 @pytest.fixture(scope="module", autouse=True)
