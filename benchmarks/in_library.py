@@ -1,18 +1,21 @@
 """Does an answer know when the compound is not in the library, and are its probabilities right?
 
-    python -m benchmarks.in_library INDEX ../shared/data --out in-library.json [--fit]
+    python -m benchmarks.in_library INDEX ../shared/data --out in-library.json [--spaces S ...] [--fit]
 
 INDEX holds a library and the molecules of the dev split and of `valid` beside it. Every spectrum is asked
 twice, with the mass of its molecule (10 ppm; MS/MS: of its precursor and adduct) and without, and each answer
 is judged twice: as it is, and with the molecule (all of its InChIKey's first block) struck from the
-candidates, unless none is left then. Chance is an AUROC of 0.5. One spectrum a molecule.
-Reported are `p_in_library` (AUROC, expected calibration error in 15 bins), the probability of the first hit
-(ECE), and how many first hits are wrong where a q-value of 10 % is asked for; intervals by resampling
-molecules.
+candidates, unless none is left then. Chance is an AUROC of 0.5. One spectrum a molecule; SMILES in random
+atom order; pictures in held-out styles.
+Reported are `p_in_library` (AUROC; expected calibration error in 15 bins, in brackets what as few answers
+would show if every probability were right), the probability of the first hit, and how many first hits are
+wrong where a q-value of 10 % is asked for, wanted between 5 and 15 %; intervals by resampling
+molecules. Results of other sets of spaces stay in the file.
 
 `--fit` first fits the `in_library` of the model's card, by set of spaces: on the dev split of `train`, and
 for 1H signals on printed lines of the inner half of `nmr_text.parquet` (`benchmarks.multiplicities.inner`).
-What is reported are `valid`, the other half of the printed lines, and MS/MS from elsewhere.
+What is reported are `valid`, the other half of the printed lines, MS/MS from elsewhere, and scans of
+molecules that the index happens to hold.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import typer
+from pyarrow import csv
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -34,20 +38,32 @@ from acml_search import modalities
 from acml_search.chem.molecule import describe, parse
 from acml_search.chem.splits import is_dev
 from acml_search.cli.app import command_line
-from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord, NoCandidates
+from acml_search.core.errors import InvalidMolecule, InvalidRecord, NoCandidates
 from acml_search.core.io import write_json
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Floats
-from acml_search.encoders.card import read_card
+from acml_search.core.workers import chunks
+from acml_search.encoders.card import ModelCard, read_card
 from acml_search.evaluation.calibration import expected_error, reliability
 from acml_search.modalities import Observation
-from acml_search.search.in_library import feature_names, features, read
+from acml_search.search.in_library import features
+from acml_search.search.in_library import fitted as stored
 from acml_search.search.query import Index, open_index
 from acml_search.search.request import Conditions, Filters, SearchRequest, with_precursor
 from acml_search.search.results import q_values
+from benchmarks.hsqc import spectrum
 from benchmarks.multiplicities import inner
 
-PARTS = ("fit", "valid", "elsewhere")
+KINDS = (
+    *("c_nmr", "h_nmr", "c_nmr+h_nmr", "lc_ms", "gc_ms", "hsqc", "smiles", "image"),
+    *("c_nmr+lc_ms", "h_nmr+lc_ms", "c_nmr+h_nmr+lc_ms"),
+)
+FILES = {
+    **{"c_nmr": "nmr_c13", "h_nmr": "nmr_h1", "lc_ms": "msms", "gc_ms": "ei_ms", "hsqc": "nmr_atoms"},
+    **{"smiles": "nmr_c13", "image": "nmr_c13"},
+}
+FEWEST = 60
+"""answers that a set is fitted on"""
 FDR = 0.1
 RESAMPLED = 500
 
@@ -68,7 +84,7 @@ class Answered:
 
     question: Question
     by_mass: bool
-    features: list[Floats]
+    features: list[dict[str, float]]
     logits: list[Floats]
     right: list[Bools]
 
@@ -78,14 +94,15 @@ def main(
     data: Annotated[Path, typer.Argument(help="Folder of the data.")],
     out: Annotated[Path, typer.Option(help="JSON file of the result.")],
     fit: Annotated[bool, typer.Option(help="Fit the card of the index's model first.")] = False,
-    spaces: Annotated[str | None, typer.Option(help="One set alone, such as c_nmr+h_nmr.")] = None,
+    spaces: Annotated[
+        list[str] | None, typer.Option(help="A set alone, such as c_nmr+h_nmr; may be repeated.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=10, help="Spectra of each kind and part.")] = 300,
     seed: Annotated[int, typer.Option(help="Draws the spectra.")] = 0,
 ) -> None:
     """Fit and measure `p_in_library` and the probabilities of hits."""
     with open_index(index) as opened:
-        asked = list(questions(data, limit, np.random.default_rng(seed)))
-        asked = [one for one in asked if spaces in (None, one.spaces)]
+        asked = list(questions(data, opened, spaces, limit, seed))
         answered: list[Answered] = []
         missing = 0
         for question in progress(asked, desc="spectra", unit="spectrum"):
@@ -94,97 +111,122 @@ def main(
             answered += found
         card = read_card(opened.model_name)
         if fit:
-            stored = {
-                spaces: fitted(
-                    [one for one in answered if (one.question.spaces, one.question.part) == (spaces, "fit")]
-                )
-                for spaces in sorted({one.question.spaces for one in answered})
-            }
+            for_fit: dict[str, list[Answered]] = {}
+            for one in answered:
+                if one.question.part == "fit":
+                    for_fit.setdefault(one.question.spaces, []).append(one)
+            fits = {name: fitted(some) for name, some in sorted(for_fit.items()) if len(some) >= FEWEST}
             document = json.loads((card.directory / "card.json").read_text(encoding="utf-8"))
-            document["in_library"] = {**document.get("in_library", {}), **stored}
+            document["in_library"] = {**document.get("in_library", {}), **fits}
             write_json(document, card.directory / "card.json", indent=1)
             card = read_card(card.directory)
         n_pool = len(opened)
-    result = {
-        "kind": "in-library",
-        "command": command_line(),
-        "model": card.name,
-        "model_digest": card.digest,
-        "n_pool": n_pool,
-        "not_in_index": missing,
-        "seed": seed,
-        "results": [*measured(answered, card.data.get("in_library", {}), seed)],
-    }
-    write_json(result, out)
-    for one in result["results"]:
+    about = {"command": command_line(), "n_pool": n_pool, "not_in_index": missing, "seed": seed}
+    results = [{**one, **about} for one in measured(answered, card, seed)]
+    now = {one["spaces"] for one in results}
+    before = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"results": []}
+    kept = [{**before, **one} for one in before.pop("results") if one["spaces"] not in now]
+    model = {"kind": "in-library", "model": card.name, "model_digest": card.digest}
+    write_json({**model, "results": [*kept, *results]}, out)
+    for one in results:
         typer.echo(
-            f"{one['spaces']:12} {one['part']:9} {'mass' if one['by_mass'] else 'any mass':8} n {one['n']:4} "
+            f"{one['spaces']:17} {one['part']:9} {'mass' if one['by_mass'] else 'any mass':8} n {one['n']:4} "
             f"AUROC {one['auroc']:.3f} ({one['auroc_ci95'][0]:.3f}-{one['auroc_ci95'][1]:.3f})  "
-            f"ECE {one['ece']:.3f}  first hit ECE {one['first_hit']['ece']:.3f}  "
-            f"wrong at q {FDR:g}: {one['false_at_q']['share']:.3f} of {one['false_at_q']['n']}"
+            f"ECE {one['ece']:.3f} ({one['ece_if_right']:.3f})  first hit ECE "
+            f"{one['first_hit']['ece']:.3f} ({one['first_hit']['ece_if_right']:.3f})  "
+            f"wrong at q {FDR:g}: {one['false_at_q']['share']:.3f} of {one['false_at_q']['n']}, "
+            f"{'as' if 0.05 <= one['false_at_q']['share'] <= 0.15 else 'not as'} asked"
         )
 
 
-def questions(data: Path, limit: int, rng: np.random.Generator) -> Iterator[Question]:
+def questions(
+    data: Path, index: Index, spaces: Sequence[str] | None, limit: int, seed: int
+) -> Iterator[Question]:
     """The spectra, one a molecule, in random order, `limit` of each kind and part."""
-    carbon, proton = (_by_molecule(data / f"{name}.parquet") for name in ("nmr_c13", "nmr_h1"))
-    tandem = _by_molecule(data / "msms.parquet")
-    printed = [
-        (
-            row["smiles"],
-            row["inchikey14"],
-            {"h_nmr": row["h_text"]},
-            "fit" if inner(row["inchikey14"]) else "valid",
-        )
-        for row in pq.read_table(data / "nmr_text.parquet").to_pylist()
-        if row["smiles"] and row["h_text"] and row["inchikey14"] not in {*carbon, *proton}
-    ]
-    both = {key: {**carbon[key], "shifts_h": proton[key]["shifts"]} for key in carbon.keys() & proton.keys()}
-    elsewhere = pq.read_table(data / "msms_elsewhere.parquet").to_pylist()
-    kinds: dict[str, list[tuple[str, str, dict[str, Any], str]]] = {
-        "c_nmr": [(r["smiles"], k, {"c_nmr": r}, r["part"]) for k, r in carbon.items()],
-        "h_nmr": [(r["smiles"], k, {"h_nmr": r}, r["part"]) for k, r in proton.items()],
-        "c_nmr+h_nmr": [
-            (r["smiles"], k, {"c_nmr": r, "h_nmr": {"shifts": r["shifts_h"]}}, r["part"])
-            for k, r in both.items()
-        ],
-        "lc_ms": [(r["smiles"], k, {"lc_ms": r}, r["part"]) for k, r in tandem.items()],
-    }
-    for spaces, rows in kinds.items():
+
+    def wanted(kind: str) -> bool:
+        return (not spaces or kind in spaces) and set(kind.split("+")) <= set(index.spaces)
+
+    measured: dict[str, dict[str, dict[str, Any]]] = {space: {} for space in FILES}
+    for space in {space for kind in filter(wanted, KINDS) for space in kind.split("+")}:
+        measured[space] = _by_molecule(data / f"{FILES[space]}.parquet")
+    if measured["hsqc"]:
+        pairs = {key: (row, spectrum(row)) for key, row in measured["hsqc"].items()}
+        measured["hsqc"] = {key: found | row for key, (row, found) in pairs.items() if found}
+    for kind in filter(wanted, KINDS):
+        rng = np.random.default_rng(seed)  # so that the draw does not depend on the kinds asked for
+        of_kind = [measured[space] for space in kind.split("+")]
+        keys = [key for key in of_kind[0] if all(key in one for one in of_kind)]
         for part in ("fit", "valid"):
-            some = [row for row in rows if row[3] == part]
-            yield from _questions(spaces, [some[i] for i in rng.permutation(len(some))[:limit]])
-    yield from _questions("h_nmr", [printed[i] for i in rng.permutation(len(printed))[: 2 * limit]])
-    seen = {row["inchikey14"] if "inchikey14" in row else row["smiles"]: row for row in elsewhere}
-    others = [(r["smiles"], "", {"lc_ms": r}, "elsewhere") for r in seen.values()]
-    yield from _questions("lc_ms", [others[i] for i in rng.permutation(len(others))[: 2 * limit]])
+            some = [key for key in keys if of_kind[0][key]["part"] == part]
+            for key in (some[i] for i in rng.permutation(len(some))[:limit]):
+                records = {space: measured[space][key] for space in kind.split("+")}
+                yield from _question(part, of_kind[0][key]["smiles"], records, rng)
+    rng = np.random.default_rng(seed)
+    if wanted("h_nmr"):
+        known = {*_by_molecule(data / "nmr_c13.parquet"), *measured["h_nmr"]}
+        printed = [
+            row
+            for row in pq.read_table(data / "nmr_text.parquet").to_pylist()
+            if row["smiles"] and row["h_text"] and row["inchikey14"] not in known
+        ]
+        for row in (printed[i] for i in rng.permutation(len(printed))[: 2 * limit]):
+            part = "fit" if inner(row["inchikey14"]) else "valid"
+            yield from _question(part, row["smiles"], {"h_nmr": row["h_text"]}, rng)
+    others: list[tuple[str, str, dict[str, Any]]] = []
+    if wanted("lc_ms"):
+        rows = pq.read_table(data / "msms_elsewhere.parquet").to_pylist()
+        others += [
+            ("elsewhere", key, {"lc_ms": row}) for key, row in {row["smiles"]: row for row in rows}.items()
+        ]
+    if wanted("image"):
+        folder = data / "pictures"
+        rows = csv.read_csv(folder / "truth.csv").to_pylist()
+        blocks = [f"'{row['inchikey14']}'" for row in rows]
+        held = {
+            one["inchikey"][:14]
+            for some in chunks(blocks, 400)
+            for one in index.molecules(index.keys_of(f"left(inchikey, 14) IN ({', '.join(some)})").tolist())
+        }
+        others += [
+            ("scans", row["smiles"], {"image": str(folder / row["image"])})
+            for row in rows
+            if row["inchikey14"] in held
+        ]
+    for i in rng.permutation(len(others))[: 2 * limit]:
+        yield from _question(*others[i], rng)
 
 
 def _by_molecule(path: Path) -> dict[str, dict[str, Any]]:
     """A record a molecule of the dev split ("fit") and of `valid`."""
     found: dict[str, dict[str, Any]] = {}
-    for row in pq.read_table(path).to_pylist():
-        key = row["inchikey14"]
-        part = "valid" if row["split"] == "valid" else "fit" if is_dev(key) else None
-        if part is not None and key not in found:
-            found[key] = {**row, "multiplicity": None, "part": part}
+    table = pq.read_table(path)
+    split = zip(*(table.column(name).to_pylist() for name in ("inchikey14", "split")), strict=True)
+    parts = ["valid" if split == "valid" else "fit" if is_dev(key) else None for key, split in split]
+    places = np.flatnonzero([part is not None for part in parts])
+    for place, row in zip(places.tolist(), table.take(places).to_pylist(), strict=True):
+        if row["inchikey14"] not in found and row.get("mass_consistent", True):
+            found[row["inchikey14"]] = {**row, "multiplicity": None, "part": parts[place]}
     return found
 
 
-def _questions(spaces: str, rows: Sequence[tuple[str, str, dict[str, Any], str]]) -> Iterator[Question]:
-    for smiles, _, records, part in rows:
-        try:
-            molecule = describe(*parse(smiles))
-            observed = [
-                modalities.get(name).read_input(record)
-                if isinstance(record, str)
-                else modalities.get(name).observe(record)
-                for name, record in records.items()
-            ]
-        except (InvalidMolecule, InvalidRecord) as error:
-            typer.echo(f"left out: {smiles}: {error}", err=True)
-            continue
-        yield Question(spaces, part, molecule.inchikey[:14], molecule.exact_mass, observed)
+def _question(
+    part: str, smiles: str, records: dict[str, Any], rng: np.random.Generator
+) -> Iterator[Question]:
+    observed = []
+    try:
+        molecule = describe(*parse(smiles))
+        for name, record in records.items():
+            kind = modalities.get(name)
+            if isinstance(record, str):
+                observed.append(kind.read_input(record))
+            else:
+                derived = kind.derive(smiles, rng) if kind.from_structure else record
+                observed.append(kind.observe(derived))
+    except (InvalidMolecule, InvalidRecord) as error:
+        typer.echo(f"left out: {smiles}: {error}", err=True)
+        return
+    yield Question("+".join(records), part, molecule.inchikey[:14], molecule.exact_mass, observed)
 
 
 def answers(index: Index, question: Question) -> list[Answered]:
@@ -225,12 +267,12 @@ def answers(index: Index, question: Question) -> list[Answered]:
 
 def fitted(answered: Sequence[Answered]) -> dict[str, Any]:
     """The logistic regression, in units of standard deviations, and the temperature of the softmax."""
-    if not answered:
-        raise ConfigError("there is no spectrum to fit on; does the index hold the molecules?")
-    x = np.array([row for one in answered for row in one.features])
+    rows = [row for one in answered for row in one.features]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    x = np.array([[row.get(name, 0.0) for name in names] for row in rows])
     y = np.array([label for one in answered for label in (1, 0)[: len(one.features)]])
     means, scales = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
-    model = LogisticRegression(C=1.0, max_iter=2000).fit((x - means) / scales, y)
+    model = LogisticRegression(C=0.1, max_iter=2000).fit((x - means) / scales, y)
     listed = [one for one in answered if one.right[0].any()]
 
     def loss(log_temperature: float) -> float:
@@ -241,7 +283,7 @@ def fitted(answered: Sequence[Answered]) -> dict[str, Any]:
 
     found = minimize_scalar(loss, bounds=(-2.0, 3.0), method="bounded")
     return {
-        "features": feature_names(answered[0].question.spaces.split("+")),
+        "features": names,
         "means": means.round(6).tolist(),
         "scales": scales.round(6).tolist(),
         "weights": model.coef_[0].round(6).tolist(),
@@ -256,15 +298,15 @@ def _softmax(logits: Floats) -> Floats:
     return np.asarray(weights / weights.sum())
 
 
-def measured(answered: Sequence[Answered], stored: dict[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+def measured(answered: Sequence[Answered], card: ModelCard, seed: int) -> Iterator[dict[str, Any]]:
     """A result for each set of spaces, part and way of asking that was not fitted on."""
     groups: dict[tuple[str, str, bool], list[Answered]] = {}
     for one in answered:
         groups.setdefault((one.question.spaces, one.question.part, one.by_mass), []).append(one)
     for (spaces, part, by_mass), some in groups.items():
-        if part == "fit" or spaces not in stored:
+        fit = stored(card, spaces.split("+"))
+        if part == "fit" or fit is None:
             continue
-        fit = read(stored[spaces])
         judged = [(i, j, one) for i, one in enumerate(some) for j in range(len(one.features))]
         p = np.array([fit.probability(one.features[j]) for _, j, one in judged])
         softmax = [_softmax(one.logits[j] / fit.temperature)[0] for _, j, one in judged]
@@ -296,9 +338,12 @@ def measured(answered: Sequence[Answered], stored: dict[str, Any], seed: int) ->
 
 
 def _calibration(p: Floats, right: Any) -> dict[str, Any]:
-    bins = reliability(p, right, np.ones(len(p)))
+    weights, rng = np.ones(len(p)), np.random.default_rng(0)
+    bins = reliability(p, right, weights)
+    by_chance = [expected_error(reliability(p, rng.random(len(p)) < p, weights)) for _ in range(100)]
     return {
         "ece": expected_error(bins),
+        "ece_if_right": float(np.mean(by_chance)),
         "mean_probability": float(p.mean()),
         "share": float(np.mean(right)),
         "bins": bins,

@@ -137,6 +137,10 @@ class Reranker(ABC):
 
         return np.array([one.score for one in self.explain(model, observed, prepared)], np.float64)
 
+    def quality(self, model: Any, observed: Any, prepared: Any, score: float) -> dict[str, float]:
+        """Numbers by name that say of one candidate with this score how well it fits, whatever others do."""
+        return {}
+
     @abstractmethod
     def explain(self, model: Any, observed: Any, prepared: Sequence[Any]) -> list[Evidence]:
         """One `Evidence` per candidate, of what `observed` and `prepare` returned."""

@@ -208,6 +208,12 @@ class MassReranker(Reranker):
 
         return np.asarray(score_candidates(prepared, observed, self._weights(model)).sum(axis=1))
 
+    def quality(self, model: Any, observed: Spectrum, prepared: Chem.Mol, score: float) -> dict[str, float]:
+        """The share of the intensity that it explains."""
+        from acml_search.ms.fragmenter import annotate_peaks
+
+        return {"explained": annotate_peaks(prepared, observed, self._weights(model)).share}
+
     def explain(self, model: Any, observed: Spectrum, prepared: Sequence[Chem.Mol]) -> list[Evidence]:
         """Raises `CheckpointError` where the weights are missing or damaged."""
         from acml_search.ms.fragmenter import annotate_peaks

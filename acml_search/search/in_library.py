@@ -28,17 +28,12 @@ MAX_MARGIN = 12.0
 LOWEST_EVIDENCE = -20.0
 """a peak; what is compared worse is no worse"""
 MAX_LOGIT = 4.6
-SHARED = ("margin", "alone", "candidates", "by mass", "signals")
-"""features of a query as a whole: the logit of the best over that of the second; is there but one candidate;
-the logarithm of their number; were they limited; does a 1H spectrum state its hydrogens"""
-OF_SPACE = ("cosine", "nearness", "evidence", "peaks")
-"""features of a space: the best candidate's cosine, by how much that exceeds the next ones', its
-log-likelihood per observed peak, and the logarithm of the number of these"""
 
 
 class InLibrary(NamedTuple):
-    """What was fitted for a set of spaces; features are in the order of `feature_names`."""
+    """What was fitted for a set of spaces: weights of `features`, by name; 0 of what was not compared."""
 
+    names: tuple[str, ...]
     means: Floats
     scales: Floats
     weights: Floats
@@ -46,49 +41,70 @@ class InLibrary(NamedTuple):
     temperature: float
     """the softmax is of logits over this, where the compound is in the library"""
 
-    def probability(self, features: Floats) -> float:
-        """That the compound is in the library, from features (f,); from 0.01 to 0.99, for the few hundred
-        spectra behind the fit tell no more."""
-        logit = float(self.weights @ ((features - self.means) / self.scales) + self.intercept)
+    def probability(self, features: Mapping[str, float]) -> float:
+        """That the compound is in the library; from 0.01 to 0.99, for the few hundred spectra behind the fit
+        tell no more."""
+        x = np.array([features.get(name, 0.0) for name in self.names])
+        logit = float(self.weights @ ((x - self.means) / self.scales) + self.intercept)
         return float(1 / (1 + np.exp(-np.clip(logit, -MAX_LOGIT, MAX_LOGIT))))
-
-
-def feature_names(spaces: Sequence[str]) -> list[str]:
-    """The names of `features` for these spaces."""
-    return [*SHARED, *(f"{name} {space}" for space in sorted(spaces) for name in OF_SPACE)]
 
 
 def features(
     found: Shortlist, observations: Sequence[Observation], n_candidates: int, limited: bool
-) -> Floats:
-    """(f,) of a shortlist in the order of its totals, which holds one candidate at least.
+) -> dict[str, float]:
+    """What tells, of a shortlist in the order of its totals, which holds one candidate at least.
+
+    Of a query as a whole: the logit of the best over that of the second ("margin"); is there but one
+    candidate; the logarithm of their number; were they limited; does a 1H spectrum state its hydrogens. Of
+    each space: the best candidate's cosine, by how much that exceeds the next ones', its log-likelihood per
+    observed peak and by how much that exceeds the next ones' (the "lead"), the logarithm of the number of
+    peaks, and what its `Reranker.quality` says.
 
     n_candidates: molecules that could have been found. limited: by a mass, a formula or another filter.
     """
     alone = len(found.totals) == 1
     margin = 0.0 if alone else min(float(found.totals[0] - found.totals[1]), MAX_MARGIN)
     signals = any(peak.count for one in observations if one.modality == "h_nmr" for peak in one.peaks or ())
-    values = [margin, float(alone), np.log(max(n_candidates, 1)), float(limited), float(signals)]
-    for space in sorted(found.cosines):
-        cosines = found.cosines[space]
+    values = {
+        "margin": margin,
+        "alone": float(alone),
+        "candidates": float(np.log(max(n_candidates, 1))),
+        "by mass": float(limited),
+        "signals": float(signals),
+    }
+    for space, cosines in found.cosines.items():
         rest = np.sort(cosines[1 : 1 + 10 * NEIGHBOURS])[::-1][:NEIGHBOURS]
         first = next(one for one in observations if one.modality == space)
         n = len(first.peaks) if first.peaks else 1
-        scores = found.evidence.get(space)
-        evidence = 0.0 if scores is None or np.isnan(scores[0]) else max(scores[0] / n, LOWEST_EVIDENCE)
-        values += [cosines[0], cosines[0] - rest.mean() if len(rest) else 0.0, evidence, np.log(n)]
-    return np.array(values, np.float64)
+        own = {
+            "cosine": cosines[0],
+            "nearness": cosines[0] - rest.mean() if len(rest) else 0.0,
+            "peaks": np.log(n),
+        }
+        scores = found.evidence.get(space, np.full(len(cosines), np.nan))
+        if not np.isnan(scores[0]):
+            others = scores[1 : 1 + NEIGHBOURS][~np.isnan(scores[1 : 1 + NEIGHBOURS])]
+            lead = scores[0] - others.mean() if len(others) else 0.0
+            own |= {
+                "evidence": max(scores[0] / n, LOWEST_EVIDENCE),
+                "lead": np.clip(lead, -MAX_MARGIN, MAX_MARGIN),
+            }
+            one = found.compared[space]
+            best = one.prepared[int(found.keys[0])]
+            own |= one.reranker.quality(one.model, one.observed, best, scores[0])
+        values |= {f"{name} {space}": float(value) for name, value in own.items()}
+    return values
 
 
 def fitted(card: ModelCard, spaces: Sequence[str]) -> InLibrary | None:
     """What was fitted for these spaces of a model; None where nothing was."""
     stored: Mapping[str, Mapping[str, Any]] = card.data.get("in_library", {})
-    if (found := stored.get("+".join(sorted(spaces)))) is None:
-        return None
-    return read(found)
+    found = stored.get("+".join(sorted(spaces)))
+    return None if found is None else read(found)
 
 
 def read(found: Mapping[str, Any]) -> InLibrary:
     """What was fitted, from JSON."""
     means, scales, weights = (np.array(found[name], np.float64) for name in ("means", "scales", "weights"))
-    return InLibrary(means, scales, weights, float(found["intercept"]), float(found["temperature"]))
+    numbers = float(found["intercept"]), float(found["temperature"])
+    return InLibrary(tuple(found["features"]), means, scales, weights, *numbers)

@@ -110,6 +110,7 @@ class Comparison(NamedTuple):
     """A space whose peaks were compared one by one."""
 
     reranker: Reranker
+    model: Any
     observed: Any
     prepared: dict[int, Any]
     """by key, what `Reranker.prepare` returned, or `ShiftReranker.unpack` without atoms"""
@@ -564,7 +565,8 @@ class Pipeline:
         usable = self._rerankers(found, passing)
         if not usable:
             return found
-        card = self.reader(found.cosines).card
+        model = self.reader(found.cosines)
+        card = model.card
         chosen = np.arange(len(found.keys)) < self._depth(request)
         if keys is not None:
             chosen |= np.isin(found.keys, keys)
@@ -582,17 +584,17 @@ class Pipeline:
             kept = self._kept(reranker)
             if not kept:
                 mols = mols or self._molecules(candidates)
-                prepared = reranker.prepare(self.reader(found.cosines), mols)
+                prepared = reranker.prepare(model, mols)
             else:
                 prepared = self._unpacked(reranker, kept, candidates)
-            scores = reranker.scores(self.reader(found.cosines), observed, prepared)
+            scores = reranker.scores(model, observed, prepared)
             score = fitted["cosine"] * found.cosines[name][places] + fitted["evidence"] * scores
             logits[name] = logits[name].copy()
             logits[name][places] = score
             evidence[name] = np.full(len(found.keys), np.nan)
             evidence[name][places] = scores
             by_key = dict(zip(candidates.tolist(), prepared, strict=True))
-            compared[name] = Comparison(reranker, observed, by_key, kept)
+            compared[name] = Comparison(reranker, model, observed, by_key, kept)
         weights = card.fusion_weights(found.cosines, "signals" if "signals" in kinds else "rerank")
         for name in compared:
             logits[name][places] *= weights[name]
@@ -662,7 +664,7 @@ class Pipeline:
             if one.kept and compared:
                 mols = [read_stored(str(smiles[key])) for key in compared]
                 prepared = self._unpacked(one.reranker, one.kept, np.array(compared, np.int64), mols)
-            found = one.reranker.explain(self.reader(shown.cosines), one.observed, prepared)
+            found = one.reranker.explain(one.model, one.observed, prepared)
             for key, explained in zip(compared, found, strict=True):
                 evidence[key][name] = _with_foreign(explained, name, request.observations)
         occlusion = self._occlusion(shown, request.observations) if request.occlude else [{}] * len(keys)

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from acml_search.encoders.card import read_card
 from acml_search.search import in_library
-from acml_search.search.in_library import InLibrary, feature_names
+from acml_search.search.in_library import InLibrary
 from acml_search.search.query import Index
 from acml_search.search.results import q_values
 
+SPACES = (("c_nmr",), ("h_nmr",), ("h_nmr", "c_nmr"), ("lc_ms",))
 SHIFTS = "169.1, 153.2, 131.0, 121.2"
 
 
-def constant(spaces: list[str], logit: float, temperature: float = 1.0) -> InLibrary:
-    n = len(feature_names(spaces))
-    return InLibrary(np.zeros(n), np.ones(n), np.zeros(n), logit, temperature)
+def constant(logit: float) -> InLibrary:
+    none = np.zeros(0)
+    return InLibrary((), none, none, none, logit, 1.0)
 
 
 def test_hits_share_what_is_in_the_library(spectral_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +31,7 @@ def test_hits_share_what_is_in_the_library(spectral_index: Path, monkeypatch: py
         assert plain.to_dict()["p_in_library"] is None
         assert plain.lists[0].probabilities.sum() == pytest.approx(1)
         for logit, said in ((-1.0, True), (1.0, False)):
-            monkeypatch.setattr(in_library, "fitted", lambda card, spaces, x=logit: constant(spaces, x))
+            monkeypatch.setattr(in_library, "fitted", lambda card, spaces, x=logit: constant(x))
             answer = index.identify({"c_nmr": SHIFTS}, k=39)
             assert answer.p_in_library == pytest.approx(1 / (1 + np.exp(-logit)))
             assert answer.lists[0].probabilities.sum() == pytest.approx(answer.p_in_library)
@@ -43,29 +44,12 @@ def test_hits_share_what_is_in_the_library(spectral_index: Path, monkeypatch: py
         assert alone.lists[0].probabilities[0] < 0.75
 
 
-def test_features_are_as_many_as_their_names(spectral_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def kept(card: object, spaces: list[str]) -> InLibrary:
-        fit = constant(spaces, 0.0)
-        seen.append(feature_names(spaces))
-        return fit
-
-    monkeypatch.setattr(in_library, "fitted", kept)
-    with Index(spectral_index) as index:
-        index.identify({"c_nmr": SHIFTS, "h_nmr": "7.1, 2.1"})
-    (names,) = seen
-    assert len(names) == 5 + 2 * 4
-
-
 def test_the_shipped_model_says_it_for_its_spectra() -> None:
     card = read_card("acml-base")
-    for spaces in (["c_nmr"], ["h_nmr"], ["h_nmr", "c_nmr"], ["lc_ms"]):
-        fit = in_library.fitted(card, spaces)
+    for fit in (in_library.fitted(card, spaces) for spaces in SPACES):
         assert fit is not None
-        names = feature_names(spaces)
-        assert len(fit.weights) == len(fit.means) == len(fit.scales) == len(names)
-        assert 0 < fit.probability(fit.means) < 1
+        assert len(fit.names) == len(fit.weights) == len(fit.means) == len(fit.scales)
+        assert 0 < fit.probability(dict(zip(fit.names, fit.means, strict=True))) < 1
     assert in_library.fitted(card, ["smiles"]) is None
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 from acml_search.chem.peaks import PeakList
 from acml_search.core.errors import UnknownModality
@@ -63,14 +63,6 @@ def holds_spectra(path: Path | str) -> bool:
         return False
 
 
-@overload
-def read_spectra(
-    path: Path | str, modality: str, on_error: Literal["raise"] = "raise", format: Format | None = None
-) -> Iterator[PeakList]: ...
-@overload
-def read_spectra(
-    path: Path | str, modality: str, on_error: Literal["raise", "yield"], format: Format | None = None
-) -> Iterator[PeakList | BadSpectrum]: ...
 def read_spectra(
     path: Path | str,
     modality: str,
@@ -108,29 +100,27 @@ def read_spectrum(source: Path | str, modality: str, format: Format | None = Non
     other_kinds: list[BadSpectrum] = []
     unusable: list[BadSpectrum] = []
     curves: list[tuple[int, Entry]] = []
-    for number, entry in enumerate(entries, start=1):
-        if wanted is not None:
-            if number == wanted:
-                return _read(entry, path, modality, number)
-            continue
-        if entry.curve:
-            curves.append((number, entry))
-            continue
-        try:
-            peaks = _read(entry, path, modality, number)
-        except BadSpectrum as error:
-            errors = other_kinds if error.other_kind else unusable
-            errors += [error][: MAX_PASSED_OVER - len(errors)]
-            continue
-        return replace(peaks, about={**peaks.about, **_about_others(entries, path, number, unusable)})
-    for place, entry in curves:
+
+    def peaks_first() -> Iterator[tuple[int, Entry]]:
+        nonlocal number
+        for number, entry in enumerate(entries, start=1):
+            if wanted is None and entry.curve:
+                curves.append((number, entry))
+            elif wanted in (None, number):
+                yield number, entry
+        yield from curves
+
+    for place, entry in peaks_first():
         try:
             peaks = _read(entry, path, modality, place)
         except BadSpectrum as error:
+            if wanted is not None:
+                raise
             errors = other_kinds if error.other_kind else unusable
             errors += [error][: MAX_PASSED_OVER - len(errors)]
             continue
-        return replace(peaks, about={**peaks.about, **_about_others(entries, path, number, unusable)})
+        others = {} if wanted is not None else _about_others(entries, path, number, unusable)
+        return replace(peaks, about={**peaks.about, **others})
     if wanted is not None:
         has = f"{number:,} spectra" if number > 1 else "one spectrum" if number else "no spectrum"
         reason = f"the file has {has}, so there is no number {wanted}; count from 1"

@@ -128,11 +128,14 @@ def _mgf_entries(path: Path, modality: str) -> Iterator[Entry]:
     header: list[tuple[int, str]] = []
     block: Block | None = None
     begun = False
+    unfinished = partial(
+        _refuse, "it has no END IONS, so it is cut off; copy the file again, or add the line"
+    )
     for number, line in text_lines(path):
         word = " ".join(line.split()).upper()
         if word == "BEGIN IONS":
             if block is not None:
-                yield Entry(block.line, _unfinished)
+                yield Entry(block.line, unfinished)
             block, begun = Block(number), True
         elif block is None:
             if not begun and "=" in line and len(header) < MAX_HEADER:
@@ -143,11 +146,11 @@ def _mgf_entries(path: Path, modality: str) -> Iterator[Entry]:
         else:
             block.add(number, line)
     if block is not None:
-        yield Entry(block.line, _unfinished)
+        yield Entry(block.line, unfinished)
 
 
-def _unfinished() -> PeakList:
-    raise Unreadable("it has no END IONS, so it is cut off; copy the file again, or add the line")
+def _refuse(reason: str) -> PeakList:
+    raise Unreadable(reason)
 
 
 def _read_mgf(block: Block, header: list[tuple[int, str]], modality: str) -> PeakList:
@@ -180,11 +183,9 @@ def _massbank_entries(path: Path, modality: str) -> Iterator[Entry]:
             block = block or Block(number)
             block.add(number, line)
     if block is not None:
-        yield Entry(block.line, _cut_off)
-
-
-def _cut_off() -> PeakList:
-    raise Unreadable("it does not end in //, so it is cut off; copy the record again")
+        yield Entry(
+            block.line, partial(_refuse, "it does not end in //, so it is cut off; copy the record again")
+        )
 
 
 def _read_massbank(block: Block, modality: str) -> PeakList:
