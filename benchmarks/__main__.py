@@ -10,6 +10,7 @@ import typer
 from acml_search.cli.app import ErrorGroup, command_line, print_json, run
 from acml_search.cli.options import Model, Workers
 from benchmarks.index import index
+from benchmarks.milvus import milvus
 from benchmarks.properties import properties
 
 app = typer.Typer(
@@ -101,6 +102,7 @@ def report(
 
 
 app.command()(index)
+app.command()(milvus)
 app.command()(properties)
 
 if __name__ == "__main__":

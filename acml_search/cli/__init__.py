@@ -14,7 +14,7 @@ from acml_search.cli.probe import probe
 from acml_search.cli.query import query
 from acml_search.cli.read_images import read_images
 from acml_search.cli.serve import serve
-from acml_search.cli.upkeep import compact, merge, remove
+from acml_search.cli.upkeep import compact, merge, push, remove
 
 app.command("build-index")(build_index)
 app.command()(query)
@@ -27,6 +27,7 @@ app.command()(add)
 app.command()(remove)
 app.command()(compact)
 app.command()(merge)
+app.command()(push)
 app.command()(info)
 app.command()(verify)
 app.command()(embed)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # these go on where they stopped when the same command is given again
-RESUMABLE = {"build-index", "add", "embed", "read-images", "train"}
+RESUMABLE = {"build-index", "add", "embed", "push", "read-images", "train"}
 # endings of formats that answers are not written in, and that text under them would belie
 NOT_WRITTEN = set(
     ["xlsx", "xls", "ods", "tsv", "parquet", "mol", "pdf", "doc", "docx", "png", "svg", "mztab", "zip"]

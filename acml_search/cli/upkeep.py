@@ -1,4 +1,4 @@
-"""`acml-search remove`, `compact` and `merge`: indexes after they were built."""
+"""`acml-search remove`, `compact`, `merge` and `push`: indexes after they were built."""
 
 from __future__ import annotations
 
@@ -69,3 +69,35 @@ def merge(
     from acml_search.index.upkeep import merge as run
 
     print_report(run(indexes, out).to_dict(), json)
+
+
+def push(
+    index: options.Index,
+    to: Annotated[
+        str, typer.Argument(metavar="milvus:URI", help="milvus:http://HOST:19530, or milvus:FILE.db.")
+    ],
+    collection: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the index there.")] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Drop what is there under this name first.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Copy an index to Milvus. `query milvus:URI` then asks it there; by another name, `milvus:URI#NAME`.
+
+    The same command goes on with a push that was interrupted. MILVUS_TOKEN is the server's token.
+
+    \b
+    acml-search push indexes/screening milvus:http://localhost:19530
+    acml-search push indexes/screening milvus:all.db --collection screening
+    """
+    if not to.startswith("milvus:"):
+        raise typer.BadParameter(f"{to!r} is no milvus:URI", param_hint="'milvus:URI'")
+    from acml_search.index.milvus import push as run
+
+    report = run(index, to if collection is None else f"{to}#{collection}", restart=restart)
+    if json:
+        print_json(report)
+        return
+    already = " (complete already, nothing to do)" if report["already_complete"] else ""
+    rows = ", ".join(f"{n:,} {side}" for side, n in report["rows"].items())
+    typer.echo(f"{report['store']}: {rows}{already}")

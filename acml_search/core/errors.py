@@ -8,6 +8,7 @@
     ├── IndexNotFound        no index where one was expected
     ├── IndexCorrupt         an index file is missing, damaged or of another format
     ├── IndexReplaced        another index took the place of one that is being asked
+    ├── StoreError           an index on a server that cannot be asked, or written to
     ├── SpaceMismatch        vectors of one space offered to another
     ├── FilterError          a filter that cannot be applied
     │   └── NoCandidates     a filter that no molecule of the index passes
@@ -99,6 +100,10 @@ class IndexReplaced(AcmlSearchError):
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
         super().__init__(f"{path}: this index was replaced by another while it was asked; ask again")
+
+
+class StoreError(AcmlSearchError):
+    """An index on a server that cannot be asked, or written to."""
 
 
 class SpaceMismatch(AcmlSearchError):

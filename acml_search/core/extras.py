@@ -11,6 +11,7 @@ _EXTRAS = {
     "fontTools": "train",
     "matplotlib": "maps",
     "prometheus_client": "serve",
+    "pymilvus": "milvus",
     "pypdfium2": "pdf",
     "python_multipart": "serve",
     "sklearn": "properties",

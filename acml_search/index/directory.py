@@ -13,23 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound, IndexReplaced, SpaceMismatch
+from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound, IndexReplaced
 from acml_search.core.io import atomic, sha256, versions
-from acml_search.core.typing import Ints
+from acml_search.core.typing import Bools, Ints
+from acml_search.index.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from acml_search.encoders.card import ModelCard
     from acml_search.index.vectors import VectorIndex
     from acml_search.library.catalog import Catalog
     from acml_search.nmr.predicted import PeakLists
@@ -133,8 +132,8 @@ def software_versions() -> dict[str, str]:
 SIDES = ("graph", "records")
 
 
-class IndexDirectory:
-    """An index directory, read-only; a context manager.
+class IndexDirectory(Store):
+    """An index directory.
 
     Opening reads the manifest and checks that every file is there in its full size. The rest is opened on
     use.
@@ -142,6 +141,8 @@ class IndexDirectory:
     Raises IndexNotFound when there is no index, IndexCorrupt naming the file when one is missing or cut
     short.
     """
+
+    path: Path
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -159,29 +160,13 @@ class IndexDirectory:
     def __repr__(self) -> str:
         return f"IndexDirectory({str(self.path)!r}, {self.manifest.counts['molecules']:,} molecules)"
 
-    @property
-    def spaces(self) -> dict[str, SpaceInfo]:
-        return self.manifest.spaces
-
-    @property
-    def model(self) -> str:
-        """Name or directory of the checkpoint the index was built with."""
-        return self.manifest.model["source"]
-
     @cached_property
     def catalog(self) -> Catalog:
         from acml_search.library.catalog import Catalog
 
         return Catalog(self.files("molecules"), self.removed)
 
-    def is_measured(self, space: str, side: str = "records") -> bool:
-        """Whether this side is of measured records; its keys are then those of `records(space)`."""
-        return self.has_side(space, side) and bool(self.spaces[space].sides[side].get("measured"))
-
     def records(self, modality: str) -> Catalog:
-        """The measured records of a modality, one row each under its own `key`, with the columns of
-        `library.tables.records_schema` and the library's. Raises ConfigError when there are none.
-        """
         if not self.is_measured(modality):
             raise ConfigError(f"the index {self.path} holds no measured records of {modality!r}")
         if modality not in self._records:
@@ -200,17 +185,31 @@ class IndexDirectory:
         return self.vectors(next(iter(self.spaces)), "graph")
 
     def places(self, keys: Ints) -> Ints:
-        """The rows of the molecules `keys` in `peaks`."""
         return self._graph.places(keys)
 
-    @cached_property
-    def hydrogens(self) -> tuple[Ints, npt.NDArray[np.uint32]] | None:
-        """The kinds of molecules by hydrogens and how many of them are exchangeable, (kinds, 2), and of which
-        kind each molecule is, (n,) in the order of `keys`; None in an index of a version before 0.2."""
+    def holds(self, keys: Ints) -> Bools:
         import numpy as np
 
-        if not self.catalog.has_counts:
-            return None
+        return np.isin(keys, self.keys)
+
+    @cached_property
+    def hydrogens(self) -> Ints | None:  # type: ignore[override]
+        return self._kinds[0] if self.catalog.has_counts else None
+
+    def kinds_of(self, keys: Ints) -> Ints:
+        return self._kinds[1][self._graph.positions_of(keys)].astype("int64")
+
+    def of_kinds(self, kinds: Bools, positions: Ints | None = None) -> Ints:
+        import numpy as np
+
+        fits = kinds[self._kinds[1]] if positions is None else kinds[self._kinds[1][positions]]
+        return np.flatnonzero(fits) if positions is None else positions[fits]
+
+    @cached_property
+    def _kinds(self) -> tuple[Ints, npt.NDArray[np.uint32]]:
+        """`hydrogens`, and of which kind each molecule is, (n,) in the order of `keys`."""
+        import numpy as np
+
         numbers = [self.catalog.numbers(name).astype(np.int64) for name in ("hydrogens", "exchangeable")]
         codes, kind = np.unique(numbers[0] << 16 | numbers[1], return_inverse=True)
         return np.stack([codes >> 16, codes & 0xFFFF], axis=1), kind.astype(np.uint32)
@@ -228,9 +227,6 @@ class IndexDirectory:
         """The index's files below `folder` ("molecules", "records/c_nmr"), in order."""
         return [self.path / name for name in self.manifest.parts(folder)]
 
-    def has_side(self, space: str, side: str) -> bool:
-        return space in self.spaces and side in self.spaces[space].sides
-
     def vectors(self, space: str, side: str = "graph") -> VectorIndex:
         """One side of a space, memory-mapped. Raises ConfigError, listing what there is."""
         if not self.has_side(space, side):
@@ -244,26 +240,7 @@ class IndexDirectory:
             )
         return self._vectors[space, side]
 
-    def card(self, model: Path | str) -> ModelCard:
-        """The card of a model as this index was built with it. Raises CheckpointError, and SpaceMismatch for
-        a model of other spaces."""
-        from acml_search.encoders.card import read_card
-
-        card = read_card(model).of_index({name: space.digest for name, space in self.spaces.items()})
-        self.check_spaces({name: space.digest for name, space in card.spaces.items()})
-        return card
-
-    def check_spaces(self, digests: Mapping[str, str]) -> None:
-        """Raise SpaceMismatch unless `digests` (of a model, by space) has every space of the index,
-        unchanged.
-        """
-        for name, space in self.spaces.items():
-            found = digests.get(name, "(no such space)")
-            if found != space.digest:
-                raise SpaceMismatch(name, space.digest, found)
-
     def replaced(self) -> bool:
-        """Was another index put here, or a molecule removed, since this one was opened?"""
         return self._file_identity(NAME) != self._opened[0]
 
     @contextmanager
@@ -298,16 +275,8 @@ class IndexDirectory:
             self._records.popitem()[1].close()
         self._vectors.clear()
         self._peaks.clear()
-        for name in ("keys", "hydrogens"):
+        for name in ("keys", "hydrogens", "_kinds"):
             self.__dict__.pop(name, None)
-
-    def __enter__(self) -> IndexDirectory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def removed_rows(directory: Path, manifest: Manifest) -> Ints:

@@ -241,6 +241,10 @@ class VectorIndex:
         """(m, d) float32: the stored vectors at `positions`."""
         return self._store.take(self._stored_at(positions))
 
+    def sample(self, n: int) -> Float32s:
+        """(m, d) float32: `n` of the vectors, or all, from all over."""
+        return self.stored(np.unique(np.linspace(0, self.n - 1, n).astype(np.int64)))
+
     def blocks(self) -> Iterator[Float16s]:
         """All vectors, (m, d) float16, block by block."""
         if self._rows is None:

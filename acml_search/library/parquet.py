@@ -68,7 +68,10 @@ class Parquet(Source):
 
     def _open(self) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(self._unpacked or self.path, pre_buffer=False)
+            here = isinstance(self.path, Path)
+            return pq.ParquetFile(
+                self._unpacked or (self.path if here else self.path.open("rb")), pre_buffer=False
+            )
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split())
             raise LibraryError(self.path, f"this is not a Parquet file that can be read: {reason}") from error
@@ -121,7 +124,7 @@ class Parquet(Source):
 def _unpack(path: Path) -> IO[bytes]:
     unpacked = tempfile.TemporaryFile(prefix="acml-search-")  # noqa: SIM115 (lives as long as the source)
     try:
-        with gzip.open(path) as packed:
+        with path.open("rb") as file, gzip.open(file) as packed:
             shutil.copyfileobj(packed, unpacked, 1 << 20)
     except (EOFError, OSError, zlib.error) as error:
         unpacked.close()

@@ -16,6 +16,7 @@ from acml_search import modalities
 from acml_search.core.errors import ConfigError, LibraryError
 from acml_search.core.io import sha256
 from acml_search.library.observed import check_measured
+from acml_search.library.remote import located
 from acml_search.library.source import Meter, Row, Source, open_source
 
 
@@ -162,7 +163,7 @@ def open_library(
         raise ConfigError(f"the limit is {limit} rows; give 0 or more")
     check_measured(records or ())
     named = None if records is None else [*records, *usual]
-    sources = [open_source(Path(path), smiles_column, named) for path in paths]
+    sources = [open_source(located(path), smiles_column, named) for path in paths]
     if not sources:
         raise ConfigError("a library needs at least one file")
     library = Library(sources, limit=limit)

@@ -81,6 +81,12 @@ def where_clause(connection: duckdb.DuckDBPyConnection, where: str) -> str:
     return clause
 
 
+def parsed(connection: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:
+    """DuckDB's tree of a condition that `where_clause` has let pass."""
+    tree: Any = _tree(connection, where, f"(\n{where}\n)")["where_clause"]
+    return dict(tree)
+
+
 def _tree(connection: duckdb.DuckDBPyConnection, where: str, clause: str) -> dict[str, object]:
     """DuckDB's parse of one SELECT with `clause`, made of `where`, behind WHERE; or a FilterError with the
     parser's message."""

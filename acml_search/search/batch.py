@@ -231,7 +231,7 @@ def _answers(
         yield from bar(one for lines in processes.map(_in_worker, tasks) for one in lines)
 
 
-def _open(path: Path, model: Path | str) -> None:
+def _open(path: Path | str, model: Path | str) -> None:
     global _opened
     from acml_search.search.query import open_index
 

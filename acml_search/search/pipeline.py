@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from acml_search import modalities
 from acml_search.chem.adducts import log_odds
@@ -41,11 +40,10 @@ if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.encoders.checkpoint import Model
-    from acml_search.index.directory import IndexDirectory
+    from acml_search.index.store import Passing, Peaks, Store
     from acml_search.library.catalog import Catalog
     from acml_search.modalities import Observation
     from acml_search.modalities.base import Evidence, Reading, Reranker
-    from acml_search.nmr.predicted import PeakLists
 
 SHORTLIST = 100  # hits of a molecule's list that share the probability, and within which ties are resolved
 RERANKED, RERANKED_KEPT = (
@@ -114,17 +112,8 @@ class Comparison(NamedTuple):
     observed: Any
     prepared: dict[int, Any]
     """by key, what `Reranker.prepare` returned, or `ShiftReranker.unpack` without atoms"""
-    kept: Sequence[PeakLists] = ()
+    kept: Sequence[Peaks] = ()
     """the peaks of all molecules that the index keeps, by space of `Reranker.predicted_by`"""
-
-
-class HydrogenPrior(NamedTuple):
-    """Logarithms of how well molecules fit the number of hydrogens that was counted."""
-
-    of_kind: Floats
-    """(kinds,) of molecules with so many hydrogens, so many of them exchangeable"""
-    kind: npt.NDArray[np.uint32]
-    """(n,) of every molecule, in the order of the index's keys"""
 
 
 class _Read(NamedTuple):
@@ -137,12 +126,12 @@ class _Read(NamedTuple):
 
 
 class Pipeline:
-    """Answers queries from one opened index directory.
+    """Answers queries from one opened index.
 
     model: name or directory of the checkpoint that encodes queries; loaded when first needed.
     """
 
-    def __init__(self, directory: IndexDirectory, model: Path | str) -> None:
+    def __init__(self, directory: Store, model: Path | str) -> None:
         self._directory = directory
         self._model_name = model
         self._model: Model | None = None
@@ -195,8 +184,8 @@ class Pipeline:
         queries: Iterator[MoleculeQuery],
         request: SearchRequest,
         sides: Sequence[Side],
-        passing: Ints | None,
-        allowed: Sequence[Ints | None],
+        passing: Passing | None,
+        allowed: Sequence[Passing | None],
         filter_seconds: float,
     ) -> Iterator[Answer | InvalidMolecule]:
         size = max(1, min(BATCH, MAX_BATCH_HITS // request.k))
@@ -241,7 +230,7 @@ class Pipeline:
         read: Sequence[_Read],
         request: SearchRequest,
         sides: Sequence[Side],
-        allowed: Sequence[Ints | None],
+        allowed: Sequence[Passing | None],
         watch: Stopwatch,
     ) -> list[list[HitList]]:
         """For each query, a list per side."""
@@ -274,7 +263,7 @@ class Pipeline:
         xq: Float32s,
         read: Sequence[_Read],
         own: Mapping[str, tuple[int, str]],
-        allowed: Ints | None,
+        allowed: Passing | None,
     ) -> None:
         """Put the molecule with a query's InChIKey first, in place, whatever form of it the index holds."""
         for i, item in enumerate(read):
@@ -315,7 +304,7 @@ class Pipeline:
         scale = float(self._directory.spaces[side.modality].scale)
         return HitList(side.modality, side.side, hits, found.probabilities()[order], scale, shown)
 
-    def _allowed(self, side: Side, request: SearchRequest, passing: Ints | None) -> Ints | None:
+    def _allowed(self, side: Side, request: SearchRequest, passing: Passing | None) -> Passing | None:
         """The keys of `side` that pass the filters, None for all: of molecules, or of measured records, of
         which none may pass although some molecules do.
         """
@@ -399,7 +388,7 @@ class Pipeline:
 
     def ranked(
         self, request: SearchRequest, keys: Ints | None = None, watch: Stopwatch | None = None
-    ) -> tuple[Shortlist, Ints | None]:
+    ) -> tuple[Shortlist, Passing | None]:
         """The candidates for the observations of `request`, the molecules `keys` among them, the best first;
         and the keys that pass the filter, None for all."""
         watch = watch or Stopwatch()
@@ -414,14 +403,14 @@ class Pipeline:
         return ranked, passing
 
     def _probabilities(
-        self, found: Shortlist, request: SearchRequest, passing: Ints | None
+        self, found: Shortlist, request: SearchRequest, passing: Passing | None
     ) -> tuple[float | None, Floats]:
         """That the compound is among the candidates, and (n,) that it is each of them; the first None where
         the model's card cannot say, and then the rest is the softmax."""
         fit = in_library.fitted(self.reader(found.cosines).card, list(found.cosines))
         if fit is None or not len(found.keys):
             return None, found.probabilities()
-        n = len(self._directory.keys) if passing is None else len(passing)
+        n = self._directory.manifest.counts["molecules"] if passing is None else len(passing)
         p = fit.probability(in_library.features(found, request.observations, n, passing is not None))
         return p, p * found.probabilities(fit.temperature)
 
@@ -444,7 +433,8 @@ class Pipeline:
         distinct = {int(key) for key in keys}
         largest = np.iinfo(np.int64).max
         known = np.array(sorted(key for key in distinct if 0 <= key <= largest), np.int64)
-        missing = sorted({*distinct.difference(known.tolist()), *np.setdiff1d(known, self._directory.keys)})
+        there = known[self._directory.holds(known)]
+        missing = sorted(distinct.difference(there.tolist()))
         if missing or not distinct:
             what = f"no molecule {missing[0]}" if missing else "nothing to explain without a key"
             raise ConfigError(
@@ -468,7 +458,11 @@ class Pipeline:
         return vectors
 
     def _fuse(
-        self, vectors: Mapping[str, Float32s], request: SearchRequest, passing: Ints | None, keys: Ints | None
+        self,
+        vectors: Mapping[str, Float32s],
+        request: SearchRequest,
+        passing: Passing | None,
+        keys: Ints | None,
     ) -> Shortlist:
         """The candidates that each space finds, and `keys`, scored in all spaces."""
         weights = self.reader(vectors).card.fusion_weights(vectors, "plain")
@@ -483,7 +477,7 @@ class Pipeline:
             for name, values in cosines.items()
         }
         if prior is not None:
-            logits[HYDROGENS] = prior.of_kind[prior.kind[np.searchsorted(self._directory.keys, union)]]
+            logits[HYDROGENS] = prior[self._directory.kinds_of(union)]
         if len(ions := _ions(request)) > 1:
             masses = Rows(self._directory, self._directory.catalog, [union]).at(union).column("exact_mass")
             logits[ADDUCT] = np.array([log_odds(float(mass or 0.0), ions) for mass in masses.to_pylist()])
@@ -492,17 +486,16 @@ class Pipeline:
         shortlist = Shortlist(union, cosines, logits, totals, np.isin(union, listed))
         return shortlist.at(np.lexsort((union, -totals)))
 
-    def _hydrogen_prior(self, observations: Sequence[Observation]) -> HydrogenPrior | None:
-        """How well molecules fit the hydrogens that a 1H spectrum counts; None where none does, or the index
-        does not know its molecules' hydrogens."""
+    def _hydrogen_prior(self, observations: Sequence[Observation]) -> Floats | None:
+        """(kinds,) logarithms of how well each of the `Store.hydrogens` fits the hydrogens that a 1H spectrum
+        counts; None where none does, or the index does not know its molecules' hydrogens."""
         n = counted_hydrogens(observations)
         if n is None or self._directory.hydrogens is None:
             return None
-        kinds, kind = self._directory.hydrogens
-        return HydrogenPrior(hydrogen_prior(n, *kinds.T), kind)
+        return hydrogen_prior(n, *self._directory.hydrogens.T)
 
     def _candidates(
-        self, space: str, xq: Float32s, k: int, passing: Ints | None, prior: HydrogenPrior | None
+        self, space: str, xq: Float32s, k: int, passing: Passing | None, prior: Floats | None
     ) -> Hits:
         """The k nearest of a vector (1, d), among the keys `passing` only if given, in no order. With a
         `prior`, also the k nearest of those molecules whose prior is at least each of `BANDS`: then none is
@@ -512,11 +505,7 @@ class Pipeline:
             index = self._directory.vectors(space, "graph")
             allowed = None if passing is None else index.positions_of(passing)
             for least in BANDS:
-                fits = prior.of_kind >= least
-                if allowed is None:
-                    positions = np.flatnonzero(fits[prior.kind])
-                else:
-                    positions = allowed[fits[prior.kind[allowed]]]
+                positions = self._directory.of_kinds(prior >= least, allowed)
                 if len(positions):
                     D, I = index.search(xq, k, positions)  # noqa: E741 - faiss's
                     found.append(Hits(I, D))
@@ -542,7 +531,7 @@ class Pipeline:
         kept = all(one is not None and self._kept(one) for one in rerankers)
         return request.rerank_depth or (RERANKED_KEPT if kept else RERANKED)
 
-    def _rerankers(self, found: Shortlist, passing: Ints | None) -> dict[str, Reranker]:
+    def _rerankers(self, found: Shortlist, passing: Passing | None) -> dict[str, Reranker]:
         """What compares peaks, by space, where the model's card has weights for it."""
         model = self.reader(found.cosines)
         usable = {}
@@ -559,7 +548,7 @@ class Pipeline:
         return usable
 
     def _rerank(
-        self, found: Shortlist, request: SearchRequest, keys: Ints | None, passing: Ints | None
+        self, found: Shortlist, request: SearchRequest, keys: Ints | None, passing: Passing | None
     ) -> Shortlist:
         """The candidates in the order of their logits, the best and `keys` re-scored by their peaks."""
         usable = self._rerankers(found, passing)
@@ -612,16 +601,16 @@ class Pipeline:
         return [read_stored(str(text)) for text in table.column("smiles").to_pylist()]
 
     def _unpacked(
-        self, reranker: Any, kept: Sequence[PeakLists], keys: Ints, mols: Sequence[Chem.Mol] | None = None
+        self, reranker: Any, kept: Sequence[Peaks], keys: Ints, mols: Sequence[Chem.Mol] | None = None
     ) -> list[Any]:
         """The peaks that the index keeps of molecules, with the numbers of atoms if `mols` are given."""
         rows = self._directory.places(keys)
         return list(reranker.unpack(*(lists.take(rows) for lists in kept), mols=mols))
 
-    def _kept(self, reranker: Reranker) -> list[PeakLists]:
+    def _kept(self, reranker: Reranker) -> list[Peaks]:
         """The peaks of all molecules that it compares; none where the index does not keep them."""
         lists = [self._directory.peaks(space) for space in reranker.predicted_by]
-        return [] if None in [one if one is None else 0 for one in lists] else cast("list[PeakLists]", lists)
+        return [] if None in [one if one is None else 0 for one in lists] else cast("list[Peaks]", lists)
 
     def _observation_list(
         self, found: Shortlist, request: SearchRequest, keys: Ints | None, probabilities: Floats
@@ -721,7 +710,7 @@ class Pipeline:
         request: SearchRequest,
         readings: list[Reading],
         hits: HitList,
-        passing: Ints | None,
+        passing: Passing | None,
         p_in_library: float | None,
     ) -> list[str]:
         notes = [*self._restriction(), *(note for one in request.observations for note in one.notes)]
@@ -735,10 +724,10 @@ class Pipeline:
                 "beyond those on N, O and S, are less likely"
             )
         if p_in_library is not None and p_in_library < 0.5:
-            searched = self._directory.keys if passing is None else passing
+            n = self._directory.manifest.counts["molecules"] if passing is None else len(passing)
             notes.append(
                 f"nothing fits well: with a probability of {1 - p_in_library:.2f} the compound is not among "
-                f"the molecules searched ({len(searched):,})"
+                f"the molecules searched ({n:,})"
             )
         beyond = [str(hits.hits.keys[0, i]) for i, rank in enumerate(hits.ranks or ()) if rank is None]
         if beyond:
@@ -753,9 +742,9 @@ class Pipeline:
     # both
 
     def _restriction(self) -> list[str]:
-        """What the licence of the index's model forbids."""
+        """What the licence of the index's model forbids, and what its store has to say."""
         forbidden = self._directory.manifest.model.get("restriction")
-        return [forbidden] if forbidden else []
+        return [*([forbidden] if forbidden else []), *self._directory.notes]
 
     def _told_apart(self, space: str) -> list[str]:
         """That stereoisomers are not, where the index is of a time or a model without configuration."""
@@ -766,7 +755,7 @@ class Pipeline:
             "model that has configuration"
         ]
 
-    def _retrieve(self, side: Side, xq: Float32s, k: int, keys: Ints | None) -> Hits:
+    def _retrieve(self, side: Side, xq: Float32s, k: int, keys: Passing | None) -> Hits:
         """The k nearest of each vector (n, d) on one side, among `keys` only if given."""
         if keys is not None and len(keys) == 0:
             return Hits(np.full((len(xq), 1), NO_HIT), np.zeros((len(xq), 1)))
@@ -790,7 +779,7 @@ class Rows:
 
     def __init__(
         self,
-        directory: IndexDirectory,
+        directory: Store,
         catalog: Catalog,
         keys: Sequence[Ints],
         columns: Sequence[str] | None = None,
@@ -882,7 +871,7 @@ def _by_molecule(table: pa.Table) -> pa.Table:
     return table.rename_columns([renamed.get(name, name) for name in table.column_names])
 
 
-def _molecule_question(item: _Read, request: SearchRequest, passing: Ints | None) -> dict[str, Any]:
+def _molecule_question(item: _Read, request: SearchRequest, passing: Passing | None) -> dict[str, Any]:
     """The molecule and how it was understood."""
     molecule = item.molecule
     question: dict[str, Any] = {} if item.query.row is None else {"row": item.query.row}
@@ -905,7 +894,7 @@ def _molecule_question(item: _Read, request: SearchRequest, passing: Ints | None
 
 
 def _molecule_notes(
-    item: _Read, request: SearchRequest, lists: Sequence[HitList], passing: Ints | None
+    item: _Read, request: SearchRequest, lists: Sequence[HitList], passing: Passing | None
 ) -> list[str]:
     notes = []
     if item.molecule.removed is not None:
@@ -921,6 +910,6 @@ def _molecule_notes(
     return notes
 
 
-def _fewer(n: int, k: int, passing: Ints | None) -> str:
+def _fewer(n: int, k: int, passing: Passing | None) -> str:
     why = "" if passing is None else f"; molecules that pass the filter: {len(passing):,}"
     return f"{n:,} of the {k:,} hits asked for{why}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from acml_search.core.errors import AcmlSearchError, ConfigError, IndexReplaced, InvalidMolecule, NoCandidates
 from acml_search.core.io import digest_of
-from acml_search.index.directory import IndexDirectory
+from acml_search.index.store import location, open_store
 from acml_search.search.pipeline import Pipeline, Side
 from acml_search.search.request import (
     Conditions,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.core.typing import Float32s, Ints
+    from acml_search.index.store import Passing, Store
     from acml_search.modalities.base import Reading
     from acml_search.search.pipeline import Shortlist
 
@@ -54,7 +55,8 @@ def _retried(method: Callable[Concatenate[Index, P], R]) -> Callable[Concatenate
 class Index:
     """An opened index. Reading only; use as a context manager, or call `close`.
 
-    path: the index directory. model: name or directory of the checkpoint that encodes queries; by default the
+    path: the index directory, or `milvus:URI` of one that was pushed.
+    model: name or directory of the checkpoint that encodes queries; by default the
     one the index was built with. It is loaded when a query first needs it.
 
     An index that was built anew or added to meanwhile is opened anew by the next query, and so is one that is
@@ -65,14 +67,14 @@ class Index:
     """
 
     def __init__(self, path: Path | str, *, model: Path | str | None = None) -> None:
-        self.path = Path(path)
+        self.path = location(path)
         self._model = model
         self._opening = threading.Lock()
         self._open()
 
     def _open(self) -> None:
         model = self._model
-        self._directory = IndexDirectory(self.path)
+        self._directory = open_store(self.path)
         if model is not None:  # a wrong one is refused also where stored vectors would do
             self._directory.card(model)
         self._pipeline = Pipeline(self._directory, model or self._directory.model)
@@ -229,7 +231,7 @@ class Index:
         )
         return self._answer(request, {})
 
-    def ranked(self, request: SearchRequest) -> tuple[Shortlist, Ints | None]:
+    def ranked(self, request: SearchRequest) -> tuple[Shortlist, Passing | None]:
         """The scored candidates behind an answer to observations, the best first, and the keys that pass the
         filters (None: all); for measuring. Raises as `identify` does."""
         with self._current():
@@ -256,11 +258,11 @@ class Index:
         with self._current():
             side = self._directory.vectors(space)
             if keys is None:
-                return side.stored(np.unique(np.linspace(0, side.n - 1, n).astype(np.int64)))
-            found = side.positions_of(np.unique(keys))
-            if len(found) < len(set(keys)):
+                return side.sample(n)
+            asked, places = np.unique(np.asarray(keys, np.int64), return_inverse=True)
+            if not self._directory.holds(asked).all():
                 raise ConfigError(f"{self.path}: one of the keys {list(keys)} is not there")
-            return side.stored(found)[np.unique(keys, return_inverse=True)[1]]
+            return side.stored(side.positions_of(asked))[places]
 
     @_retried
     def readings(self, observations: Sequence[Observation]) -> list[Reading]:
@@ -319,7 +321,7 @@ class Index:
 
 
 def _of_one_index(
-    answers: Iterator[Answer | InvalidMolecule], directory: IndexDirectory
+    answers: Iterator[Answer | InvalidMolecule], directory: Store
 ) -> Iterator[Answer | InvalidMolecule]:
     """The answers, each of one index. Raises IndexReplaced."""
     while True:
@@ -331,5 +333,6 @@ def _of_one_index(
 
 
 def open_index(path: Path | str = "indexes/default", *, model: Path | str | None = None) -> Index:
-    """Open an index directory for searching; see `Index`. Raises IndexNotFound or IndexCorrupt."""
+    """Open an index directory, or `milvus:URI`, for searching; see `Index`. Raises IndexNotFound,
+    IndexCorrupt or StoreError."""
     return Index(path, model=model)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
 from acml_search import modalities
 from acml_search.chem.formula import ELEMENTS, hill
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.chem.peaks import PeakList
+    from acml_search.index.store import Passing
     from acml_search.library.catalog import Catalog
 
 
@@ -132,7 +132,7 @@ class Filters:
             return self.tol_da
         return mass * (self.tol_ppm or 0.0) * 1e-6
 
-    def keys(self, catalog: Catalog) -> npt.NDArray[np.int64] | None:
+    def keys(self, catalog: Catalog) -> Passing | None:
         """The keys that pass, (n,) int64 ascending; None when there is no condition.
 
         Raises NoCandidates when nothing passes, FilterError when the catalogue refuses the SQL.
@@ -148,7 +148,10 @@ class Filters:
                 asked[name] = count
         masses: Sequence[float | None] = self.masses or [self.mass]
         found = [catalog.keys(**asked, mass=mass, tol_da=self._half_width(mass)) for mass in masses]
-        keys = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
+        keys: Passing = found[0]
+        if len(found) > 1:  # of a store that keeps no keys here, a union is its own business
+            union = getattr(keys, "union", lambda *others: np.unique(np.concatenate([keys, *others])))
+            keys = union(*found[1:])
         if len(keys) == 0:
             raise NoCandidates(
                 f"none of the {catalog.count():,} molecules of the index passes the filter {self}; loosen it"
