@@ -1,9 +1,10 @@
 """Worker processes: one numerical thread each, set up once, results in order, no orphans.
 
 Two threads in each of two processes are several times slower than one on two cores, hence processes. loky,
-joblib's executor, starts them without running the user's script again; on a cluster Ray's pool does the same.
-Both are used directly and not by `joblib.Parallel`, which does not bound the finished results that
-wait to be read. Tasks and results are pickled; errors of `core.errors` keep their class and attributes.
+joblib's executor, starts them without running the user's script again; on a cluster Ray does, and gives the
+tasks of a node that dies to another. Both are used directly and not by `joblib.Parallel`, which does not
+bound the finished results that wait to be read. Tasks and results are pickled; errors of `core.errors` keep
+their class and attributes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from acml_search.core.errors import AcmlSearchError, ConfigError
 
@@ -26,6 +28,7 @@ Result = TypeVar("Result")
 
 ENGINES = ("local", "ray")
 IN_FLIGHT = 3  # tasks per worker that are sent before their results are read: bounds the memory of both sides
+RETRIES = 5  # of a task whose node or process died on a cluster
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _ONE_THREAD = dict.fromkeys((*_THREADS, "VECLIB_MAXIMUM_THREADS"), "1")
 
@@ -140,7 +143,6 @@ class Workers:
 
     def _start_ray(self, n: int | None) -> int:
         import ray
-        from ray.util.multiprocessing import Pool
 
         ours = not ray.is_initialized()
         if ours:
@@ -152,16 +154,42 @@ class Workers:
                 runtime_env={"env_vars": _ONE_THREAD},
             )
         n = n or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        pool = Pool(n, initializer=self._initializer, initargs=self._initargs)
+        run = ray.remote(num_cpus=1, max_retries=RETRIES)(_on_cluster)
+        prepared = ray.put((uuid4().hex, self._initializer, self._initargs))
+
+        def submit(function: Callable[[Any], Any], task: Any) -> Callable[[], Any]:
+            waiting = run.remote(prepared, function, task)
+
+            def get() -> Any:
+                try:
+                    return ray.get(waiting)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause from error
+
+            return get
 
         def stop(failed: bool) -> None:
-            pool.terminate()
             if ours:
                 ray.shutdown()
 
-        self._submit = lambda function, task: pool.apply_async(function, (task,)).get
-        self._died, self._stop = (ray.exceptions.RayError,), stop
+        self._submit, self._died, self._stop = submit, (ray.exceptions.RayError,), stop
         return n
+
+
+_prepared: set[str] = set()
+
+
+def _on_cluster(
+    prepared: tuple[str, Callable[..., None] | None, tuple[Any, ...]],
+    function: Callable[[Any], Any],
+    task: Any,
+) -> Any:
+    """A task in a process of Ray, which is set up by its first."""
+    name, initializer, initargs = prepared
+    if initializer is not None and name not in _prepared:
+        initializer(*initargs)
+    _prepared.add(name)
+    return function(task)
 
 
 def _start(parent: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -407,6 +408,9 @@ class FakeRay:
         class RayError(Exception):
             pass
 
+        class RayTaskError(RayError):
+            pass
+
     def __init__(self, fails: bool = False) -> None:
         self.running, self.options, self.fails = False, {}, fails  # type: ignore[var-annotated]
 
@@ -422,19 +426,16 @@ class FakeRay:
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 3.0}
 
-    def Pool(self, n: int, **options: Any) -> FakeRay:
-        return self
+    def put(self, value: Any) -> Any:
+        return value
 
-    def terminate(self) -> None:
-        pass
+    def remote(self, **options: Any) -> Any:
+        return lambda function: SimpleNamespace(remote=partial(partial, function))
 
-    def apply_async(self, function: Any, arguments: tuple[Any, ...]) -> Any:
-        def get() -> Any:
-            if self.fails:
-                raise self.exceptions.RayError("the node is gone")
-            return function(*arguments)
-
-        return SimpleNamespace(get=get)
+    def get(self, waiting: Any) -> Any:
+        if self.fails:
+            raise self.exceptions.RayError("the node is gone")
+        return waiting()
 
 
 @pytest.mark.usefixtures("in_process")
@@ -448,7 +449,6 @@ def test_ray_makes_the_same_index(
     for fails in (True, False):
         ray: Any = FakeRay(fails)
         monkeypatch.setitem(sys.modules, "ray", ray)
-        monkeypatch.setitem(sys.modules, "ray.util.multiprocessing", ray)
         if fails:
             with pytest.raises(AcmlSearchError, match="run the same command again to resume"):
                 build_index(few, out, model=tiny_model, engine="ray", shard_size=2)
