@@ -9,6 +9,7 @@ from acml_search.cli.check import check
 from acml_search.cli.explain import explain
 from acml_search.cli.inspect import info, models, verify
 from acml_search.cli.map import map_
+from acml_search.cli.mcp import mcp
 from acml_search.cli.parse import parse
 from acml_search.cli.probe import probe
 from acml_search.cli.query import query
@@ -22,6 +23,7 @@ app.command()(explain)
 app.command()(check)
 app.command()(parse)
 app.command()(serve)
+app.command()(mcp)
 app.command("read-images")(read_images)
 app.command()(add)
 app.command()(remove)

@@ -51,7 +51,7 @@ def serve(
     from acml_search.core.errors import ConfigError
     from acml_search.core.extras import require
 
-    require("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+    require("fastapi", "mcp", "uvicorn", "python_multipart", "prometheus_client")
 
     import uvicorn
 

@@ -10,6 +10,7 @@ _EXTRAS = {
     "fastapi": "serve",
     "fontTools": "train",
     "matplotlib": "maps",
+    "mcp": "serve",
     "prometheus_client": "serve",
     "pymilvus": "milvus",
     "pypdfium2": "pdf",

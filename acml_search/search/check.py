@@ -194,6 +194,40 @@ def check(
     return Check(fits[0], others, read, reader.card.name, notes)
 
 
+def predict_peaks(smiles: str, *, model: str | Path = DEFAULT_MODEL) -> dict[str, Any]:
+    """The peaks that a model predicts of a structure, as JSON: under each NMR modality, by position, their
+    `position` and `expected_error` in ppm, the probability `present` that a spectrum lists them, the `atoms`
+    as the canonical `smiles` numbers them, and how many nuclei they are `of`.
+
+    Raises InvalidMolecule and CheckpointError.
+    """
+    from rdkit import Chem
+
+    mol, _ = parse(smiles)
+    canonical = Chem.MolToSmiles(mol)
+    mol = Chem.MolFromSmiles(canonical)
+    names = [name for name in read_card(model).spaces if name in fitted()["spectra"]]
+    reader, document = _reader(model, names), {"smiles": canonical}
+    for name in names:
+        reranker: Any = modalities.get(name).reranker()
+        (groups,) = reranker.prepare(reader, [mol])
+        protons = Coupling.of(groups.coupling).protons.tolist()
+        of = protons if modalities.get(name).nuclei == "H" else map(len, groups.atoms)
+        width = reranker.expected_errors(None, groups)
+        columns = groups.position, width, groups.present, groups.atoms, of
+        document[name] = [
+            {
+                "position": round(float(position), 2),
+                "expected_error": round(float(error), 2),
+                "present": round(float(present), 2),
+                "atoms": atoms,
+                "of": n,
+            }
+            for position, error, present, atoms, n in zip(*columns, strict=True)
+        ]
+    return document
+
+
 def _structures(
     smiles: str, alternatives: Sequence[str], isomers: bool | int
 ) -> tuple[list[Chem.Mol], list[str], list[str]]:

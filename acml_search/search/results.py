@@ -324,6 +324,9 @@ class HitList:
                 **{shown: molecule[name] for name, shown in extra.items()},
             }
 
+    def _repr_html_(self) -> str:
+        return Answer({}, "", [self], {})._repr_html_()
+
     def to_dict(self) -> dict[str, Any]:
         hits = [{name: plain(value) for name, value in row.items()} for row in self.rows()]
         return {"modality": self.modality, "side": self.side, "hits": hits}
@@ -389,6 +392,16 @@ class Answer:
         from acml_search.search.render.text import table
 
         return table(self)
+
+    def _repr_html_(self) -> str:
+        """The page with structures and plots, as a notebook shows it: in a frame, so that neither's style
+        reaches the other, and nothing in it runs."""
+        from markupsafe import escape
+
+        from acml_search.search.render.html import page
+
+        style = "width:100%;height:40em;border:1px solid #8888"
+        return f'<iframe sandbox style="{style}" srcdoc="{escape(page(self))}"></iframe>'
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{hits.modality}/{hits.side}: {len(hits)} hits" for hits in self.lists)

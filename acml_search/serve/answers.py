@@ -104,6 +104,11 @@ def parse(given: Given, name: str, index: Index, body: Any, uploads: Sequence[Up
     return dict(plain({"observations": understood, "smiles": molecule, "query": query, "refused": refused}))
 
 
+def predict_peaks(given: Given, name: str, index: Index, body: Any) -> dict[str, Any]:
+    """The shifts that are predicted of a structure."""
+    return checks.predict_peaks(body.smiles, model=index.model_name)
+
+
 def observed_as(modality: str | None) -> str | None:
     """The modality that is named. Raises UnknownModality for one that nobody observes."""
     if modality is not None and modality not in observable():

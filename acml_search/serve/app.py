@@ -19,6 +19,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -43,6 +44,7 @@ from acml_search.search.render.html import drawing
 from acml_search.search.render.run import write_run
 from acml_search.search.results import Answer, plain
 from acml_search.serve import answers, asked
+from acml_search.serve.agents import protocol
 from acml_search.serve.gate import LOOPBACK, Gate, refusal
 from acml_search.serve.jobs import FORMATS, Jobs
 from acml_search.serve.limits import Limits, Refused
@@ -116,10 +118,11 @@ class Server:
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             if warm:
                 threading.Thread(target=self.shelf.warm).start()
-            yield
-            self.pool.close()
-            await asyncio.to_thread(self.jobs.close)
-            self.shelf.close()
+            async with agents.session_manager.run():
+                yield
+            await asyncio.to_thread(self.close)
+
+        agents = protocol(self)
 
         app = FastAPI(
             title="acml-search",
@@ -128,26 +131,32 @@ class Server:
             lifespan=lifespan,
             docs_url=None,
             redoc_url=None,
+            responses=asked.ERRORS,
         )
         examples = asked.examples()
         for name, (kind, answer) in ANSWERS.items():
             app.add_api_route(
                 f"/api/{name}", self._route(kind, answer), methods=["POST"], name=name,
-                openapi_extra=asked.described(kind, examples), responses=asked.ERRORS,
-                response_class=JSONResponse,
+                openapi_extra=asked.described(kind, examples), response_class=JSONResponse,
             )  # fmt: skip
-        app.post("/api/runs", openapi_extra=asked.described_run(), responses=asked.ERRORS)(self.run)
+        app.post("/api/runs", openapi_extra=asked.described_run())(self.run)
         app.get("/api/runs/{made}")(self.run_state)
         app.get("/api/runs/{made}/events")(self.run_events)
         app.get("/api/runs/{made}/result")(self.run_result)
         app.delete("/api/runs/{made}")(self.run_end)
         app.get("/api/indexes")(self.indexes)
-        app.get("/api/map", responses=asked.ERRORS)(self.map)
-        app.get("/api/molecules/{key}.svg", responses=asked.ERRORS)(self.molecule_svg)
-        app.get("/api/molecules/{key}.json", responses=asked.ERRORS)(self.molecule)
-        app.get("/api/structure.svg", responses=asked.ERRORS)(self.structure)
+        app.get("/api/map")(self.map)
+        app.get("/api/molecules/{key}.svg")(self.molecule_svg)
+        app.get("/api/molecules/{key}.json")(self.molecule)
+        app.get("/api/structure.svg")(self.structure)
         app.get("/health")(self.health)
         app.get("/metrics")(self.metrics.answer)
+        # stateless: an agent has no session that could be lost; hosts and origins are checked by the gate
+        unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+        app.router.routes += agents.streamable_http_app(
+            stateless_http=True, json_response=True, transport_security=unchecked,
+            max_request_body_size=self.limits.body,
+        ).routes  # fmt: skip
         for path, name in PAGE.items():
             app.add_api_route(path, _static(name), methods=["GET"], include_in_schema=False)
         app.add_api_route(
@@ -172,6 +181,12 @@ class Server:
             seen=self.metrics.seen,
         )
         return app
+
+    def close(self) -> None:
+        """End all searches and runs."""
+        self.pool.close()
+        self.jobs.close()
+        self.shelf.close()
 
     def _route(self, kind: type[BaseModel], answer: Answering) -> Callable[[Request], Awaitable[Response]]:
         """A route whose body is a `kind` of JSON, or a form with files where `answer` takes such."""

@@ -15,8 +15,11 @@ from acml_search.serve.observations import observable
 
 SEND = 'Also a list of several, a record, or a file: {"file": BASE64, "name": "x.mgf", "number": 1}.'
 ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "the form cannot be read"},
     401: {"description": "without the token"},
+    404: {"description": "there is no such index, molecule or run"},
     408: {"description": "it takes too long"},
+    409: {"description": "the run has no result yet"},
     413: {"description": "it is too large"},
     422: {"description": "it cannot be answered; `error` says why"},
     503: {"description": "the queue is full; Retry-After says when to ask again"},
@@ -85,6 +88,12 @@ class _Parse(_Body):
     smiles: str | None = Field(None, max_length=100_000)
     adduct: str | None = None
     picture: bool = Field(False, description="Small pictures of what was read, with the readings.")
+
+
+class PREDICT(_Body):
+    """The structure whose peaks an agent asks for."""
+
+    smiles: str = Field(max_length=100_000)
 
 
 class RUN(_Conditioned):

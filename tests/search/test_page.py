@@ -220,3 +220,12 @@ def test_many_hits_and_many_peaks_stay_a_page() -> None:
     assert text.count("<article") == 25
     assert "30000 peaks" in text
     assert len(text) < 4_000_000
+
+
+def test_a_notebook_shows_the_page_in_a_frame_where_nothing_runs() -> None:
+    asked = answer(["c_nmr"])
+    frame = read(asked._repr_html_())
+    assert frame.tags == ["iframe"]
+    shown = dict(frame.attributes)
+    assert (shown["srcdoc"], shown["sandbox"]) == (page(asked), None)
+    assert "vanillin" in str(dict(read(asked.lists[0]._repr_html_()).attributes)["srcdoc"])

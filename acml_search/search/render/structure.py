@@ -46,13 +46,13 @@ class Structure(NamedTuple):
 def structure(
     smiles: str, grades: Mapping[int, str] | None = None, *, small: bool = False, numbered: bool = False
 ) -> Structure | None:
-    """The drawing of `smiles`, None for one that RDKit cannot read.
+    """The drawing of `smiles`, None for one that RDKit cannot read, or without atoms.
 
     grades: of `GRADES`, by the number of the atom in RDKit's reading of it. numbered: give all atoms their
     numbers, not only those that have a grade.
     """
     mol = Chem.MolFromSmiles(smiles)
-    if mol is None:
+    if mol is None or not mol.GetNumAtoms():
         return None
     width, height = SMALL if small else WIDE if mol.GetNumAtoms() > _MANY else LARGE
     rdDepictor.Compute2DCoords(mol)
