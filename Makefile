@@ -29,6 +29,9 @@ demo: introduction $(VENV)/.installed
 	$(BIN)/acml-search query $(INDEX) --c-nmr "$(SPECTRUM)" -k 5
 	@echo "    and what is like paracetamol?  $(MOLECULE)"
 	$(BIN)/acml-search query $(INDEX) --smiles "$(MOLECULE)" -k 5
+	@echo
+	@echo "The same in a browser, with structures and peaks:  $(BIN)/acml-search serve $(INDEX)"
+	@echo "Then open http://127.0.0.1:8000"
 
 introduction:
 	@echo "acml-search: which molecule gives this spectrum?"
@@ -69,7 +72,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: $(WANTED) | $(BIN)/python
 	@echo "==> 1/3 install acml-search and what it needs, pinned by constraints.txt"
-	$(INSTALL) --constraint constraints.txt --editable .
+	$(INSTALL) --constraint constraints.txt --editable ".[serve]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(WANTED) | $(BIN)/python

@@ -36,7 +36,7 @@ from acml_search.search.results import plain
 
 PROGRAM = "from acml_search.cli import main; main()"
 WARM = 10  # searches that do not count
-Seen = list[tuple[int, float]]  # status of HTTP, seconds
+Seen = list[tuple[int, float]]  # status of HTTP (0: no answer), seconds
 
 
 def serve(
@@ -123,7 +123,11 @@ async def _user(client: httpx2.AsyncClient, bodies: list[str], end: float, rng: 
     seen: Seen = []
     while not seen or time.perf_counter() < end:
         begun = time.perf_counter()
-        answer = await client.post("/api/search", content=bodies[int(rng.integers(len(bodies)))])
+        try:
+            answer = await client.post("/api/search", content=bodies[int(rng.integers(len(bodies)))])
+        except httpx2.TransportError:
+            seen.append((0, time.perf_counter() - begun))
+            continue
         seen.append((answer.status_code, time.perf_counter() - begun))
         if answer.status_code == 503:
             await asyncio.sleep(float(answer.headers["retry-after"]))

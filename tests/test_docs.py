@@ -9,8 +9,12 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from typer.main import get_command
+
+from acml_search.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -108,3 +112,12 @@ def test_constraints_pin_every_requirement() -> None:
         required += extra
     names = {re.match(r"[A-Za-z0-9-]+", requirement).group().lower() for requirement in required}
     assert names - pinned == set()
+
+
+def test_the_galaxy_tool_asks_as_the_command_line_does() -> None:
+    tool = ElementTree.parse(ROOT / "docs" / "galaxy.xml").getroot()
+    command = tool.findtext("command") or ""
+    options = {name for one in get_command(app).commands["query"].params for name in one.opts}
+    assert set(re.findall(r"(?<=\s)-{1,2}[a-z][a-z-]*", command)) <= options
+    given = {one.get("name") for one in tool.iter("param")}
+    assert set(re.findall(r"\$(\w+)", command)) == {*given, "hits"}

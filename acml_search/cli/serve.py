@@ -79,5 +79,8 @@ def serve(
         raise ConfigError(f"{host}:{port} cannot be listened at ({reason}); name another --port") from error
     shown = f"[{host}]" if ":" in host else host
     typer.echo(f"acml-search: http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends it)", err=True)
-    config = uvicorn.Config(app, log_level="warning", server_header=False, access_log=False)
+    # longer than clients and proxies keep a connection that nobody uses: else they ask where nobody listens
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, access_log=False, timeout_keep_alive=75
+    )
     uvicorn.Server(config).run(sockets=[listening])

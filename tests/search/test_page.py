@@ -227,5 +227,5 @@ def test_a_notebook_shows_the_page_in_a_frame_where_nothing_runs() -> None:
     frame = read(asked._repr_html_())
     assert frame.tags == ["iframe"]
     shown = dict(frame.attributes)
-    assert (shown["srcdoc"], shown["sandbox"]) == (page(asked), None)
+    assert (shown["srcdoc"], shown["sandbox"]) == (page(asked).strip(), None)
     assert "vanillin" in str(dict(read(asked.lists[0]._repr_html_()).attributes)["srcdoc"])

@@ -7,6 +7,7 @@ import base64
 import gzip
 import io
 import json
+import random
 import time
 import zipfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 from acml_search import modalities
 from acml_search.serve.app import create_app
 from acml_search.serve.limits import Limits
+from benchmarks import fuzz
 
 OBSERVABLE = [name for name in modalities.names() if modalities.get(name).option]
 DETAILS = [(detail, name) for name in OBSERVABLE for detail in modalities.get(name).details]
@@ -154,6 +156,21 @@ LAUGHS = (
 )  # fmt: skip
 def test_a_file_that_is_out_to_harm_is_refused(client, name, data, status, said) -> None:
     assert said in refused(client.post("/api/parse", files={"file": (name, data)}), status)
+
+
+def test_damaged_uploads_are_answered_or_refused(client) -> None:
+    """Files of every kind that is read, cut, mixed and sprinkled with what readers stumble over."""
+    rng = random.Random(31)
+    seeds = [
+        ("a.png", modalities.get("image").derive("CCO")),
+        ("a.zip", archive(99)),
+        ("a.gz", b"\x1f\x8b\x08"),
+    ]
+    seeds += [seed for one in fuzz.READERS.values() for seed in one.seeds()]
+    for name, content in rng.choices(seeds, k=60):
+        damaged = fuzz.mutated(content, rng, [other for _, other in seeds])
+        answer = client.post("/api/parse", files={"file": (name, damaged)})
+        assert answer.status_code in (200, 400, 413, 422), (name, damaged, answer.text)
 
 
 def test_nothing_of_the_server_is_told(client, index) -> None:
