@@ -7,16 +7,18 @@ Molecules of the dev split of `train`, which no training saw, are drawn in style
 (`ocsr.styles`; `--styles training`: of the other one), one picture each, and read. A reading is exact when
 its InChIKey has the molecule's first block; one that cannot be read, or a molecule that cannot be drawn, is
 not exact. Each part of a style stands by itself: its share of exact readings, with 95 % intervals (Wilson
-1927). `--sheet` draws the first that were not read exactly, to judge what can be read at all.
+1927).
 
 `--found` reads pictures as they are found instead, of every set in a folder with `truth.csv` (set, image,
 smiles, note): all that is drawn is compared, and molecules without their counter-ions. It says too how many
 group labels of the folder's `labels.csv` (label, occurrences) have a structure, and how many pictures whose
-truth states configuration are exact with it (the whole InChIKey, without counter-ions).
+truth states configuration are exact with it (the whole InChIKey, without counter-ions). `--program osra` has
+the same pictures read by that program, which has to be installed, and judges its answers alike.
 """
 
 from __future__ import annotations
 
+import subprocess
 from collections import defaultdict
 from importlib import resources
 from pathlib import Path
@@ -28,7 +30,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import torch
 import typer
-from PIL import Image, ImageDraw
 from rdkit import Chem, rdBase
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
@@ -61,11 +62,7 @@ from acml_search.training.picture_styles import training_style
 QUERIES, OUT = Path("../shared/data/nmr_c13.parquet"), Path("benchmarks/results/pictures.json")
 STYLES = {"held-out": held_out_style, "training": training_style}
 
-SHEET = (5, 6)
-"""pictures side by side and one below the other"""
 SURENESS = Path(str(resources.files("acml_search.ocsr"))) / "sureness.json"
-CELL = (300, 250)
-"""pixels"""
 
 
 def main(
@@ -83,15 +80,15 @@ def main(
     index: Annotated[
         Path | None, typer.Option(help="Index in which the pictures of --found look for their molecule.")
     ] = None,
-    sheet: Annotated[Path | None, typer.Option(help="PNG of pictures that were not read exactly.")] = None,
+    program: Annotated[
+        str | None, typer.Option(help="Program that reads the pictures of --found instead: `PROGRAM FILE`.")
+    ] = None,
 ) -> None:
     """How many pictures are read exactly, by style?"""
-    for path in (out, sheet):
-        if path is not None:
-            check_out(path)
+    check_out(out)
     torch.set_num_threads(1)
     if found is not None:
-        read_found(found, per_set, model, out, fit, index)
+        read_found(found, per_set, model, out, fit, index, program)
         return
     with model_workers(1, model=model) as workers:
         rows = read_queries(queries, workers).select(where="split = 'train'")
@@ -127,15 +124,19 @@ def main(
     }
     write_json(result, out)
     pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
-    if sheet is not None:
-        draw_sheet(readings, STYLES[styles], seed).save(sheet)
     print(f"{len(readings)} pictures, exact: {_text(result['exact'])}")
     for part, values in result["by_style"].items():
         print(f"{part}: " + "; ".join(f"{value} {_text(share)}" for value, share in values.items()))
 
 
 def read_found(
-    folder: Path, per_set: int | None, model: str, out: Path, fit: bool = False, index: Path | None = None
+    folder: Path,
+    per_set: int | None,
+    model: str,
+    out: Path,
+    fit: bool = False,
+    index: Path | None = None,
+    program: str | None = None,
 ) -> None:
     """Read the pictures of a folder, write how many are exact by set, and print it."""
     loaded = load_model(model)
@@ -150,23 +151,27 @@ def read_found(
         row = {key: one[key] for key in ("set", "image", "smiles", "note")}
         try:
             with rdBase.BlockLogs(), torch.inference_mode():
-                observed = image.read_parts(str(folder / one["image"]))
-                if len(observed) > 1:
-                    raise InvalidRecord(f"taken for {len(observed)} structures", modality="image")
-                seen = reader.read(observed[0].item)
                 parent = Chem.MolToSmiles(parse(one["smiles"])[0])
-                row |= {
-                    "read": seen.drawn,
-                    "probability": seen.probability,
-                    "features": seen.features,
-                    "doubts": list(seen.doubts),
-                }
-                row |= {"exact": same_molecule(seen.drawn, one["smiles"])}
-                row |= {"parent": row["exact"] or same_molecule(seen.smiles, parent)}
-                if library is not None:
-                    row |= library.ranks(observed[0].record, parse(one["smiles"])[0])
-                row |= {"configured": row["parent"] and _inchikey(seen.smiles) == _inchikey(parent)}
-        except InvalidRecord as error:
+                if program is None:
+                    observed = image.read_parts(str(folder / one["image"]))
+                    if len(observed) > 1:
+                        raise InvalidRecord(f"taken for {len(observed)} structures", modality="image")
+                    seen = reader.read(observed[0].item)
+                    drawn, without = seen.drawn, seen.smiles
+                    row |= {
+                        "probability": seen.probability,
+                        "features": seen.features,
+                        "doubts": list(seen.doubts),
+                    }
+                    if library is not None:
+                        row |= library.ranks(observed[0].record, parse(one["smiles"])[0])
+                else:
+                    drawn = _answer(program, folder / one["image"])
+                    without = Chem.MolToSmiles(parse(drawn)[0])
+                row |= {"read": drawn, "exact": same_molecule(drawn, one["smiles"])}
+                row |= {"parent": row["exact"] or same_molecule(without, parent)}
+                row |= {"configured": row["parent"] and _inchikey(without) == _inchikey(parent)}
+        except (InvalidRecord, InvalidMolecule) as error:
             row |= {"read": None, "exact": False, "parent": False, "configured": False, "error": error.reason}
         readings.append(row)
     parts: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -178,8 +183,7 @@ def read_found(
     known = [one for one in labels if any(reading(one["label"], *way) for way in WAYS)]
     result = {
         "kind": "pictures-found",
-        "model": model,
-        "model_digest": loaded.card.digest,
+        **({"model": model, "model_digest": loaded.card.digest} if program is None else {"program": program}),
         "n": len(readings),
         "exact": {name: _share([row["exact"] for row in rows]) for name, rows in sorted(parts.items())},
         "exact_without_counter_ions": {
@@ -208,7 +212,7 @@ def read_found(
                 for name, rows in sorted(parts.items())
             },
         },
-        "probability": sureness([row for row in readings if row.get("features")], fit),
+        "probability": {} if program else sureness([row for row in readings if row.get("features")], fit),
         "command": command_line(),
         "per_query": f"{out.stem}.queries.parquet",
     }
@@ -222,6 +226,14 @@ def read_found(
             print(f"{kind}: {name} {_text(share)}")
     for kind in ("labels", "occurrences_of_labels"):
         print(f"{kind}: {result[kind]['known']} of {result[kind]['n']} known")
+
+
+def _answer(program: str, picture: Path) -> str:
+    """The SMILES that a program prints, one a line, as one. Raises `InvalidRecord` where it prints none."""
+    done = subprocess.run([program, str(picture)], capture_output=True, text=True, check=False)
+    if not done.stdout.split():
+        raise InvalidRecord(f"{program} prints nothing (exit {done.returncode})", modality="image")
+    return ".".join(done.stdout.split())
 
 
 def _inchikey(smiles: str) -> str:
@@ -301,25 +313,6 @@ def _read(reader: Any, smiles: str, style: Style) -> dict[str, Any]:
             return {"read": read, "exact": same_molecule(read, smiles)}
     except (InvalidMolecule, InvalidRecord) as error:
         return {"read": None, "exact": False, "error": error.reason}
-
-
-def draw_sheet(readings: list[dict[str, Any]], family: Any, seed: int) -> Image.Image:
-    """The first pictures that were not read exactly, as the reader got them, with what they show and what was
-    read."""
-    page = Image.new("L", (SHEET[0] * CELL[0], SHEET[1] * CELL[1]), 255)
-    pen = ImageDraw.Draw(page)
-    missed = [i for i, one in enumerate(readings) if one["read"] is not None and not one["exact"]]
-    for place, i in enumerate(missed[: SHEET[0] * SHEET[1]]):
-        style = family(np.random.default_rng([seed, i]))
-        ink, _ = foreground(draw(Chem.MolFromSmiles(readings[i]["smiles"]), style).image)
-        shown = Image.fromarray(255 - ink)
-        factor = min((CELL[0] - 10) / shown.width, (CELL[1] - 40) / shown.height, 3.0)
-        shown = shown.resize([max(1, int(side * factor)) for side in shown.size])
-        x, y = place % SHEET[0] * CELL[0], place // SHEET[0] * CELL[1]
-        page.paste(shown, (x + 5, y + 5))
-        for line, text in enumerate((readings[i]["smiles"], readings[i]["read"])):
-            pen.text((x + 5, y + CELL[1] - 30 + 14 * line), text[:45], fill=0)
-    return page
 
 
 def _parts(style: Style) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 A picture is reduced to its ink (`read`); the encoder recognises atoms and bonds in it, writes the structures
 that it may show as SMILES and embeds them with the SMILES encoder, each by its probability.
-`ocsr.reader.PictureReader.recognise` returns the likeliest SMILES itself.
+`ocsr.reader.PictureReader.read` returns the likeliest SMILES itself.
 """
 
 from __future__ import annotations

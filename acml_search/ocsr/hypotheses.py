@@ -26,8 +26,8 @@ MAX_COST, MAX_HYPOTHESES = 3.0, 8
 _MAX_CHANGES = 12
 _MAX_CHANGES_AT_ONCE = 3
 _WEDGE_PRIOR = np.array([0.2, 1.0, 1.0, 1.0, 1.0, 0.2])
-"""weights of what the network says of a line: it was taught waves more often than they are drawn, and no
-dashes of one width for hashed wedges. Chosen on scans.
+"""weights of what the network says of a line: it was taught waves more often than they are drawn. Chosen on
+scans.
 """
 _OVERVALENCE_COST = 4.0
 """nats against a symbol that has more bonds than it can carry"""

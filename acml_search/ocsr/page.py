@@ -227,10 +227,11 @@ def _structures(pieces: _Pieces, size: float) -> list[np.ndarray]:
     removed = pieces.frames(size) | pieces.blocks(size)
     signs = pieces.arrows(size) | pieces.pluses(size)
     found: list[np.ndarray] = []
+    owned: list[np.ndarray] = []
     for apart in (removed | signs, removed):
         group = pieces.groups(~apart, _GAP * size)
         owned = [group == number for number in range(1, int(group.max(initial=0)) + 1)]
-        found = [own for own in owned if (pieces.extent[own] > _SKELETON * size).any()]
+        found = [own for own in owned if pieces.skeleton(own, size)]
         if len(found) > 1 or not signs.any():
             break
     for own in found:
@@ -242,28 +243,34 @@ def _structures(pieces: _Pieces, size: float) -> list[np.ndarray]:
         for i, one in enumerate(found)
         if not any((one <= other).all() for other in found[:i] + found[i + 1 :])
     ]
-    return _in_reading_order(_salts(found, pieces, size), pieces)
+    text = [own for own in owned if not any((own <= one).all() for one in found)]
+    return _in_reading_order(_salts(found, text, pieces, size), pieces)
 
 
-def _salts(structures: list[np.ndarray], pieces: _Pieces, size: float) -> list[np.ndarray]:
-    """Structures with a raised dot between them as one: acid and base, or solvent."""
+def _salts(
+    structures: list[np.ndarray], text: list[np.ndarray], pieces: _Pieces, size: float
+) -> list[np.ndarray]:
+    """Structures with a raised dot between them as one: acid and base, or solvent. What stands right of a dot
+    may be `text`, groups of letters such as HCl.
+    """
     full = pieces.area / pieces.sides.prod(axis=1)
     alone = ~np.any([np.zeros(len(full), bool), *structures], axis=0)
     dots = (
         alone & (full > 0.6) & (pieces.extent < 0.6 * size) & (pieces.sides.min(axis=1) > 0.6 * pieces.extent)
     )
-    row = _in_reading_order(structures, pieces)
     joined: list[np.ndarray] = []
-    for own in row:
+    for own in sorted([*structures, *text], key=lambda own: pieces.box(own)[0][1]):
         (top, left), (bottom, _) = pieces.box(own)
-        if joined:
-            (above, _), (below, right) = pieces.box(joined[-1])
+        for i, other in enumerate(joined):
+            (above, _), (below, right) = pieces.box(other)
             between = (pieces.low[:, 1] > right) & (pieces.high[:, 1] < left)
             beside = (pieces.low[:, 0] > max(top, above)) & (pieces.high[:, 0] < min(bottom, below))
             if (dots & between & beside).any():
-                joined[-1] = joined[-1] | own
-                continue
-        joined.append(own)
+                joined[i] = other | own
+                break
+        else:
+            if not any(own is one for one in text):
+                joined.append(own)
     return joined
 
 
@@ -304,6 +311,18 @@ class _Pieces:
         """The first row and column of pieces together, and the ones after the last."""
         (top, left), (bottom, right) = self.low[own].min(axis=0), self.high[own].max(axis=0)
         return (int(top), int(left)), (int(bottom), int(right))
+
+    def skeleton(self, own: np.ndarray, size: float) -> bool:
+        """Has a group pieces larger than letters, and not only a line below them?"""
+        large = own & (self.extent > _SKELETON * size)
+        text = own & ~large
+        underlined = (
+            large.any()
+            and text.any()
+            and (self.sides[large, 0] < 0.4 * size).all()
+            and self.low[large, 0].min() >= self.high[text, 0].max()
+        )
+        return bool(large.any() and not underlined)
 
     def mask(self, i: int) -> np.ndarray:
         """The piece in its box."""
@@ -361,14 +380,16 @@ def _is_framed(mask: np.ndarray) -> bool:
 
 
 def _is_arrow(mask: np.ndarray) -> bool:
-    """Is it a line as thick along most of its length, with a wider end?"""
+    """Is it a straight line, as thick along most of its length, with a wider end?"""
     along = mask if mask.shape[1] > mask.shape[0] else mask.T
     thick = along.sum(axis=0)
+    middle = np.arange(len(along)) @ along / np.maximum(thick, 1)
     shaft = float(np.median(thick))
     quarter = max(len(thick) // 4, 1)
     heads = thick[:quarter].max(), thick[-quarter:].max()
     return bool(
         along.any(axis=0).all()
+        and np.subtract(*np.quantile(middle, [0.85, 0.15])) <= max(2.0, 0.25 * len(along))
         and (np.abs(thick - shaft) <= max(1.0, 0.25 * shaft)).mean() > 0.65
         and max(heads) >= max(shaft + 2, 1.8 * shaft)
         and min(heads) <= shaft + max(1.0, 0.5 * shaft)

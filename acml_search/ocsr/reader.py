@@ -194,10 +194,6 @@ class PictureReader(MixtureEncoder):
         some = [p * one for text, (_, p) in shared if (one := of_smiles(text)) is not None]
         return np.sum(some, axis=0) if some else None
 
-    def recognise(self, inks: Sequence[np.ndarray]) -> list[str]:
-        """SMILES of pictures as `read` takes them, "" where no atom was found."""
-        return [self.read(ink).smiles for ink in inks]
-
     def read(self, ink: np.ndarray) -> Recognition:
         """Recognise one picture, ink (h, w) uint8 of any scale. The last pictures are cached.
 
@@ -260,12 +256,6 @@ def _graph(smiles: str) -> MolGraph | None:
         return linked_symbols(smiles)
     except InvalidRecord:  # no atom was found, or more than a SMILES may have
         return None
-
-
-def posterior(detections: Detections) -> Alternatives:
-    """Standardised SMILES that a picture may show and their probabilities: by the network's likelihoods and
-    the prior of molecules."""
-    return shares(readings(detections))
 
 
 def readings(detections: Detections) -> dict[str, tuple[float, Structure]]:

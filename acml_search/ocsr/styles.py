@@ -13,11 +13,14 @@ of a molecule has:
     line widths    1, 1.5, 2, 3 pixels or more              0.8, 1.2, 2.5, 3.5 pixels (ACS: 0.6)
     palettes       RDKit's, black, Avalon's                  CDK's, dark random ones, white on dark
     backgrounds    white, light and even                     coloured, transparent
-    layouts        RDKit's, a third with ring templates,     with ring templates, straightened or jittered
-                   jittered, widened, one bond long
+    layouts        RDKit's, with ring templates or bridged   with ring templates, straightened or jittered
+                   rings in perspective, jittered, widened,
+                   one bond long
+    hashed bonds   RDKit's, dashes, bars                     RDKit's
     effects        noise, Gaussian blur, JPEG, threshold,    dithering, ink bleed, perspective, paper texture,
                    speckle, slight turn and shear, shade,    WebP, pixellation, streaks
-                   resampling, gamma, scans of one bit
+                   resampling, gamma, scans of one bit,
+                   captions
 
 Rotation, mirroring, size, abbreviations, kekulised or dashed aromatic rings, written methyls and stereo
 labels vary in both. DejaVu is used where the system or Matplotlib has it; the other held-out fonts come with
@@ -91,13 +94,20 @@ class Style:
     stereo: bool = True
     annotations: bool = False
     layout: str = "rdkit"
-    """rdkit, templates (of rings), or straight (the same, turned so that most bonds are level or steep)"""
+    """rdkit, templates (of rings), straight (the same, turned so that most bonds are level or steep), or
+    perspective (of bridged rings)"""
     jitter: float = 0.0
     """standard deviation of atom positions, angstroms"""
     stretch: float = 0.0
     """how much wider the drawing is than it was laid out; one bond is up to three times that longer"""
     wedges: float = 0.0
     """share of single bonds that are drawn as wedges or waves, whatever they mean"""
+    hashes: str = ""
+    """how hashed bonds are drawn: dashes along them, bars of one width across them, "" as RDKit does"""
+    circles: bool = False
+    """in aromatic rings, where these are not kekulised"""
+    gaps: bool = False
+    """in bonds that lie behind others"""
     mode: str = "free"
     """free, acs or comic, whose wobbling lines no seed governs"""
     palette: str | tuple[tuple[float, float, float], ...] = "default"

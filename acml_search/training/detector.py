@@ -55,6 +55,12 @@ CONDENSED = 0.4
 """share of the groups that are written as formulas instead of by a name that the detector knows"""
 LETTERED = 0.3
 """share of carbons that are written as CH, CH2 or CH3 where an atom might be exchanged"""
+BRIDGED = 8
+"""times more often than others a molecule with a bridged ring is drawn"""
+HYDROGENS = 0.1
+"""share of pictures with hydrogens drawn as atoms of their own, on half of the nitrogens and oxygens"""
+SALTS, IONS = 0.08, ("Cl", "Cl", "Br", "O", "[Cl-]", "[Cl-]", "[Br-]", "[I-]", "[Na+]", "[K+]", "[Li+]")
+"""share of pictures with an acid, water or an ion beside the structure, and which"""
 REDRAWN = 0.4
 """share of pictures that are drawn anew; the others are earlier drawings, worn anew"""
 MIN_DRAWINGS, MAX_DRAWINGS = 64, 1_500
@@ -190,16 +196,17 @@ def _visits(corpus: Corpus, schedule: DetectorSchedule) -> np.ndarray:
     """Corpus rows, those of spectral sources and those with rare symbols or rings several times."""
     rows = corpus.train_rows
     spectral = np.isin(corpus.sources[rows], schedule.spectral_sources)
-    rare = np.array([_is_rare(corpus.smiles_of(i)) for i in rows])
+    rare = np.array([_rarity(corpus.smiles_of(i)) for i in rows])
     return np.repeat(rows, 1 + schedule.repeat_spectral * spectral + schedule.repeat_rare * rare)
 
 
-def _is_rare(smiles: str) -> bool:
-    """Does a molecule have symbols that are seldom drawn, or rings that are drawn across each other?"""
-    if _RARE.search(smiles):
-        return True
+def _rarity(smiles: str) -> int:
+    """How much more often than others a molecule is drawn: for symbols that are seldom drawn, and for rings
+    that are drawn across each other.
+    """
     mol = Chem.MolFromSmiles(smiles) if smiles.count("2") > 1 else None
-    return mol is not None and rdMolDescriptors.CalcNumBridgeheadAtoms(mol) > 0
+    bridged = mol is not None and rdMolDescriptors.CalcNumBridgeheadAtoms(mol) > 0
+    return BRIDGED * bridged + bool(_RARE.search(smiles))
 
 
 def start_from(model: DetectorModel, folder: Path) -> None:
@@ -273,6 +280,13 @@ def draw_clean(smiles: str, rng: np.random.Generator, mutated_share: float = MUT
         return None
     if rng.random() < mutated_share:
         mol = mutated(mol, rng)
+    if rng.random() < SALTS:
+        mol = Chem.CombineMols(mol, Chem.MolFromSmiles(str(rng.choice(IONS))))
+        Chem.SanitizeMol(mol)
+    if rng.random() < HYDROGENS:
+        polar = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetSymbol() in ("N", "O", "S")]
+        if chosen := [i for i in polar if rng.random() < 0.5]:  # none would be all
+            mol = Chem.AddHs(mol, onlyOnAtoms=chosen)
     try:
         drawing = draw(mol, style)
     except InvalidMolecule:

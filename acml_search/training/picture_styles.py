@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from acml_search.core.errors import ConfigError
 from acml_search.ocsr.styles import (
@@ -48,8 +48,12 @@ TRAINING_FONTS = (
     "font_caladea:Caladea-Regular", "font_fredoka_one:FredokaOne-Regular", "font_intuitive:Intuitive",
     "font_intuitive:Intuitive~1.2/8", "font_intuitive:Intuitive~0.85/0",
 )  # fmt: skip
-SCANNED = 0.4
-"""share of pictures that are scans of one bit"""
+BOLD_FONTS = (
+    "LiberationSans-Bold", "LiberationSans-Bold", "DejaVuSans-Bold", "LiberationSans-Regular", "cmss10",
+    "LiberationSerif-Bold", "font_manrope:Manrope-ExtraBold~0.85/0", "FreeSans~1.2/0",
+)  # fmt: skip
+SCANNED, BOLD, CAPTIONED = 0.4, 0.2, 0.2
+"""shares of pictures that are scans of one bit, have bold lines and letters, or a caption"""
 _BUILT_IN = ("", "BuiltinRobotoRegular")
 
 
@@ -59,32 +63,42 @@ def training_style(rng: np.random.Generator) -> Style:
     if rng.random() < 0.85 and common.bond is not None:
         # Pictures are read at 32 pixels a bond: most are drawn not far from it, which also costs less.
         common = replace(common, bond=float(rng.choice([rng.uniform(13, 30), rng.uniform(30, 60)])))
-    scanned = rng.random() < SCANNED
-    font = str(rng.choice(_known_fonts()))
+    scanned, bold = rng.random() < SCANNED, rng.random() < BOLD
+    line = float(rng.choice([1, 1.5, 2, 3])) * max(1.0, (common.bond or 0.0) / rng.uniform(20, 60))
+    font = str(rng.choice(_known_fonts(BOLD_FONTS if bold else TRAINING_FONTS)))
+    if bold:
+        bond = float(rng.uniform(24, 55))
+        common = replace(common, bond=bond, letters=float(rng.choice([-1.0, rng.uniform(0.6, 0.9)])))
+        line = bond * float(rng.uniform(0.05, 0.11))
+    captioned = rng.random() < CAPTIONED
     return replace(
         common,
         family="training",
         font=font,
         font_file=training_font_file(font),
-        line=float(rng.choice([1, 1.5, 2, 3])) * max(1.0, (common.bond or 0.0) / rng.uniform(20, 60)),
+        line=line,
         offset=float(rng.uniform(0.08, 0.28)),
-        layout=str(rng.choice(["rdkit", "rdkit", "templates"])),
+        layout=str(rng.choice(["rdkit", "templates", "perspective", "perspective"])),
+        hashes=str(rng.choice(["", "", "dashes", "dashes", "bars"])),
+        circles=bool(rng.random() < 0.5),
+        gaps=bool(rng.random() < 0.5),
         jitter=float(rng.choice([0, 0, 0.03, 0.06])),
         stretch=float(rng.choice([0, 0, rng.uniform(-0.25, 0.3)])),
         wedges=float(rng.choice([0, 0, 0.1, 0.2])),
         palette="black" if scanned else str(rng.choice(["default", "black", "black", "avalon"])),
         background=(float(rng.choice([1, 1, 1, 0.94])),) * 3,
         effects=(
+            *([Effect("caption", float(rng.uniform(0.35, 0.9)), _caption)] if captioned else []),
             *random_effects(TRAINING_EFFECTS, rng),
-            *([Effect("scan", float(rng.uniform(95, 215)), pixel_effect(_scan))] if scanned else []),
+            *([Effect("scan", float(rng.uniform(95, 215)), _scan)] if scanned else []),
         ),
     )
 
 
 @cache
-def _known_fonts() -> list[str]:
-    """Those of `TRAINING_FONTS` that this machine has."""
-    return [name for name in TRAINING_FONTS if name in _BUILT_IN or training_font_file(name)]
+def _known_fonts(names: tuple[str, ...]) -> list[str]:
+    """Those of `names` that this machine has."""
+    return [name for name in names if name in _BUILT_IN or training_font_file(name)]
 
 
 @cache
@@ -183,15 +197,56 @@ def _threshold(pixels: np.ndarray, level: float, rng: np.random.Generator) -> np
     return np.where(pixels < low + (high - low) * level / 255, 0, 255)
 
 
-def _scan(pixels: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """A scan of one bit: optics, noise, a level that thickens or thins lines, gaps and specks."""
-    blurred = ImageFilter.GaussianBlur(rng.uniform(0.3, 1.1))
-    soft = np.asarray(to_image(pixels).filter(blurred), np.float32)
-    seen = _threshold(_noise(soft, rng.uniform(0, 35), rng), level, rng)
+def _scan(
+    image: Image.Image, xy: np.ndarray, level: float, rng: np.random.Generator
+) -> tuple[Image.Image, np.ndarray]:
+    """A scan of one bit: optics, noise, a level that thickens or thins lines, gaps and specks. Of some, the
+    ink bleeds: corners are round and small openings filled.
+    """
+    blur, noise = rng.uniform(0.3, 1.1), rng.uniform(0, (255 - level) / 5)
+    if rng.random() < 0.3:
+        blur, noise, level = (
+            _bond_length(xy) * rng.uniform(0.01, 0.045),
+            rng.uniform(0, 4),
+            rng.uniform(150, 225),
+        )
+    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(blur)), np.float32)
+    seen = _threshold(_noise(soft, noise, rng), level, rng)
     for value, share in ((255, rng.choice([0, 0.003])), (0, rng.choice([0, 0.0004]))):
         for y, x in rng.integers(0, seen.shape, (int(share * seen.size), 2)):
             seen[y : y + 2, x : x + 2] = value
-    return seen
+    return to_image(seen), xy
+
+
+def _bond_length(xy: np.ndarray) -> float:
+    """About how long bonds are between atoms at `xy` (n, 2): the median distance to the nearest other."""
+    gaps = np.linalg.norm(xy[:, None] - xy[None, :], axis=2) + np.diag(np.full(len(xy), np.inf))
+    return float(np.median(gaps.min(axis=1))) if len(xy) > 1 else 30.0
+
+
+def _caption(
+    image: Image.Image, xy: np.ndarray, size: float, rng: np.random.Generator
+) -> tuple[Image.Image, np.ndarray]:
+    """A number or a word above, below or beside the structure; its letters are `size` bonds high."""
+    number = int(rng.choice([rng.integers(1, 30), rng.integers(1, 500)]))
+    form = str(rng.choice(["({})", "({})", "{}", "({}-1)", "{}a", "Compound {}", "Example {}", "Formula ({})",
+                           "No. {}", "Chiral", "Process A", "...({})", "(R{})", "Ki = {} nM"]))  # fmt: skip
+    text = form.format(number)
+    files = [training_font_file(name) for name in _known_fonts(TRAINING_FONTS)]
+    files = [file for file in files if file not in _BUILT_IN]
+    font = ImageFont.truetype(files[int(rng.integers(len(files)))], max(int(size * _bond_length(xy)), 7))
+    left, top, right, bottom = font.getbbox(text)
+    w, h, gap = right - left, bottom - top, float(rng.uniform(0.3, 1.5)) * _bond_length(xy)
+    low, high = xy.min(axis=0) - gap, xy.max(axis=0) + gap
+    middle = (low + high) / 2 * rng.uniform(0.8, 1.2, 2)
+    sides = ((middle[0] - w / 2, high[1]), (middle[0] - w / 2, low[1] - h), (high[0], middle[1] - h / 2))
+    at = np.array(sides[int(rng.choice(3, p=[0.6, 0.15, 0.25]))])
+    shift = np.ceil(np.maximum(3 - at, 0)).astype(int)
+    full = np.ceil(np.maximum(image.size + shift, at + shift + [w + 3, h + 3])).astype(int)
+    sheet = Image.new("L", tuple(full.tolist()), int(np.median(np.asarray(image))))
+    sheet.paste(image, tuple(shift.tolist()))
+    ImageDraw.Draw(sheet).text(tuple(at + shift - [left, top]), text, 0, font)
+    return sheet, (xy + shift).astype(np.float32)
 
 
 def _speckle(pixels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

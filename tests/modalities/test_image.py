@@ -130,7 +130,7 @@ def test_what_was_read_is_said(
         one.probability
     )
     assert not one.doubtful
-    doubtful = sure._replace(certainties=[0.02])
+    doubtful = sure._replace(certainties=[0.02], confidence=0.9)
     found = found._replace(hypothesis=doubtful, alternatives=((smiles, 0.4), ("C", 0.6)))
     other = PICTURES.reading(encoder, PICTURES.observe(PLAIN))
     assert other.probability < min(one.probability, 0.5)

@@ -10,7 +10,7 @@ from acml_search import modalities
 from acml_search.ocsr.assemble import SYMBOLS, assemble
 from acml_search.ocsr.hypotheses import NO_DETECTIONS, Detections, best_hypothesis, hypotheses
 from acml_search.ocsr.prior import environment, prior_cost
-from acml_search.ocsr.reader import posterior
+from acml_search.ocsr.reader import readings, shares
 
 
 class TestAssemble:
@@ -126,7 +126,7 @@ class TestHypotheses:
     def test_a_clear_picture_has_one_hypothesis(self) -> None:
         what = detections([{"": 1.0}, {"": 1.0}, {"O": 0.99, "S": 0.01}], CHAIN)
         assert self.written(what) == ["CCO"]
-        assert posterior(what) == (("CCO", 1.0),)
+        assert shares(readings(what)) == (("CCO", 1.0),)
 
     def test_uncertain_letters_bonds_and_points_are_changed_one_by_one_and_together(self) -> None:
         letters = [{"": 1.0}, {"": 1.0}, {"O": 0.6, "S": 0.4}]
@@ -153,13 +153,13 @@ class TestHypotheses:
         assert best_hypothesis(what).symbols[0] == "N"
 
     def test_nothing_detected_is_no_structure(self) -> None:
-        assert posterior(NO_DETECTIONS) == (("", 1.0),)
+        assert shares(readings(NO_DETECTIONS)) == (("", 1.0),)
 
     def test_a_molecule_is_preferred_to_what_hardly_is_one(self) -> None:
         # Bz read as bromine: on oxygen it is hardly ever found.
         what = detections([{"": 1.0}, {"O": 1.0}, {"Br": 0.7, "Bz": 0.3}], CHAIN)
         assert best_hypothesis(what).symbols[2] == "Br"
-        (first, share), *_ = posterior(what)
+        (first, share), *_ = shares(readings(what))
         assert Chem.CanonSmiles(first) == Chem.CanonSmiles("COC(=O)c1ccccc1")
         assert 0.5 < share <= 1
 
@@ -169,15 +169,14 @@ class TestHypotheses:
         what = detections(letters, {(0, i): {1: 0.999} for i in range(1, 4)})
         what.symbols[0] += np.where(np.arange(len(SYMBOLS)) == SYMBOLS.index("F"), 4.5, 0.0)
         assert best_hypothesis(what).symbols[0] == "F"
-        assert [smiles for smiles, _ in posterior(what)] == ["CN(C)C"]
+        assert [smiles for smiles, _ in shares(readings(what))] == ["CN(C)C"]
 
     def test_probabilities_sum_to_one_and_fall(self) -> None:
-        shares = [
-            share for _, share in posterior(detections([{"": 1.0}, {"": 1.0}, {"O": 0.6, "N": 0.4}], CHAIN))
-        ]
-        assert len(shares) == 2
-        assert sum(shares) == pytest.approx(1)
-        assert shares == sorted(shares, reverse=True)
+        what = detections([{"": 1.0}, {"": 1.0}, {"O": 0.6, "N": 0.4}], CHAIN)
+        found = [share for _, share in shares(readings(what))]
+        assert len(found) == 2
+        assert sum(found) == pytest.approx(1)
+        assert found == sorted(found, reverse=True)
 
 
 class TestPrior:

@@ -87,6 +87,19 @@ def test_a_raised_dot_joins_acid_and_base() -> None:
     assert len(cut(salt)) == 1
 
 
+def test_an_acid_behind_a_raised_dot_is_read_and_an_underlined_caption_is_not(reader: Any) -> None:
+    alone = drawn(PARACETAMOL)
+    salt = Image.new("RGB", (alone.width + 160, alone.height + 60), "white")
+    salt.paste(alone)
+    pen, high = ImageDraw.Draw(salt), alone.height // 2
+    pen.ellipse([(alone.width + 37, high - 3), (alone.width + 43, high + 3)], "black")
+    text(salt, (alone.width + 80, high - 12), "HCl", 22)
+    text(salt, (60, alone.height + 20), "Process A")
+    pen.line([(60, alone.height + 46), (160, alone.height + 46)], "black", 2)
+    (part,) = parts(salt)
+    assert reader.read(foreground(part.image)[0]).drawn == f"{Chem.CanonSmiles(PARACETAMOL)}.Cl"
+
+
 def test_a_highlight_is_taken_off() -> None:
     mol = Chem.MolFromSmiles(PARACETAMOL)
     inks = []
@@ -184,14 +197,7 @@ def test_a_picture_of_several_asks_which_one(tmp_path: Any) -> None:
         image.read_input(f"{path}#3")
 
 
-_NEAR = pytest.mark.xfail(
-    strict=True, reason="a chloride a bond's length away is taken for a bonded chlorine"
-)
-
-
-@pytest.mark.parametrize(
-    "smiles", [pytest.param("C[N+](C)(C)CCO.[Cl-]", marks=_NEAR), "C[N+](C)(C)CCO", "NCCO", "OCCO"]
-)
+@pytest.mark.parametrize("smiles", ["C[N+](C)(C)CCO.[Cl-]", "C[N+](C)(C)CCO", "NCCO", "OCCO"])
 def test_a_small_molecule_is_no_line_of_letters(reader: Any, smiles: str) -> None:
     image = get("image")
     read = reader.read(image.read(image.derive(smiles)))

@@ -31,7 +31,6 @@ def test_a_picture_is_embedded_as_the_structures_that_it_may_show(tower: Tower) 
     ink = IMAGE.read(IMAGE.derive("CCO"))
     vector = tower.encoder(tensors(IMAGE.collate([ink])))
     shares = tower.encoder.read(ink).alternatives
-    assert tower.encoder.recognise([ink]) == [shares[0][0]]
     assert shares[0][0]
     each = tower.encoder.smiles(tensors(SMILES.collate([SMILES.read(one) for one, _ in shares])))
     expected = sum(share * row for (_, share), row in zip(shares, each, strict=True))

@@ -80,7 +80,7 @@ def test_readings_that_differ_in_what_standardisation_takes_away_count_as_one(
     reads = [Hypothesis(NO_DETECTIONS.xy, list(symbols), [], [], []) for symbols in found]
     monkeypatch.setattr(module, "hypotheses", lambda *given: iter(zip((0.0, 0.5), reads, strict=True)))
     monkeypatch.setattr(module, "assemble", lambda symbols, *_: found[tuple(symbols)])
-    assert module.posterior(NO_DETECTIONS) == (("CO", 1.0),)
+    assert module.shares(module.readings(NO_DETECTIONS)) == (("CO", 1.0),)
 
 
 def test_a_space_averages_the_vectors_of_the_readings_not_their_features(

@@ -93,6 +93,17 @@ def test_an_effect_moves_the_truth_with_the_picture(name: str) -> None:
     assert low < high
 
 
+@pytest.mark.parametrize("hashes", ["dashes", "bars"])
+def test_a_hashed_bond_is_drawn_with_gaps_and_no_other_is(hashes: str) -> None:
+    mol = Chem.MolFromSmiles("C[C@@H](CC)CCC")
+    drawing = draw(mol, Style(palette="black", bond=60.0, hashes=hashes))
+    pixels = np.asarray(drawing.image.convert("RGB"))
+    for (a, b), wedge in zip(drawing.bonds, drawing.wedges, strict=True):
+        steps = np.linspace(drawing.xy[a], drawing.xy[b], 60)[8:-8]
+        dark = np.array([pixels[int(y), int(x)].mean() < 128 for x, y in steps])
+        assert ((np.diff(dark.astype(int)) > 0).sum() > 1) == (wedge == 3)
+
+
 def test_a_white_drawing_on_a_dark_ground_stays_one() -> None:
     paper = Effect("paper", 5.0, HELD_OUT_EFFECTS["paper"].function)
     style = Style(palette=((1.0, 1.0, 1.0),) * 2, background=(0.0, 0.0, 0.0), effects=(paper,))
