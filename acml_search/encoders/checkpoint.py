@@ -18,7 +18,15 @@ from torch.overrides import TorchFunctionMode
 
 from acml_search import modalities
 from acml_search.chem.configuration import configuration, joined
-from acml_search.chem.graph import ATOM_COLUMNS, N_BOND_CODES, MolGraph, collate, featurise, flatten
+from acml_search.chem.graph import (
+    ATOM_COLUMNS,
+    N_BOND_CODES,
+    GraphBatch,
+    MolGraph,
+    collate,
+    featurise,
+    flatten,
+)
 from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.core.io import atomic
 from acml_search.core.stopping import step
@@ -33,7 +41,8 @@ from acml_search.encoders.card import (
     missing_space,
     read_card,
 )
-from acml_search.encoders.shifts import Predicted
+from acml_search.encoders.environments import Environments, environment_files, tables_of
+from acml_search.encoders.shifts import Predicted, by_molecule
 from acml_search.modalities.base import sources
 from acml_search.networks import (
     GraphNet,
@@ -168,6 +177,7 @@ class Model:
     def __init__(self, card: ModelCard, network: DualEncoder) -> None:
         self.card = card
         self.network = network
+        self.environments = tables_of(card, list(network.heads))
 
     @property
     def spaces(self) -> dict[str, Space]:
@@ -305,13 +315,14 @@ class Model:
         peaks: dict[str, list[Predicted]] = {name: [] for name in needed}
         for start in range(0, len(graphs), batch):
             step()
-            tensors = self.graph_batch(graphs[start : start + batch])
+            arrays = collate(graphs[start : start + batch])
+            tensors = TensorBatch.of(arrays, self.device)
             states, pooled = self.network.trunk.states_and_pooled(tensors)
             for name in dict.fromkeys([*own, *needed]):
                 head, tower = self.network.head(name), self.network.tower(name)
                 if name in peaks:
                     found = cast("ShiftHead", head).peaks(states, pooled, tensors)
-                    peaks[name] += _by_molecule(found, tensors.ptr)
+                    peaks[name] += _by_molecule(found, arrays, self.environments.get(name))
                     vectors = cast("ShiftHead", head).embed(found, pooled, tower) if name in parts else None
                 else:
                     vectors = head(states, pooled, tensors, tower)
@@ -327,15 +338,12 @@ class Model:
         return Encoded(vectors_of, {name: peaks[name] for name in predicted})
 
 
-def _by_molecule(peaks: Peaks, ptr: Tensor) -> Iterator[Predicted]:
-    """The peaks of each molecule of a batch; `ptr` (b + 1,): first atom of each molecule, then all."""
-    ends = torch.searchsorted(peaks.graph_of, torch.arange(len(ptr), device=ptr.device)).tolist()
-    atoms, first = peaks.atoms.cpu().numpy(), ptr.tolist()
+def _by_molecule(peaks: Peaks, batch: GraphBatch, table: Environments | None) -> Iterator[Predicted]:
+    """The peaks of each molecule of a batch, corrected by what a table knows of their environments."""
+    atoms = peaks.atoms.cpu().numpy()
     position, spread, present = (x.cpu().double() for x in (peaks.position, peaks.spread, peaks.present))
     arrays = position.numpy(), spread.numpy(), torch.sigmoid(present).numpy()
-    for graph in range(len(ptr) - 1):
-        mine = slice(ends[graph], ends[graph + 1])
-        yield Predicted(atoms[mine] - first[graph], *(values[mine] for values in arrays))
+    return by_molecule(batch, atoms, arrays, table)
 
 
 def device_of(name: str) -> torch.device:
@@ -407,7 +415,8 @@ def load_model(
 def stored_weights(card: ModelCard, spaces: Collection[str]) -> dict[str, Tensor]:
     """float32 weights of the trunk and of `spaces`, by the names of the network's parameters."""
     weights: dict[str, Tensor] = {}
-    for path in (card.weights, *card.later_weights):
+    tables = {card.directory / file for file in environment_files(card).values()}
+    for path in (card.weights, *card.later_weights.keys() - tables):
         with safe_open(path, framework="pt") as file:
             names = [name for name in file.keys() if _space_of(name) in (None, *spaces)]  # noqa: SIM118
             weights |= current_names({name: file.get_tensor(name).float() for name in names})

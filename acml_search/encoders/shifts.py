@@ -6,7 +6,7 @@ observed; it gives the numbers of `networks.nmr` and `networks.trunk` up to roun
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -18,6 +18,7 @@ from acml_search.chem.graph import ATOM_COLUMNS, GraphBatch, MolGraph, collate, 
 from acml_search.core.errors import CheckpointError
 from acml_search.core.typing import Float32s, Floats, Ints
 from acml_search.encoders.card import ModelCard, Space, checked_weights
+from acml_search.encoders.environments import Environments, tables_of
 from acml_search.modalities.base import sources
 from acml_search.modalities.nmr import ShiftModality
 
@@ -45,6 +46,23 @@ class Predicted(NamedTuple):
     """(p,) probability that a measured spectrum lists the peak"""
 
 
+def by_molecule(
+    batch: GraphBatch, atoms: Ints, arrays: Sequence[Floats | Float32s], table: Environments | None
+) -> Iterator[Predicted]:
+    """The peaks of `atoms` (a,), ascending, molecule by molecule.
+
+    arrays: position, spread and present, (a,) each, as a network predicts them; the table of the space, if it
+    has one, corrects the first two.
+    """
+    position, spread, present = (np.asarray(x, np.float64) for x in arrays)
+    if table is not None:
+        shift, certainty = table.look_up(batch, atoms)
+        position, spread = position + shift, spread * certainty
+    for start, (first, last) in zip(batch.ptr, pairwise(np.searchsorted(atoms, batch.ptr)), strict=False):
+        mine = slice(first, last)
+        yield Predicted(atoms[mine] - start, position[mine], spread[mine], present[mine])
+
+
 def answers(card: ModelCard, spaces: Collection[str]) -> bool:
     """Whether `ShiftModel` can stand in for the model in these spaces."""
     config = card.data["hyper"]["spaces"]
@@ -62,6 +80,7 @@ class ShiftModel:
         self.card = card
         self.spaces: dict[str, Space] = {name: card.spaces[name] for name in spaces}
         needed = dict.fromkeys(source for name in spaces for source in sources(name))
+        self._environments = tables_of(card, needed)
         wanted = ("trunk.", *(f"{part}.{name}." for part in ("heads", "towers") for name in needed))
         try:
             with safe_open(checked_weights(card), framework="np") as file:
@@ -114,7 +133,7 @@ class ShiftModel:
             found += self._peaks(modality, batch, self._states(batch))
         return found
 
-    def _peaks(self, modality: str, batch: GraphBatch, states: list[Float32s]) -> Iterable[Predicted]:
+    def _peaks(self, modality: str, batch: GraphBatch, states: list[Float32s]) -> Iterator[Predicted]:
         """`ShiftHead.peaks`, molecule by molecule."""
         kind = cast("ShiftModality", modalities.get(modality))
         config = {**kind.head_defaults, **self.card.data["hyper"]["spaces"][modality]["head"]}
@@ -136,10 +155,7 @@ class ShiftModel:
             scale / 20 * np.logaddexp(0, spread) + scale / 200,
             1 / (1 + np.exp(-(present + 2).astype(np.float64))),
         ]
-        ends = np.searchsorted(graph_of, np.arange(len(ptr)))
-        for graph, (first, last) in enumerate(pairwise(ends)):
-            mine = slice(first, last)
-            yield Predicted(chosen[mine] - ptr[graph], *(x[mine].astype(np.float64) for x in arrays))
+        return by_molecule(batch, chosen, arrays, self._environments.get(modality))
 
     def _states(self, batch: GraphBatch) -> list[Float32s]:
         """`GraphNet.fused`: every layer's node states, each (N, width).
