@@ -6,7 +6,7 @@ from rdkit import Chem
 
 from acml_search.chem.graph import collate, featurise
 from acml_search.encoders.environments import DEPTHS, Environments, environment_codes
-from acml_search.training.environments import Deviations, certainties, learned
+from acml_search.training.environments import LEAST, Deviations, certainties, learned
 
 
 def codes_of(smiles, order=None):
@@ -54,14 +54,15 @@ SEEN = [("CCO", 0, 1.0), ("CCCCCCO", 0, 2.0), ("CCCCCCCO", 0, 2.0), ("CCN", 0, -
 
 def test_the_deepest_known_environment_corrects_a_shift(tmp_path):
     seen = deviations(SEEN)
-    learned(seen, np.array([1, 0.9, 0.8, 0.7, 0.6])).write(tmp_path / "t.safetensors")
+    learned(seen, np.array([0.9, 0.8, 0.7, 0.6, 0.5])).write(tmp_path / "t.safetensors")
     table = Environments.read(tmp_path / "t.safetensors")
     batch = collate([featurise(Chem.MolFromSmiles(s)) for s in ("CCO", "CCCCCCCCO", "Oc1ccccc1")])
     shift, certainty = table.look_up(batch, np.array([0, 3, 15]))
-    assert shift[0] == pytest.approx(1, abs=0.1)  # all of it was seen
-    assert shift[1] == pytest.approx(2, abs=0.3)  # its first five bonds were
+    assert shift[0] == pytest.approx(1, abs=LEAST)  # all of it was seen
+    assert shift[1] == pytest.approx(2, abs=LEAST)  # its first five bonds were
     assert shift[2] == 0
-    assert certainty == pytest.approx([0.6, 0.6, 1])
+    assert certainty[2] == 1
+    assert (certainty[:2] < 1).all()
 
 
 def test_one_molecule_counts_less_than_several_and_another_program_less_than_a_measurement():
@@ -69,7 +70,7 @@ def test_one_molecule_counts_less_than_several_and_another_program_less_than_a_m
         table = learned(deviations([("CCCCCCO", 2, x) for x in ppm], measured), np.ones(len(DEPTHS)))
         return table.find(codes_of("CCCCCCO")[:, 2:3])[0][0]
 
-    assert 0 < shift(2, measured=False) < shift(2) < shift(2, 2, 2, 2) < 2
+    assert 0 < shift(1, measured=False) < shift(1) < shift(1, 1, 1, 1) < 1
     assert shift(90) < 20  # probably another atom's peak
 
 
@@ -81,4 +82,4 @@ def test_certainty_is_that_of_molecules_the_table_was_made_without():
     ratio, (before, after) = certainties(deviations(rows))
     assert before > 1
     assert after == pytest.approx(0.5, abs=0.1)
-    assert ratio[-1] == pytest.approx(0.5, abs=0.1)
+    assert ratio.min() == pytest.approx(0.5, abs=0.1)
