@@ -24,11 +24,11 @@ from functools import cache
 from typing import NamedTuple
 
 from rdkit import Chem, rdBase
-from rdkit.Chem import inchi, rdinchi, rdMolDescriptors
+from rdkit.Chem import rdinchi, rdMolDescriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from acml_search.chem.salts import METAL_SYMBOLS, dispensable, split_metals
-from acml_search.chem.tautomers import INCHI, lasting_cation, one_form, read_back, read_inchi
+from acml_search.chem.tautomers import INCHI, lasting_cation, one_form, read_back, read_inchi, standard_inchi
 from acml_search.core.errors import InvalidMolecule
 
 MAX_CHARACTERS = 5_000
@@ -114,7 +114,7 @@ def _of_line(text: str, tautomer: bool) -> tuple[Chem.Mol, str | None]:
     mol = Chem.MolFromSmiles(text)
     if mol is None:
         raise InvalidMolecule(_why_unreadable(text))
-    if not tautomer and not _has_work(text):
+    if not tautomer and not has_work(text):
         mol = one_form(mol)
         if len(text) > MAX_HEAVY_ATOMS:
             _check_size(mol)
@@ -176,16 +176,15 @@ def parse_block(block: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | 
         raise InvalidMolecule(f"RDKit cannot process it: {_one_line(str(error))}") from error
 
 
-def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
-    """SMILES, InChIKey, formula and exact mass of a standardised molecule.
+def describe(mol: Chem.Mol, removed: str | None = None, inchikey: str = "") -> Molecule:
+    """SMILES, InChIKey (made unless given), formula and exact mass of a standardised molecule.
 
     Raises `InvalidMolecule` when InChI cannot name it, or its SMILES is over the limit.
     """
     try:
         with rdBase.BlockLogs():
             smiles = Chem.MolToSmiles(mol)
-            name = mol.GetProp(INCHI) if mol.HasProp(INCHI) else inchi.MolToInchi(mol)
-            inchikey = inchi.InchiToInchiKey(name or inchi.MolToInchi(_without_dative_bonds(mol)))
+            inchikey = inchikey or inchikey_of(mol)
             formula = rdMolDescriptors.CalcMolFormula(mol)
             # A sum over atoms in another order differs in its last digits; atomic masses have nine.
             mass = round(rdMolDescriptors.CalcExactMolWt(mol), 9)
@@ -201,6 +200,12 @@ def describe(mol: Chem.Mol, removed: str | None = None) -> Molecule:
             "no InChI can be made of it, so it could not be told from others", smiles=smiles
         )
     return Molecule(smiles, inchikey, formula, mass, removed)
+
+
+def inchikey_of(mol: Chem.Mol) -> str:
+    """Standard InChIKey; empty where InChI cannot name the molecule."""
+    name = mol.GetProp(INCHI) if mol.HasProp(INCHI) else standard_inchi(mol)
+    return str(rdinchi.InchiToInchiKey(name or standard_inchi(_without_dative_bonds(mol))))
 
 
 def as_written(mol: Chem.Mol) -> Chem.Mol:
@@ -233,7 +238,7 @@ def count_atoms(mol: Chem.Mol) -> AtomCounts:
     )
 
 
-def _has_work(text: str) -> bool:
+def has_work(text: str) -> bool:
     """Could standardisation change what RDKit reads from `text`? Cheap, and True in doubt."""
     if "[" not in text:
         return not _SIGNS.isdisjoint(text)
@@ -255,7 +260,7 @@ def _standardise(mol: Chem.Mol, tautomer: bool) -> tuple[Chem.Mol, str | None]:
     if mapped:
         mol = Chem.RemoveHs(mol)  # RDKit keeps hydrogens that have a map
     if mol.HasSubstructMatch(_PROTON):
-        mol = read_inchi(inchi.MolToInchi(mol)) or mol
+        mol = read_inchi(standard_inchi(mol)) or mol
     mol, removed = _largest_fragment(split_metals(mol))
     _check_size(mol)
 

@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from rdkit import Chem
-from rdkit.Chem import inchi, rdqueries
+from rdkit.Chem import inchi, rdinchi, rdqueries
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 _TAKEN = "!$(N-C#N);!$(N-[O,N]);!$(N-C=[O,S]);!$(N-S=O)"  # what keeps the double bond of an amidine to itself
@@ -199,7 +199,7 @@ def one_form(mol: Chem.Mol) -> Chem.Mol:
         certain = read_back(shifted)
         if certain is not None and not is_open(certain):
             return certain
-    name = inchi.MolToInchi(mol)
+    name = standard_inchi(mol)
     if not name:
         return mol
     if "(H" in name or _charged(mol):
@@ -209,6 +209,11 @@ def one_form(mol: Chem.Mol) -> Chem.Mol:
             return mol
     mol.SetProp(INCHI, name)
     return mol
+
+
+def standard_inchi(mol: Chem.Mol) -> str:
+    """The standard InChI of a molecule; empty where it has none. What InChI warns of is left unsaid."""
+    return str(rdinchi.MolToInchi(mol, "/AuxNone")[0])
 
 
 def read_inchi(name: str) -> Chem.Mol | None:
@@ -289,7 +294,7 @@ def lasting_cation(mol: Chem.Mol, neutral: Chem.Mol) -> Chem.Mol:
     """`neutral`, what a cation is without its protons; the cation where a drawing of it has none to lose."""
     if Chem.GetFormalCharge(mol) <= max(0, Chem.GetFormalCharge(neutral)) or _with_proton(neutral) is None:
         return neutral
-    other, _ = _protonated(inchi.MolToInchi(mol))
+    other, _ = _protonated(standard_inchi(mol))
     if other is None or Chem.GetFormalCharge(other) < 1 or _n_bonds(other) != _n_bonds(mol):
         return neutral
     return other
@@ -313,7 +318,7 @@ def _from_inchi(name: str, drawn: Chem.Mol) -> Chem.Mol:
         mol = Chem.MolFromSmiles(form)
         if mol is None or not _kept(mol, drawn) or (charged and _n_aromatic(mol) < _n_aromatic(drawn)):
             continue
-        if inchi.MolToInchi(mol) == stated:
+        if standard_inchi(mol) == stated:
             mol.SetProp(INCHI, stated)
             return mol
     return drawn
@@ -385,7 +390,7 @@ def _apply(rule: Chem.Mol, mol: Chem.Mol, name: str | None, gains: bool) -> Chem
             _move(changed, path)
         if not _sane(changed) or (gains and _n_aromatic(changed) <= _n_aromatic(mol)):
             continue
-        if name is None or inchi.MolToInchi(changed) == name:
+        if name is None or standard_inchi(changed) == name:
             return changed
     return None
 

@@ -65,6 +65,10 @@ ShardSize = Annotated[int, typer.Option(min=1, help="Input rows per shard, the u
 SmilesColumn = Annotated[
     str | None, typer.Option(help="Column that holds the SMILES. Default: the one named smiles.")
 ]
+InchikeyColumn = Annotated[
+    str | None,
+    typer.Option(help="Column that holds standard InChIKeys, which are not made then; a sample is checked."),
+]
 Tautomer = Annotated[
     bool, typer.Option("--tautomer", help="Replace every molecule by its canonical tautomer (slow).")
 ]
@@ -129,6 +133,7 @@ def takes_embedding(command: Callable[..., None]) -> Callable[..., None]:
         "shard_size": (ShardSize, 10_000),
         "limit": (Limit, None),
         "smiles_column": (SmilesColumn, None),
+        "inchikey_column": (InchikeyColumn, None),
         "device": (Device, "auto"),
         "restart": (Restart, False),
     }

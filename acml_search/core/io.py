@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -94,6 +95,15 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def no_room(error: BaseException) -> str | None:
+    """What the system, or DuckDB, said of a disk that is full or a file that may not grow; else None."""
+    text = str(error)
+    if "max_temp_directory_size" in text:
+        return os.strerror(errno.ENOSPC)
+    reasons = map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+    return next((reason for reason in reasons if reason in text), None)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

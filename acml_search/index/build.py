@@ -16,13 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import duckdb
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from acml_search import modalities as known_modalities
 from acml_search.chem.molecule import STANDARDISATION
 from acml_search.core.errors import AcmlSearchError, ConfigError, IndexCorrupt, IndexNotFound, SpaceMismatch
-from acml_search.core.io import atomic, canonical, digest_of, remove_folder
+from acml_search.core.io import atomic, canonical, digest_of, no_room, remove_folder
 from acml_search.core.progress import progress
 from acml_search.core.timing import Stopwatch
 from acml_search.core.workers import Workers, check_engine
@@ -72,6 +73,7 @@ class BuildOptions:
     shard_size: int = 10_000
     limit: int | None = None
     smiles_column: str | None = None
+    inchikey_column: str | None = None
     tautomer: bool = False
     engine: str = "local"
     device: str = "auto"
@@ -87,13 +89,26 @@ class BuildOptions:
 
     def open(self, libraries: Paths, usual: Sequence[str] = ()) -> Library:
         """The library; usual: modalities of spectra where a file leaves that open."""
-        return open_library(
+        library = open_library(
             default_library() if libraries is None else libraries,
             smiles_column=self.smiles_column,
             limit=self.limit,
             records=self.records,
             usual=usual,
         )
+        self.inchikeys(library)
+        return library
+
+    def inchikeys(self, library: Library) -> dict[str, str]:
+        """`inchikey_column`, if given, as the library calls it: `inchikey` is a name of our own."""
+        if self.inchikey_column is None:
+            return {}
+        there = library.metadata_types
+        for name in (self.inchikey_column, f"input_{self.inchikey_column}"):
+            if name in there:
+                return {"inchikey_column": name}
+        names = ", ".join(there) or "none"
+        raise ConfigError(f"the library has no column {self.inchikey_column!r}; its columns are {names}")
 
 
 def build_index(
@@ -112,11 +127,12 @@ def build_index(
     the record side of theirs, one vector each; `records` names that modality where a file leaves it open,
     and None leaves the spectra out. `factory` is auto (chosen by count), flat (exact) or any FAISS factory
     string. Further `options`, as in `BuildOptions`: `model`, `workers` (None: one per core), `shard_size`
-    and `limit` in rows, `smiles_column`, `tautomer`, `engine`: local (processes of this machine) or ray (a
-    cluster; `out` must be on a file system that its nodes share), `device`: auto, cpu, cuda or mps. The same
-    call again resumes at the first missing shard, or does nothing when the index is complete. `restart`
-    begins again; an index that is there stays until the new one is complete. Equal input gives equal bytes
-    (all but `build.json`) on one device, whatever `workers` and however often interrupted.
+    and `limit` in rows, `smiles_column`, `inchikey_column` (InChIKeys that need not be made; a sample is),
+    `tautomer`, `engine`: local (processes of this machine) or ray (a cluster; `out` must be on a file system
+    that its nodes share), `device`: auto, cpu, cuda or mps. The same call again resumes at the first missing
+    shard, or does nothing when the index is complete. `restart` begins again; an index that is there stays
+    until the new one is complete. Equal input gives equal bytes (all but `build.json`) on one device,
+    whatever `workers` and however often interrupted.
 
     Raises ConfigError for wrong options or another input in the same folder, LibraryError,
     CheckpointError, and AcmlSearchError when no molecule is usable or a worker dies.
@@ -167,7 +183,8 @@ def add_library(
     as_built = {name: manifest.options[name] for name in ("factory", "tautomer")}
     chosen = BuildOptions(records=records, model=source, **as_built, **options)
     library = chosen.open(libraries, usual=() if records else manifest.measured)
-    digest = digest_of({"format": VECTORS, "kind": "add", "library": library.digest(), "to": manifest.job})
+    job = {"format": VECTORS, "kind": "add", "library": library.digest(), "to": manifest.job}
+    digest = digest_of(job | chosen.inchikeys(library))
     _check_measured(library, card, existing.spaces)
     described, spaces = _described_model(card, source), _described_spaces(card, existing.spaces)
     return Build(
@@ -205,6 +222,7 @@ def _new(kind: str, libraries: Paths, out: Path, options: BuildOptions) -> Build
         "modalities": sorted(set(names)),
         "tautomer": options.tautomer,
         **({"spaces": sorted(spaces)} if len(spaces) < len(card.spaces) else {}),
+        **options.inchikeys(library),
     }
     # an index of before is another one, and so are its shards
     embedding |= {name: x for name in card.spaces if (x := card.configuration(name)) is not None}
@@ -389,6 +407,18 @@ class Build:
         return state
 
     def _build(self) -> BuildReport:
+        """`_make`. Raises AcmlSearchError where there is no room to write."""
+        try:
+            return self._make()
+        except (OSError, RuntimeError, duckdb.Error) as error:
+            if (reason := no_room(error)) is None:
+                raise
+            raise AcmlSearchError(
+                f"{self.work} cannot be written: {reason}; make room and run the same command again, which "
+                "goes on where this one stopped"
+            ) from error
+
+    def _make(self) -> BuildReport:
         """Embed what is missing, merge, index, and put the result in place."""
         watch = Stopwatch()
         state = read_json(self.work / "job.json")
@@ -472,6 +502,7 @@ class Build:
             measured=tuple(self.library.measured),
             device=self.options.device,
             spaces=tuple(self.spaces),
+            **self.options.inchikeys(library),
         )
 
     def _index(self, merge: Merge, new: Path) -> dict[Side, dict[str, Any]]:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -39,6 +40,16 @@ def write_vectors(table: pa.Table, path: Path) -> None:
     """Write a part, atomically. Not compressed: the bits of vectors do not repeat."""
     with atomic(path) as temporary:
         pq.write_table(table, temporary, compression="none", use_dictionary=False)
+
+
+def write_npy(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> None:
+    """Write `blocks`, one after the other, as one array. Not by a mapping, where a full disk kills."""
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    with path.open("wb") as file:
+        header = {"descr": descr, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype).data)
 
 
 def vectors_of(column: Any) -> Float16s:

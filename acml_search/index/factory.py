@@ -4,6 +4,7 @@ queries instead of guessed."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,8 @@ import faiss
 import numpy as np
 
 from acml_search.core.errors import ConfigError
-from acml_search.core.typing import Float32s
-from acml_search.index.embeddings import Embeddings
+from acml_search.core.typing import Float16s, Float32s
+from acml_search.index.embeddings import Embeddings, write_npy
 from acml_search.index.vectors import MIN_SHORTLIST, Details, VectorStore, inverted_lists, is_exact
 
 SEED = 7
@@ -42,7 +43,7 @@ def build_vectors(
     index = make(text, d) if old is None else old
     exact = is_exact(index)
     store_path = Path(f"{path}.fp16.npy")
-    np.save(f"{path}.keys.npy", source.keys)
+    write_npy(Path(f"{path}.keys.npy"), np.int64, (n,), [source.keys])
     if exact:  # the codes are the vectors themselves
         for block in source.blocks():
             add(index, text, block.astype(np.float32))
@@ -53,15 +54,17 @@ def build_vectors(
             train(index, text, xt)
             queries = xt[:256].copy() if queries is None else queries
             del xt
-        at, indexed = 0, index.ntotal
-        with store_path.open("wb") as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": (n, d)}
-            np.lib.format.write_array_header_1_0(file, header)
+        indexed = index.ntotal
+
+        def added() -> Iterator[Float16s]:
+            at = 0
             for block in source.blocks():
-                np.ascontiguousarray(block).tofile(file)
                 if at >= indexed:
                     add(index, text, block.astype(np.float32))
                 at += len(block)
+                yield block
+
+        write_npy(store_path, np.float16, (n, d), added())
         queries = source.sample(256, SEED) if queries is None else queries
         found = calibrate(index, VectorStore.open(store_path), queries, kept)
         reached = found.recall_at_10

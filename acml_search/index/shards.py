@@ -26,7 +26,7 @@ from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Float16s, Ints
 from acml_search.core.workers import WorkerDied, Workers
 from acml_search.index.directory import file_entry
-from acml_search.index.embeddings import embedding_table, write_vectors
+from acml_search.index.embeddings import embedding_table, write_npy, write_vectors
 from acml_search.library.source import Row
 from acml_search.library.standardise import MAX_INPUT, Accepted, Rejected, prepare
 from acml_search.library.stream import Library
@@ -72,6 +72,7 @@ class ShardJob:
     measured: tuple[str, ...] = ()
     device: str = "cpu"
     spaces: tuple[str, ...] | None = None  # None: all of the model
+    inchikey_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) 
     loaded.
     """
     model = model or _load(job.model, job.device)
-    prepared = prepare((row._replace(row=row.row + job.first_row) for row in rows), tautomer=job.tautomer)
+    numbered = (row._replace(row=row.row + job.first_row) for row in rows)
+    prepared = prepare(numbered, job.tautomer, job.inchikey_column)
     readable, rejected, measured = encode_measured(model, prepared.accepted, job.measured)
     # Of a molecule that comes again, as in a library of spectra, only the first will stay.
     first, of = _distinct([item.molecule.smiles for item in readable])
@@ -333,16 +335,13 @@ def write_peaks(path: Path, parts: Sequence[tuple[PeakLists, Ints | None]]) -> N
     (without ending); they need not fit into memory."""
     sizes = np.concatenate([lists.sizes if rows is None else lists.sizes[rows] for lists, rows in parts])
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(f"{path}.sizes.npy", sizes.astype(np.min_scalar_type(sizes.max(initial=0))))
-    out = np.lib.format.open_memmap(f"{path}.npy", "w+", parts[0][0].peaks.dtype, (int(sizes.sum()),))
-    start = 0
-    for lists, rows in parts:
-        some = lists.peaks if rows is None else lists.take(rows).peaks
-        out[start : start + len(some)] = some
-        start += len(some)
-    out.flush()
-    for ending in (".npy", ".sizes.npy"):
-        flush(Path(f"{path}{ending}"))
+    peaks = (lists.peaks if rows is None else lists.take(rows).peaks for lists, rows in parts)
+    small = np.min_scalar_type(sizes.max(initial=0))
+    arrays = {"": (parts[0][0].peaks.dtype, int(sizes.sum()), peaks), ".sizes": (small, len(sizes), [sizes])}
+    for ending, (dtype, n, blocks) in arrays.items():
+        file = Path(f"{path}{ending}.npy")
+        write_npy(file, dtype, (n,), blocks)
+        flush(file)
 
 
 def records_file(modality: str) -> str:

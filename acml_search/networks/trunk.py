@@ -86,16 +86,24 @@ class GraphNet(nn.Module):
         return states
 
     def fused(self, batch: Any) -> list[Tensor]:
-        """Node states, the two rows of a message (its source's state and its edge's embedding) read from one
-        table and added in one step, so that the many messages are written once."""
+        """Node states. The edges of an atom that have one code carry one message, which is made once: the two
+        rows of it (its source's state, the code's embedding) are read from one table and added in one step,
+        and so are those that an atom receives, after its own state."""
         x = self.embed(batch.x + self.offsets)
         source, target = batch.edge_index
-        rows = torch.stack([source, batch.edge_attr + len(x)], dim=1)
+        n, n_links = len(x), cast("nn.Embedding", self.links[0]).num_embeddings
+        pairs, of = torch.unique(source * n_links + batch.edge_attr, return_inverse=True)
+        rows = torch.stack([pairs // n_links, pairs % n_links + n], dim=1)
+        own = torch.arange(n, device=x.device)
+        ends, order = torch.cat([own, target]).sort(stable=True)
+        inside = torch.cat([own + len(pairs), of])[order]
+        starts = torch.searchsorted(ends, own)
         states = []
         for link, conv in zip(self.links, self.convs, strict=True):
             table = torch.cat([x, cast("nn.Embedding", link).weight])
             messages = torch.relu_(F.embedding_bag(rows, table, mode="sum"))
-            x = x + cast("nn.Module", conv.nn)(x.index_add(0, target, messages))
+            received = F.embedding_bag(inside, torch.cat([messages, x]), starts, mode="sum")
+            x = x + cast("nn.Module", conv.nn)(received)
             states.append(x)
         return states
 
@@ -118,7 +126,7 @@ class GraphNet(nn.Module):
                 gain = norm.weight / torch.sqrt(variance + norm.eps)
                 first.bias.add_(first.weight @ (norm.bias - mean * gain))
                 first.weight.mul_(gain)
-            layers[0] = nn.Identity()
+            layers[0], layers[2] = nn.Identity(), nn.ReLU(inplace=True)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         renamed = current_names({k: state_dict.pop(k) for k in list(state_dict) if k.startswith(prefix)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from acml_search.index import build, shards
 from acml_search.index.build import add_library, build_index, embed_library, locked
 from acml_search.index.directory import IndexDirectory, read_manifest
 from acml_search.index.verify import verify
+from acml_search.library import standardise
 from tests.index.conftest import contents
 
 BAD = ["CC(C)(C)(C)C", "not a molecule", "*CC", "C1CC"]
@@ -209,6 +211,57 @@ def test_a_half_written_shard_is_made_again(
         build_index(library, out, model=tiny_model, workers=2, shard_size=10)
     build_index(library, out, model=tiny_model, workers=2, shard_size=9)
     assert contents(out) == contents(built)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_full_disk_is_said_and_costs_nothing_that_is_done(
+    built: Path, library: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """At every size that a file may have, from almost none up to what the largest one needs."""
+    out, limits = tmp_path / "index", resource.getrlimit(resource.RLIMIT_FSIZE)
+    largest = max(path.stat().st_size for path in built.rglob("*") if path.is_file())
+    shards_there = 0
+    try:
+        for allowed in [16, 500, *range(1_000, largest, largest // 12)]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, limits[1]))
+            with pytest.raises(AcmlSearchError, match="File too large; make room and run the same command"):
+                build_index(library, out, model=tiny_model, shard_size=9)
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            done = len(list(tmp_path.glob("index.building/shards/*/done.json")))
+            assert done >= shards_there
+            shards_there = done
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert shards_there == 9
+    build_index(library, out, model=tiny_model, shard_size=9)
+    assert contents(out) == contents(built)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_inchikeys_come_from_a_column_and_a_sample_is_made(
+    few: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build_index(few, tmp_path / "made", model=tiny_model)
+    there = pq.read_table(tmp_path / "made" / "molecules").select(["smiles", "inchikey"])
+    rows = [f"{smiles},{key}" for smiles, key in zip(*map(list, there.to_pydict().values()), strict=True)]
+    path = tmp_path / "stated.csv"
+    path.write_text("\n".join(["smiles,inchikey", *rows, "CCC[NH3+],wrong", "CCCCCC=O,", ""]))
+    options: dict[str, Any] = {"model": tiny_model, "inchikey_column": "inchikey"}
+    asked: list[str] = []
+    make = standardise.inchikey_of
+    monkeypatch.setattr(standardise, "inchikey_of", lambda mol: asked.append("") or make(mol))
+    stated = build_index(path, tmp_path / "stated", **options)
+    assert stated.manifest.counts["molecules"] == made.manifest.counts["molecules"] + 2
+    table = pq.read_table(tmp_path / "stated" / "molecules").select(["smiles", "inchikey"])
+    assert table.slice(0, len(there)).to_pydict() == there.to_pydict()
+    assert len(asked) == 1  # of row 0
+    path.write_text(path.read_text().replace(rows[0], f"{rows[0][:-1]}M"))
+    with pytest.raises(
+        ConfigError, match=r"row 0 of the library states the InChIKey .*M, and its structure has"
+    ):
+        build_index(path, tmp_path / "wrong", **options)
+    with pytest.raises(ConfigError, match="no column 'key'; its columns are"):
+        build_index(few, tmp_path / "none", model=tiny_model, inchikey_column="key")
 
 
 @pytest.mark.usefixtures("in_process")
