@@ -1,41 +1,34 @@
-"""Vector indexes on the same vectors: how much of an exact search they find, how fast, in how much room.
+"""Vector indexes on the same vectors: how much of an exact search they find, how fast, in how much memory.
 
-A plan (`benchmarks/index.toml` shows one) names the vectors and the engines:
+The vectors are the graph side of one space of an index that `build-index` made; a plan, such as
+`benchmarks/index.toml`, names the records that ask, and the engines:
 
     [data]
-    kind = "embeddings"               # graph vectors of `base`, asked by the record vectors of `queries`
     space = "c_nmr"
-    base = ["library.parquet"]
     queries = "nmr.parquet"
     where = "split = 'valid'"         # SQL: the rows that ask
     calibrate = "split = 'train'"     # SQL: the rows that an engine which measures itself may ask
     n_queries = 1000
 
-    [data]
-    kind = "synthetic"                # or clustered unit vectors: n, d, clusters, n_queries
-
     [[engine]]
     name = "ivf-pq"
     kind = "faiss"                    # ours, faiss or usearch
-    [engine.build]                    # every combination is built once
+    [engine.build]
     factory = "IVF{lists},PQ64"       # {lists}: as many as `auto` takes for so many vectors
-    [engine.search]                   # and every combination of these is asked of each build
+    [engine.search]                   # every combination of these is asked of the one build
     nprobe = [8, 32, 128]
 
-The two grids are separate because one build serves many searches, as in ann-benchmarks (Aumüller et al.,
-doi 10.1016/j.is.2019.02.006). Every build and every turn is a process of its own, so that memory and caches
-are one engine's alone; engines take turns, so that what the machine does meanwhile falls on all of them. A
-neighbour is right if its score, computed again here from the vectors, reaches that of the k-th exact one:
-scores that an engine claims are not looked at, and equally near vectors are equally right.
+Every build and every turn is a process of its own, so that memory and caches are one engine's alone; engines
+take turns, so that what the machine does meanwhile falls on all of them. A neighbour is right if its score,
+computed again here from the vectors, reaches that of the k-th exact one: scores that an engine claims are not
+looked at, and equally near vectors are equally right. Bytes in memory are those of the files that an engine
+reads whole; the vectors that ours re-scores with stay on disk.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import json
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -50,48 +43,35 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 import typer
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from acml_search.cli.app import command_line
-from acml_search.cli.options import Model, Workers
+from acml_search.cli.options import Model
 from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidRecord
 from acml_search.core.io import digest_of, versions, write_json
 from acml_search.core.progress import progress
 from acml_search.core.toml import check_table, read_toml
 from acml_search.core.typing import Float16s, Float32s, Ints
 from acml_search.core.workers import cpu_count
-from acml_search.evaluation.metrics import bootstrap_interval
 
 BLOCK = 65_536  # vectors added at once: 64 MB at 256 dimensions
 TYPICAL = 256  # queries that a calibration gets, as `build-index` gives them
 TOLERANCE = 1e-6
 SPARE = 32  # neighbours beyond k in single precision, so that its rounding cannot decide the last place
-WARM = 20  # single queries before the clock runs
-BATCH_SECONDS, BATCH_TIMES = 0.5, 20  # a batch is asked again until so much time has passed, or so often
-REFERENCES = ("flat", "auto")  # engines that all others are compared with: their first setting
+WARM = 20  # queries before the clock runs
+SHOWN = ("recall_at_k", "p50_ms", "p95_ms", "bytes_in_memory", "bytes_per_vector", "build_seconds")
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Embedded(_Table):
-    kind: Literal["embeddings"]
+class Data(_Table):
     space: str
-    base: list[str]
     queries: str
     where: str = "TRUE"
     calibrate: str | None = None
-    n_queries: PositiveInt
-
-
-class Synthetic(_Table):
-    kind: Literal["synthetic"]
-    n: PositiveInt
-    d: PositiveInt
-    clusters: PositiveInt
     n_queries: PositiveInt
 
 
@@ -103,30 +83,26 @@ class EngineTable(_Table):
 
 
 class Plan(_Table):
-    """root: folder of the paths, relative to the plan. k: recall is measured at each; k_timed: and speed at
-    this. single: queries asked one by one. threads: of a build and of a batch; a single query has one.
+    """root: folder of the paths, relative to the plan. k: neighbours asked for. threads: of a build; a query
+    has one.
     """
 
     root: str = "."
     seed: int = 0
-    k: list[PositiveInt] = [1, 10, 100]
-    k_timed: PositiveInt = 10
-    single: PositiveInt = 100
+    k: PositiveInt = 10
     rounds: PositiveInt = 3
     threads: PositiveInt = 2
     limit_minutes: PositiveFloat = 30.0
-    data: Embedded | Synthetic = Field(discriminator="kind")
+    data: Data
     engine: list[EngineTable] = Field(min_length=1)
 
 
 def read_plan(path: Path) -> Plan:
     """Raises ConfigError, naming the file and the key, for a plan that cannot be run."""
     plan = check_table(read_toml(path, "plan"), Plan, path)
-    names = [build.name for build in builds(plan)]
+    names = [table.name for table in plan.engine]
     if len(set(names)) < len(names):
         raise ConfigError(f"{path}: two engines are called {max(names, key=names.count)!r}")
-    if plan.k_timed not in plan.k:
-        raise ConfigError(f"{path}: k_timed, {plan.k_timed}, is not one of k, {plan.k}")
     for table in plan.engine:
         engine = ENGINES[table.kind]
         for grid, known in ((table.build, engine.BUILD), (table.search, engine.SEARCH)):
@@ -137,50 +113,25 @@ def read_plan(path: Path) -> Plan:
     return plan
 
 
-class Build(_Table):
-    """One engine with one set of build arguments, and the settings its searches are asked with."""
-
-    name: str
-    kind: str
-    arguments: dict[str, Any]
-    searches: list[dict[str, Any]]
-
-
-def builds(plan: Plan) -> list[Build]:
-    """Every combination of each engine's build grid."""
-    found = []
-    for table in plan.engine:
-        several = sorted(key for key, values in table.build.items() if isinstance(values, list))
-        for arguments in _grid(table.build):
-            suffix = "".join(f"-{key}-{arguments[key]}" for key in several)
-            name = re.sub(r"[^\w.-]", "_", table.name + suffix)
-            found.append(Build(name=name, kind=table.kind, arguments=arguments, searches=_grid(table.search)))
-    return found
-
-
 def _grid(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
     values = [one if isinstance(one, list) else [one] for one in grid.values()]
     return [dict(zip(grid, chosen, strict=True)) for chosen in product(*values)]
 
 
-# Engines: nearest vectors by inner product of unit vectors. One object lives in one process.
+# Engines: nearest vectors by inner product of unit vectors. One object lives in one process, of one thread or
+# of as many as `OMP_NUM_THREADS` says.
 
 
 class Engine:
-    """BUILD and SEARCH: the keys that a plan may give. PACKAGE, DISTRIBUTION: what must be installed.
-    `threads`: of an engine that does not keep to `threadpool_limits`, within which all of it runs.
-    """
+    """BUILD and SEARCH: the keys that a plan may give. PACKAGE, DISTRIBUTION: what must be installed."""
 
     BUILD: ClassVar[tuple[str, ...]] = ("factory",)
-    SEARCH: ClassVar[tuple[str, ...]] = ("nprobe",)
+    SEARCH: ClassVar[tuple[str, ...]] = ("nprobe", "efSearch")
     PACKAGE: ClassVar[str] = "faiss"
     DISTRIBUTION: ClassVar[str] = "faiss-cpu"
     index: Any = None
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-
-    def build(self, base: Float32s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
+    def build(self, base: Float16s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
         """Index `base` (n, d) and write it into `folder`; returns facts for the result.
 
         `typical` (m, d): queries that are not measured, for an engine that calibrates itself.
@@ -202,26 +153,26 @@ class Engine:
 
 
 class _Shards:
-    """`base` as `build-index` reads it from its shards: half precision, in blocks; see `Embeddings`."""
+    """`base` as `build-index` reads it from its shards; see `Embeddings`."""
 
-    def __init__(self, base: Float32s) -> None:
+    def __init__(self, base: Float16s) -> None:
         self.base, self.keys, self.d = base, np.arange(len(base)), base.shape[1]
 
     def __len__(self) -> int:
         return len(self.base)
 
     def blocks(self) -> Iterator[Float16s]:
-        return (block.astype(np.float16) for block in _blocks(self.base))
+        return (self.base[low : low + BLOCK] for low in range(0, len(self.base), BLOCK))
 
     def sample(self, size: int, seed: int) -> Float32s:
         chosen = np.random.default_rng(seed).permutation(len(self))[:size]
-        return self.base[chosen].astype(np.float16).astype(np.float32)
+        return self.base[chosen].astype(np.float32)
 
 
 class Ours(Engine):
-    """The index of `build-index`. nprobe "calibrated": as many lists as the build measured to be enough."""
+    """The index of `build-index`; "calibrated": it looks as far as the build measured to be enough."""
 
-    def build(self, base: Float32s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
+    def build(self, base: Float16s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
         from acml_search.index.factory import build_vectors
 
         source: Any = _Shards(base)
@@ -235,21 +186,19 @@ class Ours(Engine):
         self._calibrated = self.index.details
 
     def set(self, search: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = search.get("nprobe", "calibrated")
-        if self._calibrated.nprobe is None:  # an exact scan
-            return {}
-        nprobe = self._calibrated.nprobe if wanted == "calibrated" else int(wanted)
-        self.index = self.index.searched(replace(self._calibrated, nprobe=nprobe))
-        return {"nprobe": nprobe}
+        own = {"nprobe": "nprobe", "efSearch": "ef_search"}
+        chosen = {own[name]: int(x) for name, x in search.items() if x != "calibrated"}
+        details = replace(self._calibrated, **chosen)
+        self.index = self.index.searched(details)
+        return {name: x for name, at in own.items() if (x := getattr(details, at)) is not None}
 
 
 class PlainFaiss(Engine):
     """FAISS as it comes: an index by its factory string, in memory."""
 
-    BUILD = ("factory", "efConstruction")
     SEARCH = ("nprobe", "efSearch", "k_factor")
 
-    def build(self, base: Float32s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
+    def build(self, base: Float16s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
         import faiss
 
         from acml_search.index import factory as factories
@@ -257,12 +206,10 @@ class PlainFaiss(Engine):
         n, d = base.shape
         factory = how.get("factory", "Flat").replace("{lists}", str(factories.lists_for(n)))
         index = factories.make(factory, d)
-        if "efConstruction" in how:
-            index.hnsw.efConstruction = how["efConstruction"]
         if not index.is_trained:
             size = factories.training_size(index, n)
             chosen = np.sort(np.random.default_rng(7).choice(n, size, replace=False))
-            factories.train(index, factory, np.ascontiguousarray(base[chosen]))
+            factories.train(index, factory, base[chosen].astype(np.float32))
         for block in _blocks(base):
             index.add(block)
         faiss.write_index(index, str(folder / "index.faiss"))
@@ -289,13 +236,13 @@ class Usearch(Engine):
     SEARCH = ("expansion_search",)
     PACKAGE = DISTRIBUTION = "usearch"
 
-    def build(self, base: Float32s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
+    def build(self, base: Float16s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
         from usearch.index import Index
 
         index = Index(ndim=base.shape[1], **how)
         for number, block in enumerate(_blocks(base)):
             keys = np.arange(number * BLOCK, number * BLOCK + len(block))
-            index.add(keys, block, threads=self.threads)
+            index.add(keys, block, threads=int(os.environ["OMP_NUM_THREADS"]))
         index.save(str(folder / "index.usearch"))
         return {"connectivity": index.connectivity, "expansion_add": index.expansion_add}
 
@@ -310,21 +257,19 @@ class Usearch(Engine):
         return {"expansion_search": self.index.expansion_search}
 
     def search(self, xq: Float32s, k: int) -> Ints:
-        found = self.index.search(xq, k, threads=self.threads)
-        keys = np.full((len(xq), k), -1, np.int64)
-        rows = np.asarray(found.keys, np.int64).reshape(len(xq), -1)  # one query: a list without padding
-        counts = np.asarray(getattr(found, "counts", [rows.shape[1]])).reshape(-1)
-        for row, (own, count) in enumerate(zip(rows, counts, strict=True)):
-            keys[row, :count] = own[:count]
-        return keys
+        found = np.full((len(xq), k), -1, np.int64)
+        for row, query in zip(found, xq, strict=True):
+            keys = self.index.search(query, k, threads=1).keys
+            row[: len(keys)] = keys
+        return found
 
 
 ENGINES: dict[str, type[Engine]] = {"ours": Ours, "faiss": PlainFaiss, "usearch": Usearch}
 
 
-def _blocks(base: Float32s) -> Iterator[Float32s]:
+def _blocks(base: Float16s) -> Iterator[Float32s]:
     for low in range(0, len(base), BLOCK):
-        yield np.ascontiguousarray(base[low : low + BLOCK])
+        yield base[low : low + BLOCK].astype(np.float32)
 
 
 # One step of one engine, in a process of its own: `python -m benchmarks.index JOB.json`.
@@ -332,83 +277,59 @@ def _blocks(base: Float32s) -> Iterator[Float32s]:
 
 def run_step(job: dict[str, Any]) -> dict[str, Any]:
     """What a build or a turn of one engine measured."""
-    from threadpoolctl import threadpool_limits
-
-    engine, folder, data = ENGINES[job["kind"]](job["threads"]), Path(job["folder"]), Path(job["data"])
-    base, queries = np.load(data / "base.npy", mmap_mode="r"), np.load(data / "queries.npy")
+    engine, folder, data = ENGINES[job["kind"]](), Path(job["folder"]), Path(job["data"])
     if job["step"] == "build":
-        with threadpool_limits(job["threads"]):
-            began = time.perf_counter()
-            typical = np.load(data / "typical.npy")
-            facts = engine.build(base, typical, folder, **job["arguments"])
-            seconds = time.perf_counter() - began
+        base, typical = _base(data), np.load(data / "typical.npy")
+        began = time.perf_counter()
+        facts = engine.build(base, typical, folder, **job["arguments"])
+        seconds = time.perf_counter() - began
+        files = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {
             "build_seconds": seconds,
-            "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+            "bytes": sum(files.values()),
+            "bytes_in_memory": sum(n for name, n in files.items() if name.endswith((".faiss", ".usearch"))),
             "build_peak_mb": peak / (1 << 20 if sys.platform == "darwin" else 1 << 10),
             "version": f"{engine.DISTRIBUTION} {version(engine.DISTRIBUTION)}",
             "built": facts,
         }
-    importlib.import_module(engine.PACKAGE)  # its code is no part of an index's memory
-    before = _resident_mb()
     engine.open(folder)
+    queries, k = np.load(data / "queries.npy"), job["k"]
     settings: list[dict[str, Any]] = []
     answers: dict[str, Any] = {}
     for search in job["searches"]:
         setting = engine.set(search)
         if setting in [one["set"] for one in settings]:
             continue  # a word and a number may mean the same
-        with threadpool_limits(job["threads"]):
-            for k in job["k"] if job["answers"] else ():
-                answers[f"{len(settings)}.{k}"] = engine.search(queries, k)
-        settings.append({"search": search, "set": setting, **_timed(engine, queries, job)})
-    after = _resident_mb()
+        for query in queries[-WARM:]:  # what is mapped is in memory from here on, as in a running server
+            engine.search(query[None], k)
+        milliseconds, found = [], []
+        for query in queries:
+            began = time.perf_counter()
+            found.append(engine.search(query[None], k)[0])
+            milliseconds.append(1000 * (time.perf_counter() - began))
+        answers[str(len(settings))] = np.array(found)
+        settings.append({"search": search, "set": setting, "milliseconds": milliseconds})
     if job["answers"]:
         np.savez(job["answers"], **answers)
-    grown = None if after is None or before is None else after - before
-    return {"memory_mb": grown, "settings": settings}
+    return {"settings": settings}
 
 
-def _timed(engine: Engine, queries: Float32s, job: Any) -> dict[str, Any]:
-    from threadpoolctl import threadpool_limits
-
-    k = job["k_timed"]
-    with threadpool_limits(job["threads"]):
-        engine.search(queries, k)  # what is mapped is in memory from here on, as in a running server
-        times, began = 0, time.perf_counter()
-        while times == 0 or (times < BATCH_TIMES and time.perf_counter() - began < BATCH_SECONDS):
-            engine.search(queries, k)
-            times += 1
-        rate = times * len(queries) / (time.perf_counter() - began)
-    milliseconds = []
-    engine.threads = 1
-    with threadpool_limits(1):
-        for query in queries[-WARM:]:
-            engine.search(query[None], k)
-        for query in queries[: job["single"]]:
-            began = time.perf_counter()
-            engine.search(query[None], k)
-            milliseconds.append(1000 * (time.perf_counter() - began))
-    engine.threads = job["threads"]
-    return {"milliseconds": milliseconds, "queries_per_second_batched": rate}
-
-
-def _resident_mb() -> float | None:
-    """Resident memory of this process (Linux only)."""
-    path = Path("/proc/self/statm")
-    return int(path.read_text().split()[1]) * resource.getpagesize() / 2**20 if path.exists() else None
+def _base(data: Path) -> Float16s:
+    """The vectors of a data folder: mapped, where they are in an index."""
+    about = json.loads((data / "data.json").read_text(encoding="utf-8"))
+    vectors: Float16s = np.load(about["vectors"], mmap_mode="r")[: about["n"]]
+    return vectors
 
 
 class Contestant:
     """One build of one engine: its steps are files in `folder`, so that an interrupted run goes on."""
 
-    def __init__(self, plan: Plan, build: Build, data: Path) -> None:
-        asked = plan.model_dump(include={"k", "k_timed", "single", "threads"})
-        key = digest_of([build.model_dump(), asked])[:16]
-        self.plan, self.build, self.data, self.folder = plan, build, data, data / f"{build.name}-{key}"
+    def __init__(self, plan: Plan, table: EngineTable, data: Path) -> None:
+        key = digest_of([table.model_dump(), plan.k, plan.threads])[:16]
+        self.plan, self.table, self.data, self.folder = plan, table, data, data / f"{table.name}-{key}"
         self.index, self.answers = self.folder / "index", self.folder / "answers.npz"
-        engine = ENGINES[build.kind]
+        engine = ENGINES[table.kind]
         missing = find_spec(engine.PACKAGE) is None
         install = f"{engine.PACKAGE} is not installed: pip install {engine.DISTRIBUTION}"
         self.why_not = install if missing else None
@@ -417,11 +338,13 @@ class Contestant:
         if not (self.folder / "build.json").exists():
             shutil.rmtree(self.index, ignore_errors=True)
             self.index.mkdir(parents=True)
-            self._step("build", arguments=self.build.arguments)
+            self._step("build", arguments=self.table.build)
 
     def turn(self, number: int) -> None:
         answers = None if number else str(self.answers)
-        self._step("turn", f"turn-{number}", searches=self.build.searches, answers=answers)
+        self._step(
+            "turn", f"turn-{number}", searches=_grid(self.table.search), k=self.plan.k, answers=answers
+        )
 
     def read(self, step: str) -> dict[str, Any]:
         return dict(json.loads((self.folder / f"{step}.json").read_text(encoding="utf-8")))
@@ -430,10 +353,9 @@ class Contestant:
         result = self.folder / f"{name or step}.json"
         if self.why_not or result.exists():
             return
-        plan = self.plan.model_dump(include={"k", "k_timed", "single", "threads"})
-        about = {"step": step, "kind": self.build.kind, "data": str(self.data), "folder": str(self.index)}
-        write_json({**plan, **about, **job, "result": str(result)}, self.folder / "job.json")
-        threads = str(self.plan.threads)
+        about = {"step": step, "kind": self.table.kind, "data": str(self.data), "folder": str(self.index)}
+        write_json({**about, **job, "result": str(result)}, self.folder / "job.json")
+        threads = str(self.plan.threads if step == "build" else 1)
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.index", str(self.folder / "job.json")],
@@ -455,72 +377,33 @@ class Contestant:
 # Vectors.
 
 
-def clustered(n: int, d: int, clusters: int, seed: int, part: int = 0) -> Float32s:
-    """(n, d) unit vectors around `clusters` random centres, the same for any `part` of one seed.
-
-    The noise is as long as the way to the centre, spread over a quarter of the dimensions in each cluster, so
-    that neighbours differ in score as embeddings do, and a few dimensions tell them apart.
-    """
-    rng = np.random.default_rng([seed, 0])
-    centres = rng.standard_normal((clusters, d)).astype(np.float32)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    inner = max(1, d // 4)
-    ways = rng.standard_normal((clusters, inner, d)).astype(np.float32) / np.sqrt(inner * d)
-    rng = np.random.default_rng([seed, 1 + part])
-    cluster_of, noise = rng.integers(clusters, size=n), rng.standard_normal((n, inner)).astype(np.float32)
-    out = np.empty((n, d), np.float32)
-    for cluster in range(clusters):
-        here = np.flatnonzero(cluster_of == cluster)
-        out[here] = centres[cluster] + noise[here] @ ways[cluster]
-    return out / np.linalg.norm(out, axis=1, keepdims=True)
-
-
 def make_vectors(
-    plan: Plan, root: Path, folder: Path, n: int | None, model: str, workers: int | None
+    plan: Plan, root: Path, folder: Path, index: Path, n: int | None, model: str
 ) -> dict[str, Any]:
-    """Write base.npy (n, d), queries.npy and typical.npy into `folder` unless they are there; their facts."""
+    """Write queries.npy and typical.npy into `folder` unless they are there, and say in data.json where the
+    vectors are; its facts. Raises ConfigError for an index without the space, or of another model.
+    """
+    from acml_search.encoders.card import read_card
+    from acml_search.index.directory import IndexDirectory
+
     about = folder / "data.json"
     if not about.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        data = plan.data
-        if isinstance(data, Synthetic):
-            sizes = {"base": n or data.n, "queries": data.n_queries, "typical": TYPICAL}
-            for part, (name, size) in enumerate(sizes.items()):
-                np.save(folder / f"{name}.npy", clustered(size, data.d, data.clusters, plan.seed, part))
-            facts: dict[str, Any] = {"n": sizes["base"], "d": data.d, "space": None}
-        else:
-            facts = {
-                **_embed_base(data, root, folder, n, model, workers),
-                **_embed_queries(data, root, folder, model, plan.seed),
-            }
+        card = read_card(model)
+        opened = IndexDirectory(index)
+        opened.check_spaces({name: space.digest for name, space in card.spaces.items()})
+        vectors = index / "faiss" / f"{plan.data.space}.graph.fp16.npy"
+        if not vectors.is_file():
+            raise ConfigError(f"{index} keeps no vectors of {plan.data.space!r} outside FAISS: {vectors}")
+        there, d = np.load(vectors, mmap_mode="r").shape
+        facts = {"n": min(n or there, there), "d": d, "space": plan.data.space, "model": model}
+        facts |= {"model_digest": card.digest, "vectors": str(vectors)}
+        facts |= _embed_queries(plan.data, root, folder, model, plan.seed)
         write_json(facts, about)  # last: the folder is complete
     return dict(json.loads(about.read_text(encoding="utf-8")))
 
 
-def _embed_base(
-    data: Embedded, root: Path, folder: Path, n: int | None, model: str, workers: int | None
-) -> dict[str, Any]:
-    """Graph vectors of the distinct molecules of `base`, or of its first `n` rows."""
-    from acml_search.index.build import embed_library
-    from acml_search.index.embeddings import Embeddings
-
-    files = [root / name for name in data.base]
-    report = embed_library(files, folder / "embeddings", model=model, workers=workers, limit=n)
-    if data.space not in report.manifest.spaces:
-        raise ConfigError(f"the model {model} has no space {data.space!r}")
-    parts = sorted((folder / "embeddings" / "embeddings" / data.space / "graph").glob("*.parquet"))
-    source = Embeddings(parts)
-    out = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (len(source), source.d))
-    start = 0
-    for block in source.blocks():
-        vectors = block.astype(np.float32)
-        out[start : start + len(block)] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        start += len(block)
-    digest = report.manifest.model["digest"]
-    return {"n": len(source), "d": source.d, "space": data.space, "model": model, "model_digest": digest}
-
-
-def _embed_queries(data: Embedded, root: Path, folder: Path, model: str, seed: int) -> dict[str, Any]:
+def _embed_queries(data: Data, root: Path, folder: Path, model: str, seed: int) -> dict[str, Any]:
     """Vectors of a seeded choice of records; those that cannot be read are counted and left out."""
     import duckdb
 
@@ -555,7 +438,7 @@ def _embed_queries(data: Embedded, root: Path, folder: Path, model: str, seed: i
 # Judging.
 
 
-def exact_scores(base: Float32s, queries: Float32s, k: int) -> np.ndarray:
+def exact_scores(base: Float16s, queries: Float32s, k: int) -> np.ndarray:
     """(nq, k) float64: the best inner products of all of `base` for each query, best first."""
     import faiss
     from faiss.contrib.exhaustive_search import knn_ground_truth
@@ -567,7 +450,7 @@ def exact_scores(base: Float32s, queries: Float32s, k: int) -> np.ndarray:
     )
 
 
-def right(base: Float32s, queries: Float32s, truth: np.ndarray, found: Ints, k: int) -> Ints:
+def right(base: Float16s, queries: Float32s, truth: np.ndarray, found: Ints, k: int) -> Ints:
     """(nq,) how many of each query's `found` (nq, k) score as well as its true k-th; each counts once.
 
     Raises ConfigError for a position that no vector has: such an engine is broken.
@@ -582,7 +465,7 @@ def right(base: Float32s, queries: Float32s, truth: np.ndarray, found: Ints, k: 
     return out
 
 
-def _scores(base: Float32s, query: Float32s, at: Ints) -> np.ndarray:
+def _scores(base: Float16s, query: Float32s, at: Ints) -> np.ndarray:
     return np.asarray(base[at].astype(np.float64) @ query.astype(np.float64))
 
 
@@ -590,41 +473,33 @@ def measure(
     path: Path,
     out: Path,
     *,
-    base: list[Path] | None = None,
+    index: Path,
     n: int | None = None,
     rounds: int | None = None,
     only: list[str] | None = None,
     model: str = "acml-base",
-    workers: int | None = None,
     restart: bool = False,
     command: str | None = None,
 ) -> dict[str, Any]:
-    """Run the plan at `path`, write OUT.json and return it.
+    """Run the plan at `path` on the vectors of `index`, write OUT.json and return it.
 
     An engine that cannot run, or fails, has a row that says why. Raises ConfigError for a wrong plan and
     AcmlSearchError where every engine failed.
     """
     began = time.perf_counter()
     plan, root = read_plan(path), path.parent
-    root = root / plan.root
-    if base:
-        if isinstance(plan.data, Synthetic):
-            raise ConfigError(f"{path}: its vectors are no molecules'; leave --base out")
-        names = [os.path.relpath(file, root) for file in base]
-        plan = plan.model_copy(update={"data": plan.data.model_copy(update={"base": names})})
-    chosen = [build for build in builds(plan) if not only or build.name in only]
-    unknown = sorted(set(only or ()) - {build.name for build in chosen})
+    chosen = [table for table in plan.engine if not only or table.name in only]
+    unknown = sorted(set(only or ()) - {table.name for table in chosen})
     if unknown:
-        there = ", ".join(build.name for build in builds(plan))
+        there = ", ".join(table.name for table in plan.engine)
         raise ConfigError(f"{path}: there is no engine {unknown[0]!r}; there are {there}")
     rounds = rounds or plan.rounds
     folder = out.with_name(f"{out.stem}.engines")
     if restart:
         shutil.rmtree(folder, ignore_errors=True)
-    recipe = json.dumps([plan.data.model_dump(), n, plan.seed, model], sort_keys=True)
-    data = folder / hashlib.sha256(recipe.encode()).hexdigest()[:16]
-    facts = make_vectors(plan, root, data, n, model, workers)
-    contestants = [Contestant(plan, build, data) for build in chosen]
+    data = folder / digest_of([plan.data.model_dump(), str(index.resolve()), n, plan.seed, model])[:16]
+    facts = make_vectors(plan, root / plan.root, data, index, n, model)
+    contestants = [Contestant(plan, table, data) for table in chosen]
     with progress(total=len(contestants) * (1 + rounds), desc="engines", unit="step") as bar:
         for one in contestants:
             one.make()
@@ -637,26 +512,19 @@ def measure(
         shutil.rmtree(one.index, ignore_errors=True)
     if all(one.why_not for one in contestants):
         first = contestants[0]
-        raise AcmlSearchError(f"no engine could be measured; {first.build.name}: {first.why_not}")
-    vectors, queries = np.load(data / "base.npy", mmap_mode="r"), np.load(data / "queries.npy")
-    truth = exact_scores(vectors, queries, min(max(plan.k), len(vectors)))
-    rows = _rows(contestants, rounds, vectors, queries, truth)
+        raise AcmlSearchError(f"no engine could be measured; {first.table.name}: {first.why_not}")
+    vectors, queries = _base(data), np.load(data / "queries.npy")
+    del facts["vectors"]
     result = {
         "kind": "index",
         **facts,
-        "vectors": plan.data.kind,
-        "n_queries": len(queries),
-        "k": plan.k_timed,
-        "ks": plan.k,
+        "k": plan.k,
         "rounds": rounds,
-        "single_queries": min(plan.single, len(queries)),
-        "threads": {"single": 1, "batched": plan.threads, "build": plan.threads},
+        "threads": {"query": 1, "build": plan.threads},
         "tie_rule": "an answer is right if its score, computed again, reaches the k-th exact one within "
         "tie_tolerance",
         "tie_tolerance": TOLERANCE,
-        "ratios": f"queries per second in a batch, times faster than {' and '.join(REFERENCES)} in the same "
-        "round; median, lowest and highest round",
-        "engines": rows,
+        "engines": _rows(contestants, rounds, vectors, queries, exact_scores(vectors, queries, plan.k)),
         "plan": str(path),
         "data": plan.data.model_dump(),
         "seed": plan.seed,
@@ -669,79 +537,49 @@ def measure(
 
 
 def _rows(
-    contestants: list[Contestant], rounds: int, base: Float32s, queries: Float32s, truth: np.ndarray
+    contestants: list[Contestant], rounds: int, base: Float16s, queries: Float32s, truth: np.ndarray
 ) -> list[dict[str, Any]]:
     """One row an engine and setting; of an engine that failed, one with `why_not`."""
-    turns = {
-        one.build.name: [one.read(f"turn-{number}") for number in range(rounds)]
-        for one in contestants
-        if not one.why_not
-    }
+    from acml_search.evaluation.metrics import bootstrap_interval
+
     rows: list[dict[str, Any]] = []
     for one in contestants:
-        build, plan = one.build, one.plan
-        about = {"name": build.name, "engine": build.kind, "arguments": build.arguments}
+        table, plan = one.table, one.plan
+        about = {"name": table.name, "engine": table.kind}
         if one.why_not:
-            rows.append({**about, "params": build.arguments, "why_not": one.why_not})
+            rows.append({**about, "params": table.build, "why_not": one.why_not})
             continue
-        built, own = one.read("build"), turns[build.name]
+        built, turns = one.read("build"), [one.read(f"turn-{number}") for number in range(rounds)]
         factory = {name: value for name, value in built["built"].items() if name == "factory"}
-        memory = pd.Series([turn["memory_mb"] for turn in own], dtype=float).median()
-        common = {
-            "memory_mb": None if np.isnan(memory) else memory,
-            **{name: built[name] for name in ("build_seconds", "build_peak_mb", "version", "built")},
-            "bytes_per_vector": built["bytes"] / len(base),
-        }
         with np.load(one.answers) as answers:
-            for number, setting in enumerate(own[0]["settings"]):
-                recall, spread = {}, {}
-                for k in plan.k:
-                    found = right(base, queries, truth, answers[f"{number}.{k}"], k)
-                    shares = found / min(k, truth.shape[1])
-                    recall[str(k)] = float(shares.mean())
-                    spread[str(k)] = list(bootstrap_interval(shares, seed=plan.seed))
-                speeds = _speeds(own, number)
+            for number, setting in enumerate(turns[0]["settings"]):
+                shares = right(base, queries, truth, answers[str(number)], plan.k) / truth.shape[1]
+                timed = [turn["settings"][number]["milliseconds"] for turn in turns]
                 row = {
                     **about,
-                    "params": {**build.arguments, **factory, **setting["set"]},
+                    "params": {**table.build, **factory, **setting["set"]},
                     "search": setting["search"],
-                    "recall_at_k": recall[str(plan.k_timed)],
-                    "ci95": spread[str(plan.k_timed)],
-                    "recall": recall,
-                    "recall_ci95": spread,
-                    **common,
+                    "recall_at_k": float(shares.mean()),
+                    "ci95": list(bootstrap_interval(shares, seed=plan.seed)),
+                    **{name: built[name] for name in ("build_seconds", "build_peak_mb", "version", "built")},
+                    "bytes_in_memory": built["bytes_in_memory"] / len(base),
+                    "bytes_per_vector": built["bytes"] / len(base),
                 }
-                for name, values in speeds.items():
-                    row |= {name: values.median(), f"{name}_range": [values.min(), values.max()]}
-                for name in REFERENCES:
-                    reference = _speeds(turns[name], 0) if name in turns else None
-                    row[f"ratio_to_{name}"] = None if reference is None else _ratio(speeds, reference)
+                for percent in (50, 95):
+                    values = np.percentile(timed, percent, axis=1)
+                    spread = [float(values.min()), float(values.max())]
+                    row |= {f"p{percent}_ms": float(np.median(values)), f"p{percent}_ms_range": spread}
                 rows.append(row)
     return rows
 
 
-def _speeds(turns: list[dict[str, Any]], number: int) -> pd.DataFrame:
-    """A row per round: milliseconds of single queries, and queries per second in a batch."""
-    timed = [turn["settings"][number] for turn in turns]
-    single = np.percentile([one["milliseconds"] for one in timed], [50, 95], axis=1)
-    batched = [one["queries_per_second_batched"] for one in timed]
-    return pd.DataFrame({"p50_ms": single[0], "p95_ms": single[1], "queries_per_second_batched": batched})
-
-
-def _ratio(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float]:
-    """Queries per second of `a` over those of `b`, round by round."""
-    ratios = a["queries_per_second_batched"] / b["queries_per_second_batched"]
-    return {"median": ratios.median(), "low": ratios.min(), "high": ratios.max()}
-
-
 def index(
-    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Vectors and engines.", readable=False)],
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Records and engines.", readable=False)],
+    vectors: Annotated[
+        Path, typer.Option("--index", help="Index whose vectors are indexed again.", readable=False)
+    ],
     out: Annotated[Path, typer.Option(help="JSON file to write.", readable=False)],
-    base: Annotated[
-        list[Path] | None,
-        typer.Option(help="Molecules to index instead of the plan's; may be repeated.", readable=False),
-    ] = None,
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Index only so many of the first rows.")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Only so many of the first vectors.")] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Turns of every engine. Default: the plan's.")
     ] = None,
@@ -749,48 +587,31 @@ def index(
         list[str] | None, typer.Option(metavar="ENGINE", help="Only this engine; may be repeated.")
     ] = None,
     model: Model = "acml-base",
-    workers: Workers = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Measure anew what an earlier run left in `OUT.engines`.")
     ] = False,
 ) -> None:
-    """How much of an exact search do indexes find, how fast, in how much room? FAISS and usearch are peers.
+    """How much of an exact search do indexes find, how fast, in how much memory? FAISS and usearch are peers.
 
     Interrupted, the same command goes on where it stopped.
 
     \b
-    python -m benchmarks index benchmarks/index.toml --out benchmarks/results/index.json
+    python -m benchmarks index benchmarks/index.toml --index INDEX --out benchmarks/results/index.json
     """
-    options: dict[str, Any] = {"base": base, "n": n, "rounds": rounds, "only": only, "model": model}
-    result = measure(plan, out, **options, workers=workers, restart=restart, command=command_line())
+    options: dict[str, Any] = {"index": vectors, "n": n, "rounds": rounds, "only": only, "model": model}
+    result = measure(plan, out, **options, restart=restart, command=command_line())
     typer.echo(
         f"{result['n']:,} vectors of {result['d']} dimensions, {result['n_queries']:,} queries, "
-        f"{result['rounds']} rounds; threads: 1 for one query, {result['threads']['batched']} for a batch"
+        f"{result['rounds']} rounds, one thread"
     )
-    table = pd.DataFrame(map(_shown, result["engines"])).fillna("")
-    typer.echo(table.rename(columns={"recall": f"recall@{result['k']}"}).to_string(index=False))
-
-
-def _shown(one: dict[str, Any]) -> dict[str, Any]:
-    """A row of the table."""
-    if "why_not" in one:
-        return {"engine": one["name"], "how": one["why_not"]}
-    ratios = {f"x {name}": one[f"ratio_to_{name}"] for name in REFERENCES}
-    return {
-        "engine": one["name"],
-        "how": ", ".join(f"{key} {value}" for key, value in one["params"].items()),
-        "recall": f"{one['recall_at_k']:.4f}",
-        "p50 ms": f"{one['p50_ms']:.2f}",
-        "p95 ms": f"{one['p95_ms']:.2f}",
-        "q/s batched": round(one["queries_per_second_batched"]),
-        **{
-            name: "" if ratio is None else "{median:.2f} ({low:.2f} to {high:.2f})".format(**ratio)
-            for name, ratio in ratios.items()
-        },
-        "build s": f"{one['build_seconds']:.1f}",
-        "B/vector": f"{one['bytes_per_vector']:.0f}",
-        "MB": "" if one["memory_mb"] is None else round(one["memory_mb"]),
-    }
+    line = "{:<28}{:<64}{:>9}{:>8}{:>8}{:>9}{:>9}{:>9}"
+    heads = (f"recall@{result['k']}", "p50 ms", "p95 ms", "B memory", "B disk", "build s")
+    typer.echo(line.format("engine", "how", *heads))
+    for one in result["engines"]:
+        how = one.get("why_not") or ", ".join(f"{key} {value}" for key, value in one["params"].items())
+        values = [] if "why_not" in one else [one[name] for name in SHOWN]
+        shown = [f"{x:.{digits}f}" for x, digits in zip(values, (4, 2, 2, 0, 0, 1), strict=False)]
+        typer.echo(line.format(one["name"], how, *shown, *[""] * (6 - len(shown))).rstrip())
 
 
 if __name__ == "__main__":

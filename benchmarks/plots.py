@@ -57,7 +57,7 @@ class Plots:
     def of_index(self, one: Entry) -> str:
         """The plot of one comparison of indexes as Markdown; empty where no engine has a recall."""
         engines = [each for each in one.engines if each.get("recall_at_k") is not None]
-        alt = "Recall of an index against its latency and its bytes per vector, the axis stretched near 1"
+        alt = "Recall of an index against its latency and its bytes in memory, the axis stretched near 1"
         with rc_context(STYLE):
             return self._save(one.path.stem, alt, pareto(engines, one.k or 10)) if engines else ""
 
@@ -153,8 +153,8 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def pareto(engines: Sequence[dict[str, Any]], k: int) -> Figure:
-    """Recall of indexes against latency and bytes per vector, with the Pareto front."""
-    costs = {"p50_ms": "median latency of one query, ms", "bytes_per_vector": "bytes per vector"}
+    """Recall of indexes against latency and bytes in memory, with the Pareto front."""
+    costs = {"p50_ms": "median latency of one query, ms", "bytes_in_memory": "bytes per vector in memory"}
     figure = Figure(figsize=(WIDTH, 3.8))
     axes = figure.subplots(1, len(costs), squeeze=False)[0].tolist()
     names = list(dict.fromkeys(one["name"] for one in engines))

@@ -12,23 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from acml_search.core.errors import AcmlSearchError, ConfigError
+from acml_search.index.build import build_index
 from benchmarks import index as bench
-from benchmarks.index import builds, clustered, exact_scores, measure, read_plan, right
+from benchmarks.index import exact_scores, measure, read_plan, right
 
 HEAD = """
 threads = 1
-single = 5
-k = [1, 5]
-k_timed = 5
-rounds = 2
-"""
-SYNTHETIC = """
+k = 5
+rounds = 1
 [data]
-kind = "synthetic"
-n = 600
-d = 16
-clusters = 5
-n_queries = 20
+space = "smiles"
+queries = "records.parquet"
+where = "split = 'valid'"
+n_queries = 10
 """
 AUTO = """
 [[engine]]
@@ -73,12 +69,33 @@ def plan(folder, *parts):
     return path
 
 
+def vectors_made(plan, root, folder, index, n, model):
+    """`make_vectors` of 600 random unit vectors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vectors = np.random.default_rng(0).normal(size=(620, 16)).astype(np.float16)
+    for name, some in {"base": vectors[:600], "queries": vectors[600:].astype(np.float32)}.items():
+        np.save(folder / f"{name}.npy", some)
+    np.save(folder / "typical.npy", np.empty((0, 16), np.float32))
+    facts = {"n": n or 600, "d": 16, "n_queries": 20, "vectors": str(folder / "base.npy")}
+    (folder / "data.json").write_text(json.dumps(facts))
+    return facts
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch):
+    """Vectors that need no index."""
+    monkeypatch.setattr(bench, "make_vectors", vectors_made)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """Where the result of all engines on clustered vectors is, and the result."""
+    """Where the result of all engines is, and the result."""
     folder = tmp_path_factory.mktemp("index")
-    path = plan(folder, HEAD, SYNTHETIC, AUTO, FLAT, HNSW, USEARCH)
-    return path, folder / "out.json", measure(path, folder / "out.json", command="as a test")
+    path = plan(folder, HEAD, AUTO, FLAT, HNSW, USEARCH)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "make_vectors", vectors_made)
+        result = measure(path, folder / "out.json", index=folder, command="as a test")
+    return path, folder / "out.json", result
 
 
 def named(result, name):
@@ -89,20 +106,18 @@ def test_every_engine_is_measured(done) -> None:
     _, out, result = done
     assert json.loads(out.read_text()) == result
     about = (result["kind"], result["n"], result["d"], result["n_queries"], result["k"], result["rounds"])
-    assert about == ("index", 600, 16, 20, 5, 2)
-    assert result["threads"] == {"single": 1, "batched": 1, "build": 1}
+    assert about == ("index", 600, 16, 20, 5, 1)
+    assert result["threads"] == {"query": 1, "build": 1}
     for one in result["engines"]:
         if "why_not" in one:
             assert one["name"] == "usearch"
             continue
         assert one["ci95"][0] <= one["recall_at_k"] <= one["ci95"][1]
         assert 0 < one["p50_ms"] <= one["p95_ms"]
-        for key in ("ratio_to_flat", "ratio_to_auto"):
-            assert 0 < one[key]["low"] <= one[key]["median"] <= one[key]["high"]
+        assert 0 < one["bytes_in_memory"] <= one["bytes_per_vector"]
     (flat,) = named(result, "flat")
-    assert flat["recall"] == {"1": 1.0, "5": 1.0}
-    assert flat["ratio_to_flat"] == {"median": 1.0, "low": 1.0, "high": 1.0}
-    assert flat["bytes_per_vector"] == pytest.approx(4 * 16, rel=0.02)
+    assert flat["recall_at_k"] == 1
+    assert flat["bytes_in_memory"] == pytest.approx(4 * 16, rel=0.02)
     narrow, wide = named(result, "hnsw")
     assert (narrow["search"], wide["search"]) == ({"efSearch": 5}, {"efSearch": 200})
     assert narrow["recall_at_k"] <= wide["recall_at_k"]
@@ -125,25 +140,24 @@ def test_finished_steps_are_not_run_again(done, monkeypatch) -> None:
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(bench.subprocess, "run", no)
-    assert measure(path, out)["engines"] == result["engines"]
+    assert measure(path, out, index=out.parent)["engines"] == result["engines"]
     assert not list(out.with_name("out.engines").rglob("index.faiss"))
 
 
 def test_an_engine_that_is_missing_or_fails_says_so(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(bench.Usearch, "PACKAGE", "no_such_package")
     broken = FLAT.replace('"flat"', '"broken"').replace('"Flat"', '"IVF8,PQ5"')  # 16 is no multiple of 5
-    path = plan(tmp_path, HEAD, SYNTHETIC, FLAT, broken, USEARCH)
-    result = measure(path, tmp_path / "out.json", n=60, rounds=1)
+    path = plan(tmp_path, HEAD, FLAT, broken, USEARCH)
+    result = measure(path, tmp_path / "out.json", index=tmp_path, n=60)
     assert result["n"] == 60
     assert "recall_at_k" in named(result, "flat")[0]
-    assert named(result, "flat")[0]["ratio_to_auto"] is None
     assert "failed" in named(result, "broken")[0]["why_not"]
     assert named(result, "usearch")[0]["why_not"] == "no_such_package is not installed: pip install usearch"
     with pytest.raises(AcmlSearchError, match="no engine could be measured; usearch: no_such_package"):
-        measure(path, tmp_path / "none.json", n=60, only=["usearch"])
+        measure(path, tmp_path / "none.json", index=tmp_path, n=60, only=["usearch"])
     assert not (tmp_path / "none.json").exists()
     with pytest.raises(ConfigError, match="there is no engine 'annoy'; there are flat"):
-        measure(path, tmp_path / "none.json", only=["annoy"])
+        measure(path, tmp_path / "none.json", index=tmp_path, only=["annoy"])
 
 
 def test_equally_near_ones_are_all_right_and_others_are_not() -> None:
@@ -158,45 +172,35 @@ def test_equally_near_ones_are_all_right_and_others_are_not() -> None:
 
 
 def test_the_exact_scores_are_those_of_a_plain_sort() -> None:
-    base, queries = clustered(70_000, 8, 3, 1), clustered(4, 8, 3, 1, part=1)
+    vectors = np.random.default_rng(1).normal(size=(70_004, 8)).astype(np.float16)
+    base, queries = vectors[4:], vectors[:4].astype(np.float32)
     plain = np.sort(queries.astype(np.float64) @ base.T.astype(np.float64), axis=1)[:, ::-1][:, :7]
     assert exact_scores(base, queries, 7) == pytest.approx(plain, abs=1e-12)
-    assert np.linalg.norm(queries, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
 
 
-EMBEDDINGS = """
-[data]
-kind = "embeddings"
-space = "smiles"
-base = ["library.smi"]
-queries = "records.parquet"
-where = "split = 'valid'"
-n_queries = 10
-"""
-
-
-def test_real_embeddings(tiny_model, tmp_path) -> None:
+def test_the_vectors_of_an_index(tiny_model, tmp_path, monkeypatch) -> None:
+    monkeypatch.undo()
     (tmp_path / "library.smi").write_text("CCO\nCCN\nOCC\nC1CC\nCCC\n")
     table = {"smiles": ["CCO", "CCC", "CC"], "split": ["valid", "valid", "train"]}
     pq.write_table(pa.table(table), tmp_path / "records.parquet")
-    path = plan(tmp_path, HEAD, EMBEDDINGS, FLAT)
-    result = measure(path, tmp_path / "out.json", model=str(tiny_model), workers=1, rounds=1)
+    path, index = plan(tmp_path, HEAD, FLAT), tmp_path / "made"
+    build_index(tmp_path / "library.smi", index, model=tiny_model, factory="HNSW8,SQ8", workers=1)
+    result = measure(path, tmp_path / "out.json", index=index, model=str(tiny_model))
     assert (result["n"], result["d"], result["space"], result["n_queries"]) == (3, 32, "smiles", 2)
-    assert named(result, "flat")[0]["recall"] == {"1": 1.0, "5": 1.0}
+    assert named(result, "flat")[0]["recall_at_k"] == 1
 
 
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ((HEAD, SYNTHETIC), "missing key 'engine'"),
-        ((HEAD, FLAT), "missing key 'data'"),
-        ((HEAD, SYNTHETIC.replace("d = 16", ""), FLAT), r"missing key 'data\.synthetic\.d'"),
-        ((HEAD, SYNTHETIC, "colour = 1\n", FLAT), "unknown key 'data.synthetic.colour'"),
-        ((HEAD, SYNTHETIC, FLAT, FLAT), "two engines are called 'flat'"),
-        ((HEAD, SYNTHETIC, FLAT.replace('"faiss"', '"magic"')), "kind"),
-        ((HEAD, SYNTHETIC, HNSW.replace("efSearch", "speed")), "unknown key 'speed'"),
-        ((HEAD.replace("k_timed = 5", "k_timed = 7"), SYNTHETIC, FLAT), "k_timed, 7, is not one of k"),
-        ((HEAD.replace("rounds = 2", "rounds = 0"), SYNTHETIC, FLAT), "rounds: input should be greater"),
+        ((HEAD,), "missing key 'engine'"),
+        ((FLAT,), "missing key 'data'"),
+        ((HEAD.replace('space = "smiles"', ""), FLAT), r"missing key 'data\.space'"),
+        ((HEAD, "colour = 1\n", FLAT), "unknown key 'data.colour'"),
+        ((HEAD, FLAT, FLAT), "two engines are called 'flat'"),
+        ((HEAD, FLAT.replace('"faiss"', '"magic"')), "kind"),
+        ((HEAD, HNSW.replace("efSearch", "speed")), "unknown key 'speed'"),
+        ((HEAD.replace("rounds = 1", "rounds = 0"), FLAT), "rounds: input should be greater"),
         (("x = ",), "this is not TOML"),
     ],
 )
@@ -205,17 +209,7 @@ def test_a_wrong_plan(tmp_path, parts, message) -> None:
         read_plan(plan(tmp_path, *parts))
 
 
-def test_build_and_search_grids_are_separate(tmp_path) -> None:
-    grid = HNSW.replace(
-        'factory = "HNSW8,Flat"', 'factory = ["HNSW8,Flat", "HNSW8,SQ8"]\nefConstruction = [40, 80]'
-    )
-    found = builds(read_plan(plan(tmp_path, HEAD, SYNTHETIC, grid)))
-    assert len(found) == len({one.name for one in found}) == 4
-    assert all(one.searches == [{"efSearch": 5}, {"efSearch": 200}] for one in found)
-    assert found[0].name == "hnsw-efConstruction-40-factory-HNSW8_Flat"
-
-
 def test_the_shipped_plan_can_be_read() -> None:
     read = read_plan(Path(bench.__file__).with_name("index.toml"))
-    assert {"auto", "flat"} <= {one.name for one in read.engine}
-    assert read.k == [1, 10, 100]
+    assert {"auto", "fast", "flat"} <= {one.name for one in read.engine}
+    assert read.k == 10
