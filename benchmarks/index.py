@@ -48,7 +48,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from acml_search.cli.app import command_line
 from acml_search.cli.options import Model
-from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidRecord
+from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidRecord, SpaceMismatch
 from acml_search.core.io import digest_of, versions, write_json
 from acml_search.core.progress import progress
 from acml_search.core.toml import check_table, read_toml
@@ -390,13 +390,16 @@ def make_vectors(
     if not about.exists():
         folder.mkdir(parents=True, exist_ok=True)
         card = read_card(model)
-        opened = IndexDirectory(index)
-        opened.check_spaces({name: space.digest for name, space in card.spaces.items()})
+        there, wanted = IndexDirectory(index).spaces.get(plan.data.space), card.spaces.get(plan.data.space)
+        if there is None or wanted is None:
+            raise ConfigError(f"{index} or the model {model} has no space {plan.data.space!r}")
+        if there.digest != wanted.digest:
+            raise SpaceMismatch(plan.data.space, there.digest, wanted.digest)
         vectors = index / "faiss" / f"{plan.data.space}.graph.fp16.npy"
         if not vectors.is_file():
             raise ConfigError(f"{index} keeps no vectors of {plan.data.space!r} outside FAISS: {vectors}")
-        there, d = np.load(vectors, mmap_mode="r").shape
-        facts = {"n": min(n or there, there), "d": d, "space": plan.data.space, "model": model}
+        rows, d = np.load(vectors, mmap_mode="r").shape
+        facts = {"n": min(n or rows, rows), "d": d, "space": plan.data.space, "model": model}
         facts |= {"model_digest": card.digest, "vectors": str(vectors)}
         facts |= _embed_queries(plan.data, root, folder, model, plan.seed)
         write_json(facts, about)  # last: the folder is complete
@@ -410,7 +413,7 @@ def _embed_queries(data: Data, root: Path, folder: Path, model: str, seed: int) 
     from acml_search import modalities
     from acml_search.encoders.checkpoint import load_model
 
-    kind, loaded, facts = modalities.get(data.space), load_model(model), {}
+    kind, loaded, facts = modalities.get(data.space), load_model(model, spaces=[data.space]), {}
     wanted = {"queries": (data.where, data.n_queries), "typical": (data.calibrate, TYPICAL)}
     for name, (where, size) in wanted.items():
         rows: list[dict[str, Any]] = []
