@@ -41,7 +41,7 @@ from acml_search.encoders.card import (
     missing_space,
     read_card,
 )
-from acml_search.encoders.environments import Environments, environment_files, tables_of
+from acml_search.encoders.environments import Environments, tables_of
 from acml_search.encoders.shifts import Predicted, by_molecule
 from acml_search.modalities.base import sources
 from acml_search.networks import (
@@ -415,8 +415,7 @@ def load_model(
 def stored_weights(card: ModelCard, spaces: Collection[str]) -> dict[str, Tensor]:
     """float32 weights of the trunk and of `spaces`, by the names of the network's parameters."""
     weights: dict[str, Tensor] = {}
-    tables = {card.directory / file for file in environment_files(card).values()}
-    for path in (card.weights, *card.later_weights.keys() - tables):
+    for path in (card.weights, *card.later_weights):
         with safe_open(path, framework="pt") as file:
             names = [name for name in file.keys() if _space_of(name) in (None, *spaces)]  # noqa: SIM118
             weights |= current_names({name: file.get_tensor(name).float() for name in names})
@@ -469,9 +468,9 @@ def length_of(space: dict[str, Any]) -> int:
 
 
 def _space_of(parameter: str) -> str | None:
-    """The space that a parameter is of; None for the trunk's."""
-    part, name, *_ = parameter.split(".")
-    return name if part in ("heads", "towers") else None
+    """The space that a parameter is of; None for the trunk's. No table of environments names a space."""
+    part, _, rest = parameter.partition(".")
+    return None if part == "trunk" else rest.partition(".")[0]
 
 
 def _counters(network: nn.Module) -> set[str]:

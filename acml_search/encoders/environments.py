@@ -103,13 +103,8 @@ class Environments:
         return shift, np.append(self.certainty, 1.0)[deepest]
 
 
-def environment_files(card: ModelCard) -> dict[str, str]:
-    """Space -> the file of its table, beside the card."""
-    stored = card.data["spaces"].items()
-    return {name: one["environments"]["file"] for name, one in stored if "environments" in one}
-
-
 def tables_of(card: ModelCard, spaces: Iterable[str]) -> dict[str, Environments]:
     """The tables of those `spaces` that have one."""
-    files = environment_files(card)
-    return {name: Environments.read(card.directory / files[name]) for name in spaces if name in files}
+    stored = card.data["spaces"]
+    files = {name: stored[name]["environments"]["file"] for name in spaces if "environments" in stored[name]}
+    return {name: Environments.read(card.directory / files[name]) for name in files}

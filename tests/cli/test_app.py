@@ -14,7 +14,7 @@ from acml_search.core.errors import LibraryError
 runner = CliRunner()
 
 COMMANDS = ["build-index", "query", "explain", "check", "parse", "add", "info", "verify", "embed", "models"]
-COMMANDS += ["remove", "compact", "merge", "push", "serve", "probe", "map", "attribute", "read-images"]
+COMMANDS += ["remove", "compact", "merge", "push", "serve", "mcp", "probe", "map", "attribute", "read-images"]
 GROUPS = {
     "bench": ["recall", "isomers", "throughput"],
     "properties": ["fit", "predict"],

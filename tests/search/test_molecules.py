@@ -92,6 +92,7 @@ class FakeSpace(NamedTuple):
 
 
 class FakeDirectory:
+    notes: tuple[str, ...] = ()
     manifest = SimpleNamespace(options={"tautomer": False}, model={})
 
     def __init__(self, path: Path, catalog: FakeCatalog) -> None:
