@@ -40,6 +40,7 @@ def test_what_the_wheel_carries(wheel: Path) -> None:
     assert {name for name in sizes if name.startswith(weights)} == {
         f"{weights}acml-base/{name}"
         for name in (
+            "c_nmr_environments.safetensors",
             "card.json",
             "image_reader.safetensors",
             "lc_ms_rerank.json",
