@@ -123,8 +123,13 @@ def flatten(graph: MolGraph) -> MolGraph:
     """The graph without configuration: what `featurise(mol, stereo=False)` gives."""
     x = graph.x.copy()
     x[:, 6] = 0
-    code = graph.edge_attr % RING
-    return MolGraph(x, graph.edge_index, np.where(code > 4, graph.edge_attr - code + 2, graph.edge_attr))
+    return MolGraph(x, graph.edge_index, flat_bonds(graph.edge_attr))
+
+
+def flat_bonds(bonds: np.ndarray) -> np.ndarray:
+    """Bond codes (m,) without the configuration of double bonds."""
+    code = bonds % RING
+    return np.where(code > 4, bonds - code + DOUBLE, bonds)
 
 
 def _add_geometry(

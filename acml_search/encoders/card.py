@@ -145,8 +145,10 @@ class ModelCard:
 
     @property
     def later_weights(self) -> dict[Path, str]:
-        """Weights of encoders that take the place of some in `weights`, and their SHA-256. No vector of a
-        molecule depends on them, so that indexes stay valid."""
+        """Weights of encoders that take the place of some in `weights`, and tables that correct predicted
+        peaks, with their SHA-256. The only vectors of molecules that depend on them are those made of
+        predicted peaks (`hsqc`): indexes stay valid, and such a space gets the better peaks once it is built
+        again."""
         return {self.directory / name: sha for name, sha in self.data.get("later_weights", {}).items()}
 
     @cached_property

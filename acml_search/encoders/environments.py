@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from acml_search.chem.graph import RING, GraphBatch
+from acml_search.chem.graph import GraphBatch, flat_bonds
 from acml_search.core.io import atomic
 from acml_search.core.typing import Floats
 from acml_search.encoders.card import ModelCard
@@ -23,16 +23,13 @@ DEPTHS = (1, 2, 3, 4, 5)
 """bonds from the atom; the deepest known decides"""
 STEP = 0.005
 """ppm, of a stored correction"""
-_CODES = 2**48  # a chance match of an unknown environment: 1 in 10^8
-_GEOMETRY, _PLAIN_DOUBLE = 4, 2  # double bonds with configuration have larger codes
+_CODES = 2**48  # a chance match of an unknown environment: 1 in 10^9
 
 
 def environment_codes(batch: GraphBatch) -> np.ndarray:
     """(len(DEPTHS), N) uint64 below 2^48: each atom's environment by depth, blind to configuration."""
     source, target = batch.edge_index
-    kind = batch.edge_attr % RING
-    bonds = np.where(kind > _GEOMETRY, batch.edge_attr - kind + _PLAIN_DOUBLE, batch.edge_attr)
-    bond = _mix(bonds.astype(np.uint64) + np.uint64(1 << 32))
+    bond = _mix(flat_bonds(batch.edge_attr).astype(np.uint64) + np.uint64(1 << 32))
     code = np.zeros(len(batch.x), np.uint64)
     for column in batch.x.T[:6].astype(np.uint64):  # the seventh is the configuration
         code = _mix(code + column)
