@@ -1,9 +1,7 @@
 """Baselines: what the model is measured against, with the same queries, pool, filters and tie rule.
 
 A baseline is a class here, decorated with `register`. It learns from the training rows of a question without
-their dev split, is tuned on the dev split, and scores the pool for the queries. Its ranks do not depend on
-the model (but for one that takes its predicted peaks): they are cached, so that new weights need no new
-baselines.
+their dev split, is tuned on the dev split, and scores the pool for the queries.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -26,8 +23,7 @@ from acml_search.core.io import digest_of, versions
 from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Ints
 from acml_search.core.workers import Workers, chunks
-from acml_search.evaluation import ranking
-from acml_search.evaluation.cache import Cache, code_digest
+from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.embedding import MoleculeVectors
 from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.pool import Pool, Query, few_of_each
@@ -393,8 +389,6 @@ def unit(table: Float32s) -> Float32s:
 
 # --- asked as the model is ----------------------------------------------------------------------------------
 
-_RANKS = ("error", "rank", "score", "n_candidates", "best_other", "best_other_score")
-
 
 def measure_baselines(runner: QuestionRun) -> Iterator[Result]:
     """Every baseline that the question names, with each of its filters and among isomers; where one is
@@ -414,7 +408,7 @@ def measure_baselines(runner: QuestionRun) -> Iterator[Result]:
             note = Result(kind="baseline", baseline=name, about=one.about, why_not=why)
             yield runner.write(f".baseline-{name}", note, asks="baseline")
         else:
-            answers, about = _cached_answers(runner, one, outcomes, training)
+            answers, about = _answers(runner, one, outcomes, training)
             fields = {"baseline": one.name, "about": one.about, **about}
             for wanted, answered in answers.items():
                 yield from runner.write_answer(wanted, answered, rerank=False, **fields)
@@ -426,42 +420,6 @@ def _some_queries(runner: QuestionRun) -> list[QueryOutcome]:
     every = runner.prepared.outcomes
     chosen = few_of_each([one.truth for one in every], RECORDS_PER_MOLECULE, runner.seed)
     return [every[i] for i in sorted(chosen[:MAX_QUERIES])]
-
-
-def _cached_answers(
-    runner: QuestionRun, one: Baseline, outcomes: list[QueryOutcome], training: list[Query]
-) -> tuple[dict[Filter, list[QueryOutcome]], dict[str, Any]]:
-    """The ranked queries by filter, and what the baseline reports of itself."""
-    question, card = runner.question, runner.run.card
-    key = {
-        "baseline": one.name,
-        "code": code_digest(Path(__file__), Path(ranking.__file__)),
-        "pool": digest_of(runner.pool.structures),
-        "queries": digest_of(_plain([(each.truth, each.query) for each in outcomes])),
-        "training": digest_of(_plain(training)),
-        "modality": question.modality,
-        "filters": [each.text for each in question.filters],
-        "seed": runner.seed,
-        "model": card.digest if one.matches_peaks else None,
-    }
-
-    def compute() -> dict[str, Any]:
-        answers, about = _answers(runner, one, outcomes, training)
-        of_filters = [
-            [[getattr(o, name) for name in _RANKS] for o in answered] for answered in answers.values()
-        ]
-        return {"answers": of_filters, "about": about}
-
-    assert runner.store.cache is not None
-    found = runner.store.cache.document("baselines", key, compute)
-    answers = {
-        wanted: [
-            replace(one, **dict(zip(_RANKS, values, strict=True)))
-            for one, values in zip(outcomes, rows, strict=True)
-        ]
-        for wanted, rows in zip(question.filters, found["answers"], strict=True)
-    }
-    return answers, found["about"]
 
 
 def _answers(
@@ -512,12 +470,3 @@ def _material(runner: QuestionRun, readable: Sequence[QueryOutcome], training: l
         question.modality, runner.pool, items, truths, training, store.workers, store.cache,
         store.vectors, runner.seed,
     )  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """Rows as JSON takes them."""
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return value.tolist() if hasattr(value, "tolist") else value if value is None else str(value)

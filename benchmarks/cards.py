@@ -4,28 +4,24 @@
 
 Takes folders of `python -m benchmarks suite` and JSON files of `bench recall` and `bench isomers`; refuses a
 result of another model. The card's digest does not change: it covers what vectors depend on, and a scale only
-multiplies scores. With `--before FOLDER`, an earlier version of the model, entries about spaces whose weights
-are the same stay, each with the digest it was measured with, unless they were measured again.
+multiplies scores.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import typer
-from safetensors.numpy import load_file
 
 from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.io import write_json
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.evaluation.results import read_result
-from acml_search.modalities.base import sources
 from benchmarks.suite.measures import by_class, failures
 
 _RANKING = (
@@ -60,12 +56,9 @@ KEYS: dict[str, tuple[str, ...]] = {
     "together": ("question", "modality", "signals", "plain", "rerank", "shortlist", "n_pool", "inner"),
 }  # fmt: skip
 """the keys of each kind of result that a card holds"""
-LISTS, BY_SPACE = ("metrics", "within_batches", "recall_by_class"), ("calibration", "together")
 
 
-def fill_card(
-    directory: Path, sources: Sequence[Path], *, command: str | None = None, before: Path | None = None
-) -> ModelCard:
+def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None = None) -> ModelCard:
     """Put the results of suites (their folders) and of single benchmarks (JSON files) into a card.
 
     Replaces `metrics`, `within_batches`, `calibration`, `together`, `recall_by_class` and
@@ -90,11 +83,6 @@ def fill_card(
     }
     new["recall_by_class"], new["known_failures_by_class"] = _classes(results)
     spaces: dict[str, dict[str, Any]] = {name: {} for name in card.data["spaces"]}
-    if before is not None:
-        earlier = unchanged_entries(read_card(before), card, {str(one.get("question")) for _, one in results})
-        new |= {key: [*earlier[key], *new[key]] for key in (*LISTS, "known_failures_by_class")}
-        new |= {key: {**earlier[key], **new[key]} for key in BY_SPACE}
-        spaces |= earlier["spaces"]
     for one in entries["calibration"]:
         spaces[one["modality"]] |= {"scale": one["scale"]}
     weights = ("cosine", "evidence", "shortlist", "n_pool", "inner", "command")
@@ -151,61 +139,14 @@ def _classes(results: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[list[dict[
     return measured, sentences
 
 
-def unchanged_spaces(before: ModelCard, now: ModelCard) -> frozenset[str]:
-    """Spaces of both models whose trunk, head and tower have the same tensors and hyper-parameters."""
-    old, new = load_file(before.weights), load_file(now.weights)
-    old_hyper, new_hyper = dict(before.data["hyper"]), dict(now.data["hyper"])
-    old_spaces, new_spaces = old_hyper.pop("spaces"), new_hyper.pop("spaces")
-
-    def same(parts: tuple[str, ...]) -> bool:
-        names = {name for name in old.keys() | new.keys() if name.startswith(parts)}
-        return all(name in old and name in new and np.array_equal(old[name], new[name]) for name in names)
-
-    return frozenset(
-        name
-        for name in before.spaces.keys() & now.spaces.keys()
-        if old_hyper == new_hyper
-        and before.data["spaces"][name].get("features") == now.data["spaces"][name].get("features")
-        and all(
-            old_spaces[one] == new_spaces[one] and same(("trunk.", f"heads.{one}.", f"towers.{one}."))
-            for one in sources(name)
-        )
-    )
-
-
-def unchanged_entries(before: ModelCard, now: ModelCard, measured: set[str]) -> dict[str, Any]:
-    """Entries of the earlier card about unchanged spaces, by the card's keys, without the questions that were
-    `measured` again; `spaces`: scale and re-ranking weights.
-    """
-    spaces, data = unchanged_spaces(before, now), before.data
-    modality_of = {one["question"]: one["modality"] for one in data.get("metrics", ())}
-
-    def stays(question: str) -> bool:
-        return question not in measured and set(modality_of.get(question, "?").split("+")) <= spaces
-
-    def marked(entry: Mapping[str, Any]) -> dict[str, Any]:
-        return {"measured_with": before.digest, **entry}
-
-    found: dict[str, Any] = {
-        key: [marked(one) for one in data.get(key, ()) if stays(one["question"])] for key in LISTS
-    }
-    for key in BY_SPACE:
-        found[key] = {k: marked(one) for k, one in data.get(key, {}).items() if stays(one["question"])}
-    sentences = data.get("known_failures_by_class", ())
-    found["known_failures_by_class"] = [text for text in sentences if stays(text.split(",")[0])]
-    fitted = {*found["calibration"], *(one["modality"] for one in found["metrics"] if one.get("rerank"))}
-    return found | {"spaces": {name: data["spaces"][name] for name in fitted & spaces}}
-
-
 def main(
     model: Annotated[Path, typer.Argument(help="The model's folder.")],
     results: Annotated[list[Path], typer.Argument(help="Folders of suites, JSON files of benchmarks.")],
-    before: Annotated[Path | None, typer.Option(help="Folder of an earlier version of the model.")] = None,
 ) -> None:
     """Put benchmark results into a model's card."""
     command = shlex.join(["python", "-m", "benchmarks.cards", *sys.argv[1:]])
     try:
-        card = fill_card(model, results, command=command, before=before)
+        card = fill_card(model, results, command=command)
     except AcmlSearchError as error:
         raise SystemExit(str(error)) from error
     for name, space in card.spaces.items():

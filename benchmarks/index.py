@@ -30,16 +30,16 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -49,7 +49,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from acml_search.cli.app import command_line
 from acml_search.cli.options import Model
 from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidRecord, SpaceMismatch
-from acml_search.core.io import digest_of, versions, write_json
+from acml_search.core.io import versions, write_json
 from acml_search.core.progress import progress
 from acml_search.core.toml import check_table, read_toml
 from acml_search.core.typing import Float16s, Float32s, Ints
@@ -272,14 +272,15 @@ def _blocks(base: Float16s) -> Iterator[Float32s]:
         yield base[low : low + BLOCK].astype(np.float32)
 
 
-# One step of one engine, in a process of its own: `python -m benchmarks.index JOB.json`.
+# One step of one engine, in a process of its own: `python -m benchmarks.index` reads a job and prints what it
+# measured, as JSON.
 
 
 def run_step(job: dict[str, Any]) -> dict[str, Any]:
-    """What a build or a turn of one engine measured."""
+    """What a build or a turn of one engine measured; of a turn also the `found` positions, if wanted."""
     engine, folder, data = ENGINES[job["kind"]](), Path(job["folder"]), Path(job["data"])
     if job["step"] == "build":
-        base, typical = _base(data), np.load(data / "typical.npy")
+        base, typical = _base(job["facts"]), np.load(data / "typical.npy")
         began = time.perf_counter()
         facts = engine.build(base, typical, folder, **job["arguments"])
         seconds = time.perf_counter() - began
@@ -296,7 +297,6 @@ def run_step(job: dict[str, Any]) -> dict[str, Any]:
     engine.open(folder)
     queries, k = np.load(data / "queries.npy"), job["k"]
     settings: list[dict[str, Any]] = []
-    answers: dict[str, Any] = {}
     for search in job["searches"]:
         setting = engine.set(search)
         if setting in [one["set"] for one in settings]:
@@ -306,72 +306,52 @@ def run_step(job: dict[str, Any]) -> dict[str, Any]:
         milliseconds, found = [], []
         for query in queries:
             began = time.perf_counter()
-            found.append(engine.search(query[None], k)[0])
+            found.append(engine.search(query[None], k)[0].tolist())
             milliseconds.append(1000 * (time.perf_counter() - began))
-        answers[str(len(settings))] = np.array(found)
-        settings.append({"search": search, "set": setting, "milliseconds": milliseconds})
-    if job["answers"]:
-        np.savez(job["answers"], **answers)
+        answers = {"found": found} if job["answers"] else {}
+        settings.append({"search": search, "set": setting, "milliseconds": milliseconds, **answers})
     return {"settings": settings}
 
 
-def _base(data: Path) -> Float16s:
-    """The vectors of a data folder: mapped, where they are in an index."""
-    about = json.loads((data / "data.json").read_text(encoding="utf-8"))
-    vectors: Float16s = np.load(about["vectors"], mmap_mode="r")[: about["n"]]
+def _base(facts: Mapping[str, Any]) -> Float16s:
+    """The vectors that are indexed: mapped, where they are in an index."""
+    vectors: Float16s = np.load(facts["vectors"], mmap_mode="r")[: facts["n"]]
     return vectors
 
 
+@dataclass
 class Contestant:
-    """One build of one engine: its steps are files in `folder`, so that an interrupted run goes on."""
+    """An engine, and what its build and its turns measured; `why_not`: why it could not go on."""
 
-    def __init__(self, plan: Plan, table: EngineTable, data: Path) -> None:
-        key = digest_of([table.model_dump(), plan.k, plan.threads])[:16]
-        self.plan, self.table, self.data, self.folder = plan, table, data, data / f"{table.name}-{key}"
-        self.index, self.answers = self.folder / "index", self.folder / "answers.npz"
-        engine = ENGINES[table.kind]
-        missing = find_spec(engine.PACKAGE) is None
-        install = f"{engine.PACKAGE} is not installed: pip install {engine.DISTRIBUTION}"
-        self.why_not = install if missing else None
+    table: EngineTable
+    folder: Path
+    """its index"""
+    measured: list[dict[str, Any]] = field(default_factory=list)
+    why_not: str | None = None
 
-    def make(self) -> None:
-        if not (self.folder / "build.json").exists():
-            shutil.rmtree(self.index, ignore_errors=True)
-            self.index.mkdir(parents=True)
-            self._step("build", arguments=self.table.build)
-
-    def turn(self, number: int) -> None:
-        answers = None if number else str(self.answers)
-        self._step(
-            "turn", f"turn-{number}", searches=_grid(self.table.search), k=self.plan.k, answers=answers
-        )
-
-    def read(self, step: str) -> dict[str, Any]:
-        return dict(json.loads((self.folder / f"{step}.json").read_text(encoding="utf-8")))
-
-    def _step(self, step: str, name: str | None = None, **job: Any) -> None:
-        result = self.folder / f"{name or step}.json"
-        if self.why_not or result.exists():
+    def run(self, plan: Plan, step: str, **job: Any) -> None:
+        if self.why_not is not None:
             return
-        about = {"step": step, "kind": self.table.kind, "data": str(self.data), "folder": str(self.index)}
-        write_json({**about, **job, "result": str(result)}, self.folder / "job.json")
-        threads = str(self.plan.threads if step == "build" else 1)
+        job |= {"step": step, "kind": self.table.kind, "folder": str(self.folder)}
+        threads = str(plan.threads if step == "build" else 1)
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.index", str(self.folder / "job.json")],
+                [sys.executable, "-m", "benchmarks.index"],
+                input=json.dumps(job),
                 env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
-                stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=60 * self.plan.limit_minutes,
+                timeout=60 * plan.limit_minutes,
             )
         except subprocess.TimeoutExpired:
-            self.why_not = f"the {step} took longer than {self.plan.limit_minutes:g} minutes (limit_minutes)"
+            self.why_not = f"the {step} took longer than {plan.limit_minutes:g} minutes (limit_minutes)"
             return
         if done.returncode < 0:
             self.why_not = f"the {step} was ended by signal {-done.returncode}, as for want of memory"
         elif done.returncode:
             self.why_not = f"the {step} failed: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}"
+        else:
+            self.measured.append(json.loads(done.stdout.splitlines()[-1]))
 
 
 # Vectors.
@@ -380,30 +360,25 @@ class Contestant:
 def make_vectors(
     plan: Plan, root: Path, folder: Path, index: Path, n: int | None, model: str
 ) -> dict[str, Any]:
-    """Write queries.npy and typical.npy into `folder` unless they are there, and say in data.json where the
-    vectors are; its facts. Raises ConfigError for an index without the space, or of another model.
+    """Write queries.npy and typical.npy into `folder`; where the vectors are, and other facts. Raises
+    ConfigError for an index without the space, SpaceMismatch for one of another model.
     """
     from acml_search.encoders.card import read_card
     from acml_search.index.directory import IndexDirectory
 
-    about = folder / "data.json"
-    if not about.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        card = read_card(model)
-        there, wanted = IndexDirectory(index).spaces.get(plan.data.space), card.spaces.get(plan.data.space)
-        if there is None or wanted is None:
-            raise ConfigError(f"{index} or the model {model} has no space {plan.data.space!r}")
-        if there.digest != wanted.digest:
-            raise SpaceMismatch(plan.data.space, there.digest, wanted.digest)
-        vectors = index / "faiss" / f"{plan.data.space}.graph.fp16.npy"
-        if not vectors.is_file():
-            raise ConfigError(f"{index} keeps no vectors of {plan.data.space!r} outside FAISS: {vectors}")
-        rows, d = np.load(vectors, mmap_mode="r").shape
-        facts = {"n": min(n or rows, rows), "d": d, "space": plan.data.space, "model": model}
-        facts |= {"model_digest": card.digest, "vectors": str(vectors)}
-        facts |= _embed_queries(plan.data, root, folder, model, plan.seed)
-        write_json(facts, about)  # last: the folder is complete
-    return dict(json.loads(about.read_text(encoding="utf-8")))
+    card = read_card(model)
+    there, wanted = IndexDirectory(index).spaces.get(plan.data.space), card.spaces.get(plan.data.space)
+    if there is None or wanted is None:
+        raise ConfigError(f"{index} or the model {model} has no space {plan.data.space!r}")
+    if there.digest != wanted.digest:
+        raise SpaceMismatch(plan.data.space, there.digest, wanted.digest)
+    vectors = index / "faiss" / f"{plan.data.space}.graph.fp16.npy"
+    if not vectors.is_file():
+        raise ConfigError(f"{index} keeps no vectors of {plan.data.space!r} outside FAISS: {vectors}")
+    rows, d = np.load(vectors, mmap_mode="r").shape
+    facts = {"n": min(n or rows, rows), "d": d, "space": plan.data.space, "model": model}
+    facts |= {"model_digest": card.digest, "vectors": str(vectors)}
+    return facts | _embed_queries(plan.data, root, folder, model, plan.seed)
 
 
 def _embed_queries(data: Data, root: Path, folder: Path, model: str, seed: int) -> dict[str, Any]:
@@ -478,10 +453,8 @@ def measure(
     *,
     index: Path,
     n: int | None = None,
-    rounds: int | None = None,
     only: list[str] | None = None,
     model: str = "acml-base",
-    restart: bool = False,
     command: str | None = None,
 ) -> dict[str, Any]:
     """Run the plan at `path` on the vectors of `index`, write OUT.json and return it.
@@ -492,42 +465,42 @@ def measure(
     began = time.perf_counter()
     plan, root = read_plan(path), path.parent
     chosen = [table for table in plan.engine if not only or table.name in only]
-    unknown = sorted(set(only or ()) - {table.name for table in chosen})
-    if unknown:
+    if unknown := sorted(set(only or ()) - {table.name for table in chosen}):
         there = ", ".join(table.name for table in plan.engine)
         raise ConfigError(f"{path}: there is no engine {unknown[0]!r}; there are {there}")
-    rounds = rounds or plan.rounds
-    folder = out.with_name(f"{out.stem}.engines")
-    if restart:
-        shutil.rmtree(folder, ignore_errors=True)
-    data = folder / digest_of([plan.data.model_dump(), str(index.resolve()), n, plan.seed, model])[:16]
-    facts = make_vectors(plan, root / plan.root, data, index, n, model)
-    contestants = [Contestant(plan, table, data) for table in chosen]
-    with progress(total=len(contestants) * (1 + rounds), desc="engines", unit="step") as bar:
-        for one in contestants:
-            one.make()
-            bar.update(1)
-        for number in range(rounds):
-            for one in contestants if number % 2 == 0 else contestants[::-1]:  # there and back
-                one.turn(number)
+    with TemporaryDirectory(dir=out.parent, prefix=f"{out.stem}.") as temporary:
+        data = Path(temporary)
+        facts = make_vectors(plan, root / plan.root, data, index, n, model)
+        contestants = [Contestant(table, data / table.name) for table in chosen]
+        with progress(total=len(contestants) * (1 + plan.rounds), desc="engines", unit="step") as bar:
+            for one in contestants:
+                engine = ENGINES[one.table.kind]
+                if find_spec(engine.PACKAGE) is None:
+                    one.why_not = f"{engine.PACKAGE} is not installed: pip install {engine.DISTRIBUTION}"
+                one.folder.mkdir()
+                one.run(plan, "build", data=temporary, facts=facts, arguments=one.table.build)
                 bar.update(1)
-    for one in contestants:
-        shutil.rmtree(one.index, ignore_errors=True)
+            for number in range(plan.rounds):
+                for one in contestants if number % 2 == 0 else contestants[::-1]:  # there and back
+                    job = {"k": plan.k, "searches": _grid(one.table.search), "answers": number == 0}
+                    one.run(plan, "turn", data=temporary, **job)
+                    bar.update(1)
+        queries = np.load(data / "queries.npy")
     if all(one.why_not for one in contestants):
         first = contestants[0]
         raise AcmlSearchError(f"no engine could be measured; {first.table.name}: {first.why_not}")
-    vectors, queries = _base(data), np.load(data / "queries.npy")
+    vectors = _base(facts)
     del facts["vectors"]
     result = {
         "kind": "index",
         **facts,
         "k": plan.k,
-        "rounds": rounds,
+        "rounds": plan.rounds,
         "threads": {"query": 1, "build": plan.threads},
         "tie_rule": "an answer is right if its score, computed again, reaches the k-th exact one within "
         "tie_tolerance",
         "tie_tolerance": TOLERANCE,
-        "engines": _rows(contestants, rounds, vectors, queries, exact_scores(vectors, queries, plan.k)),
+        "engines": _rows(plan, contestants, vectors, queries, exact_scores(vectors, queries, plan.k)),
         "plan": str(path),
         "data": plan.data.model_dump(),
         "seed": plan.seed,
@@ -540,39 +513,38 @@ def measure(
 
 
 def _rows(
-    contestants: list[Contestant], rounds: int, base: Float16s, queries: Float32s, truth: np.ndarray
+    plan: Plan, contestants: list[Contestant], base: Float16s, queries: Float32s, truth: np.ndarray
 ) -> list[dict[str, Any]]:
     """One row an engine and setting; of an engine that failed, one with `why_not`."""
     from acml_search.evaluation.metrics import bootstrap_interval
 
     rows: list[dict[str, Any]] = []
     for one in contestants:
-        table, plan = one.table, one.plan
-        about = {"name": table.name, "engine": table.kind}
+        about = {"name": one.table.name, "engine": one.table.kind}
         if one.why_not:
-            rows.append({**about, "params": table.build, "why_not": one.why_not})
+            rows.append({**about, "params": one.table.build, "why_not": one.why_not})
             continue
-        built, turns = one.read("build"), [one.read(f"turn-{number}") for number in range(rounds)]
+        built, *turns = one.measured
         factory = {name: value for name, value in built["built"].items() if name == "factory"}
-        with np.load(one.answers) as answers:
-            for number, setting in enumerate(turns[0]["settings"]):
-                shares = right(base, queries, truth, answers[str(number)], plan.k) / truth.shape[1]
-                timed = [turn["settings"][number]["milliseconds"] for turn in turns]
-                row = {
-                    **about,
-                    "params": {**table.build, **factory, **setting["set"]},
-                    "search": setting["search"],
-                    "recall_at_k": float(shares.mean()),
-                    "ci95": list(bootstrap_interval(shares, seed=plan.seed)),
-                    **{name: built[name] for name in ("build_seconds", "build_peak_mb", "version", "built")},
-                    "bytes_in_memory": built["bytes_in_memory"] / len(base),
-                    "bytes_per_vector": built["bytes"] / len(base),
-                }
-                for percent in (50, 95):
-                    values = np.percentile(timed, percent, axis=1)
-                    spread = [float(values.min()), float(values.max())]
-                    row |= {f"p{percent}_ms": float(np.median(values)), f"p{percent}_ms_range": spread}
-                rows.append(row)
+        for number, setting in enumerate(turns[0]["settings"]):
+            found = np.array(setting["found"])
+            shares = right(base, queries, truth, found, plan.k) / truth.shape[1]
+            timed = [turn["settings"][number]["milliseconds"] for turn in turns]
+            row = {
+                **about,
+                "params": {**one.table.build, **factory, **setting["set"]},
+                "search": setting["search"],
+                "recall_at_k": float(shares.mean()),
+                "ci95": list(bootstrap_interval(shares, seed=plan.seed)),
+                **{name: built[name] for name in ("build_seconds", "build_peak_mb", "version", "built")},
+                "bytes_in_memory": built["bytes_in_memory"] / len(base),
+                "bytes_per_vector": built["bytes"] / len(base),
+            }
+            for percent in (50, 95):
+                values = np.percentile(timed, percent, axis=1)
+                spread = [float(values.min()), float(values.max())]
+                row |= {f"p{percent}_ms": float(np.median(values)), f"p{percent}_ms_range": spread}
+            rows.append(row)
     return rows
 
 
@@ -583,26 +555,17 @@ def index(
     ],
     out: Annotated[Path, typer.Option(help="JSON file to write.", readable=False)],
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only so many of the first vectors.")] = None,
-    rounds: Annotated[
-        int | None, typer.Option(min=1, help="Turns of every engine. Default: the plan's.")
-    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="ENGINE", help="Only this engine; may be repeated.")
     ] = None,
     model: Model = "acml-base",
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Measure anew what an earlier run left in `OUT.engines`.")
-    ] = False,
 ) -> None:
     """How much of an exact search do indexes find, how fast, in how much memory? FAISS and usearch are peers.
-
-    Interrupted, the same command goes on where it stopped.
 
     \b
     python -m benchmarks index benchmarks/index.toml --index INDEX --out benchmarks/results/index.json
     """
-    options: dict[str, Any] = {"index": vectors, "n": n, "rounds": rounds, "only": only, "model": model}
-    result = measure(plan, out, **options, restart=restart, command=command_line())
+    result = measure(plan, out, index=vectors, n=n, only=only, model=model, command=command_line())
     typer.echo(
         f"{result['n']:,} vectors of {result['d']} dimensions, {result['n_queries']:,} queries, "
         f"{result['rounds']} rounds, one thread"
@@ -618,5 +581,4 @@ def index(
 
 
 if __name__ == "__main__":
-    this_job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    write_json(run_step(this_job), Path(this_job["result"]))
+    print(json.dumps(run_step(json.load(sys.stdin))))

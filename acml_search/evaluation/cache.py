@@ -1,6 +1,6 @@
 """One cache for what benchmarks compute: each entry is keyed by the inputs and the code that it depends on.
 
-    <folder>/<kind>/<digest of the key and of the code>.<parquet | npy | json>
+    <folder>/<kind>/<digest of the key and of the code>.<parquet | npy>
 
 Keys name the content of files and the digests of models. The code is that of all layers below this one
 (`LAYERS`; layers import downwards only), so that changed data, weights or code are another entry.
@@ -8,7 +8,6 @@ Keys name the content of files and the digests of models. The code is that of al
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from hashlib import sha256
@@ -73,17 +72,6 @@ class Cache:
         if not path.exists():
             self.write_array(path, compute())
         return self.read_array(path)
-
-    def document(self, kind: str, key: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
-        """A JSON document."""
-        path = self.path(kind, key, ".json")
-        if not path.exists():
-            with atomic(path) as temporary:
-                temporary.write_text(json.dumps(compute()), encoding="utf-8")
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise _damaged(path, kind, error) from error
 
     @staticmethod
     def write_array(path: Path, array: Array) -> None:

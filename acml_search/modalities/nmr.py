@@ -168,13 +168,10 @@ class ShiftModality(Modality):
         return ShiftTower(**{**self.encoder_defaults, **config})
 
     def head(self, trunk: nn.Module, encoder: nn.Module, **config: Any) -> nn.Module:
-        from acml_search.networks import PooledHead, width_of
+        from acml_search.networks import width_of
         from acml_search.networks.nmr import ShiftHead
 
-        width = width_of(trunk)
-        if config.get("pooled"):  # ACML's own graph side, kept as the baseline
-            return PooledHead(width, config["hidden"], config["d"])
-        return ShiftHead(width, self.nucleus, **{**self.head_defaults, **config})
+        return ShiftHead(width_of(trunk), self.nucleus, **{**self.head_defaults, **config})
 
     def example(self, rng: np.random.Generator) -> dict[str, Any]:
         import numpy as np

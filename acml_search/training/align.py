@@ -169,9 +169,8 @@ class AlignTask(Task[Aligner]):
 
     def set_train_mode(self) -> None:
         self.model.train()
-        for name, space in self.spaces.items():
-            if not space.train_encoder:  # frozen means its normalisation statistics, too
-                self.model.network.tower(name).encoder.eval()
+        for name in self.spaces:  # frozen means the encoders' normalisation statistics, too
+            self.model.network.tower(name).encoder.eval()
 
     def batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         drawn = [sampler.draw(rng) for sampler in self.samplers]
@@ -255,8 +254,7 @@ def _initialise(plan: AlignPlan, model: Aligner, trained: Mapping[str, SpaceTabl
     for name, space in trained.items():
         tower = model.network.tower(name)
         tower.load_state_dict(load_file(encoder_file(plan.below(space.pretrained))))
-        if not space.train_encoder:
-            tower.encoder.requires_grad_(False).eval()
+        tower.encoder.requires_grad_(False).eval()
         if space.frozen_projection:
             tower.projection.requires_grad_(False)
     if plan.start is None:

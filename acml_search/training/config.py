@@ -258,7 +258,6 @@ class SpaceTable(FeatureTable):
     simulated: str | None = None  # folder of simulated peaks for molecules without a measured list
     alignment_weight: NonNegativeFloat = 0.0
     frozen_projection: bool = False
-    train_encoder: bool = False
     dropout: Share = 0.0  # of the frozen encoder's features
 
 

@@ -190,37 +190,3 @@ def test_a_suite_measures_baselines_as_it_measures_the_model(two_spaces: Path, t
         [tmp_path / "one.toml"], tmp_path / "without", model=str(two_spaces), baselines=False, workers=1
     )
     assert not [name for name in without["results"] if "baseline" in name]
-
-
-def test_answers_of_a_baseline_are_cached_until_their_question_changes(
-    two_spaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_measured(tmp_path)
-    question = QUESTION.replace('["formula", "shifts"]', '["formula"]')
-    (tmp_path / "one.toml").write_text(question)
-    (tmp_path / "two.toml").write_text(question.replace('"one"', '"two"'))
-    (tmp_path / "less.toml").write_text(question.replace('["none", "formula"]', '["formula"]'))
-    prepared = []
-    kind = type(baseline("formula"))
-    prepare = kind.prepare
-    monkeypatch.setattr(kind, "prepare", lambda self, material: prepared.append(1) or prepare(self, material))
-    cache = tmp_path / "cache"
-
-    def measure(name: str, out: str) -> dict[str, bytes]:
-        file = tmp_path / f"{name}.toml"
-        measure_suite([file], tmp_path / out, model=str(two_spaces), cache=cache, workers=1)
-        return {path.name: path.read_bytes() for path in (tmp_path / out).glob("*.baseline-*")}
-
-    first = measure("one", "first")
-    assert (len(first), len(prepared)) == (6, 1)
-    assert measure("one", "again") == first
-    renamed = measure("two", "two")  # the same question under another name
-    assert {name.replace("two.", "one.", 1) for name in renamed} == set(first)
-    found = json.loads(renamed["two.baseline-formula.json"])
-    assert (found["question"], found["per_query"]) == ("two", "two.baseline-formula.queries.parquet")
-    assert len(prepared) == 1
-    measure("less", "less")
-    assert len(prepared) == 2
-    (tmp_path / "library.smi").write_text((tmp_path / "library.smi").read_text() + "CCCCCCCCCCCCN more\n")
-    measure("one", "larger")
-    assert len(prepared) == 3

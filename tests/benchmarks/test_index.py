@@ -71,14 +71,11 @@ def plan(folder, *parts):
 
 def vectors_made(plan, root, folder, index, n, model):
     """`make_vectors` of 600 random unit vectors."""
-    folder.mkdir(parents=True, exist_ok=True)
     vectors = np.random.default_rng(0).normal(size=(620, 16)).astype(np.float16)
-    for name, some in {"base": vectors[:600], "queries": vectors[600:].astype(np.float32)}.items():
-        np.save(folder / f"{name}.npy", some)
+    np.save(folder / "queries.npy", vectors[600:].astype(np.float32))
     np.save(folder / "typical.npy", np.empty((0, 16), np.float32))
-    facts = {"n": n or 600, "d": 16, "n_queries": 20, "vectors": str(folder / "base.npy")}
-    (folder / "data.json").write_text(json.dumps(facts))
-    return facts
+    np.save(index / "base.npy", vectors[:600])
+    return {"n": n or 600, "d": 16, "n_queries": 20, "vectors": str(index / "base.npy")}
 
 
 @pytest.fixture(autouse=True)
@@ -133,17 +130,6 @@ def test_usearch_takes_part(done) -> None:
     assert one["params"] == {"metric": "ip", "dtype": "f16", "expansion_search": 200}
 
 
-def test_finished_steps_are_not_run_again(done, monkeypatch) -> None:
-    path, out, result = done
-
-    def no(*arguments, **further):
-        raise AssertionError("a process was started")
-
-    monkeypatch.setattr(bench.subprocess, "run", no)
-    assert measure(path, out, index=out.parent)["engines"] == result["engines"]
-    assert not list(out.with_name("out.engines").rglob("index.faiss"))
-
-
 def test_an_engine_that_is_missing_or_fails_says_so(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(bench.Usearch, "PACKAGE", "no_such_package")
     broken = FLAT.replace('"flat"', '"broken"').replace('"Flat"', '"IVF8,PQ5"')  # 16 is no multiple of 5
@@ -155,9 +141,9 @@ def test_an_engine_that_is_missing_or_fails_says_so(tmp_path, monkeypatch) -> No
     assert named(result, "usearch")[0]["why_not"] == "no_such_package is not installed: pip install usearch"
     with pytest.raises(AcmlSearchError, match="no engine could be measured; usearch: no_such_package"):
         measure(path, tmp_path / "none.json", index=tmp_path, n=60, only=["usearch"])
-    assert not (tmp_path / "none.json").exists()
     with pytest.raises(ConfigError, match="there is no engine 'annoy'; there are flat"):
         measure(path, tmp_path / "none.json", index=tmp_path, only=["annoy"])
+    assert {one.name for one in tmp_path.iterdir()} == {"index.toml", "out.json", "base.npy"}
 
 
 def test_equally_near_ones_are_all_right_and_others_are_not() -> None:

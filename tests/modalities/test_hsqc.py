@@ -23,7 +23,6 @@ from acml_search.index.verify import verify
 from acml_search.modalities import get
 from acml_search.modalities.base import Evidence, reranker
 from acml_search.nmr.cross_peaks import CrossCosts, CrossPeaks, assign, log_likelihoods, observed_of
-from benchmarks.cards import unchanged_spaces
 
 LIBRARY = ["COc1ccc(CCN)cc1", "CC(=O)Nc1ccc(O)cc1", "CCCCO", "O", "Cc1ccccc1", "CC(C)(C)O", "OC1CCCCC1"]
 ASKED = "113.9/6.84, 129.7/7.11, 55.2/3.78, 43.6/2.93 (CH2), 39.2/2.68 (CH2)"
@@ -186,12 +185,3 @@ def test_an_index_of_before_answers_as_it_did_and_says_what_it_lacks(tmp_path: P
         assert opened.identify({"c_nmr": "158, 132, 130, 114, 55, 44, 39"}, k=1)
         with pytest.raises(ConfigError, match="this index has no space 'hsqc'; it has"):
             opened.identify({"hsqc": ASKED})
-
-
-def test_a_space_is_unchanged_where_those_it_is_made_of_are(tmp_path: Path) -> None:
-    before, again = (shutil.copytree(read_card().directory, tmp_path / name) for name in ("before", "again"))
-    assert "hsqc" in unchanged_spaces(read_card(before), read_card(again))
-    card = json.loads((again / "card.json").read_text())
-    card["spaces"]["hsqc"]["features"]["spread"] = 1.0
-    (again / "card.json").write_text(json.dumps(card))
-    assert unchanged_spaces(read_card(before), read_card(again)) == set(read_card().networks)
