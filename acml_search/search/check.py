@@ -56,6 +56,7 @@ FEATURES = (
     "peaks",  # logarithm of the number observed
 )
 FAR = 2.5  # times the expected error: one peak in twelve of a right structure is farther off
+MAX_SURE = 0.999  # of a probability: the few hundred spectra behind the fit tell no more
 LISTED = 0.5  # a peak that is listed with at least this probability is missed
 
 
@@ -367,9 +368,9 @@ def _fits(
             Fit(
                 Chem.MolToSmiles(mol),
                 source,
-                float(_logistic(total[i])),
+                _probability(total[i]),
                 among[i],
-                {name: float(_logistic(x[i])) for name, x in alone.items()},
+                {name: _probability(x[i]) for name, x in alone.items()},
                 float(score[i]),
                 float(share[i]),
                 evidence,
@@ -410,7 +411,8 @@ def among_others(total: Floats, score: Floats) -> Floats:
     likelihood = np.exp(score - top)
     others = (likelihood.sum() - likelihood) / (len(score) - 1)
     with np.errstate(over="ignore", divide="ignore"):  # one that is out of the question
-        return np.asarray(1 / (1 + np.exp(-total) + np.maximum(others, 0) / likelihood))
+        odds = np.exp(-total) + np.maximum(others, 0) / likelihood
+    return np.minimum(1 / (1 + odds), MAX_SURE)
 
 
 @cache
@@ -420,8 +422,8 @@ def fitted() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _logistic(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
+def _probability(logit: float) -> float:
+    return min(float(1 / (1 + np.exp(-logit))), MAX_SURE)
 
 
 def _hydrogen_notes(observations: Sequence[Observation], mol: Chem.Mol) -> list[str]:

@@ -4,7 +4,7 @@ A softmax shares certainty out among the candidates, and gives all of it to one 
 any of them is the compound it cannot say. That is a probability of its own, a logistic regression on how well
 the best candidate fits, by its own measure and against the others. It is fitted on spectra with their
 molecule in the pool and the same with it left out (`python -m benchmarks.in_library`), and multiplied with
-the softmax.
+the softmax. Where nothing was fitted it is not known, and the softmax is multiplied with `UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ MAX_MARGIN = 12.0
 LOWEST_EVIDENCE = -20.0
 """a peak; what is compared worse is no worse"""
 MAX_LOGIT = 4.6
+UNKNOWN = 0.5
+"""of the compounds are in the library where nothing says how many, as in what the rest is fitted on"""
 
 
 class InLibrary(NamedTuple):
@@ -40,6 +42,7 @@ class InLibrary(NamedTuple):
     intercept: float
     temperature: float
     """the softmax is of logits over this, where the compound is in the library"""
+    spaces: tuple[str, ...] = ()
 
     def probability(self, features: Mapping[str, float]) -> float:
         """That the compound is in the library; from 0.01 to 0.99, for the few hundred spectra behind the fit
@@ -97,10 +100,14 @@ def features(
 
 
 def fitted(card: ModelCard, spaces: Sequence[str]) -> InLibrary | None:
-    """What was fitted for these spaces of a model; None where nothing was."""
+    """What was fitted for most of these spaces of a model, of as many for those that the card lists first;
+    None where nothing was."""
     stored: Mapping[str, Mapping[str, Any]] = card.data.get("in_library", {})
-    found = stored.get("+".join(sorted(spaces)))
-    return None if found is None else read(found)
+    sets = [names for names in (tuple(one.split("+")) for one in stored) if set(names) <= set(spaces)]
+    if not sets:
+        return None
+    most = max(sets, key=len)
+    return read(stored["+".join(most)])._replace(spaces=most)
 
 
 def read(found: Mapping[str, Any]) -> InLibrary:

@@ -286,7 +286,7 @@ class Pipeline:
         return Shortlist(hits.keys[i, :n], *names, logits, np.ones(n, bool))
 
     def _molecule_list(self, side: Side, found: Shortlist, k: int, inchikey: str, rows: Rows) -> HitList:
-        """The first k, the query's own molecule first among equals.
+        """The first k, the query's own molecule first among equals; without it no hit is more than a guess.
 
         Of measured records, several may be of one molecule; the keys shown are the molecules'.
         """
@@ -294,15 +294,13 @@ class Pipeline:
         tied = int((cosines >= cosines[:1] - TIE).sum())
         n = min(len(cosines), max(k, tied))
         table = rows.at(found.keys[:n])
-        order = np.arange(n)
-        if tied > 1:
-            same = np.array(table.column("inchikey").to_pylist()[:tied]) == inchikey
-            order = np.concatenate([np.flatnonzero(same), np.delete(order, np.flatnonzero(same))])
-        order = order[:k]
+        same = np.flatnonzero(np.array(table.column("inchikey").to_pylist()[:tied]) == inchikey)
+        order = np.concatenate([same, np.delete(np.arange(n), same)])[:k]
+        probabilities = found.probabilities()[order] * (1.0 if len(same) else in_library.UNKNOWN)
         shown = _by_molecule(take(table, order))
         hits = _padded(int64s(shown.column("key")), cosines[order], k)
         scale = float(self._directory.spaces[side.modality].scale)
-        return HitList(side.modality, side.side, hits, found.probabilities()[order], scale, shown)
+        return HitList(side.modality, side.side, hits, probabilities, scale, shown)
 
     def _allowed(self, side: Side, request: SearchRequest, passing: Passing | None) -> Passing | None:
         """The keys of `side` that pass the filters, None for all: of molecules, or of measured records, of
@@ -363,7 +361,7 @@ class Pipeline:
         readings = self.readings(request.observations)
         read = {one.given: one.to_dict() for one in readings}
         ranked, passing = self.ranked(request, keys, watch)
-        p_in_library, probabilities = self._probabilities(ranked, request, passing)
+        p_in_library, probabilities, known = self._probabilities(ranked, request, passing)
         hits = self._observation_list(ranked, request, keys, probabilities)
         watch.lap("rows")
         return Answer(
@@ -380,7 +378,7 @@ class Pipeline:
             str(self._directory.path),
             [hits],
             watch.seconds(),
-            self._observation_notes(request, readings, hits, passing, p_in_library),
+            self._observation_notes(request, readings, hits, passing, known),
             request.observations,
             p_in_library,
             readings,
@@ -404,15 +402,32 @@ class Pipeline:
 
     def _probabilities(
         self, found: Shortlist, request: SearchRequest, passing: Passing | None
-    ) -> tuple[float | None, Floats]:
-        """That the compound is among the candidates, and (n,) that it is each of them; the first None where
-        the model's card cannot say, and then the rest is the softmax."""
+    ) -> tuple[float | None, Floats, list[str]]:
+        """That the compound is among the candidates, and (n,) that it is each of them; and what has to be
+        said of that. The first is None where the model's card cannot say."""
         fit = in_library.fitted(self.reader(found.cosines).card, list(found.cosines))
-        if fit is None or not len(found.keys):
-            return None, found.probabilities()
+        if not len(found.keys):
+            return None, found.probabilities(), []
+        if fit is None:
+            said = (
+                "whether the compound is among the molecules searched is not known for "
+                f"{', '.join(found.cosines)}: the probabilities of hits take it for even odds"
+            )
+            return None, in_library.UNKNOWN * found.probabilities(), [said]
         n = self._directory.manifest.counts["molecules"] if passing is None else len(passing)
         p = fit.probability(in_library.features(found, request.observations, n, passing is not None))
-        return p, p * found.probabilities(fit.temperature)
+        notes = []
+        if unfitted := [name for name in found.cosines if name not in fit.spaces]:
+            notes.append(
+                f"whether the compound is among the molecules searched is judged by {', '.join(fit.spaces)}, "
+                f"as it was not fitted together with {', '.join(unfitted)}"
+            )
+        if p < 0.5:
+            notes.append(
+                f"nothing fits well: with a probability of {1 - p:.2f} the compound is not among "
+                f"the molecules searched ({n:,})"
+            )
+        return p, p * found.probabilities(fit.temperature), notes
 
     def _check_space(self, modality: str) -> None:
         if modality in self._directory.spaces:
@@ -711,7 +726,7 @@ class Pipeline:
         readings: list[Reading],
         hits: HitList,
         passing: Passing | None,
-        p_in_library: float | None,
+        known: list[str],
     ) -> list[str]:
         notes = [*self._restriction(), *(note for one in request.observations for note in one.notes)]
         notes += [*(one.said for one in readings), *request.notes]
@@ -723,12 +738,7 @@ class Pipeline:
                 f"the signals of the 1H spectrum count {n} hydrogens: molecules that have fewer, or more "
                 "beyond those on N, O and S, are less likely"
             )
-        if p_in_library is not None and p_in_library < 0.5:
-            n = self._directory.manifest.counts["molecules"] if passing is None else len(passing)
-            notes.append(
-                f"nothing fits well: with a probability of {1 - p_in_library:.2f} the compound is not among "
-                f"the molecules searched ({n:,})"
-            )
+        notes += known
         beyond = [str(hits.hits.keys[0, i]) for i, rank in enumerate(hits.ranks or ()) if rank is None]
         if beyond:
             notes.append(f"no candidates of a search, so without a rank: {', '.join(beyond)}")
@@ -907,6 +917,16 @@ def _molecule_notes(
         for hits in lists
         if len(hits) < request.k
     ]
+    others = [
+        f"{hits.modality} {hits.side}"
+        for hits in lists
+        if len(hits) and hits.molecules.column("inchikey")[0].as_py() != item.molecule.inchikey
+    ]
+    if others:
+        notes.append(
+            f"{', '.join(others)}: the first hit is another molecule than the one asked about; probabilities "
+            "are half of what the hits share among themselves"
+        )
     return notes
 
 

@@ -287,7 +287,8 @@ class HitList:
     modality: the space's name, or "fused"; side: "records" (which record would this molecule give) or
     "graph". hits: `Hits` of shape (1, k).
     probabilities: (n,) float64, that a hit is the compound: the softmax of the logits over the shortlist
-    times the answer's `p_in_library`; without that the softmax alone, how far a hit stands out from others.
+    times the answer's `p_in_library`; without that half of it, but of the list of a molecule that begins with
+    that molecule all.
     scale: logit = scale x score. molecules: pyarrow Table of n rows, the hits' molecules in their order.
     explanations: one per hit; without them, the logit is all that is known. ranks: where the list does not
     begin with the best, each hit's place from 1; None where it is not known.
@@ -340,7 +341,7 @@ class Answer:
     ...), as JSON shows it. lists: one `HitList` per side searched. seconds: where the time went.
     notes: sentences a user should read, such as that fewer than k molecules pass the filter.
     observations: those that were given, typed; none when a molecule was. p_in_library: that the compound is
-    among the molecules searched; None where that was not fitted, such as for a molecule. readings: what
+    among the molecules searched; None where nothing was fitted, and for a molecule. readings: what
     pictures were read as.
     """
 

@@ -19,6 +19,7 @@ from acml_search.modalities import Observation, get
 from acml_search.modalities.base import reranker
 from acml_search.nmr.hydrogens import hydrogen_prior
 from acml_search.search import pipeline
+from acml_search.search.in_library import UNKNOWN
 from acml_search.search.query import Index
 
 SHIFTS = {"shifts": [23.9, 115.0, 121.2, 130.9, 153.2, 168.1]}
@@ -85,8 +86,8 @@ def test_probabilities_are_the_softmax_over_all_candidates(model: Model, index: 
     (found,) = index.identify(asked, k=len(index), rerank=False).lists
     totals = np.array(sorted(logits(model, index, asked).values(), reverse=True))
     expected = np.exp(totals - totals.max())
-    assert found.probabilities == pytest.approx(expected / expected.sum(), abs=1e-4)
-    assert found.probabilities.sum() == pytest.approx(1.0)
+    assert found.probabilities == pytest.approx(UNKNOWN * expected / expected.sum(), abs=1e-4)
+    assert found.probabilities.sum() == pytest.approx(UNKNOWN)
 
 
 def test_a_further_observation_that_says_nothing_changes_nothing(index: Index) -> None:
@@ -202,7 +203,7 @@ def test_reranked_logits_are_weighted_cosine_and_evidence(model: Model, rerankin
         assert row["score"] == pytest.approx(sum(why["logits"].values()), abs=1e-3)
     scores = [row["score"] for row in rows]
     assert scores == sorted(scores, reverse=True)
-    assert found.probabilities.sum() == pytest.approx(1.0)
+    assert found.probabilities.sum() == pytest.approx(UNKNOWN)
 
 
 def test_each_logit_counts_for_what_the_card_says_of_such_a_set(

@@ -18,6 +18,7 @@ from acml_search.core.errors import FilterError, IndexCorrupt, InvalidMolecule
 from acml_search.index.embeddings import Embeddings, embedding_table
 from acml_search.index.factory import build_vectors
 from acml_search.index.vectors import VectorIndex
+from acml_search.search.in_library import UNKNOWN
 from acml_search.search.pipeline import BATCH, SHORTLIST, Pipeline, Side
 from acml_search.search.request import Filters, MoleculeQuery, SearchRequest
 from acml_search.search.results import Answer
@@ -349,10 +350,12 @@ def test_probabilities_share_out_the_shortlist(world: World, engine: Pipeline) -
     for hits in answer.lists:
         _, scores = world.oracle(hits.side, "Cc1ccccc1")
         weights = np.exp(SCALE * scores[:SHORTLIST])
-        assert hits.probabilities.sum() == pytest.approx(1.0)
-        assert hits.probabilities == pytest.approx(weights / weights.sum(), rel=1e-3)
+        assert hits.probabilities.sum() == pytest.approx(UNKNOWN)  # no hit is toluene
+        assert hits.probabilities == pytest.approx(UNKNOWN * weights / weights.sum(), rel=1e-3)
     (short,) = ask(engine, "Cc1ccccc1", k=3)
     assert short.lists[0].probabilities == pytest.approx(answer.lists[0].probabilities[:3])
+    (known,) = ask(engine, SMILES[3], k=SHORTLIST)
+    assert [hits.probabilities.sum() for hits in known.lists] == pytest.approx([1.0] * len(known.lists))
 
 
 def test_the_answer_says_what_was_removed_and_when_there_are_fewer(world: World, engine: Pipeline) -> None:

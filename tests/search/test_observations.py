@@ -126,7 +126,7 @@ class TestAdduct:
         path = mgf(tmp_path, "ADDUCT=[M+Foo]+")
         answer = opened.identify({"lc_ms": path}, k=3, rerank=False)
         assert len(answer.lists[0]) == 3
-        (first, second) = answer.notes
+        first, second, _ = answer.notes
         assert "'[M+Foo]+' is not understood" in first
         assert second.endswith("candidates of any mass compete; name another with --adduct")
         with pytest.raises(InvalidRecord, match=r"'\[M\+Foo\]\+' is not understood"):

@@ -35,7 +35,7 @@ _EVIDENCE = """
 """.split()  # noqa: SIM905
 _METHOD = f"[, , acml-search, {__version__}]"
 _LEVEL = "[MS, MS:1002896, compound identification confidence level, ]"
-_CONFIDENCE = "[, , probability among the candidates compared, ]"
+_CONFIDENCE = "[, , probability of being the compound, ]"
 _TIME = ("rtinseconds", "retention_time", "rt", "retentiontime")
 PUTATIVE = "3"
 """reliability of the Metabolomics Standards Initiative: by a spectrum alone, without a standard"""
