@@ -30,9 +30,23 @@ FILTERS = ("all", "5 Da", "10 ppm", "formula")
 BASELINES = {"formula": "formula only", "nearest_spectrum": "nearest spectrum", "shifts": "shift matching"}
 """names in tables, in their order"""
 COMPARED = ("recall", "isomers")
-OF_NO_MODEL = ("index", "properties", "latency", "suite", "throughput")
-NOT_SHOWN = ("property cell", "together")
-"""kinds that another result sums up"""
+OF_NO_MODEL = ("index", "properties", "suite")
+FURTHER = {
+    "stereoisomers": {"accuracy": "accuracy", "chance": "chance"},
+    "peaks": {"set error, ppm": "set_error", "median": "median", "90th percentile": "p90"},
+    "batches": {"top-1 to molecule": "to-molecule.top.1", "to record": "to-record.top.1"},
+    "calibration": {
+        "scale": "scale", "ECE before": "valid.before.ece", "after": "valid.after.ece",
+        "ECE of the dev split before": "inner.before.ece", "after, crossed": "inner.after.ece",
+    },
+    "rerank": {
+        "weights": "cosine", "and": "evidence", "R@1 by cosine": "inner.cosine.recall.1",
+        "by evidence": "inner.evidence.recall.1", "by both, crossed": "inner.together.recall.1",
+    },
+}  # fmt: skip
+"""kinds that are no ranking: their figures by name, and where these stand in the document"""
+NOT_SHOWN = ("property cell", "together", "throughput", "latency")
+"""kinds that another result sums up, or that their command prints"""
 LOWER_IS_BETTER = ("rmse", "mae", "mse")
 
 
@@ -89,6 +103,14 @@ class Entry:
     def first(self) -> float:
         """The figure that systems are compared by: recall at 1, or accuracy."""
         return float(self.recall["1"] if self.kind == "recall" else self.accuracy)
+
+    @property
+    def first_interval(self) -> Any:
+        return self.ci95["1"] if self.kind == "recall" else self.ci95
+
+    @property
+    def chance_first(self) -> float:
+        return float(self.chance["1"] if self.kind == "recall" else self.chance)
 
     @cached_property
     def queries_table(self) -> list[dict[str, Any]]:
@@ -186,7 +208,6 @@ def render(entries: Sequence[Entry], plots: Any, *, title: str, command: str | N
         models=[in_order(group) for group in groups.values()],
         entries=entries,
         pictures=pictures,
-        versions=versions(entries),
         **{"left_out": [], "summary": None, **more},
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -197,10 +218,10 @@ def template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True
     )
-    filters = "share with_interval signed count listed distinct commands notes targets score unanswered"
-    functions = "by nearest_baseline result_rows best_baseline property_view"
+    filters = "share with_interval signed count distinct commands further targets score"
+    functions = "by nearest_baseline result_rows best_baseline property_view KS FURTHER"
     environment.filters |= {one: globals()[one] for one in filters.split()}
-    environment.globals |= {one: globals()[one] for one in (*functions.split(), "KS")}
+    environment.globals |= {one: globals()[one] for one in functions.split()}
     return environment.get_template(name)
 
 
@@ -227,12 +248,6 @@ def count(n: Any, digits: int = 0) -> str:
     return f"{n:,.{digits}f}" if isinstance(n, int | float) else ""
 
 
-def listed(names: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`"""
-    *first, last = list(names) or [""]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def distinct(values: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys(str(one) for one in values if one is not None and one != ""))
 
@@ -242,30 +257,20 @@ def commands(entries: Iterable[Entry]) -> str:
     return "Made by:\n\n```sh\n" + "\n".join(lines) + "\n```" if lines else ""
 
 
-def notes(entries: Sequence[Entry]) -> str:
-    """Under a table: tie rule, seeds, files and commands of its results."""
-    rules = "; ".join(distinct(one.tie_rule for one in entries))
-    seeds = listed(distinct(one.seed for one in entries))
-    lines = [f"{rules[0].upper()}{rules[1:]}. A failed query is a miss." if rules else ""]
-    lines += [f"Seed {seeds}." if seeds else "", *distinct(_files(one) for one in entries)]
-    return " ".join(filter(None, lines)) + "\n\n" + commands(entries)
+def further(one: Entry) -> str:
+    """What a result says that is no ranking: its figures by name, with the interval of the first."""
+    found = {name: value_at(one.result.document(), keys) for name, keys in FURTHER[str(one.kind)].items()}
+    texts = [f"{name} {share(value)}" for name, value in found.items() if value is not None]
+    if isinstance(one.ci95, list):
+        texts[0] += f" ({one.ci95[0]:.3f} to {one.ci95[1]:.3f})"
+    return ", ".join(texts)
 
 
-def _files(one: Entry) -> str:
-    """`c_nmr: rows of nmr_c13.parquet where ..., pool with library_chembl_500k.parquet.`"""
-    if not isinstance(one.queries, str):
-        return ""
-    where = one.where or (f"split = '{one.split}'" if one.split else None)
-    libraries = listed(f"`{Path(path).name}`" for path in one.library or [])
-    text = f"{one.question}: rows of `{Path(one.queries).name}`" + (f" where `{where}`" if where else "")
-    return text + (f", the pool with {libraries}." if libraries else ".")
-
-
-def versions(entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """Files by the versions that they name."""
-    named = [one for one in entries if isinstance(one.versions, dict)]
-    groups = by(lambda one: ", ".join(f"{name} {x}" for name, x in one.versions.items()), named)
-    return {text: [f"`{one.path.name}`" for one in group] for text, group in groups.items()}
+def value_at(document: Any, keys: str) -> Any:
+    """The value at `a.b.c` of a document, None where there is none."""
+    for key in keys.split("."):
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
 
 
 def targets(entries: Sequence[Entry]) -> list[tuple[str, str, str, str]]:
@@ -445,23 +450,6 @@ def best_of(each: Mapping[str, Any], systems: Sequence[str], key: str = "mean") 
     }
     best = (min if each["metric"].lower() in LOWER_IS_BETTER else max)(known.values(), default=None)
     return {name for name, value in known.items() if value == best} if len(known) > 1 else set()
-
-
-def unanswered(sets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Reason -> systems without a value and their sets."""
-    told = [
-        (str(of["why_not"]), name, each["set"])
-        for each in sets
-        for name, of in each["systems"].items()
-        if of.get("why_not")
-    ]
-    return {
-        why: "; ".join(
-            f"{name} ({', '.join(of[2] for of in rows)})"
-            for name, rows in by(lambda of: of[1], group).items()
-        )
-        for why, group in by(lambda of: of[0], told).items()
-    }
 
 
 # --- the tables of docs -------------------------------------------------------------------------------------

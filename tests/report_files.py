@@ -169,22 +169,6 @@ def write_properties(folder: Path) -> dict[str, Any]:
     return _write(folder, "toynet", result)
 
 
-def write_throughput(folder: Path) -> dict[str, Any]:
-    """Three pipelines; PyG in workers was not measured."""
-    result = {
-        "n": 3_000, "workers": 2, "rounds": 3, "parse_only_per_second": 14_527.0,
-        "end_to_end_per_second": 2_433.0,
-        "pyg_per_second": 1_006.0, "ratio_to_parse": 0.17, "ratio_to_pyg": 2.42,
-        "ratio_to_pyg_in_workers": None,
-        "spread": {"parse_only": [14_000, 15_000], "end_to_end": [2_400, 2_500], "pyg": [990, 1_020]},
-        "pipelines": {"pyg": "from_smiles"}, "stages": {"parse": {"microseconds": 120.9, "share": 0.23}},
-        "model": "toy", "model_digest": DIGEST,
-        "command": "acml-search bench throughput --out throughput.json",
-        "versions": {"python": "3.11", "rdkit": "2026.09.1"},
-    }  # fmt: skip
-    return _write(folder, "throughput", result)
-
-
 def _rows(ranks: list[int | None], among: list[int]) -> list[dict[str, Any]]:
     return [
         {

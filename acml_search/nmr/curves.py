@@ -74,7 +74,6 @@ class Fid(NamedTuple):
     pulse_sequence: str = ""
     filter: tuple[float, float, float] | None = None
     """DECIM, DSPFVS and GRPDLY (0 where it is not stated) of Bruker's digital filter"""
-    delay_us: float = 0.0
     reversed: bool = True
     """whether frequencies rise from left to right after the transform, as on Bruker's instruments"""
     notes: tuple[str, ...] = ()

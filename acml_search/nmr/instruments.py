@@ -50,12 +50,8 @@ def is_experiment(folder: Path) -> bool:
     return bool(names & {"acqus", "procs"}) or {"fid", "procpar"} <= names
 
 
-def _folder_entries(folder: Path, modality: str) -> Iterator[Entry]:
+def _entries_below(root: Path, modality: str, what: str = "a folder") -> Iterator[Entry]:
     """Every experiment and every file of NMR data below a folder. Raises Unreadable where there is none."""
-    yield from _entries_below(folder, "a folder", modality)
-
-
-def _entries_below(root: Path, what: str, modality: str) -> Iterator[Entry]:
     found = 0
     unread: set[str] = set()
     for place, names in _walk(root):
@@ -441,7 +437,7 @@ def _zip_entries(path: Path, modality: str) -> Iterator[Entry]:
             RuntimeError,
         ) as error:
             raise Unreadable(f"the archive is damaged ({damage(error)[:80]}); copy it again") from error
-        yield from _entries_below(root, "an archive", modality)
+        yield from _entries_below(root, modality, "an archive")
 
 
 def _unpack(archive: zipfile.ZipFile, root: Path) -> None:
@@ -479,6 +475,6 @@ def _unpack(archive: zipfile.ZipFile, root: Path) -> None:
                     out.write(chunk)
 
 
-FOLDER = Format("a folder of NMR data", ("c_nmr", "h_nmr"), _folder_entries, checked=False)
+FOLDER = Format("a folder of NMR data", ("c_nmr", "h_nmr"), _entries_below, checked=False)
 NMRML = Format("nmrML", ("c_nmr", "h_nmr"), _nmrml_entries, checked=False)
 ZIP = Format("a ZIP archive", ("c_nmr", "h_nmr"), _zip_entries, checked=False)

@@ -131,7 +131,7 @@ def _picked(labels: Labels, kind: str, about: dict[str, Any], modality: str) -> 
     if "FID" in kind:
         fid = _fid(labels, real, imaginary, common)
         return curves.picked(curves.transformed(fid, modality), modality, about)
-    low, high, notes = _axis(labels, len(real), common["field_mhz"])
+    low, high = _axis(labels, len(real), common["field_mhz"])
     if not about.get(".OBSERVENUCLEUS") and not about.get("$NUC1"):
         least, most = SPANS[modality]
         if not least <= abs(high - low) <= most:
@@ -139,7 +139,7 @@ def _picked(labels: Labels, kind: str, about: dict[str, Any], modality: str) -> 
                 f"it names no nucleus, and its axis of {abs(high - low):.0f} ppm is not one of "
                 f"{NUCLEI[modality]}; give it as the other nucleus"
             )
-    return curves.picked(curves.Curve(low, high, real, notes=notes, **common), modality, about)
+    return curves.picked(curves.Curve(low, high, real, **common), modality, about)
 
 
 def _ordinates(labels: Labels) -> tuple[Floats, Floats | None]:
@@ -216,8 +216,8 @@ def _factor_of(labels: Labels, symbol: str) -> float:
     return value
 
 
-def _axis(labels: Labels, n: int, field: float | None) -> tuple[float, float, tuple[str, ...]]:
-    """Shifts in ppm of the first and of the last point, and what to say of them."""
+def _axis(labels: Labels, n: int, field: float | None) -> tuple[float, float]:
+    """Shifts in ppm of the first and of the last point."""
     in_tuples = bool(_column(labels, "FIRST", "X"))
     unit = (_column(labels, "UNITS", "X") if in_tuples else labels.get("XUNITS", ["PPM"])[0]).upper()
     names = [("FIRST", "FIRSTX"), ("LAST", "LASTX")]
@@ -228,18 +228,18 @@ def _axis(labels: Labels, n: int, field: float | None) -> tuple[float, float, tu
     if unit not in ("PPM", "HZ"):
         raise Unreadable(f"its axis is in {unit[:20]!r}; save it in ppm")
     if unit == "PPM":
-        return first, last, ()
+        return first, last
     if field is None:
         raise Unreadable("its axis is in Hz and the frequency is not stated; save it in ppm")
     first, last = first / field, last / field
     if 0.0 not in (first, last):
-        return first, last, ()
+        return first, last
     reference = _reference(labels)  # the axis begins or ends at 0 Hz: it was counted from the end
     if reference is None:
         raise Unreadable("its axis counts Hz from its end and no reference is stated; save it in ppm")
     index, shift = reference
     at = first + (last - first) * index / max(n - 1, 1)
-    return first - at + shift, last - at + shift, ()
+    return first - at + shift, last - at + shift
 
 
 def _reference(labels: Labels) -> tuple[float, float] | None:
@@ -271,7 +271,6 @@ def _fid(labels: Labels, real: Floats, imaginary: Floats | None, common: dict[st
     index, shift = reference
     left = shift + width / field / 2 if index > 0 else shift
     values = {name: number_of(labels.get(f"${name}", [""])[0]) for name in ("DECIM", "DSPFVS", "GRPDLY")}
-    delay = number_of(labels.get(".DELAY", [""])[0].strip("()").split(",")[0])
     decim, version = values["DECIM"], values["DSPFVS"]
     digital = None if decim is None or version is None else (decim, version, values["GRPDLY"] or 0.0)
     return Fid(
@@ -279,7 +278,6 @@ def _fid(labels: Labels, real: Floats, imaginary: Floats | None, common: dict[st
         width_hz=width,
         left_ppm=left,
         filter=digital,
-        delay_us=delay or 0.0,
         **common,
     )
 

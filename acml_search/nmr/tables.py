@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import NoReturn
 
 from acml_search.chem.peaks import CARBONS, LeftOut, Peak, PeakList
 from acml_search.core.errors import InvalidRecord, shorten
@@ -248,10 +249,9 @@ def _shift_column(names: Sequence[str], rows: Sequence[Sequence[str]], modality:
             modality=modality,
         )
     _which(rows, max(map(len, rows)), modality)
-    raise AssertionError  # pragma: no cover
 
 
-def _which(rows: Sequence[Sequence[str]], width: int, modality: str) -> None:
+def _which(rows: Sequence[Sequence[str]], width: int, modality: str) -> NoReturn:
     numbers = all(_number(cell) is not None for row in rows for cell in row)
     what = "numbers each" if numbers else "columns"
     raise InvalidRecord(

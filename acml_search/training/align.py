@@ -93,7 +93,7 @@ def align(plan: AlignPlan, device: str = "auto") -> ModelCard:
         labels,
         trained,
     )
-    averaged = train(task, plan.training, plan.seed, plan.out_folder).cpu()
+    averaged = train(task, plan).cpu()
     about = {
         "training": plan.written(),
         "molecules": json.loads((corpus.directory / "corpus.json").read_text())["report"],

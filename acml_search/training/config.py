@@ -118,7 +118,13 @@ class Plan(Table):
         return self.model_dump(exclude_unset=True, mode="json")
 
 
-class PretrainPlan(Plan):
+class TaskPlan(Plan):
+    """A plan that `training.loop` follows."""
+
+    training: Schedule
+
+
+class PretrainPlan(TaskPlan):
     """An encoder that is pretrained for one modality."""
 
     modality: str
@@ -137,7 +143,7 @@ class ViewsPlan(PretrainPlan):
     training: ViewsSchedule
 
 
-class ShiftPlan(Plan):
+class ShiftPlan(TaskPlan):
     """The shift predictor (`training.shifts`)."""
 
     method: Literal["shifts"]
@@ -231,7 +237,7 @@ class FragmentationPlan(Plan):
     training: FragmentationSchedule
 
 
-class ModelPlan(Plan):
+class ModelPlan(TaskPlan):
     """A plan whose result is a model."""
 
     name: str
@@ -279,7 +285,6 @@ class AlignPlan(ModelPlan):
     space: dict[str, SpaceTable]
     assigned: Source | None = None
     sampler: list[SamplerTable]
-    training: Schedule
     card: dict[str, Any] = {}  # what the model card says besides
 
 

@@ -100,7 +100,7 @@ def run(plan: DetectorPlan, device: torch.device) -> Path:
     if plan.start is not None:
         start_from(model, plan.below(plan.start))
     task = DetectorTask(corpus, plan, model.to(device))
-    averaged = train(task, plan.training, plan.seed, plan.out_folder)
+    averaged = train(task, plan)
     n_drawings = min(PRIOR_DRAWINGS, plan.training.epoch_size)
     task.correct_prior(averaged, np.random.default_rng([plan.seed, 2]), n_drawings)
     weights = {f"encoder.{name}": value for name, value in averaged.state_dict().items()}
@@ -124,7 +124,6 @@ class DetectorTask(Task[DetectorModel]):
 
     def __init__(self, corpus: Corpus, plan: DetectorPlan, model: DetectorModel) -> None:
         self.corpus, self.model, self.tower = corpus, model, plan.tower
-        self.take_batches_of(plan.training)
         self.n_pages = plan.training.pages
         self.rows, self.formulas = _visits(corpus, plan.training), corpus.formulas
         self.drawings: list[Drawing] = []

@@ -60,8 +60,7 @@ def run(path: Path | str, root: Path | None = None, device: str = "auto") -> Mod
     pooled, _ = pooled_vectors(network, corpus, frozen.rows, space.name)
     model.to(device_of(device))
     task = HardNegativesTask(corpus, pooled, frozen, model, space.views, space.noise_share)
-    task.take_batches_of(plan.training)
-    averaged = train(task, plan.training, plan.seed, plan.out_folder)
+    averaged = train(task, plan)
     scales = {name: one.scale for name, one in start.spaces.items()}
     for name in (space.name, *space.copy_to):
         network.heads[name].load_state_dict(averaged.head.state_dict())

@@ -26,7 +26,7 @@ from acml_search.core.errors import ConfigError
 from acml_search.core.io import atomic
 from acml_search.core.progress import progress
 from acml_search.networks import placement
-from acml_search.training.config import BatchSchedule, Plan, PretrainPlan, Schedule
+from acml_search.training.config import BatchSchedule, Plan, PretrainPlan, TaskPlan
 from acml_search.training.contrast import isomer_batches
 
 WARM_UP = 0.05
@@ -45,10 +45,6 @@ class Task(ABC, Generic[M]):
     formulas: np.ndarray
     batch_size: int
     group_size: int = 1
-
-    def take_batches_of(self, schedule: BatchSchedule) -> None:
-        """Batches of the plan's size."""
-        self.batch_size, self.group_size = schedule.batch_size, schedule.group_size
 
     def set_train_mode(self) -> None:
         """Put the model into training mode; what is frozen stays as it is."""
@@ -80,12 +76,15 @@ class Task(ABC, Generic[M]):
         return self.tensor(array.astype(np.float32))
 
 
-def train(task: Task[M], schedule: Schedule, seed: int, out: Path) -> M:
-    """Train, or go on training, and return the averaged model.
+def train(task: Task[M], plan: TaskPlan) -> M:
+    """Train, or go on training, as the plan says, and return the averaged model.
 
-    Writes `out/log.jsonl` (a line per epoch) and `out/state.pt`. Raises `ConfigError` for a state that
-    another version or another plan wrote.
+    Writes `log.jsonl` (a line per epoch) and `state.pt` into the plan's folder. Raises `ConfigError` for a
+    state that another version or another plan wrote.
     """
+    schedule, seed, out = plan.training, plan.seed, plan.out_folder
+    if isinstance(schedule, BatchSchedule):
+        task.batch_size, task.group_size = schedule.batch_size, schedule.group_size
     if task.device.type == "cpu":
         torch.set_num_threads(1)  # two threads in each of two processes are slower than one
     out.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ def run(path: Path | str, root: Path | None = None, device: str = "auto") -> Mod
     start, hyper, network = finetune_from(plan, space, new_memory=True)
     network.to(device_of(device)).requires_grad_(False)
     task = MemoryTask(plan, network)
-    averaged = train(task, plan.training, plan.seed, plan.out_folder)
+    averaged = train(task, plan)
     with torch.inference_mode():
         task.fill(averaged)
         averaged.memory.balance.fill_(read_log(plan.out_folder)[-1].get("balance", 1.0))
@@ -86,7 +86,6 @@ class MemoryTask(Task[MemoryModule]):
         encoder: Any = self.tower.encoder
         if not hasattr(encoder, "binned"):
             raise ConfigError(f"the encoder of {space} bins no records, so it cannot query a memory")
-        self.take_batches_of(settings)
         self.measured = measured = read_records(space, plan.space.records, corpus, plan.root_folder)
         others = np.random.default_rng([plan.seed, 1]).permutation(corpus.train_rows)
         others = others[~measured.has(others)][: settings.unmeasured]

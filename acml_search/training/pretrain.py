@@ -25,8 +25,9 @@ of the record's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -62,8 +63,8 @@ from acml_search.training.contrast import (
 )
 from acml_search.training.corpus import BITS, Corpus, corpus_of
 from acml_search.training.loop import Task, save_result, train
-from acml_search.training.records import MeasuredRecords, encoded, read_records
-from acml_search.training.shifts import SimulatedPeaks, open_simulated, simulate
+from acml_search.training.records import encoded, read_records
+from acml_search.training.shifts import open_simulated, simulate
 
 POOL = 10_000
 """molecules of the dev split among which records are searched after each epoch"""
@@ -114,13 +115,21 @@ class Pretrainer(nn.Module):
         return F.binary_cross_entropy_with_logits(self.bits(features), truth)
 
 
+N = TypeVar("N", bound=Pretrainer)
+
+
+def seeded(kind: Callable[[Any], N], plan: PretrainPlan, device: torch.device) -> N:
+    """A new network, with the weights that the plan's seed gives."""
+    torch.manual_seed(plan.seed)
+    return kind(plan).to(device)
+
+
 class ViewsTask(Task[Pretrainer]):
     """Two views of each molecule, drawn from the corpus."""
 
-    def __init__(self, corpus: Corpus, plan: ViewsPlan, model: Pretrainer) -> None:
-        self.corpus, self.model = corpus, model
+    def __init__(self, corpus: Corpus, plan: ViewsPlan, device: torch.device) -> None:
+        self.corpus, self.model = corpus, seeded(Pretrainer, plan, device)
         self.modality = modalities.get(plan.modality)
-        self.take_batches_of(plan.training)
         self.fingerprint_weight = plan.training.fingerprint_weight
         self.rows, self.formulas = corpus.train_rows, corpus.formulas
         self.dev = corpus.dev_rows[:POOL]
@@ -160,23 +169,14 @@ class ViewsTask(Task[Pretrainer]):
         return [a for a, _ in pairs], [b for _, b in pairs], readable
 
 
-def run_views(plan: ViewsPlan, device: torch.device) -> Path:
-    """Pretrain from two views and return the folder with `encoder.safetensors`."""
-    torch.manual_seed(plan.seed)
-    corpus = corpus_of(plan)
-    task = ViewsTask(corpus, plan, Pretrainer(plan).to(device))
-    return save_result(plan, train(task, plan.training, plan.seed, plan.out_folder).state_dict())
-
-
 class SimulatedTask(Task[Pretrainer]):
     """A batch holds simulated spectra of any molecules, and measured ones."""
 
-    def __init__(
-        self, corpus: Corpus, plan: SimulatedPlan, simulated: SimulatedPeaks, measured: MeasuredRecords,
-        model: Pretrainer,
-    ) -> None:  # fmt: skip
-        self.corpus, self.simulated, self.measured, self.model = corpus, simulated, measured, model
-        self.take_batches_of(plan.training)
+    def __init__(self, corpus: Corpus, plan: SimulatedPlan, device: torch.device) -> None:
+        predictor = read_plan(plan.path.parent / plan.simulator, ShiftPlan)
+        self.simulated = simulated = open_simulated(simulate(predictor, device), plan.modality)
+        self.measured = measured = read_records(plan.modality, plan.records, corpus, plan.root_folder)
+        self.corpus, self.model = corpus, seeded(Pretrainer, plan, device)
         self.settings = plan.training
         self.kind = cast("ShiftModality", modalities.get(plan.modality))
         self.width = self.kind.head_defaults["scale"] / 400
@@ -239,17 +239,6 @@ class SimulatedTask(Task[Pretrainer]):
         return vectors
 
 
-def run_simulated(plan: SimulatedPlan, device: torch.device) -> Path:
-    """Simulate the spectra, pretrain, and return the folder with `encoder.safetensors`."""
-    predictor = read_plan(plan.path.parent / plan.simulator, ShiftPlan)
-    simulated = open_simulated(simulate(predictor, device), plan.modality)
-    corpus = corpus_of(plan)
-    torch.manual_seed(plan.seed)
-    measured = read_records(plan.modality, plan.records, corpus, plan.root_folder)
-    task = SimulatedTask(corpus, plan, simulated, measured, Pretrainer(plan).to(device))
-    return save_result(plan, train(task, plan.training, plan.seed, plan.out_folder).state_dict())
-
-
 class MorganTrunk(nn.Dropout):
     """Stands for a graph trunk: Morgan bits of a molecule, some of them hidden in training."""
 
@@ -282,13 +271,11 @@ class SpectrumPretrainer(Pretrainer):
 class SpectraTask(Task[SpectrumPretrainer]):
     """A record of each molecule in the batch, and molecules of the same mass beside."""
 
-    def __init__(
-        self, corpus: Corpus, measured: MeasuredRecords, plan: SpectraPlan, model: SpectrumPretrainer
-    ) -> None:
-        self.corpus, self.measured, self.model = corpus, measured, model
+    def __init__(self, corpus: Corpus, plan: SpectraPlan, device: torch.device) -> None:
+        self.measured = measured = read_records(plan.modality, plan.records, corpus, plan.root_folder)
+        self.corpus, self.model = corpus, seeded(SpectrumPretrainer, plan, device)
         self.modality = modalities.get(plan.modality)
         self.settings = plan.training
-        self.take_batches_of(plan.training)
         in_dev = corpus.is_dev[measured.molecules]
         self.rows, self.dev = measured.molecules[~in_dev], measured.molecules[in_dev]
         self.same_mass = MassPool(corpus, corpus.train_rows, plan.training.tolerance_ppm)
@@ -356,20 +343,16 @@ class SpectraTask(Task[SpectrumPretrainer]):
         return {**shares, "dev_queries": float(len(ranks))}
 
 
-def run_spectra(plan: SpectraPlan, device: torch.device) -> Path:
-    """Pretrain on measured spectra and return the folder with `encoder.safetensors`."""
-    corpus = corpus_of(plan)
-    measured = read_records(plan.modality, plan.records, corpus, plan.root_folder)
-    torch.manual_seed(plan.seed)
-    task = SpectraTask(corpus, measured, plan, SpectrumPretrainer(plan).to(device))
-    return save_result(plan, train(task, plan.training, plan.seed, plan.out_folder).state_dict())
+def follow(task: Callable[[Corpus, Any, torch.device], Task[Any]], plan: Any, device: torch.device) -> Path:
+    """Pretrain an encoder and return the folder with `encoder.safetensors`."""
+    return save_result(plan, train(task(corpus_of(plan), plan, device), plan).state_dict())
 
 
 METHODS: dict[str, tuple[type[Plan], Callable[[Any, torch.device], Path]]] = {
-    "views": (ViewsPlan, run_views),
+    "views": (ViewsPlan, partial(follow, ViewsTask)),
     "shifts": (ShiftPlan, shifts.run),
-    "simulated": (SimulatedPlan, run_simulated),
-    "spectra": (SpectraPlan, run_spectra),
+    "simulated": (SimulatedPlan, partial(follow, SimulatedTask)),
+    "spectra": (SpectraPlan, partial(follow, SpectraTask)),
     "detector": (DetectorPlan, detector.run),
     "fragmentation": (FragmentationPlan, fragmentation.run),
 }

@@ -133,8 +133,7 @@ def run(plan: ShiftPlan, device: torch.device) -> Path:
         for name, sources in plan.records.items()
     }
     task = ShiftTask(corpus, model, measured, read_assigned(plan.root_folder, plan.assigned, corpus))
-    task.take_batches_of(plan.training)
-    averaged = train(task, plan.training, plan.seed, plan.out_folder)
+    averaged = train(task, plan)
     return save_result(plan, averaged.state_dict(), "shifts.safetensors")
 
 
