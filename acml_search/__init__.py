@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from acml_search.networks.pyg import to_pyg
     from acml_search.search.check import check
     from acml_search.search.encode import encode
-    from acml_search.search.query import open_index
+    from acml_search.search.pipeline import open_index
     from acml_search.search.results import Hits
     from acml_search.serve.client import Client
 
@@ -32,7 +32,7 @@ _HOME = {
     "build_index": "acml_search.index.build",
     "check": "acml_search.search.check",
     "encode": "acml_search.search.encode",
-    "open_index": "acml_search.search.query",
+    "open_index": "acml_search.search.pipeline",
     "to_pyg": "acml_search.networks.pyg",
 }
 

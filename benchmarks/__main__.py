@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from acml_search.cli.app import ErrorGroup, command_line, print_json, run
-from acml_search.cli.options import Model, Workers
+from acml_search.cli.app import ErrorGroup, Model, Workers, command_line, print_json, run
 from benchmarks.index import index
 from benchmarks.milvus import milvus
 from benchmarks.properties import properties

@@ -48,7 +48,7 @@ from acml_search.evaluation.calibration import expected_error, reliability
 from acml_search.modalities import Observation
 from acml_search.search.in_library import features
 from acml_search.search.in_library import fitted as stored
-from acml_search.search.query import Index, open_index
+from acml_search.search.pipeline import Index, open_index
 from acml_search.search.request import Conditions, Filters, SearchRequest, with_precursor
 from acml_search.search.results import q_values
 from benchmarks.hsqc import spectrum

@@ -46,8 +46,7 @@ import numpy as np
 import typer
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from acml_search.cli.app import command_line
-from acml_search.cli.options import Model
+from acml_search.cli.app import Model, command_line
 from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidRecord, SpaceMismatch
 from acml_search.core.io import versions, write_json
 from acml_search.core.progress import progress

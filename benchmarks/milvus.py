@@ -34,7 +34,7 @@ def milvus(
     import pyarrow.parquet as pq
 
     from acml_search.core.errors import InvalidRecord
-    from acml_search.index.store import open_store
+    from acml_search.index.directory import open_store
 
     rows, kind, items = pq.read_table(queries).to_pylist(), modalities.get(modality), []
     for row in (rows[i] for i in np.sort(np.random.default_rng(seed).permutation(len(rows))[:limit])):

@@ -62,9 +62,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from acml_search.chem.fingerprints import RADIUS, morgan
 from acml_search.chem.molecule import STANDARDISATION, parse
-from acml_search.cli.app import command_line
-from acml_search.cli.options import Workers as WorkersOption
-from acml_search.cli.options import names
+from acml_search.cli.app import Workers as WorkersOption
+from acml_search.cli.app import command_line, names
 from acml_search.core.errors import AcmlSearchError, ConfigError, LibraryError
 from acml_search.core.io import digest_of, versions, write_json
 from acml_search.core.progress import progress

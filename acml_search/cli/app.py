@@ -1,4 +1,4 @@
-"""The `acml-search` program: what commands print, and where to; how errors leave it.
+"""What commands share: their options, what they print and where to, and how errors leave the program.
 
 A command opens the library's object, calls it and prints. Imports that cost time stand inside the commands,
 so that `--help` answers at once.
@@ -6,6 +6,7 @@ so that `--help` answers at once.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shlex
@@ -13,15 +14,17 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
-from acml_search import __version__
+from acml_search import __version__, modalities
 from acml_search.core.errors import AcmlSearchError
 
 if TYPE_CHECKING:
@@ -263,3 +266,172 @@ def command_line() -> str:
     module = f"{script.parent.name}.{script.stem}".removesuffix(".__main__")
     program = ["python", "-m", module] if script.suffix == ".py" else ["acml-search"]
     return shlex.join([*program, *sys.argv[1:]])
+
+
+# Options. Those that take observations are made of the modalities.
+
+
+KEYWORD = Parameter.KEYWORD_ONLY
+
+
+def say_licence(model: str | None) -> str | None:
+    """A model whose weights are not for commercial use says so, on stderr, whenever it is named."""
+    if model not in (None, "acml-base"):
+        from acml_search.encoders.card import read_card
+
+        restriction = read_card(model).restriction
+        if restriction:
+            typer.echo(f"acml-search: {restriction}", err=True)
+    return model
+
+
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Where networks run: auto (CUDA where there is one, else the CPU), cpu, cuda or mps.",
+        metavar="auto|cpu|cuda|mps",
+    ),
+]
+FILES = "Files .smi, .csv, .tsv, .sdf, .parquet; spectra .msp, .mgf, .mzML, .mzXML, .json; also .gz."
+
+Index = Annotated[Path, typer.Argument(help="Folder of the index.", readable=False)]
+IndexModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the index's model is now. Default: where it was.",
+        metavar="NAME|DIR",
+        callback=say_licence,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+Model = Annotated[
+    str,
+    typer.Option(help="Name or folder of a checkpoint; see `acml-search models`.", callback=say_licence),
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write here instead of to stdout.", readable=False)
+]
+Records = Annotated[
+    str | None,
+    typer.Option(
+        metavar="M[,M]|none",
+        help="Modality of the spectra in the library, where its files leave that open (a Parquet with "
+        "`shifts`: c_nmr or h_nmr); none: take the structures alone.",
+    ),
+]
+SmilesColumn = Annotated[
+    str | None, typer.Option(help="Column that holds the SMILES. Default: the one named smiles.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
+Tautomer = Annotated[
+    bool, typer.Option("--tautomer", help="Replace every molecule by its canonical tautomer (slow).")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")]
+
+
+Adduct = Annotated[
+    str | None,
+    typer.Option("--adduct", metavar="A", help='Ion of an MS/MS spectrum that does not state it: "[M+H]+".'),
+]
+Observed = dict[str, list[str] | str]
+"""texts and files by modality, and one by each of its details"""
+Embedding = dict[str, Any]
+"""how a library is read and embedded, by the keywords of `index.build`"""
+
+
+def flags() -> str:
+    """The options as a list in words."""
+    return ", ".join(option.flag for name in modalities.names() if (option := modalities.get(name).option))
+
+
+def takes_observations(
+    command: Callable[..., None], wanted: Callable[[modalities.Modality], bool] = lambda kind: True
+) -> Callable[..., None]:
+    """Decorator: in place of the parameter `observed` the command line gets the options of the modalities
+    that are `wanted`.
+
+    Wrong usage (exit status 2): an adduct without a spectrum of ions.
+    """
+
+    def observed(**given: Any) -> Observed:
+        return {name: values for name, values in given.items() if values}
+
+    def check(given: dict[str, Any]) -> None:
+        ions = [modalities.get(name) for name in modalities.names() if modalities.get(name).has_precursor]
+        asked = {*given["observed"], *([given.get("modality")] if given.get("batch") is not None else [])}
+        if given.get("adduct") is not None and not any(kind.name in asked for kind in ions):
+            needed = " or ".join(kind.option.flag for kind in ions if kind.option)
+            raise typer.BadParameter(f"an adduct needs an MS/MS spectrum ({needed})", param_hint="'--adduct'")
+
+    options = []
+    for kind in map(modalities.get, modalities.names()):
+        for name, option in {kind.name: kind.option, **kind.details}.items():
+            if kind.option and option and wanted(kind):
+                said = typer.Option(option.flag, metavar=option.metavar, help=option.help)
+                given = list[str] if name == kind.name else str
+                options.append(
+                    Parameter(name, KEYWORD, default=None, annotation=Annotated[given | None, said])
+                )
+    observed.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    return with_options(command, "observed", observed, check)
+
+
+def _embedding(
+    records: Records = None,
+    workers: Workers = None,
+    shard_size: Annotated[
+        int, typer.Option(min=1, help="Input rows per shard, the unit of resuming.")
+    ] = 10_000,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read only the first rows of the library.")] = None,
+    smiles_column: SmilesColumn = None,
+    inchikey_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that holds standard InChIKeys, which are not made then; a sample is checked."
+        ),
+    ] = None,
+    device: Device = "auto",
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away what is in the folder and begin again.")
+    ] = False,
+) -> Embedding:
+    # none: no records at all; not said: the files are to tell
+    return {**locals(), "records": None if records == "none" else names(records or "")}
+
+
+def takes_embedding(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: in place of the parameter `embedding` the command line gets the options that every command
+    has which embeds a library."""
+    return with_options(command, "embedding", _embedding)
+
+
+def with_options(
+    command: Callable[..., None],
+    name: str,
+    options: Callable[..., Any],
+    check: Callable[[dict[str, Any]], None] = lambda given: None,
+) -> Callable[..., None]:
+    """`command` with the parameters of the function `options` in place of its parameter `name`, which gets
+    what that returns for them; `check` sees all that the command gets."""
+    signature, own = inspect.signature(command, eval_str=True), inspect.signature(options, eval_str=True)
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        given[name] = options(**{option: given.pop(option) for option in own.parameters})
+        check(given)
+        command(**given)
+
+    parameters: list[Parameter] = []
+    for parameter in signature.parameters.values():
+        parameters += own.parameters.values() if parameter.name == name else [parameter]
+    parameters = [parameter.replace(kind=KEYWORD) for parameter in parameters]
+    del run.__wrapped__
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`"smiles, image"` -> `("smiles", "image")`."""
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from acml_search.cli.app import columns, command_line
-from acml_search.cli.options import Model, SmilesColumn, Workers
+from acml_search.cli.app import Model, Seed, SmilesColumn, Workers, columns, command_line, with_options
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval quality and speed.")
 
 Out = Annotated[Path, typer.Option(help="JSON file to write.", readable=False)]
-Modality = Annotated[str, typer.Option(help="Modality of the observations, such as c_nmr.")]
-Queries = Annotated[
-    Path, typer.Option(help="File of the queries: structures and their observations.", readable=False)
-]
-Library = Annotated[
-    list[Path] | None,
-    typer.Option(help="More molecules for the pool; further files may follow it.", readable=False),
-]
-More = Annotated[list[Path] | None, typer.Argument(metavar="LIBRARY", hidden=True, readable=False)]
-Rerank = Annotated[
-    bool,
-    typer.Option("--rerank/--no-rerank", help="Re-rank the best 200 by the weights in the model's card."),
-]
-LimitQueries = Annotated[
-    int | None, typer.Option(min=1, help="At most this many queries, chosen at random; the pool stays.")
-]
-Split = Annotated[
-    str | None, typer.Option(help="Only the queries with this value of the column `split`; the pool stays.")
-]
-Where = Annotated[
-    str | None, typer.Option(help="Only the queries that fulfil this SQL condition on their columns.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 Leakage = Annotated[
     Literal["report", "drop", "fail"],
     typer.Option(
@@ -45,18 +22,52 @@ Leakage = Annotated[
         help="Molecules that the model's training saw: report them, drop them, or fail.",
     ),
 ]
-Cache = Annotated[
-    Path | None, typer.Option(help="Folder that keeps structures and vectors between runs.", readable=False)
-]
+RUN = ("out", "model", "workers", "seed", "smiles_column", "cache")
+"""how they are answered; the rest is the question"""
+
+
+def _question(
+    modality: Annotated[str, typer.Option(help="Modality of the observations, such as c_nmr.")],
+    queries: Annotated[
+        Path, typer.Option(help="File of the queries: structures and their observations.", readable=False)
+    ],
+    out: Out,
+    library: Annotated[
+        list[Path] | None,
+        typer.Option(help="More molecules for the pool; further files may follow it.", readable=False),
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="LIBRARY", hidden=True, readable=False)] = None,
+    rerank: Annotated[
+        bool,
+        typer.Option("--rerank/--no-rerank", help="Re-rank the best 200 by the weights in the model's card."),
+    ] = False,
+    model: Model = "acml-base",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many queries, chosen at random; the pool stays.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Only the queries with this value of the column `split`; the pool stays."),
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Only the queries that fulfil this SQL condition on their columns.")
+    ] = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    smiles_column: SmilesColumn = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps structures and vectors between runs.", readable=False),
+    ] = None,
+    leakage: Leakage = "report",
+) -> dict[str, Any]:
+    return locals()
 
 
 @app.command()
+@partial(with_options, name="asked", options=_question)
 def recall(
-    modality: Modality,
-    queries: Queries,
-    out: Out,
-    library: Library = None,
-    more: More = None,
+    asked: dict[str, Any],
     direction: Annotated[
         Literal["to-molecule", "to-record"],
         typer.Option(help="to-molecule: observations rank molecules. to-record: molecules rank records."),
@@ -71,19 +82,9 @@ def recall(
     mass_filter_ppm: Annotated[
         float | None, typer.Option(min=0, help="The same, in ppm of that mass.")
     ] = None,
-    rerank: Rerank = False,
-    model: Model = "acml-base",
-    limit: LimitQueries = None,
     pool: Annotated[
         int | None, typer.Option(min=1, help="Pool of this many molecules, filled at random from the rest.")
     ] = None,
-    split: Split = None,
-    where: Where = None,
-    seed: Seed = 0,
-    workers: Workers = None,
-    smiles_column: SmilesColumn = None,
-    cache: Cache = None,
-    leakage: Leakage = "report",
 ) -> None:
     """How often is the true molecule (or record) among the first, in a stated pool? Ties lose, failures miss.
 
@@ -92,32 +93,13 @@ def recall(
     """
     from acml_search.evaluation.retrieval import Filter
 
-    _measure(
-        locals(),
-        direction=direction,
-        filters=(Filter(formula=formula_filter, da=mass_filter_da, ppm=mass_filter_ppm),),
-        pool=pool,
-    )
+    filters = (Filter(formula=formula_filter, da=mass_filter_da, ppm=mass_filter_ppm),)
+    _measure(asked, direction=direction, filters=filters, pool=pool)
 
 
 @app.command()
-def isomers(
-    modality: Modality,
-    queries: Queries,
-    out: Out,
-    library: Library = None,
-    more: More = None,
-    rerank: Rerank = False,
-    model: Model = "acml-base",
-    limit: LimitQueries = None,
-    split: Split = None,
-    where: Where = None,
-    seed: Seed = 0,
-    workers: Workers = None,
-    smiles_column: SmilesColumn = None,
-    cache: Cache = None,
-    leakage: Leakage = "report",
-) -> None:
+@partial(with_options, name="asked", options=_question)
+def isomers(asked: dict[str, Any]) -> None:
     """How often is the true molecule strictly first among all molecules of its formula in the pool?
 
     \b
@@ -125,7 +107,7 @@ def isomers(
     """
     from acml_search.evaluation.retrieval import Filter
 
-    _measure(locals(), isomers_only=True, filters=(Filter(formula=True),))
+    _measure(asked, isomers_only=True, filters=(Filter(formula=True),))
 
 
 @app.command()
@@ -160,24 +142,17 @@ def throughput(
     typer.echo(throughput_table(measure_throughput(**options).document()))
 
 
-QUESTION = ("modality", "queries", "rerank", "limit", "split", "where", "leakage")
-RUN = ("out", "model", "workers", "seed", "smiles_column", "cache")
-
-
-def _measure(options: Mapping[str, Any], **question: Any) -> None:
+def _measure(options: dict[str, Any], **question: Any) -> None:
     """Measure one question of the command line and print its table; one line on stderr where training saw
     molecules that are asked for.
     """
     from acml_search.evaluation.leakage import warning
     from acml_search.evaluation.retrieval import Question, measure_files
 
-    asked = Question(
-        name=str(options["queries"]),
-        library=(*(options["library"] or ()), *(options["more"] or ())),
-        **{name: options[name] for name in QUESTION},
-        **question,
-    )
-    result = measure_files(asked, **{name: options[name] for name in RUN}, command=command_line())
+    how = {name: options.pop(name) for name in RUN}
+    library = (*(options.pop("library") or ()), *(options.pop("more") or ()))
+    asked = Question(name=str(options["queries"]), library=library, **options, **question)
+    result = measure_files(asked, **how, command=command_line())
     line = warning(result.leakage)
     if line is not None:
         typer.echo(f"warning: {line}", err=True)

@@ -7,15 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from acml_search.cli import options
-from acml_search.cli.app import command_line, print_json
+from acml_search.cli.app import FILES, Device, Json, Model, Seed, SmilesColumn, command_line, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Predict properties of molecules from the graph encoder.")
 
 
 @app.command()
 def fit(
-    data: Annotated[Path, typer.Argument(help=f"Molecules with labels. {options.FILES}", readable=False)],
+    data: Annotated[Path, typer.Argument(help=f"Molecules with labels. {FILES}", readable=False)],
     target: Annotated[list[str], typer.Option(help="Column to predict; may be repeated.")],
     out: Annotated[Path, typer.Option(help="Folder for the model.")],
     task: Annotated[
@@ -36,11 +35,11 @@ def fit(
             help="Read RDKit's 2-D descriptors too: often better, and 100 to 200 molecules a second.",
         ),
     ] = False,
-    model: options.Model = "acml-base",
-    smiles_column: options.SmilesColumn = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
-    device: options.Device = "auto",
-    json: options.Json = False,
+    model: Model = "acml-base",
+    smiles_column: SmilesColumn = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
 ) -> None:
     """Learn a property from labelled molecules; missing labels and bad rows do no harm.
 
@@ -78,15 +77,15 @@ def fit(
 @app.command()
 def predict(
     directory: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of `fit`.", readable=False)],
-    library: Annotated[Path, typer.Argument(help=options.FILES, readable=False)],
+    library: Annotated[Path, typer.Argument(help=FILES, readable=False)],
     out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
     model: Annotated[
         str | None,
         typer.Option(help="Where the base model is, if not where it was.", metavar="NAME|DIR"),
     ] = None,
-    smiles_column: options.SmilesColumn = None,
-    device: options.Device = "auto",
-    json: options.Json = False,
+    smiles_column: SmilesColumn = None,
+    device: Device = "auto",
+    json: Json = False,
 ) -> None:
     """Predict for every molecule of a library: its columns, the prediction and the uncertainty.
 

@@ -1,23 +1,52 @@
-"""`acml-search query`: observations or a molecule in, hits out."""
+"""What is asked about observations: `query`, `explain`, `check`, `parse` and `read-images`."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from functools import partial
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acml_search.cli import options
-from acml_search.cli.app import check_out, format_of, opened, show, source_of, written
-from acml_search.cli.options import Adduct, Observed, flags, takes_observations
+from acml_search import modalities
+from acml_search.cli.app import (
+    Adduct,
+    IndexModel,
+    Json,
+    Model,
+    Observed,
+    Out,
+    SmilesColumn,
+    Workers,
+    check_out,
+    columns,
+    flags,
+    format_of,
+    opened,
+    print_json,
+    show,
+    source_of,
+    takes_observations,
+    written,
+)
 
 if TYPE_CHECKING:
+    from acml_search.chem.peaks import PeakList
+    from acml_search.modalities import Modality, Observation
     from acml_search.search.batch import Ask
-    from acml_search.search.query import Index
+    from acml_search.search.pipeline import Index
     from acml_search.search.request import Conditions
 
 FORMATS = ("table", "json", "csv", "sdf", "html")
+REASON_FORMATS = ("text", "json", "html")
 RUN_FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "mztab", "html")
+MAX_SHOWN = 40  # peaks of a spectrum of intensities in the table, the largest
+MAX_LINE = 4  # bytes of a line that are read, per character that a text may have
+PEAK_KEYS = ("position", "low", "high", "count", "multiplicity", "couplings")
 
 
 @takes_observations
@@ -35,7 +64,7 @@ def query(
             readable=False,
         ),
     ] = None,
-    smiles_column: options.SmilesColumn = None,
+    smiles_column: SmilesColumn = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes for --batch. Default: one per core.")
     ] = None,
@@ -116,7 +145,7 @@ def query(
         ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    out: options.Out = None,
+    out: Out = None,
 ) -> None:
     """Search an index by spectrum, picture or SMILES.
 
@@ -161,7 +190,7 @@ def query(
         refuse(f"a run as {form} goes to a file; name it with --out", "--format")
 
     from acml_search.core.errors import InvalidRecord
-    from acml_search.search.query import open_index
+    from acml_search.search.pipeline import open_index
     from acml_search.search.request import questions
 
     conditions: Conditions = {
@@ -243,4 +272,267 @@ def _run_batch(index: Index, batch: Path, ask: Ask, out: Path | None, form: str,
     for reason, n in report.reasons.most_common(5):
         typer.echo(f"  {n:,} unreadable: {reason}", err=True)
     if report.failed + report.empty == report.queries:
+        raise typer.Exit(1)
+
+
+@takes_observations
+def explain(
+    index: Annotated[Path, typer.Argument(help="Index directory.", readable=False)],
+    keys: Annotated[list[int], typer.Argument(metavar="KEY", help="Molecules, by their keys in answers.")],
+    observed: Observed,
+    adduct: Adduct = None,
+    rerank: Annotated[
+        bool, typer.Option("--rerank/--no-rerank", help="Compare spectra peak by peak. Default: yes.")
+    ] = True,
+    model: IndexModel = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="|".join(REASON_FORMATS), help="Default: by the ending of --out, else text."
+        ),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    out: Out = None,
+) -> None:
+    """Explain why molecules fit an observation, whatever their rank: which peak belongs to which atoms, and
+    how far off it is.
+
+    \b
+    acml-search explain indexes/default 4711 --c-nmr "169.1, 153.2, 131.0, 121.2, 115.1, 23.9"
+    acml-search explain indexes/mine 12 99 --c-nmr carbon.txt --lc-ms spectra.mgf#3 --out why.html
+    """
+    if not observed:
+        raise typer.BadParameter(f"give at least one ({flags()})", param_hint="OBSERVATION")
+    check_out(out)
+    form = format_of(format_, json_, out, offered=REASON_FORMATS, default="text")
+
+    from acml_search.search.pipeline import open_index
+
+    with open_index(index, model=model) as opened_index:
+        answer = opened_index.explain(observed, keys, adduct=adduct, rerank=rerank)
+    show(answer, form, out)
+
+
+@partial(takes_observations, wanted=lambda kind: bool(kind.nuclei) and not kind.made_of)
+def check(
+    smiles: Annotated[str, typer.Option(help="The structure.")],
+    observed: Observed,
+    alternative: Annotated[
+        list[str] | None, typer.Option(metavar="SMILES", help="Compare it with this one; may be repeated.")
+    ] = None,
+    isomers: Annotated[
+        bool,
+        typer.Option(
+            "--isomers",
+            help="Compare it with isomers in which one substituent of a ring sits elsewhere on it, or two "
+            "have changed places; at most 50.",
+        ),
+    ] = False,
+    model: Model = "acml-base",
+    json: Json = False,
+) -> None:
+    """Say how probable a structure is by its NMR spectra, which peaks of which atoms do not fit, and which of
+    several structures fits best. Needs no index.
+
+    \b
+    acml-search check --smiles "CC(=O)Nc1ccc(O)cc1" --c-nmr "169.1, 153.2, 131.0, 121.2, 115.1, 23.9"
+    acml-search check --smiles "COc1cc(C=O)ccc1O" --h-nmr proton.txt --c-nmr carbon.txt --isomers --json
+    """
+    if not observed:
+        raise typer.BadParameter("give a spectrum: --c-nmr or --h-nmr", param_hint="OBSERVATION")
+
+    from acml_search.search.check import check as answer_check
+    from acml_search.search.render.text import checked
+
+    answer = answer_check(smiles, alternatives=alternative or (), isomers=isomers, model=model, **observed)
+    for note in answer.notes:
+        typer.echo(f"acml-search: {note}", err=True)
+    if json:
+        print_json(answer.to_dict())
+    else:
+        typer.echo(checked(answer, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+
+
+@takes_observations
+def parse(
+    observed: Observed,
+    adduct: Adduct = None,
+    modality: Annotated[
+        str | None, typer.Option(metavar="c_nmr|h_nmr", help="What the lines of --lines are.")
+    ] = None,
+    lines: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="One text per line; one line of JSON each.", readable=False),
+    ] = None,
+    keep_solvent: Annotated[
+        bool, typer.Option("--keep-solvent", help="With --lines: solvent peaks stay among the peaks.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what is understood of observations: peaks, couplings, solvent, field, what is left out and why.
+
+    \b
+    acml-search parse --c-nmr "13C NMR (151 MHz, CDCl3) δ 176.0, 85.8 (CH), 77.16, 48.5"
+    acml-search parse --h-nmr shifts.txt --lc-ms library.msp#3 --json
+    acml-search parse --modality c_nmr --lines printed.txt
+    """
+    if lines is not None:
+        if observed:
+            raise typer.BadParameter("give observations or --lines, not both", param_hint="'--lines'")
+        texts = [name for name in modalities.names() if modalities.get(name).reads_lines]
+        if modality is None or modality not in texts:
+            raise typer.BadParameter(f"--lines needs {' or '.join(texts)}", param_hint="'--modality'")
+        _print_lines(lines, modality, keep_solvent)
+        return
+    if modality is not None or keep_solvent:
+        raise typer.BadParameter("this goes with --lines", param_hint="'--modality' / '--keep-solvent'")
+    if not observed:
+        raise typer.BadParameter("give an observation, such as --c-nmr, or --lines", param_hint="OBSERVATION")
+
+    from acml_search.search.request import read_observations
+
+    read = read_observations(observed, adduct)
+    if json:
+        print_json({"observations": [{**one.to_dict(), "notes": one.notes} for one in read]})
+    else:
+        typer.echo("\n\n".join(_understood(one) for one in read))
+
+
+def _print_lines(path: Path, modality: str, keep_solvent: bool) -> None:
+    """A line of JSON on stdout per line of the file, whatever is wrong with it; how many failed on stderr."""
+    total = failed = 0
+    for document in _documents(path, modality, keep_solvent):
+        typer.echo(dumps(document, ensure_ascii=False))
+        total += 1
+        failed += document["error"] is not None
+    if failed:
+        typer.echo(f"acml-search: {failed:,} of {total:,} lines could not be read, each says why", err=True)
+
+
+def _documents(path: Path, modality: str, keep_solvent: bool) -> Iterator[dict[str, Any]]:
+    from acml_search.core.errors import InvalidRecord
+    from acml_search.nmr.parser import MAX_CHARACTERS
+
+    kind: Any = modalities.get(modality)
+    longest = MAX_LINE * MAX_CHARACTERS
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(longest + 1):
+            number += 1
+            complete = line.endswith(b"\n") or len(line) <= longest
+            while not complete:  # the rest of an endless line is skipped in pieces
+                rest = file.readline(longest)
+                complete = not rest or rest.endswith(b"\n")
+            try:
+                peaks = kind.read_line(_decoded(line, modality), keep_solvent)
+                yield _document(number, peaks, None)
+            except InvalidRecord as error:
+                yield _document(number, None, str(error))
+
+
+def _decoded(line: bytes, modality: str) -> str:
+    """The text of a line. Raises InvalidRecord where it is not UTF-8."""
+    from acml_search.core.errors import InvalidRecord
+
+    try:
+        return line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InvalidRecord(
+            f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8", modality=modality
+        ) from error
+
+
+def _document(number: int, peaks: PeakList | None, error: str | None) -> dict[str, Any]:
+    if peaks is None:
+        empty: dict[str, Any] = {"peaks": [], "solvent": None, "field_mhz": None, "left_out": []}
+        return {"line": number, **empty, "error": error}
+    return {
+        "line": number,
+        "peaks": [{key: getattr(peak, key) for key in PEAK_KEYS} for peak in peaks],
+        "solvent": peaks.solvent,
+        "field_mhz": peaks.field_mhz,
+        "left_out": [left._asdict() for left in peaks.left_out],
+        "error": error,
+    }
+
+
+def _understood(one: Observation) -> str:
+    """A heading, the peaks in aligned columns, and what is left out."""
+    kind, peaks = modalities.get(one.modality), one.peaks
+    if peaks is None:
+        return f"{one.modality}: {one.given}"
+    parts = [f"{one.modality}: {', '.join([f'{len(peaks)} peaks', *_conditions(peaks)])}"]
+    parts.append(_shifts(peaks, kind) if kind.nuclei else _intensities(peaks, kind))
+    if peaks.left_out:
+        parts.append("left out:\n" + "\n".join(f"  {left.text}: {left.why}" for left in peaks.left_out))
+    return "\n".join([*parts, *(note for note in one.notes if ": left out " not in note)])
+
+
+def _conditions(peaks: PeakList) -> Iterator[str]:
+    if peaks.solvent is not None:
+        yield peaks.solvent
+    if peaks.field_mhz is not None:
+        yield f"{peaks.field_mhz:g} MHz"
+    if peaks.precursor_mz is not None:
+        yield f"precursor m/z {peaks.precursor_mz:.4f}"
+    yield from (text for text in (peaks.adduct, peaks.collision_energy) if text is not None)
+
+
+def _shifts(peaks: PeakList, kind: Modality) -> str:
+    if any(peak.proton is not None for peak in peaks):
+        pairs = ((f"{peak.position:g}", f"{peak.proton:g}", peak.multiplicity or "") for peak in peaks)
+        return columns([("¹³C / ppm", "¹H / ppm", "multiplicity"), *pairs])
+    rows: list[tuple[object, ...]] = [(kind.unit, "range", "nuclei", "multiplicity", "J / Hz")]
+    for peak in peaks:
+        ends = "" if peak.low is None or peak.high is None else f"{peak.low:g} – {peak.high:g}"
+        couplings = ", ".join(f"{coupling:g}" for coupling in peak.couplings)
+        count = "" if peak.count is None else peak.count
+        rows.append((f"{peak.position:g}", ends, count, peak.multiplicity or "", couplings))
+    return columns(rows)
+
+
+def _intensities(peaks: PeakList, kind: Modality) -> str:
+    largest = sorted(peaks, key=lambda peak: -(peak.intensity or 0.0))[:MAX_SHOWN]
+    decimals = 4 if kind.plot == "sticks" else kind.decimals
+    rows: list[tuple[object, ...]] = [(kind.unit, "intensity")]
+    for peak in sorted(largest):
+        intensity = "" if peak.intensity is None else f"{peak.intensity:g}"
+        rows.append((f"{peak.position:.{decimals}f}", intensity))
+    more = f"\n… and {len(peaks) - MAX_SHOWN:,} smaller ones" if len(peaks) > MAX_SHOWN else ""
+    return columns(rows) + more
+
+
+def read_images(
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER|FILE...", help="PNG, JPEG, TIFF, PDF and others.", exists=True),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Table to write: .csv, .jsonl or .sdf (with mol blocks).")
+    ] = Path("readings.csv"),
+    model: Model = "acml-base",
+    workers: Workers = None,
+) -> None:
+    """Read the structures in many pictures: SMILES, probability, or why there is none.
+
+    The same command again goes on after the last file that is in the table.
+
+    \b
+    acml-search read-images scans --out readings.csv
+    acml-search read-images page.pdf figure.png --out readings.sdf
+    """
+    check_out(out)
+
+    from acml_search.search.pictures import FORMATS, pictures_of
+    from acml_search.search.pictures import read_images as read
+
+    if out.suffix.lower() not in FORMATS:
+        raise typer.BadParameter(f"{out} must end in {', '.join(FORMATS)}", param_hint="'--out'")
+    report = read(pictures_of(pictures), out, model=model, workers=workers)
+    before = f"; {report.already:,} were in {out} already" if report.already else ""
+    failed = f"; {report.failed:,} parts or files show none, their rows say why" if report.failed else ""
+    typer.echo(
+        f"acml-search: {report.files:,} files, {report.structures:,} structures{failed}{before}", err=True
+    )
+    if report.files and not report.structures:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`acml-search serve`: the page and the API."""
+"""`acml-search serve`: the page and the API; `acml-search mcp`: the tools of agents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from acml_search.cli import options
+from acml_search.cli.app import IndexModel
 
 
 def serve(
@@ -38,7 +38,7 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Searches at a time. Default: one per core.")
     ] = None,
-    model: options.IndexModel = None,
+    model: IndexModel = None,
 ) -> None:
     """Answer at a page for people and an API for programs, until it is stopped. Only this machine can ask,
     unless --host says otherwise.
@@ -84,3 +84,29 @@ def serve(
         app, log_level="warning", server_header=False, access_log=False, timeout_keep_alive=75
     )
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def mcp(
+    indexes: Annotated[
+        list[Path] | None, typer.Argument(metavar="INDEX", help="Folders of indexes.", readable=False)
+    ] = None,
+    model: IndexModel = None,
+) -> None:
+    """Answer an agent at stdin and stdout, by the Model Context Protocol: tools search, parse, check and
+    predict_peaks. `acml-search serve` answers the same at http://HOST:PORT/mcp.
+
+    \b
+    acml-search mcp
+    acml-search mcp indexes/screening indexes/spectra
+    """
+    from acml_search.core.extras import require
+
+    require("fastapi", "mcp", "python_multipart", "prometheus_client")
+
+    from acml_search.core.workers import cpu_count
+    from acml_search.serve.agents import serve_stdio
+    from acml_search.serve.app import Server
+    from acml_search.serve.limits import Limits
+    from acml_search.serve.pool import Shelf
+
+    serve_stdio(Server(Shelf(indexes or [Path("indexes/default")], model), Limits(), cpu_count()))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from acml_search.cli.options import Device
+from acml_search.cli.app import Device
 
 app = typer.Typer(no_args_is_help=True, help="Train a model from a TOML plan; resumable, seeded.")
 

@@ -29,7 +29,7 @@ from acml_search.chem.graph import (
 )
 from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.core.io import atomic
-from acml_search.core.stopping import step
+from acml_search.core.timing import step
 from acml_search.core.typing import Float32s
 from acml_search.encoders.card import (
     CARD_FORMAT,
@@ -41,8 +41,7 @@ from acml_search.encoders.card import (
     missing_space,
     read_card,
 )
-from acml_search.encoders.environments import Environments, tables_of
-from acml_search.encoders.shifts import Predicted, by_molecule
+from acml_search.encoders.shifts import Environments, Predicted, by_molecule, tables_of
 from acml_search.modalities.base import sources
 from acml_search.networks import (
     GraphNet,

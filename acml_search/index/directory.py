@@ -1,4 +1,5 @@
-"""An index on disk: its manifest, and `IndexDirectory`, which opens it for reading.
+"""An index on disk: its manifest, and `IndexDirectory`, which opens it for reading; `open_store` opens one
+that lies in Milvus in the same way (`milvus.MilvusStore`).
 
 The manifest says what an index holds, what it was made of and with, and has a checksum of every file.
 
@@ -11,28 +12,34 @@ Format 4 is format 3 with rows that were removed since (`removed/`), which a rea
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound, IndexReplaced
-from acml_search.core.io import atomic, sha256, versions
+import numpy as np
+import numpy.typing as npt
+
+from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound, IndexReplaced, SpaceMismatch
+from acml_search.core.io import atomic, digest_of, sha256, versions
 from acml_search.core.typing import Bools, Ints
-from acml_search.index.store import Store
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from acml_search.encoders.card import ModelCard
+    from acml_search.index.milvus import MilvusStore, Selection
     from acml_search.index.vectors import VectorIndex
     from acml_search.library.catalog import Catalog
     from acml_search.nmr.predicted import PeakLists
 
+Store: TypeAlias = "IndexDirectory | MilvusStore"
+"""Where an index lies, as a search sees it; `IndexDirectory` says what both do."""
+Passing: TypeAlias = "Ints | Selection"
+"""The molecules that pass a filter: their keys (n,), ascending, or what a server is told to select them."""
+MILVUS = "milvus:"
 
 FORMAT_VERSION = 3
 TOMBSTONES = 4
@@ -132,7 +139,59 @@ def software_versions() -> dict[str, str]:
 SIDES = ("graph", "records")
 
 
-class IndexDirectory(Store):
+class OpenedIndex:
+    """What a manifest tells of an index, read-only; a context manager. The manifest is read at once, the rest
+    when it is asked for."""
+
+    manifest: Manifest
+    notes: Collection[str] = ()
+    """what those who ask should know of how the answers were come by"""
+
+    @property
+    def spaces(self) -> dict[str, SpaceInfo]:
+        return self.manifest.spaces
+
+    @property
+    def model(self) -> str:
+        """Name or directory of the checkpoint the index was built with."""
+        return self.manifest.model["source"]
+
+    def has_side(self, space: str, side: str) -> bool:
+        return space in self.spaces and side in self.spaces[space].sides
+
+    def is_measured(self, space: str, side: str = "records") -> bool:
+        """Whether this side is of measured records; its keys are then those of `records(space)`."""
+        return self.has_side(space, side) and bool(self.spaces[space].sides[side].get("measured"))
+
+    def card(self, model: Path | str) -> ModelCard:
+        """The card of a model as this index was built with it. Raises CheckpointError, and SpaceMismatch for
+        a model of other spaces."""
+        from acml_search.encoders.card import read_card
+
+        card = read_card(model).of_index({name: space.digest for name, space in self.spaces.items()})
+        self.check_spaces({name: space.digest for name, space in card.spaces.items()})
+        return card
+
+    def check_spaces(self, digests: Mapping[str, str]) -> None:
+        """Raise SpaceMismatch unless `digests` (of a model, by space) has every space of the index,
+        unchanged.
+        """
+        for name, space in self.spaces.items():
+            found = digests.get(name, "(no such space)")
+            if found != space.digest:
+                raise SpaceMismatch(name, space.digest, found)
+
+    def close(self) -> None:
+        """Let go of files and connections; they are opened again when something is asked for."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class IndexDirectory(OpenedIndex):
     """An index directory.
 
     Opening reads the manifest and checks that every file is there in its full size. The rest is opened on
@@ -142,12 +201,10 @@ class IndexDirectory(Store):
     short.
     """
 
-    path: Path
-
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._opened = self._file_identity(NAME), self._file_identity(BUILD)
-        self.manifest: Manifest = read_manifest(self.path)
+        self.manifest = read_manifest(self.path)
         if self.manifest.kind != "index":
             raise IndexNotFound(self.path, "this folder holds embeddings only, without a search index")
         check_sizes(self.path, self.manifest)
@@ -162,11 +219,15 @@ class IndexDirectory(Store):
 
     @cached_property
     def catalog(self) -> Catalog:
+        """The molecules."""
         from acml_search.library.catalog import Catalog
 
         return Catalog(self.files("molecules"), self.removed)
 
     def records(self, modality: str) -> Catalog:
+        """The measured records of a modality, one row each under its own `key`, with the columns of
+        `library.tables.records_schema` and the library's. Raises ConfigError when there are none.
+        """
         if not self.is_measured(modality):
             raise ConfigError(f"the index {self.path} holds no measured records of {modality!r}")
         if modality not in self._records:
@@ -185,31 +246,32 @@ class IndexDirectory(Store):
         return self.vectors(next(iter(self.spaces)), "graph")
 
     def places(self, keys: Ints) -> Ints:
+        """The rows of the molecules `keys` in `peaks`."""
         return self._graph.places(keys)
 
     def holds(self, keys: Ints) -> Bools:
-        import numpy as np
-
+        """(n,): which of `keys` are of molecules that are there."""
         return np.isin(keys, self.keys)
 
     @cached_property
-    def hydrogens(self) -> Ints | None:  # type: ignore[override]
+    def hydrogens(self) -> Ints | None:
+        """(kinds, 2): the kinds of molecules by hydrogens and how many of them are exchangeable; None in an
+        index of a version before 0.2"""
         return self._kinds[0] if self.catalog.has_counts else None
 
     def kinds_of(self, keys: Ints) -> Ints:
+        """(n,): the rows of the molecules `keys` in `hydrogens`."""
         return self._kinds[1][self._graph.positions_of(keys)].astype("int64")
 
-    def of_kinds(self, kinds: Bools, positions: Ints | None = None) -> Ints:
-        import numpy as np
-
+    def of_kinds(self, kinds: Bools, positions: Any = None) -> Any:
+        """The positions on graph sides, among `positions` only if given, of the molecules of these `kinds`
+        (of `hydrogens`)."""
         fits = kinds[self._kinds[1]] if positions is None else kinds[self._kinds[1][positions]]
         return np.flatnonzero(fits) if positions is None else positions[fits]
 
     @cached_property
     def _kinds(self) -> tuple[Ints, npt.NDArray[np.uint32]]:
         """`hydrogens`, and of which kind each molecule is, (n,) in the order of `keys`."""
-        import numpy as np
-
         numbers = [self.catalog.numbers(name).astype(np.int64) for name in ("hydrogens", "exchangeable")]
         codes, kind = np.unique(numbers[0] << 16 | numbers[1], return_inverse=True)
         return np.stack([codes >> 16, codes & 0xFFFF], axis=1), kind.astype(np.uint32)
@@ -241,6 +303,7 @@ class IndexDirectory(Store):
         return self._vectors[space, side]
 
     def replaced(self) -> bool:
+        """Was another index put here, or a molecule removed, since this one was opened?"""
         return self._file_identity(NAME) != self._opened[0]
 
     @contextmanager
@@ -267,7 +330,6 @@ class IndexDirectory(Store):
         return found.st_dev, found.st_ino, found.st_mtime_ns
 
     def close(self) -> None:
-        """Close the catalogue and let go of the mapped files."""
         if "catalog" in self.__dict__:
             self.catalog.close()
             del self.__dict__["catalog"]
@@ -281,8 +343,6 @@ class IndexDirectory(Store):
 
 def removed_rows(directory: Path, manifest: Manifest) -> Ints:
     """(m,) int64 ascending: the rows that `remove` took out of an index. Raises IndexCorrupt."""
-    import numpy as np
-
     rows = np.empty(0, np.int64)
     for name in manifest.parts("removed"):
         try:
@@ -296,8 +356,6 @@ def open_peaks(path: Path) -> PeakLists:
     """Predicted peaks: `path`.npy, (P,) records of `nmr.predicted.DTYPES`, molecule after molecule, memory-
     mapped, and `path`.sizes.npy, (n,) how many each molecule has. Raises IndexCorrupt.
     """
-    import numpy as np
-
     from acml_search.nmr.predicted import DTYPES, PeakLists
 
     try:
@@ -328,7 +386,7 @@ def check_sizes(directory: Path, manifest: Manifest) -> None:
 
 def write_checksummed(path: Path, document: dict[str, Any]) -> None:
     """Write `document` with a `digest` of its own contents, atomically."""
-    full = {**document, "digest": _digest(document)}
+    full = {**document, "digest": digest_of(document)}
     with atomic(path) as temporary:
         temporary.write_text(_layout(full), encoding="utf-8")
 
@@ -346,16 +404,29 @@ def read_checksummed(path: Path) -> dict[str, Any]:
         raise IndexCorrupt(path, f"it cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise IndexCorrupt(path, "it is damaged: not a document that acml-search wrote") from error
-    if found != _digest(sealed) or text != _layout({**sealed, "digest": found}):
+    if found != digest_of(sealed) or text != _layout({**sealed, "digest": found}):
         raise IndexCorrupt(path, "it is damaged or was edited: its checksum does not fit its contents")
     return sealed
 
 
-def _digest(document: dict[str, Any]) -> str:
-    """SHA-256 of `document` as JSON with keys in order and no spaces."""
-    text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _layout(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def location(index: Path | str) -> Path | str:
+    """A directory as a path; `milvus:URI` as text, with the slashes that a path lost."""
+    text = str(index)
+    return re.sub(r"^(milvus:\w+:)/+", r"\1//", text) if text.startswith(MILVUS) else Path(index)
+
+
+def open_store(index: Path | str) -> Store:
+    """The index in a directory, or in a Milvus server (`milvus:URI`).
+
+    Raises IndexNotFound or IndexCorrupt when there is none in a directory, StoreError for a server.
+    """
+    where = location(index)
+    if isinstance(where, str):
+        from acml_search.index.milvus import MilvusStore
+
+        return MilvusStore(where)
+    return IndexDirectory(where)

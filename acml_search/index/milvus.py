@@ -30,8 +30,7 @@ from acml_search.core.extras import require
 from acml_search.core.io import digest_of
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Float32s, Ints
-from acml_search.index.directory import SIDES, IndexDirectory, Manifest, SpaceInfo
-from acml_search.index.store import MILVUS, Store
+from acml_search.index.directory import MILVUS, SIDES, IndexDirectory, Manifest, OpenedIndex, SpaceInfo
 from acml_search.library.catalog import Catalog
 from acml_search.library.tables import RECORDS, write_parquet
 from acml_search.library.where import parsed
@@ -337,7 +336,7 @@ class MilvusVectors:
         rows = self._collection.rows(keys, ["vector"], missing=True)
         return np.array([row["vector"] for row in rows], np.float32)
 
-    def search(self, xq: Float32s, k: int, positions: Selection | None = None) -> tuple[Float32s, Ints]:
+    def search(self, xq: Float32s, k: int, positions: Any = None) -> tuple[Float32s, Ints]:
         D = np.full((len(xq), k), -np.inf, np.float32)
         I = np.full((len(xq), k), -1, np.int64)  # noqa: E741 (FAISS's own names)
         wanted = min(WINDOW, max(100, k + 32))  # a few more, so that ties are resolved by key
@@ -466,7 +465,7 @@ class MilvusCatalog(Catalog):
             self._copy.close()
 
 
-class MilvusStore(Store):
+class MilvusStore(OpenedIndex):
     """An index that was pushed to Milvus. Raises StoreError where there is none, or not yet all of it."""
 
     def __init__(self, where: str) -> None:
@@ -530,7 +529,7 @@ class MilvusStore(Store):
     def kinds_of(self, keys: Ints) -> Ints:
         return np.array([row["kind"] for row in self._graph.rows(keys, ["kind"])], np.int64)
 
-    def of_kinds(self, kinds: Bools, positions: Selection | None = None) -> Selection:
+    def of_kinds(self, kinds: Bools, positions: Any = None) -> Selection:
         selected = f"kind in {np.flatnonzero(kinds).tolist()}"
         return Selection(self._graph, selected) if positions is None else positions.among(selected)
 

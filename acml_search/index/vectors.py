@@ -229,7 +229,7 @@ class VectorIndex:
         positions = np.asarray(positions, np.int64)
         return positions if self._rows is None else self._rows[positions]
 
-    def positions_of(self, keys: Ints) -> Ints:
+    def positions_of(self, keys: Any) -> Ints:
         """The positions of `keys` (ascending), ascending; keys without a vector on this side are skipped."""
         left = np.searchsorted(self.keys, keys, side="left")
         right = np.searchsorted(self.keys, keys, side="right")
@@ -253,7 +253,7 @@ class VectorIndex:
         for start in range(0, self.n, BLOCK):
             yield self._store.take(self._rows[start : start + BLOCK]).astype(np.float16)
 
-    def search(self, xq: Float32s, k: int, positions: Ints | None = None) -> tuple[Float32s, Ints]:
+    def search(self, xq: Float32s, k: int, positions: Any = None) -> tuple[Float32s, Ints]:
         """The k best of each query `xq` (nq, d) float32 unit vectors, among `positions` only if given.
 
         Returns D (nq, k) float32 inner products, best first and ties by key, and I (nq, k) int64 keys. Where

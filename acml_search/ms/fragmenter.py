@@ -36,7 +36,7 @@ from acml_search.chem.formula import write_formula
 from acml_search.chem.masses import HYDROGEN, PROTON, atom_masses
 from acml_search.core.errors import CheckpointError
 from acml_search.core.io import atomic
-from acml_search.core.stopping import step
+from acml_search.core.timing import step
 from acml_search.core.typing import Bools, Floats, Ints
 from acml_search.ms.peaks import Spectrum, nominal
 

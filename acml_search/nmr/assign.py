@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from acml_search.chem.peaks import CARBONS
 from acml_search.core.errors import InvalidRecord
-from acml_search.core.stopping import step
+from acml_search.core.timing import step
 from acml_search.core.typing import Floats, Ints
 
 Bits = npt.NDArray[np.uint8]

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from acml_search.core.errors import InvalidRecord
-from acml_search.core.stopping import step
+from acml_search.core.timing import step
 from acml_search.core.typing import Bools, Floats, Ints
 from acml_search.nmr.assign import Groups, of_like_size
 from acml_search.nmr.predicted import HETERO, PARTNERS, Coupling

@@ -38,7 +38,7 @@ from acml_search.search.request import Conditions, Filters, MoleculeQuery, Searc
 
 if TYPE_CHECKING:
     from acml_search.modalities import Modality, Observation
-    from acml_search.search.query import Index
+    from acml_search.search.pipeline import Index
 
 RECORDS_AT_ONCE = 8
 """records that a worker is sent together; of molecules, `BATCH`, which are encoded together"""
@@ -233,7 +233,7 @@ def _answers(
 
 def _open(path: Path | str, model: Path | str) -> None:
     global _opened
-    from acml_search.search.query import open_index
+    from acml_search.search.pipeline import open_index
 
     _opened = open_index(path, model=model)
 

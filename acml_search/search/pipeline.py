@@ -1,4 +1,5 @@
-"""The way from a query to its answer: encode, retrieve, fuse, re-rank, explain.
+"""`Index`, opened for searching, and the way from a query to its answer: encode, retrieve, fuse, re-rank,
+explain.
 
 Molecules and observations take the same steps. A molecule is searched on the record side of each space, and
 on one graph side for similar molecules: each makes a list of its own. Observations of one compound search the
@@ -11,11 +12,14 @@ by peak: of NMR with the peaks that the index keeps of each molecule, so that no
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar, Unpack
 
 import numpy as np
 
@@ -23,16 +27,34 @@ from acml_search import modalities
 from acml_search.chem.adducts import log_odds
 from acml_search.chem.configuration import LENGTH, as_query
 from acml_search.chem.molecule import Molecule, describe, parse, parse_block, read_stored
-from acml_search.core.errors import ConfigError, FilterError, IndexCorrupt, InvalidMolecule
+from acml_search.core.errors import (
+    AcmlSearchError,
+    ConfigError,
+    FilterError,
+    IndexCorrupt,
+    IndexReplaced,
+    InvalidMolecule,
+    NoCandidates,
+)
+from acml_search.core.io import digest_of
 from acml_search.core.timing import Stopwatch
 from acml_search.core.typing import Bools, Float32s, Floats, Ints
 from acml_search.encoders import shifts
 from acml_search.encoders.card import ModelCard, missing_space, read_card
 from acml_search.encoders.shifts import ShiftModel
+from acml_search.index.directory import location, open_store
 from acml_search.library.catalog import int64s, take
 from acml_search.nmr.hydrogens import BANDS, hydrogen_prior, stated_hydrogens
 from acml_search.search import in_library
-from acml_search.search.request import MoleculeQuery, SearchRequest
+from acml_search.search.request import (
+    Conditions,
+    Filters,
+    MoleculeQuery,
+    SearchRequest,
+    no_candidates,
+    read_observations,
+    with_precursor,
+)
 from acml_search.search.results import ADDUCT, HYDROGENS, NO_HIT, Answer, Explanation, HitList, Hits
 
 if TYPE_CHECKING:
@@ -40,16 +62,14 @@ if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.encoders.checkpoint import Model
-    from acml_search.index.store import Passing, Peaks, Store
+    from acml_search.index.directory import Passing, Store
     from acml_search.library.catalog import Catalog
     from acml_search.modalities import Observation
     from acml_search.modalities.base import Evidence, Reading, Reranker
 
 SHORTLIST = 100  # hits of a molecule's list that share the probability, and within which ties are resolved
-RERANKED, RERANKED_KEPT = (
-    200,
-    1_000,
-)  # candidates compared peak by peak, and where the index keeps their peaks
+RERANKED = 200  # candidates compared peak by peak,
+RERANKED_KEPT = 1_000  # and where the index keeps their peaks
 CANDIDATES = 500  # that each observation contributes, at least
 MAX_OCCLUDED = 20  # peaks, the strongest, that are left out one at a time
 BATCH = 256  # molecule queries encoded and searched together,
@@ -64,6 +84,307 @@ class Side(NamedTuple):
 
     modality: str
     side: Literal["graph", "records"]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _retried(method: Callable[Concatenate[Index, P], R]) -> Callable[Concatenate[Index, P], R]:
+    """Retry once, on the new index, if the index was replaced during the query."""
+
+    @wraps(method)
+    def retried(self: Index, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except IndexReplaced:
+            return method(self, *args, **kwargs)
+
+    return retried
+
+
+class Index:
+    """An opened index. Reading only; use as a context manager, or call `close`.
+
+    path: the index directory, or `milvus:URI` of one that was pushed.
+    model: name or directory of the checkpoint that encodes queries; by default the
+    one the index was built with. It is loaded when a query first needs it.
+
+    An index that was built anew or added to meanwhile is opened anew by the next query, and so is one that is
+    replaced during a query; where that happens again, or in a batch, IndexReplaced is raised.
+
+    Raises IndexNotFound or IndexCorrupt when there is no usable index at `path`, CheckpointError or
+    SpaceMismatch when `model` is none or not the index's.
+    """
+
+    def __init__(self, path: Path | str, *, model: Path | str | None = None) -> None:
+        self.path = location(path)
+        self._model = model
+        self._opening = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        model = self._model
+        self._directory = open_store(self.path)
+        if model is not None:  # a wrong one is refused also where stored vectors would do
+            self._directory.card(model)
+        self._pipeline = Pipeline(self._directory, model or self._directory.model)
+
+    def _current(self) -> AbstractContextManager[None]:
+        """The index that lies here now, for one query."""
+        with self._opening:  # threads may ask at once
+            if self._directory.replaced():
+                self._directory.close()
+                self._open()
+            return self._directory.unreplaced()
+
+    @property
+    def model_name(self) -> Path | str:
+        """The checkpoint that encodes queries."""
+        return self._model or self._directory.model
+
+    @property
+    def identity(self) -> str:
+        """What tells this index from one of other contents, or of another model."""
+        manifest = self._directory.manifest
+        return digest_of([manifest.job, manifest.added, manifest.counts, str(self.model_name)])
+
+    @property
+    def spaces(self) -> list[str]:
+        """The names of the index's spaces, one per modality of its model."""
+        return list(self._directory.spaces)
+
+    @_retried
+    def search(
+        self,
+        smiles: str | Chem.Mol,
+        *,
+        k: int = 10,
+        modality: str | None = None,
+        **conditions: Unpack[Conditions],
+    ) -> Answer:
+        """The k best hits for one molecule: on the record side of every modality that has one (or of
+        `modality` alone), and last, as similarity, on the graph side.
+
+        smiles: a SMILES, an InChI, a mol block or an RDKit molecule.
+
+        conditions: `where`, `formula`, `mass`, `tol_ppm`, `tol_da`, ..., see `Filters`. They hold before the
+        search, so k hits come back whenever k molecules pass.
+        Raises InvalidMolecule, FilterError, ConfigError (k or modality) or SpaceMismatch (another model).
+        """
+        request = SearchRequest(k, Filters(**conditions), modality)
+        (answer,) = self.search_queries([MoleculeQuery(smiles)], request)
+        if isinstance(answer, InvalidMolecule):
+            raise answer
+        return answer
+
+    def search_batch(
+        self,
+        smiles: Iterable[str | Chem.Mol],
+        *,
+        k: int = 10,
+        modality: str | None = None,
+        on_error: Literal["raise", "keep"] = "raise",
+        **conditions: Unpack[Conditions],
+    ) -> list[Any]:
+        """`search` for many molecules under one set of conditions; `Answer`s in the order of `smiles`.
+
+        A molecule that cannot be read raises InvalidMolecule naming its row (0-based); with on_error="keep"
+        the error stands in its place instead. Raises ConfigError for one SMILES in place of a list.
+        """
+        if isinstance(smiles, str):
+            raise ConfigError("search_batch takes a list of SMILES; write search(smiles) for one")
+        if on_error not in ("raise", "keep"):
+            raise ConfigError(f"on_error is {on_error!r}; it is 'raise' or 'keep'")
+        queries = (MoleculeQuery(text, row=row) for row, text in enumerate(smiles))
+        answers: list[Answer | InvalidMolecule] = []
+        for answer in self.search_queries(queries, SearchRequest(k, Filters(**conditions), modality)):
+            if on_error == "raise" and isinstance(answer, InvalidMolecule):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def search_queries(
+        self, queries: Iterable[MoleculeQuery], request: SearchRequest
+    ) -> Iterator[Answer | InvalidMolecule]:
+        """Answers one after another, in the order of `queries`, in constant memory; a query that cannot be
+        read gives its error. An error in the request is raised at once, before the first answer."""
+        with self._current():
+            answers = self._pipeline.molecules(queries, request, self._sides(request.modality))
+        return _of_one_index(answers, self._directory)
+
+    @_retried
+    def identify(
+        self,
+        observations: Mapping[str, Any] | Sequence[Observation],
+        *,
+        k: int = 10,
+        adduct: str | None = None,
+        rerank: bool = True,
+        rerank_depth: int | None = None,
+        by_precursor: bool = True,
+        occlude: bool = False,
+        min_probability: float = 0.0,
+        **conditions: Unpack[Conditions],
+    ) -> Answer:
+        """The k molecules that fit the observations of one compound best.
+
+        observations: text or file by modality, or several of them
+        (`{"c_nmr": "155.4, 151.7", "lc_ms": ["x.mgf#2", "x.mgf#3"]}`); also a list of shifts, or a record of
+        the modality such as a row of a Parquet file; or `Observation`s. Spectra of one modality are averaged;
+        peak by peak, the first of them is compared. adduct: of MS/MS spectra that do not state theirs.
+        rerank: compare the `rerank_depth` best candidates peak by peak. by_precursor: only candidates of the
+        neutral mass that an MS/MS spectrum's precursor and adduct give, within `tol_ppm` (10) or `tol_da`,
+        unless `mass` or `formula` is given. occlude: say for each hit which peaks of a mass spectrum matter
+        most. min_probability: leave out hits that are less probable.
+        conditions: as in `search`.
+        Raises InvalidRecord for an observation that cannot be used, FilterError (NoCandidates where nothing
+        passes), ConfigError, SpaceMismatch; the notes on the observations are the error's.
+        """
+        read = read_observations(observations, adduct)
+        limited, notes = with_precursor(conditions, read) if by_precursor else (conditions, [])
+        request = SearchRequest(
+            k,
+            Filters(**limited),
+            observations=read,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            occlude=occlude,
+            min_probability=min_probability,
+            notes=notes,
+        )
+        return self._answer(request, conditions)
+
+    @_retried
+    def explain(
+        self,
+        observations: Mapping[str, Any] | Sequence[Observation],
+        keys: Sequence[int],
+        *,
+        adduct: str | None = None,
+        rerank: bool = True,
+    ) -> Answer:
+        """Why the molecules `keys` fit the observations, whatever their rank among all.
+
+        Raises as `identify` does, and ConfigError for a key that the index does not hold.
+        """
+        read = read_observations(observations, adduct)
+        # the candidates that compete are those that a search would compare the molecules with
+        limited, notes = with_precursor({}, read)
+        request = SearchRequest(
+            max(1, len(set(keys))),
+            Filters(**limited),
+            observations=read,
+            rerank=rerank,
+            occlude=True,
+            keys=keys,
+            notes=notes,
+        )
+        return self._answer(request, {})
+
+    def ranked(self, request: SearchRequest) -> tuple[Shortlist, Passing | None]:
+        """The scored candidates behind an answer to observations, the best first, and the keys that pass the
+        filters (None: all); for measuring. Raises as `identify` does."""
+        with self._current():
+            return self._pipeline.ranked(request)
+
+    def keys_of(self, where: str) -> Ints:
+        """(n,) int64 ascending, the molecules for which an SQL condition holds. Raises FilterError."""
+        return self._directory.catalog.keys(where=where)
+
+    @_retried
+    def molecules(self, keys: Sequence[int]) -> list[dict[str, Any]]:
+        """The molecules with these keys, with the library's own columns. Raises ConfigError for a key that
+        the index does not hold."""
+        with self._current():
+            try:
+                return list(self._directory.catalog.rows(keys).to_pylist())
+            except KeyError as error:
+                raise ConfigError(f"{self.path}: {error.args[0]}") from error
+
+    @_retried
+    def vectors(self, space: str, keys: Sequence[int] | None = None, n: int = 3_000) -> Float32s:
+        """(m, d) float32: vectors on the graph side of a space, of the molecules `keys`, or of `n` from all
+        over the library. Raises ConfigError for a space or a key that the index does not hold."""
+        with self._current():
+            side = self._directory.vectors(space)
+            if keys is None:
+                return side.sample(n)
+            asked, places = np.unique(np.asarray(keys, np.int64), return_inverse=True)
+            if not self._directory.holds(asked).all():
+                raise ConfigError(f"{self.path}: one of the keys {list(keys)} is not there")
+            return side.stored(side.positions_of(asked))[places]
+
+    @_retried
+    def readings(self, observations: Sequence[Observation]) -> list[Reading]:
+        """What the encoder takes each picture for. Raises InvalidRecord for one that shows no
+        structure."""
+        with self._current():
+            return self._pipeline.readings(observations)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names that a condition in SQL may use."""
+        with self._current():
+            return self._directory.catalog.columns()
+
+    def _answer(self, request: SearchRequest, conditions: Conditions) -> Answer:
+        """`conditions`: the user's own, without what a precursor adds to them."""
+        try:
+            with self._current():
+                return self._pipeline.observations(request)
+        except AcmlSearchError as error:
+            made: AcmlSearchError = error
+            if isinstance(error, NoCandidates):
+                made = no_candidates(error, conditions, request.filters, request.observations, len(self))
+            for note in (note for one in request.observations for note in one.notes):
+                made.add_note(note)
+            raise made from (error if made is not error else error.__cause__)
+
+    def close(self) -> None:
+        """Release the catalogue and the mapped files; a search afterwards opens them again."""
+        self._directory.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._directory.manifest.counts["molecules"]
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r}, {len(self):,} molecules, spaces: {', '.join(self.spaces)})"
+
+    def _sides(self, modality: str | None) -> list[Side]:
+        spaces = self.spaces
+        if modality is not None and modality not in spaces:
+            raise ConfigError(_no_space(self._directory, modality))
+        searched = spaces if modality is None else [modality]
+        records = [Side(name, "records") for name in searched if self._directory.has_side(name, "records")]
+        # one list of similar molecules is enough: all spaces share the trunk, so their graph sides say much
+        # the same
+        similar = "smiles" if "smiles" in searched else searched[0]
+        return [*records, Side(similar, "graph")]
+
+
+def open_index(path: Path | str = "indexes/default", *, model: Path | str | None = None) -> Index:
+    """Open an index directory, or `milvus:URI`, for searching; see `Index`. Raises IndexNotFound,
+    IndexCorrupt or StoreError."""
+    return Index(path, model=model)
+
+
+def _of_one_index(
+    answers: Iterator[Answer | InvalidMolecule], directory: Store
+) -> Iterator[Answer | InvalidMolecule]:
+    """The answers, each of one index. Raises IndexReplaced."""
+    while True:
+        with directory.unreplaced():
+            answer = next(answers, None)
+        if answer is None:
+            return
+        yield answer
 
 
 @dataclass
@@ -112,7 +433,7 @@ class Comparison(NamedTuple):
     observed: Any
     prepared: dict[int, Any]
     """by key, what `Reranker.prepare` returned, or `ShiftReranker.unpack` without atoms"""
-    kept: Sequence[Peaks] = ()
+    kept: Sequence[Any] = ()
     """the peaks of all molecules that the index keeps, by space of `Reranker.predicted_by`"""
 
 
@@ -285,7 +606,7 @@ class Pipeline:
         names = {side.modality: cosines}, {side.modality: logits}
         return Shortlist(hits.keys[i, :n], *names, logits, np.ones(n, bool))
 
-    def _molecule_list(self, side: Side, found: Shortlist, k: int, inchikey: str, rows: Rows) -> HitList:
+    def _molecule_list(self, side: Side, found: Shortlist, k: int, inchikey: str, rows: pa.Table) -> HitList:
         """The first k, the query's own molecule first among equals; without it no hit is more than a guess.
 
         Of measured records, several may be of one molecule; the keys shown are the molecules'.
@@ -293,7 +614,7 @@ class Pipeline:
         cosines = found.cosines[side.modality]
         tied = int((cosines >= cosines[:1] - TIE).sum())
         n = min(len(cosines), max(k, tied))
-        table = rows.at(found.keys[:n])
+        table = _picked(rows, found.keys[:n])
         same = np.flatnonzero(np.array(table.column("inchikey").to_pylist()[:tied]) == inchikey)
         order = np.concatenate([same, np.delete(np.arange(n), same)])[:k]
         probabilities = found.probabilities()[order] * (1.0 if len(same) else in_library.UNKNOWN)
@@ -438,10 +759,7 @@ class Pipeline:
                 f"{self._directory.path}: {missing_space(card, modality)}; an index is searched with the "
                 "model it was built with: build one with that, by build-index --model"
             )
-        raise ConfigError(
-            f"{self._directory.path}: this index has no space {modality!r}; it has "
-            f"{', '.join(self._directory.spaces)}; build it again with this space"
-        )
+        raise ConfigError(f"{_no_space(self._directory, modality)}; build it again with this space")
 
     def _known_keys(self, keys: Sequence[int]) -> Ints:
         """Keys of molecules, ascending. Raises ConfigError for one that the index does not hold."""
@@ -494,7 +812,7 @@ class Pipeline:
         if prior is not None:
             logits[HYDROGENS] = prior[self._directory.kinds_of(union)]
         if len(ions := _ions(request)) > 1:
-            masses = Rows(self._directory, self._directory.catalog, [union]).at(union).column("exact_mass")
+            masses = self._molecule_rows(union, ["exact_mass"]).column("exact_mass")
             logits[ADDUCT] = np.array([log_odds(float(mass or 0.0), ions) for mass in masses.to_pylist()])
         totals = np.sum(list(logits.values()), axis=0)
         # ties by key, so that the same query has the same answer
@@ -612,20 +930,21 @@ class Pipeline:
 
     def _molecules(self, keys: Ints) -> list[Chem.Mol]:
         """The molecules with these keys."""
-        table = Rows(self._directory, self._directory.catalog, [keys], ["smiles"]).at(keys)
-        return [read_stored(str(text)) for text in table.column("smiles").to_pylist()]
+        return [
+            read_stored(str(x)) for x in self._molecule_rows(keys, ["smiles"]).column("smiles").to_pylist()
+        ]
 
     def _unpacked(
-        self, reranker: Any, kept: Sequence[Peaks], keys: Ints, mols: Sequence[Chem.Mol] | None = None
+        self, reranker: Any, kept: Sequence[Any], keys: Ints, mols: Sequence[Chem.Mol] | None = None
     ) -> list[Any]:
         """The peaks that the index keeps of molecules, with the numbers of atoms if `mols` are given."""
         rows = self._directory.places(keys)
         return list(reranker.unpack(*(lists.take(rows) for lists in kept), mols=mols))
 
-    def _kept(self, reranker: Reranker) -> list[Peaks]:
+    def _kept(self, reranker: Reranker) -> list[Any]:
         """The peaks of all molecules that it compares; none where the index does not keep them."""
         lists = [self._directory.peaks(space) for space in reranker.predicted_by]
-        return [] if None in [one if one is None else 0 for one in lists] else cast("list[Peaks]", lists)
+        return [] if any(one is None for one in lists) else lists
 
     def _observation_list(
         self, found: Shortlist, request: SearchRequest, keys: Ints | None, probabilities: Floats
@@ -636,7 +955,7 @@ class Pipeline:
             else np.flatnonzero(np.isin(found.keys, keys))
         )
         shown = found.at(places)
-        molecules = Rows(self._directory, self._directory.catalog, [shown.keys]).at(shown.keys)
+        molecules = self._molecule_rows(shown.keys)
         single = next(iter(found.cosines)) if len(found.cosines) == 1 else None
         by_cosine = not found.compared and list(found.logits) == [single]
         scores = shown.cosines[single] if single is not None and by_cosine else shown.totals
@@ -773,38 +1092,40 @@ class Pipeline:
         D, I = index.search(xq, k, None if keys is None else index.positions_of(keys))  # noqa: E741 - faiss's
         return Hits(I, D)
 
-    def _rows(self, sides: Sequence[Side], keys: Sequence[Ints]) -> list[Rows]:
+    def _rows(self, sides: Sequence[Side], keys: Sequence[Ints]) -> list[pa.Table]:
         """For each side, the rows that may be shown; sides of molecules share theirs."""
         measured = [self._directory.is_measured(*side) for side in sides]
         of_molecules = [some for some, own in zip(keys, measured, strict=True) if not own]
-        molecules = Rows(self._directory, self._directory.catalog, of_molecules)
+        molecules = _fetched(self._directory, self._directory.catalog, of_molecules)
         return [
-            Rows(self._directory, self._directory.records(side.modality), [some]) if own else molecules
+            _fetched(self._directory, self._directory.records(side.modality), [some]) if own else molecules
             for side, some, own in zip(sides, keys, measured, strict=True)
         ]
 
+    def _molecule_rows(self, keys: Ints, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of the molecules `keys`, in their order."""
+        return _picked(_fetched(self._directory, self._directory.catalog, [keys], columns), keys)
 
-class Rows:
-    """Rows of a catalogue, of molecules or of measured records, fetched once."""
 
-    def __init__(
-        self,
-        directory: Store,
-        catalog: Catalog,
-        keys: Sequence[Ints],
-        columns: Sequence[str] | None = None,
-    ) -> None:
-        self._keys = np.unique(np.concatenate([np.zeros(0, np.int64), *keys]))
-        try:
-            self._table = catalog.rows(self._keys, columns)
-        except KeyError as error:
-            raise IndexCorrupt(
-                directory.path, f"a hit has no row ({error.args[0]}); run `acml-search verify` on the index"
-            ) from error
+def _no_space(directory: Store, modality: str) -> str:
+    return f"{directory.path}: this index has no space {modality!r}; it has {', '.join(directory.spaces)}"
 
-    def at(self, keys: Ints) -> pa.Table:
-        """The rows of `keys`, in their order."""
-        return take(self._table, np.searchsorted(self._keys, keys))
+
+def _fetched(
+    directory: Store, catalog: Catalog, keys: Sequence[Ints], columns: Sequence[str] | None = None
+) -> pa.Table:
+    """The rows of a catalogue, of molecules or of measured records, with any of `keys`, ascending."""
+    try:
+        return catalog.rows(np.unique(np.concatenate([np.zeros(0, np.int64), *keys])), columns)
+    except KeyError as error:
+        raise IndexCorrupt(
+            directory.path, f"a hit has no row ({error.args[0]}); run `acml-search verify` on the index"
+        ) from error
+
+
+def _picked(table: pa.Table, keys: Ints) -> pa.Table:
+    """Of what was fetched, the rows of `keys`, in their order."""
+    return take(table, np.searchsorted(int64s(table.column("key")), keys))
 
 
 def _with_foreign(evidence: Evidence, name: str, observations: Sequence[Observation]) -> Evidence:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rdkit import Chem
 
     from acml_search.chem.peaks import PeakList
-    from acml_search.index.store import Passing
+    from acml_search.index.directory import Passing
     from acml_search.library.catalog import Catalog
 
 

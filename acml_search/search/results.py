@@ -241,43 +241,13 @@ class Hits(_HitsFields):
         """(nq,) int64: how many hits each query has."""
         return (self.keys != NO_HIT).sum(axis=1)
 
-    def head(self, k: int) -> Hits:
-        """The first k hits of each query."""
-        return Hits(self.keys[:, :k], self.scores[:, :k])
-
-    def to_arrow(self) -> pa.Table:
-        """One row per hit: query (int64, 0-based), rank (int64, 1-based), key (int64), score (float32)."""
-        import pyarrow as pa
-
-        query, place = np.nonzero(self.keys != NO_HIT)
-        keys, scores = self.keys[query, place], self.scores[query, place]
-        return pa.table({"query": query, "rank": place + 1, "key": keys, "score": scores})
-
-    def to_pandas(self) -> pd.DataFrame:
-        """`to_arrow` as a pandas DataFrame. Raises ConfigError when pandas is not installed."""
-        return _to_pandas(self.to_arrow())
-
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Hits):
-            return NotImplemented
-        return np.array_equal(self.keys, other.keys) and np.array_equal(self.scores, other.scores)
+        return isinstance(other, Hits) and all(map(np.array_equal, self, other))
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
-
-    def __repr__(self) -> str:
-        nq, k = self.keys.shape
-        lines = [f"Hits(nq={nq}, k={k})"]
-        for i in range(min(nq, 5)):
-            n = int(self.counts[i])
-            pairs = zip(self.keys[i, : min(n, 5)], self.scores[i, : min(n, 5)], strict=True)
-            shown = ", ".join(f"{key}: {score:.4f}" for key, score in pairs)
-            lines.append(f"  {i}: {shown or 'no hits'}{', …' if n > 5 else ''}")
-        if nq > 5:
-            lines.append(f"  … {nq - 5:,} more")
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -387,7 +357,13 @@ class Answer:
 
     def to_pandas(self) -> pd.DataFrame:
         """`to_arrow` as a pandas DataFrame. Raises ConfigError when pandas is not installed."""
-        return _to_pandas(self.to_arrow())
+        try:
+            import pandas  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                "to_pandas needs pandas: pip install 'acml-search[pandas]', or use to_arrow"
+            ) from error
+        return self.to_arrow().to_pandas()
 
     def __str__(self) -> str:
         from acml_search.search.render.text import table
@@ -450,14 +426,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     return str(value)
-
-
-def _to_pandas(table: Any) -> pd.DataFrame:
-    """A pyarrow Table as a DataFrame. Raises ConfigError when pandas, which is optional, is not installed."""
-    try:
-        import pandas  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            "to_pandas needs pandas: pip install 'acml-search[pandas]', or use to_arrow"
-        ) from error
-    return table.to_pandas()

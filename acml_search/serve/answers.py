@@ -9,7 +9,7 @@ from typing import Any
 from acml_search.core.errors import ConfigError, InvalidRecord, UnknownModality
 from acml_search.modalities import Observation
 from acml_search.search import check as checks
-from acml_search.search.query import Index
+from acml_search.search.pipeline import Index
 from acml_search.search.render.html import picture_of
 from acml_search.search.results import Answer, plain
 from acml_search.serve.limits import Refused

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from acml_search.core.errors import AcmlSearchError, ConfigError
-from acml_search.core.stopping import stoppable
-from acml_search.search.query import Index, open_index
+from acml_search.core.timing import stoppable
+from acml_search.search.pipeline import Index, open_index
 from acml_search.serve.limits import Limits, Refused
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""The table of `encoders.environments`: how far measured 13C shifts lie from the predicted ones.
+"""The table of `encoders.shifts`: how far measured 13C shifts lie from the predicted ones.
 
     python -m acml_search.training.environments table.safetensors \\
         --spectra ../shared/data/nmr_c13.parquet --assigned ../shared/data/nmr_atoms.parquet
@@ -24,7 +24,7 @@ from acml_search.chem.splits import is_dev
 from acml_search.core.errors import InvalidMolecule
 from acml_search.core.typing import Floats
 from acml_search.encoders.checkpoint import Model, load_model
-from acml_search.encoders.environments import DEPTHS, Environments, environment_codes
+from acml_search.encoders.shifts import DEPTHS, Environments, environment_codes
 from acml_search.training.shifts import match_peaks
 
 PRIOR = 0.5

@@ -6,8 +6,8 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from acml_search.cli.bench import Leakage
-from acml_search.cli.build_index import build_index
-from acml_search.cli.map import map_
+from acml_search.cli.index import build_index
+from acml_search.cli.interpret import map_
 from acml_search.cli.properties import fit
 from acml_search.core.workers import ENGINES
 from acml_search.evaluation.retrieval import Question

@@ -9,7 +9,7 @@ from answers import answer
 from typer.testing import CliRunner
 
 from acml_search.cli import app
-from acml_search.search import query
+from acml_search.search import pipeline
 
 SHIFTS = "190.9, 151.7, 147.1"
 
@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             calls.append((observations, list(keys), options))
             return answer(list(observations), candidates={"vanillin": "COc1cc(C=O)ccc1O"})
 
-    monkeypatch.setattr(query, "Index", Opened)
+    monkeypatch.setattr(pipeline, "Index", Opened)
     return calls
 
 

@@ -5,7 +5,7 @@ import pytest
 from rdkit import Chem
 
 from acml_search.chem.graph import collate, featurise
-from acml_search.encoders.environments import DEPTHS, Environments, environment_codes
+from acml_search.encoders.shifts import DEPTHS, Environments, environment_codes
 from acml_search.training import environments
 from acml_search.training.environments import LEAST, Deviations, certainties, learned
 

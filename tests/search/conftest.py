@@ -12,7 +12,7 @@ import pytest
 from untrained import PART, SHIFTS, save_untrained
 
 import acml_search
-from acml_search.search.query import Index
+from acml_search.search.pipeline import Index
 from acml_search.search.results import Answer, HitList, Hits
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"

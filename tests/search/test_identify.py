@@ -20,7 +20,7 @@ from acml_search.modalities.base import reranker
 from acml_search.nmr.hydrogens import hydrogen_prior
 from acml_search.search import pipeline
 from acml_search.search.in_library import UNKNOWN
-from acml_search.search.query import Index
+from acml_search.search.pipeline import Index
 
 SHIFTS = {"shifts": [23.9, 115.0, 121.2, 130.9, 153.2, 168.1]}
 PROTONS = {"shifts": [9.14, 7.34, 6.68, 1.97]}

@@ -17,7 +17,7 @@ import acml_search
 from acml_search.encoders.card import read_card
 from acml_search.search import in_library
 from acml_search.search.in_library import UNKNOWN, InLibrary
-from acml_search.search.query import Index
+from acml_search.search.pipeline import Index
 from acml_search.search.render.html import page
 from acml_search.search.render.text import explained
 from acml_search.search.results import q_values

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import acml_search
 from acml_search.cli import app
 from acml_search.core.errors import AcmlSearchError, ConfigError, FilterError, NoCandidates, StoreError
-from acml_search.search.query import Index, open_index
+from acml_search.search.pipeline import Index, open_index
 
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")

@@ -13,7 +13,7 @@ import acml_search
 from acml_search.core.errors import ConfigError, InvalidRecord
 from acml_search.modalities import get
 from acml_search.nmr.sources import nmr_peaks
-from acml_search.search.query import Index
+from acml_search.search.pipeline import Index
 from acml_search.search.request import read_observations
 
 SHIFTS = "168.1, 153.2, 130.9, 121.2, 115.0, 23.9"

@@ -27,7 +27,7 @@ from acml_search.index.directory import IndexDirectory
 from acml_search.index.vectors import VectorIndex
 from acml_search.index.verify import verify
 from acml_search.search.batch import Ask, BatchReport, run
-from acml_search.search.query import Index
+from acml_search.search.pipeline import Index
 from acml_search.search.request import MAX_K
 
 OUTSIDER = "CCOc1ccccc1"  # not in the library
@@ -41,7 +41,7 @@ def index(small_index: Path, tiny_model: Path) -> Index:
 def stored(index: Path, side: str) -> tuple[np.ndarray, np.ndarray]:
     """All keys (n,) and vectors (n, d) of one side."""
     side_index = VectorIndex.open(index / "faiss" / f"smiles.{side}")
-    return np.asarray(side_index.keys), side_index.stored(np.arange(side_index.n)).astype(np.float64)
+    return np.asarray(side_index.keys), side_index.directoryd(np.arange(side_index.n)).astype(np.float64)
 
 
 @pytest.mark.parametrize("smiles", [OUTSIDER, "CCCO", "OC(=O)c1ccccc1OC(C)=O", "C[N+](C)(C)CCO"])

@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-MAX_FILES = 29
-"""60 in version 0.1; raised once, for stores, for stopping and for shifts by environment"""
+MAX_FILES = 25
+"""60 in version 0.1"""
 TRACE = """
 import sys
 from pathlib import Path

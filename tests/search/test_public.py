@@ -42,7 +42,7 @@ def test_the_package_takes_its_version_from_here() -> None:
     [
         ("import acml_search", ("torch", "faiss", "duckdb", "pyarrow", "rdkit", "numpy")),
         ("from acml_search import Hits", ("torch", "faiss", "duckdb", "pyarrow", "rdkit")),
-        ("import acml_search.search.query", ("torch",)),
+        ("import acml_search.search.pipeline", ("torch",)),
         ("import acml_search.cli.query", ("torch", "faiss", "duckdb", "pyarrow", "rdkit")),
     ],
 )

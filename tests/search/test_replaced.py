@@ -12,7 +12,7 @@ import pytest
 import acml_search
 from acml_search.core.errors import IndexReplaced
 from acml_search.index.build import add_library
-from acml_search.search.query import Index
+from acml_search.search.pipeline import Index
 
 SHIFTS = {"c_nmr": "168.1, 153.2, 130.9, 121.2, 115.0, 23.9"}
 

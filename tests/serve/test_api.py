@@ -17,8 +17,7 @@ from rdkit import Chem
 
 import acml_search
 from acml_search import modalities
-from acml_search.core.stopping import Stopped
-from acml_search.core.timing import Stopwatch
+from acml_search.core.timing import Stopped, Stopwatch
 from acml_search.search.pipeline import Pipeline
 from acml_search.search.results import plain
 from acml_search.serve.app import create_app
@@ -201,7 +200,7 @@ def test_a_full_queue_is_said(index: Path, monkeypatch) -> None:
             go.wait(5)
             return [{}]
 
-        monkeypatch.setattr("acml_search.search.query.Index.molecules", slow)
+        monkeypatch.setattr("acml_search.search.pipeline.Index.molecules", slow)
         first = threading.Thread(target=client.get, args=("/api/molecules/1.json",))
         first.start()
         assert begun.wait(5)
