@@ -242,7 +242,9 @@ class Hits(_HitsFields):
         return (self.keys != NO_HIT).sum(axis=1)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Hits) and all(map(np.array_equal, self, other))
+        if not isinstance(other, Hits):
+            return NotImplemented
+        return np.array_equal(self.keys, other.keys) and np.array_equal(self.scores, other.scores)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
