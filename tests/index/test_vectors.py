@@ -135,10 +135,10 @@ def test_any_factory_keeps_recall_and_gives_exact_scores(
     wanted = np.sort(xq @ xb.astype(np.float32).T, axis=1)[:, ::-1][:, :10]
     assert (wanted[:, -1:] - TOLERANCE <= D).mean() >= 0.9
     assert details.recall_at_10 is None or details.recall_at_10 >= 0.9
-    stored = index.directoryd(np.searchsorted(keys, found[0]))
+    stored = index.stored(np.searchsorted(keys, found[0]))
     np.testing.assert_allclose(D[0], stored @ xq[0], atol=TOLERANCE)
     assert np.all(D[:, :-1] >= D[:, 1:])
-    _, own_keys = index.search(index.directoryd(np.arange(0, 3_000, 300)), 1)
+    _, own_keys = index.search(index.stored(np.arange(0, 3_000, 300)), 1)
     assert np.array_equal(own_keys[:, 0], keys[::300])
 
 
@@ -238,7 +238,7 @@ def test_an_index_grows_where_its_lists_fit_what_is_new(
     index = VectorIndex.open(tmp_path / "new" / "v")
     there = np.isin(keys, keys[7:9], invert=True) if what == "removed" else np.ones(len(keys), bool)
     assert np.array_equal(index.keys, keys[there])
-    assert np.array_equal(index.directoryd(np.arange(index.n)), xb[there].astype(np.float32))
+    assert np.array_equal(index.stored(np.arange(index.n)), xb[there].astype(np.float32))
     wanted = np.sort(xq @ xb[there].astype(np.float32).T, axis=1)[:, ::-1][:, :10]
     assert (wanted[:, -1:] - TOLERANCE <= index.search(xq, 10)[0]).mean() >= 0.9
 

@@ -41,7 +41,7 @@ def index(small_index: Path, tiny_model: Path) -> Index:
 def stored(index: Path, side: str) -> tuple[np.ndarray, np.ndarray]:
     """All keys (n,) and vectors (n, d) of one side."""
     side_index = VectorIndex.open(index / "faiss" / f"smiles.{side}")
-    return np.asarray(side_index.keys), side_index.directoryd(np.arange(side_index.n)).astype(np.float64)
+    return np.asarray(side_index.keys), side_index.stored(np.arange(side_index.n)).astype(np.float64)
 
 
 @pytest.mark.parametrize("smiles", [OUTSIDER, "CCCO", "OC(=O)c1ccccc1OC(C)=O", "C[N+](C)(C)CCO"])
