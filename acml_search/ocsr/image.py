@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from scipy import ndimage
 
 from acml_search.core.errors import InvalidRecord
 
@@ -241,6 +242,8 @@ def _ground(pixels: np.ndarray) -> np.ndarray:
         coarse.reshape(down, side, across, side, c).transpose(0, 2, 4, 1, 3).reshape(down, across, c, -1)
     )
     medians = np.partition(patches, side * side // 2, axis=3)[:, :, :, side * side // 2]
+    # A patch that bold lines fill is no ground: the patches around it know better.
+    medians = ndimage.median_filter(medians, (3, 3, 1))
     if float(np.abs(medians - overall).max()) < 3:
         return even
     # The last pixels may lie beyond the last patch: the map is stretched to them.

@@ -68,6 +68,12 @@ def test_a_ring_is_no_frame() -> None:
     assert ink(square).shape == pytest.approx((84, 84), abs=4)
 
 
+def test_bold_lines_that_fill_a_patch_of_the_ground_stay_ink() -> None:
+    bold = Image.new("1", (320, 256), 1)
+    ImageDraw.Draw(bold).line([(40, 60), (160, 128), (280, 60)], fill=0, width=26)
+    assert set(np.unique(ink(bold))) == {0, 255}
+
+
 def test_sixteen_bits_with_a_transparent_grey_are_not_clipped() -> None:
     deep = Image.fromarray(np.asarray(picture()).astype(np.uint16) * 257)
     assert np.array_equal(ink(file(deep, "PNG", transparency=65_535)), UPRIGHT)
