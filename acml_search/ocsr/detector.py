@@ -33,6 +33,8 @@ ORDERS = 6
 WEDGES = 6
 """plain, solid wedge with its narrow end at the first atom, at the second, hashed likewise, wavy"""
 MAX_ATOMS = 300
+_BESIDE = 0.4
+"""probability from which a cell beside a likelier one may be another atom; chosen on scans"""
 ESTIMATOR_SIDE = 144.0
 """side of a square of the area that the bond-length estimator reads a picture at"""
 _WINDOW = (64, 96)
@@ -220,7 +222,9 @@ def atom_points(points: Tensor, threshold: float = MIN_ATOM_PROBABILITY) -> tupl
     """
     probability = points[:, :, 0].sigmoid()
     top = F.max_pool2d(probability[None, None], 3, 1, 1)[0, 0]
-    rows, columns = torch.nonzero((probability >= threshold) & (probability == top), as_tuple=True)
+    # Two atoms may be in cells side by side: where two rings nearly touch, say.
+    atoms = (probability >= threshold) & ((probability == top) | (probability >= _BESIDE))
+    rows, columns = torch.nonzero(atoms, as_tuple=True)
     offset = points[rows, columns, 1:]
     xy = (torch.stack([columns, rows], dim=1) + 0.5 + offset) * STRIDE
     order = torch.argsort(probability[rows, columns], descending=True)[:MAX_ATOMS]

@@ -29,6 +29,10 @@ _WEDGE_PRIOR = np.array([0.2, 1.0, 1.0, 1.0, 1.0, 0.2])
 """weights of what the network says of a line: it was taught waves more often than they are drawn. Chosen on
 scans.
 """
+_STRAIGHT = -0.98
+"""cosine of two bonds that may be one"""
+_LONG = 1.8
+"""usual bonds, up to which a bond is long that was read as two"""
 _OVERVALENCE_COST = 4.0
 """nats against a symbol that has more bonds than it can carry"""
 
@@ -124,7 +128,7 @@ def best_hypothesis(found: Detections, changes: Sequence[Change] = ()) -> Hypoth
     place = np.cumsum(present) - 1
     # From left to right: so a group that letters spell knows its ends.
     rows.sort(key=lambda row: float(found.xy[found.pairs[row], 0].sum()))
-    return Hypothesis(
+    read = Hypothesis(
         found.xy[present],
         [found.names[i] for i in symbols[present]],
         found.hydrogens[present].argmax(axis=1).tolist(),
@@ -133,6 +137,60 @@ def best_hypothesis(found: Detections, changes: Sequence[Change] = ()) -> Hypoth
         _confidence(found, present),
         _wedges(found, orders, rows),
         _certainties(found)[present].tolist(),
+    )
+    return _without_crossings(read) if rows else read
+
+
+def _without_crossings(read: Hypothesis) -> Hypothesis:
+    """The hypothesis without corners that are none: on a straight bond, or where two bonds cross, as they do
+    in bridged rings. The pieces of such a bond are short; those at a quaternary carbon are not.
+    """
+    ends = np.array([bond[:2] for bond in read.bonds])
+    start, ways = ends.T.ravel(), np.diff(read.xy[np.vstack([ends, ends[:, ::-1]])], axis=1)[:, 0]
+    length = np.linalg.norm(ways, axis=1)
+    turned = (ways @ ways.T < _STRAIGHT * np.outer(length, length)) & (start[:, None] == start)
+    if not turned.any():
+        return read
+    usual = float(np.median(length))
+    drawn = {(a, b): (order, wedge) for (a, b, order), wedge in zip(read.bonds, read.wedges, strict=True)}
+    around: list[set[int]] = [set() for _ in read.symbols]
+    for a, b in drawn:
+        around[a].add(b)
+        around[b].add(a)
+    gone = []
+    for i in [i for i in np.unique(start[turned.any(axis=1)]).tolist() if not read.symbols[i]]:
+        near = sorted(around[i])
+        ways = (read.xy[near] - read.xy[i]) / usual
+        far = np.linalg.norm(ways, axis=1)
+        straight = np.argwhere(np.triu(ways @ ways.T < _STRAIGHT * np.outer(far, far))).tolist()
+        own = [(min(i, k), max(i, k)) for k in near]
+        crossed = 0 < 2 * len(straight) == len(near) and all(drawn[one] == (1, 0) for one in own)
+        if crossed and max(far[a] + far[b] for a, b in straight) < _LONG:
+            gone.append(i)
+            for k, one in zip(near, own, strict=True):
+                around[k].remove(i)
+                del drawn[one]
+            for a, b in straight:
+                drawn.setdefault((near[a], near[b]), (1, 0))
+                around[near[a]].add(near[b])
+                around[near[b]].add(near[a])
+        else:  # a bond through an atom is the two that end there
+            for a, b in straight:
+                drawn.pop((near[a], near[b]), None)
+                around[near[a]].discard(near[b])
+                around[near[b]].discard(near[a])
+    if len(drawn) == len(read.bonds):
+        return read
+    kept = [i for i in range(len(read.symbols)) if i not in gone]
+    place = {i: at for at, i in enumerate(kept)}
+    return read._replace(
+        xy=read.xy[kept],
+        symbols=[read.symbols[i] for i in kept],
+        hydrogens=[read.hydrogens[i] for i in kept],
+        charges=[read.charges[i] for i in kept],
+        bonds=[(place[a], place[b], order) for (a, b), (order, _) in drawn.items()],
+        wedges=[wedge for _, wedge in drawn.values()],
+        certainties=[read.certainties[i] for i in kept],
     )
 
 

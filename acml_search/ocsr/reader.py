@@ -49,6 +49,7 @@ from acml_search.ocsr.image import resized
 from acml_search.ocsr.labels import with_labels
 from acml_search.ocsr.letters import text_lines
 from acml_search.ocsr.prior import prior_cost
+from acml_search.ocsr.strokes import with_strokes
 
 _MAX_PIXELS = 2_000_000
 """pixels that a picture may have once its bonds are 16 pixels long"""
@@ -239,7 +240,9 @@ class PictureReader(MixtureEncoder):
         for again in (True, False):
             scale = float(np.clip(scale, 0.02, min(np.sqrt(_MAX_PIXELS / ink.size), 12)))
             lines = [line.at(scale, MARGIN) for line in text_lines(ink, BOND / scale)]
-            detections = with_labels(detect(self.detector, resized(ink, SHARP * scale)), lines)
+            large = resized(ink, SHARP * scale)
+            seen = with_strokes(detect(self.detector, large), large, SHARP, MARGIN)
+            detections = with_labels(seen, lines)
             hypothesis = best_hypothesis(detections)
             if not hypothesis.bonds or not again:
                 break

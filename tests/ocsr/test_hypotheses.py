@@ -152,6 +152,21 @@ class TestHypotheses:
         what = detections([{"F": 0.6, "N": 0.4}, *[{"": 1.0}] * 3], star)
         assert best_hypothesis(what).symbols[0] == "N"
 
+    @pytest.mark.parametrize(("arm", "expected"), [(10, ["CCCC", "CCCC"]), (16, ["CCC(CC)(CC)CC"])])
+    def test_where_two_bonds_cross_is_no_atom(self, arm: int, expected: list[str]) -> None:
+        ways = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
+        bonds = {(0, i): {1: 0.999} for i in range(1, 5)} | {(i, i + 4): {1: 0.999} for i in range(1, 5)}
+        what = detections([{"": 1.0}] * 9, bonds)
+        outer = arm * ways + np.array([[8, 14], [8, 14], [14, 8], [14, 8]])
+        what = what._replace(xy=np.vstack([[[0, 0]], arm * ways, outer]).astype(np.float32))
+        assert self.written(what)[0].split(".") == expected
+
+    def test_a_point_on_a_straight_bond_is_no_atom(self) -> None:
+        bonds = {(0, 1): {1: 0.999}, (1, 2): {1: 0.999}, (0, 2): {1: 0.999}, (2, 3): {1: 0.999}}
+        what = detections([{"": 1.0}] * 3 + [{"O": 1.0}], bonds)
+        what = what._replace(xy=np.array([[0, 0], [10, 0], [20, 0], [28, 14]], np.float32))
+        assert self.written(what)[0] == "CCO"
+
     def test_nothing_detected_is_no_structure(self) -> None:
         assert shares(readings(NO_DETECTIONS)) == (("", 1.0),)
 

@@ -10,7 +10,7 @@ from acml_search.encoders.checkpoint import Tower
 from acml_search.networks import tensors
 from acml_search.ocsr import reader
 from acml_search.ocsr.assemble import SYMBOLS
-from acml_search.ocsr.detector import Detector
+from acml_search.ocsr.detector import Detector, atom_points
 
 IMAGE, SMILES = modalities.get("image"), modalities.get("smiles")
 
@@ -65,3 +65,15 @@ def test_a_single_point_has_no_bonds() -> None:
     features, _ = network(torch.zeros(1, 1, 64, 64))
     found = network.bonds(features, none, torch.zeros(0, 2), torch.zeros(0, 2))
     assert [None if one is None else one.shape for one in found] == [(0, 6), (0, 6)]
+
+
+def test_atoms_in_cells_side_by_side_are_two() -> None:
+    points = torch.zeros(5, 6, 3)
+    points[:, :, 0] = -9.0
+    points[2, 1:5, 0] = torch.tensor([0.5, 3.0, 2.0, 0.5])
+    points[2, 1:5, 1] = torch.tensor(
+        [0.6, -0.4, 0.4, -0.6]
+    )  # the outer cells see the atoms of the inner ones
+    xy, probability = atom_points(points)
+    assert xy[:, 0].tolist() == pytest.approx([8.4, 15.6])
+    assert probability.tolist() == pytest.approx([0.953, 0.881], abs=1e-3)

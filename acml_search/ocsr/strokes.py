@@ -1,0 +1,99 @@
+"""What the ink along a line says of it: plain, a wedge, a bar, or dashes.
+
+Lines are looked at across, from one end to the other, without the letters at their ends. A wedge gets wider,
+a bar is as wide as a wedge all along, and between dashes there is no ink. What the network says of a line is
+weighed with that; a double bond that is one broad stroke is single. All thresholds were chosen on scans.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.special import log_softmax
+
+from acml_search.ocsr.hypotheses import Detections
+
+_ALONG = np.linspace(0, 1, 33)
+_ACROSS = np.arange(-9.0, 10.0)
+_NEAR = slice(7, 12)
+"""of `_ACROSS`, where a line is although its ends are not exact"""
+_BARE, _LETTERED, _BETWEEN = 0.12, 0.4, 0.34
+"""share of a line that is left out at a corner, at letters, and at letters where both ends have some"""
+_INK, _FAINT = 0.4, 0.45
+"""ink within a line, and share of the usual ink below which there is a gap"""
+_BROAD, _WEDGE, _GROWTH, _THIN = 2.9, 1.6, 1.2, 1.4
+"""usual lines: a broad one at least; a wedge on average, and more at its wide end; a thin one at most"""
+_NATS = 4.0
+
+
+def with_strokes(found: Detections, ink: np.ndarray, scale: float, margin: float) -> Detections:
+    """Detections with lines judged by their ink (h, w) uint8, `scale` pixels to a unit of positions; those
+    count from `margin` units outside."""
+    if found.wedges is None or not len(found.pairs):
+        return found
+    lettered = found.symbols.argmax(axis=1)[found.pairs] > 0
+    low, high = np.where(
+        lettered, np.where(lettered.all(axis=1, keepdims=True), _BETWEEN, _LETTERED), _BARE
+    ).T
+    inner = (low[:, None] <= _ALONG) & (1 - high[:, None] >= _ALONG)
+    near = _across(ink, (found.xy[found.pairs] - margin) * scale)
+    width, slope = _trend(_stroke(near), inner)
+    single = found.orders.argmax(axis=1) == 1
+    usual = float(np.median(width[single])) if single.any() else np.inf
+    gaps, share = _gaps(near[:, :, _NEAR].sum(axis=2), inner)
+
+    growth = slope * (1 - low - high) / usual
+    whole = share < 0.2
+    broad, wedge = whole & (width > _BROAD * usual), whole & (width > _WEDGE * usual)
+    dashed, unbroken = gaps >= 2, (gaps == 0) & (share < 0.1)
+    says = np.zeros_like(found.wedges)
+    says[:, 1] = (wedge & (growth > _GROWTH)) * 1.0 - (width < _THIN * usual)
+    says[:, 2] = (wedge & (growth < -_GROWTH)) * 1.0 - (width < _THIN * usual)
+    says[:, 3:5] = dashed[:, None] * 1.0 - unbroken[:, None]
+    orders = found.orders.copy()
+    bars = broad & (orders.argmax(axis=1) == 2)
+    orders[bars, 1] = np.logaddexp(orders[bars, 1], orders[bars, 2])
+    orders[bars, 2] -= 2 * _NATS
+    says[bars, 1:3] += 1.0
+    says[bars, 5] -= 1.0
+    return found._replace(orders=orders, wedges=log_softmax(found.wedges + _NATS * says, axis=1))
+
+
+def _across(ink: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Ink of 0 to 1 on lines across those from `ends` (m, 2, 2) to each other: (m, along, across)."""
+    way = ends[:, 1] - ends[:, 0]
+    aside = way[:, ::-1] * [-1, 1] / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-6)
+    at = ends[:, 0, None] + way[:, None] * _ALONG[:, None]
+    at = at[:, :, None] + aside[:, None, None] * _ACROSS[:, None]
+    places = at.T[::-1].reshape(2, -1)
+    near = ndimage.map_coordinates(ink.astype(np.float32) / 255, places, order=1)
+    return np.asarray(near.reshape(at.shape[2::-1]).T)
+
+
+def _stroke(near: np.ndarray) -> np.ndarray:
+    """How much ink the stroke in the middle has at each place along: (m, along)."""
+    at, middle = np.arange(near.shape[2]), near[:, :, _NEAR].argmax(axis=2)[:, :, None] + _NEAR.start
+    ground = near < _INK
+    left = np.where(ground & (at < middle), at, -1).max(axis=2, keepdims=True)
+    right = np.where(ground & (at > middle), at, at.size).min(axis=2, keepdims=True)
+    return np.asarray((near * ((at >= left) & (at <= right))).sum(axis=2))
+
+
+def _trend(values: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of each row, and slope of the straight line through it from end to end."""
+    n = where.sum(axis=1)
+    mean = (values * where).sum(axis=1) / n
+    away = np.where(where, _ALONG - ((_ALONG * where).sum(axis=1) / n)[:, None], 0)
+    return mean, (away * values).sum(axis=1) / (away**2).sum(axis=1)
+
+
+def _gaps(line: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many gaps each row has, and which share of it they are."""
+    n = where.sum(axis=1)
+    usual = np.take_along_axis(
+        np.sort(np.where(where, line, np.inf), axis=1), (n[:, None] - 1) * 3 // 4, axis=1
+    )
+    faint = line < _FAINT * np.maximum(usual, 0.3)
+    inked, empty = where & ~faint, where & faint
+    starts, stops = inked[:, :-1] & empty[:, 1:], empty[:, :-1] & inked[:, 1:]
+    return np.minimum(starts.sum(axis=1), stops.sum(axis=1)), empty.sum(axis=1) / n
