@@ -15,14 +15,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow.parquet as pq
 import typer
 
 from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.io import write_json
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.evaluation.results import read_result
-from benchmarks.suite.measures import by_class, failures
+from benchmarks.suite.measures import failures
 
 _RANKING = (
     "question", "asks", "modality", "direction", "filter", "n_queries", "n_molecules", "n_failed", "n_pool",
@@ -97,7 +96,7 @@ def fill_card(directory: Path, sources: Sequence[Path], *, command: str | None =
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
-    """The results in a folder, of however many runs of suites, or of one file, each with its `folder`."""
+    """The results in a folder, of however many runs of suites, or of one file."""
     files = [one for one in sorted(path.glob("*.json")) if one.name != "suite.json"]
     if not path.is_dir() and path.exists():
         files = [path]
@@ -106,7 +105,7 @@ def _results(path: Path) -> list[dict[str, Any]]:
             f"{path}: there are no results to read here; give the --out of `python -m benchmarks suite`, or "
             "the JSON file of another benchmark"
         )
-    return [{**read_result(file).document(), "folder": file.parent} for file in files]
+    return [read_result(file).document() for file in files]
 
 
 def _by_space(fits: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -131,11 +130,9 @@ def _classes(results: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[list[dict[
     for question in dict.fromkeys(one["question"] for one in recalls):
         mine = [one for one in recalls if one["question"] == question]
         for one in [one for one in mine if one["must"]] or [one for one in mine if one["asks"] == "none"]:
-            rows = pq.read_table(one["folder"] / one["per_query"]).to_pylist()
-            classes = by_class(rows, seed=int(one["seed"]))
-            measured += [{"question": question, "asks": one["asks"], **each} for each in classes]
+            measured += [{"question": question, "asks": one["asks"], **each} for each in one["by_class"]]
             candidates = "all molecules of the pool" if one["asks"] == "none" else one["asks"]
-            sentences += failures(classes, one["recall"]["1"], f"{question}, {candidates}")
+            sentences += failures(one["by_class"], one["recall"]["1"], f"{question}, {candidates}")
     return measured, sentences
 
 

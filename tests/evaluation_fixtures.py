@@ -85,9 +85,9 @@ def done(tmp_path_factory, two_spaces):
     """The folder of `write_measured`, the summary of the questions in `toy/` asked there, and a function that
     asks other files into another folder with the same model.
 
-    One molecule in two is in the dev split there, for none of ten would be.
+    One molecule in two is in the dev split there, for none of ten would be, and two molecules are a class.
     """
-    from benchmarks.suite import plan, run
+    from benchmarks.suite import measures, plan, run
     from benchmarks.suite.run import measure_suite
 
     folder = write_measured(tmp_path_factory.mktemp("suite"))
@@ -102,4 +102,5 @@ def done(tmp_path_factory, two_spaces):
     with pytest.MonkeyPatch.context() as patch:
         for module in (plan, run):
             patch.setattr(module, "is_dev", lambda inchikey14: ord(inchikey14[0]) % 2 == 0)
+        patch.setattr(measures, "MIN_MOLECULES", 2)
         return folder, ask(files, folder / "results"), ask

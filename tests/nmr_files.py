@@ -70,37 +70,6 @@ def decay(
 # ---- JCAMP-DX
 
 
-def dif_dup(values: Sequence[int], per_line: int = 40) -> str:
-    """Ordinates of (X++(Y..Y)) as differences with counts of repeats, with the check value of each line."""
-    squeezed, differences, counts = "@ABCDEFGHI", "%JKLMNOPQR", " STUVWXYZs"
-    negative = {"@": "abcdefghi", "%": "jklmnopqr"}
-
-    def digit(value: int, table: str) -> str:
-        text = str(abs(value))
-        if value < 0:
-            return negative[table[0]][int(text[0]) - 1] + text[1:]
-        return table[int(text[0])] + text[1:]
-
-    lines = []
-    for start in range(0, len(values), per_line):
-        chunk = list(values[start : start + per_line + 1])  # the first of the next line is the check value
-        text, previous, steps = digit(chunk[0], squeezed), chunk[0], []
-        for value in chunk[1:]:
-            steps.append(value - previous)
-            previous = value
-        i = 0
-        while i < len(steps):
-            repeats = 1
-            while i + repeats < len(steps) and steps[i + repeats] == steps[i]:
-                repeats += 1
-            text += digit(steps[i], differences) + (
-                counts[int(str(repeats)[0])] + str(repeats)[1:] if repeats > 1 else ""
-            )
-            i += repeats
-        lines.append(f"{start} {text}")
-    return "\n".join(lines)
-
-
 def affn(values: Sequence[int], per_line: int = 8) -> str:
     rows = [values[i : i + per_line] for i in range(0, len(values), per_line)]
     return "\n".join(" ".join(map(str, [i * per_line, *row])) for i, row in enumerate(rows))
@@ -117,9 +86,7 @@ def integers(y: Any, top: int = 1_000_000) -> list[int]:
     return [int(value) for value in np.rint(np.real(y) / np.abs(y).max() * top)]
 
 
-def jcamp_curve(
-    y: Any, first: float, last: float, mhz: float, encode: Any = dif_dup, **labels: object
-) -> str:
+def jcamp_curve(y: Any, first: float, last: float, mhz: float, encode: Any = affn, **labels: object) -> str:
     """A block of XYDATA, its axis in Hz; labels: further ones, or others."""
     stated = {
         "TITLE": "synthetic",
@@ -152,7 +119,7 @@ def jcamp_ntuples(
     ]
     labels = "\n".join(f"##{name}={value}" for name, value in more.items())
     data = "".join(
-        f"##PAGE=N={n}\n##DATA TABLE=(X++({name}..{name})), XYDATA\n{dif_dup(values)}\n"
+        f"##PAGE=N={n}\n##DATA TABLE=(X++({name}..{name})), XYDATA\n{affn(values)}\n"
         for n, (name, values) in enumerate(pages, 1)
     )
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnum
 from acml_search.chem import molecule
 from acml_search.chem.fingerprints import packed_morgan
 from acml_search.core.errors import ConfigError, InvalidMolecule, InvalidRecord
-from acml_search.core.typing import Float32s, Floats, Ints
+from acml_search.core.typing import Bools, Float32s, Floats, Ints
 from acml_search.core.workers import Workers, chunks
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.metrics import (
@@ -125,33 +125,26 @@ def _elements_and_size(smiles: str) -> tuple[frozenset[str], int]:
     return frozenset(atom.GetSymbol() for atom in mol.GetAtoms()), mol.GetNumHeavyAtoms()
 
 
-def _classes(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[int]]]:
-    """Kind and name of each class, and the numbers of its rows."""
+def _classes(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, Bools]]:
+    """Kind and name of each class, and which rows are of it."""
     composed = [_elements_and_size(row["smiles"]) for row in rows]
+    size = np.array([n for _, n in composed])
+    nearest = np.array([row.get("nearest_training") for row in rows], np.float64)  # None becomes NaN
     usual = {"C", "H", "N", "O"}
-    tests: list[tuple[str, str, Callable[[frozenset[str], int, float | None], bool]]] = [
-        ("element", "C, H, N, O only", lambda held, size, x: held <= usual),
-        *(("element", f"with {one}", lambda held, size, x, one=one: one in held) for one in COMMON),
-        ("element", "with any other element", lambda held, size, x: not held <= usual | set(COMMON)),
-    ]
+
+    def of_elements(name: str, fits: Callable[[frozenset[str]], bool]) -> tuple[str, str, Bools]:
+        return "element", name, np.array([fits(held) for held, _ in composed], bool)
+
+    yield of_elements("C, H, N, O only", lambda held: held <= usual)
+    for one in COMMON:
+        yield of_elements(f"with {one}", lambda held, one=one: one in held)  # type: ignore[misc]
+    yield of_elements("with any other element", lambda held: not held <= usual | set(COMMON))
     for low, high in SIZES:
         name = f"{low} to {high} heavy atoms" if high < 1_000 else f"{low} or more heavy atoms"
-        tests.append(("size", name, lambda held, size, x, low=low, high=high: low <= size <= high))
+        yield "size", name, (low <= size) & (size <= high)
     for least, most in SIMILARITIES:
         name = f"Tanimoto {least:g} to {most:g} to the nearest training molecule"
-        top = most + (most == 1.0)
-        tests.append(
-            (
-                "similarity",
-                name,
-                lambda held, size, x, least=least, top=top: x is not None and least <= x < top,
-            )
-        )
-    nearest = [row.get("nearest_training") for row in rows]
-    return [
-        (kind, name, [i for i, (of, x) in enumerate(zip(composed, nearest, strict=True)) if test(*of, x)])
-        for kind, name, test in tests
-    ]
+        yield "similarity", name, (least <= nearest) & (nearest < most + (most == 1.0))
 
 
 # --- stereoisomers ------------------------------------------------------------------------------------------

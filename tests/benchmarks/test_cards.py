@@ -13,7 +13,6 @@ from acml_search.core.errors import ConfigError
 from acml_search.encoders.card import read_card
 from acml_search.encoders.checkpoint import load_model
 from benchmarks.cards import fill_card
-from benchmarks.suite import measures
 
 
 @pytest.fixture
@@ -21,8 +20,7 @@ def model(two_spaces, tmp_path) -> Path:
     return Path(shutil.copytree(two_spaces, tmp_path / "two"))
 
 
-def test_a_card_says_what_was_measured_and_by_which_command(done, model, monkeypatch) -> None:
-    monkeypatch.setattr(measures, "MIN_MOLECULES", 1)
+def test_a_card_says_what_was_measured_and_by_which_command(done, model) -> None:
     folder, _, _ = done
     before = read_card(model)
     card = fill_card(model, [folder / "results"], command="fill")
@@ -62,8 +60,7 @@ def test_the_scale_becomes_the_calibrated_one(done, model) -> None:
     assert fill_card(model, [folder / "results"]).spaces["c_nmr"].scale == card.spaces["c_nmr"].scale
 
 
-def test_classes_are_those_of_the_per_query_files(done, model, monkeypatch) -> None:
-    monkeypatch.setattr(measures, "MIN_MOLECULES", 2)
+def test_classes_are_those_of_the_results(done, model) -> None:
     folder, _, _ = done
     found = fill_card(model, [folder / "results"]).data["recall_by_class"]
     carbon = {one["value"]: one for one in found if one["question"] == "carbon"}

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nmr_files import (
-    affn,
     bruker,
     decay,
     ethyl_acetate_h,
@@ -37,7 +36,7 @@ MASSES = {
 SHIFTS = {
     "peaks.jdx": EI + C13 + H1 + CURVE,
     "curve.jdx": jcamp_curve(POINTS, 16.0, -4.0, 400.0, **PROTON),
-    "affn.jdx": jcamp_curve(POINTS, 16.0, -4.0, 400.0, affn, **PROTON),
+    "dif.jdx": (fuzz.CASES / "nmr" / "curve.jdx").read_text(),
     "fid.jdx": jcamp_ntuples(
         FID, "SECONDS", 0.0, 511 / 8000, 1 / 8000, kind="NMR FID", mhz=400.0,
         **{"$OFFSET": 16.0, "$SF": 400.0},

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import shutil
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rdkit import Chem, RDConfig
 from rdkit.Chem import Crippen, rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
-from spectrum_files import C13, CURVE, H1
+from spectrum_files import C13, CURVE, H1, mzml, scan
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -251,6 +249,16 @@ def write_inputs(folder: Path) -> None:
         shutil.copytree(GOLDEN / name, folder / name)
 
 
+def write_bench(folder: Path, queries: dict[str, list[dict[str, Any]]]) -> None:
+    """The pool of `bench` and its queries, a file for each modality, as stored: made by the predictions of
+    the weights then.
+    """
+    pool = rdkit_smiles(400, least=8, most=30)
+    (folder / "pool.smi").write_text("\n".join(pool) + "\n")
+    for modality, rows in queries.items():
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"ask-{modality}.parquet")
+
+
 def _csv(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
@@ -268,16 +276,13 @@ def _mass_spectra(folder: Path) -> None:
         head = ["BEGIN IONS", f"TITLE=spectrum {n}", f"PEPMASS={precursor}"]
         head += [f"ADDUCT={adduct}"] if n % 2 else [f"CHARGE=1{adduct[-1]}"]
         ions.append("\n".join([*head, *body, "END IONS"]))
-        scans.append(_scan(n, precursor, peaks))
         mzs, intensities = (list(column) for column in zip(*peaks, strict=True))
+        scans.append(scan(mzs, intensities, precursor=precursor, number=n))
         rows.append({"smiles": smiles, "mzs": mzs, "intensities": intensities, "precursor_mz": precursor,
                      "adduct": adduct, "collision_energy": energy})  # fmt: skip
     (folder / "tandem.msp").write_text("\n\n".join(blocks) + "\n")
     (folder / "tandem.mgf").write_text("\n\n".join(ions) + "\n")
-    (folder / "tandem.mzML").write_text(
-        '<?xml version="1.0" encoding="utf-8"?>\n<mzML xmlns="http://psi.hupo.org/ms/mzml" version="1.1.0">'
-        f'<run id="r"><spectrumList count="{len(scans)}">\n{"".join(scans)}</spectrumList></run></mzML>\n'
-    )
+    (folder / "tandem.mzML").write_text(mzml(*scans))
     pq.write_table(pa.Table.from_pylist([row for row in rows if row["smiles"]]), folder / "tandem.parquet")
     (folder / "coarse.mgf").write_text("BEGIN IONS\nPEPMASS=152.1\n65.0 20\n93.0 10\n110.1 100\nEND IONS\n")
     (folder / "bad-adduct.mgf").write_text(
@@ -291,32 +296,6 @@ def _mass_spectra(folder: Path) -> None:
     ]  # fmt: skip
     (folder / "impact.msp").write_text("\n\n".join(blocks) + "\n")
     (folder / "impact.jdx").write_text(EI_JCAMP)
-
-
-def _param(accession: str, name: str, value: object = "") -> str:
-    return f'<cvParam cvRef="MS" accession="{accession}" name="{name}" value="{value}"/>'
-
-
-def _array(values: Sequence[float], name: str) -> str:
-    text = base64.b64encode(zlib.compress(np.asarray(values, "<f8").tobytes())).decode()
-    about = _param("MS:1000574", "zlib compression") + _param("MS:1000523", "64-bit float")
-    about += _param("MS:1000514" if name.startswith("m/z") else "MS:1000515", name)
-    return f'<binaryDataArray encodedLength="{len(text)}">{about}<binary>{text}</binary></binaryDataArray>'
-
-
-def _scan(number: int, precursor: float, peaks: Peaks) -> str:
-    mzs, intensities = zip(*peaks, strict=True)
-    about = _param("MS:1000511", "ms level", 2) + _param("MS:1000127", "centroid spectrum")
-    about += _param("MS:1000130", "positive scan")
-    ion = _param("MS:1000744", "selected ion m/z", precursor) + _param("MS:1000041", "charge state", 1)
-    energy = _param("MS:1000422", "beam-type CID") + _param("MS:1000045", "collision energy", 30.0)
-    return (
-        f'<spectrum index="{number - 1}" id="scan={number}" defaultArrayLength="{len(peaks)}">{about}'
-        f'<precursorList count="1"><precursor><selectedIonList count="1"><selectedIon>{ion}</selectedIon>'
-        f"</selectedIonList><activation>{energy}</activation></precursor></precursorList>"
-        f'<binaryDataArrayList count="2">{_array(mzs, "m/z array")}{_array(intensities, "intensity array")}'
-        "</binaryDataArrayList></spectrum>\n"
-    )
 
 
 def _nmr(folder: Path) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 from characterisation import snapshots
 from characterisation.adapter import run_command
-from characterisation.bench_inputs import write_bench
 from characterisation.commands import PREPARING, Command
 from characterisation.compare import stored
-from characterisation.inputs import write_inputs
+from characterisation.inputs import write_bench, write_inputs
 
 
 def prepare(folder: Path) -> dict[str, dict[str, Any]]:

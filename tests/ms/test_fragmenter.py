@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
+from untrained import flat
 
 from acml_search import modalities
 from acml_search.chem.masses import HYDROGEN, PROTON
@@ -18,9 +18,6 @@ from acml_search.chem.molecule import parse
 from acml_search.core.errors import CheckpointError
 from acml_search.ms.fragmenter import (
     MAX_SIDES,
-    N_CODES,
-    SHIFTS,
-    FragmentationModel,
     FragmentedMolecule,
     annotate_peaks,
     fragment,
@@ -33,26 +30,6 @@ from acml_search.ms.fragmenter import (
 from acml_search.ms.peaks import Spectrum
 
 BENZOYL = 105.0335  # C7H5O+, of anything with a benzoyl group
-
-
-def flat(modality: str = "lc_ms", **changes: object) -> FragmentationModel:
-    """No piece is likelier than another."""
-    plain = FragmentationModel(
-        modality,
-        {"X C2H6N1": 0},
-        np.zeros((2, 1)),
-        np.zeros((2, N_CODES)),
-        np.zeros((2, 4, 2)),
-        np.full((2, 4, len(SHIFTS)), 1 / len(SHIFTS)),
-        1e-5,
-        1.0,
-        10.0,
-        0.002,
-        0.5,
-        np.zeros(0),
-        {},
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
 
 
 def spectrum(mzs: list[float], mode: str = "+") -> Spectrum:

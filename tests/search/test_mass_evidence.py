@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from untrained import PART, save_untrained
+from untrained import PART, flat, save_untrained
 
 from acml_search import modalities
 from acml_search.chem.molecule import parse
@@ -12,7 +12,7 @@ from acml_search.core.errors import CheckpointError, ConfigError
 from acml_search.encoders.checkpoint import Model, load_model
 from acml_search.modalities.base import reranked
 from acml_search.modalities.ms import MassReranker
-from acml_search.ms.fragmenter import N_CODES, SHIFTS, FragmentationModel, write_model
+from acml_search.ms.fragmenter import write_model
 from acml_search.search.pipeline import MAX_OCCLUDED, occlusions
 
 SMILES = ["CCNC(=O)c1ccccc1", "CC(=O)Nc1ccccc1C", "O=CNCCc1ccccc1"]
@@ -22,21 +22,7 @@ SMILES = ["CCNC(=O)c1ccccc1", "CC(=O)Nc1ccccc1C", "O=CNCCc1ccccc1"]
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     directory = tmp_path_factory.mktemp("models") / "masses"
     save_untrained(directory, {"lc_ms": (PART, 10.0)}, seed=7)
-    learned = FragmentationModel(
-        "lc_ms",
-        {},
-        np.zeros((2, 0)),
-        np.zeros((2, N_CODES)),
-        np.zeros((2, 4, 2)),
-        np.full((2, 4, len(SHIFTS)), 1 / len(SHIFTS)),
-        1e-5,
-        1.0,
-        10.0,
-        0.002,
-        0.5,
-        np.random.default_rng(0).normal(size=64),
-        {},
-    )
+    learned = flat(prior=np.random.default_rng(0).normal(size=64))
     write_model(directory / "lc_ms_rerank.json", learned)
     return load_model(directory)
 
