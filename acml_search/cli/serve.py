@@ -103,10 +103,8 @@ def mcp(
 
     require("fastapi", "mcp", "python_multipart", "prometheus_client")
 
-    from acml_search.core.workers import cpu_count
     from acml_search.serve.agents import serve_stdio
     from acml_search.serve.app import Server
-    from acml_search.serve.limits import Limits
-    from acml_search.serve.pool import Shelf
+    from acml_search.serve.gate import Limits
 
-    serve_stdio(Server(Shelf(indexes or [Path("indexes/default")], model), Limits(), cpu_count()))
+    serve_stdio(Server(indexes or [Path("indexes/default")], model, Limits()))

@@ -16,9 +16,9 @@ from pydantic import BaseModel
 from acml_search import __version__
 from acml_search.core.errors import AcmlSearchError
 from acml_search.search.results import Answer
-from acml_search.serve import answers, asked
-from acml_search.serve.limits import Refused
+from acml_search.serve.gate import Refused
 from acml_search.serve.observations import Given
+from acml_search.serve.requests import KINDS, Kind, PredictBody, predict_peaks
 
 if TYPE_CHECKING:
     from acml_search.serve.app import Server
@@ -31,32 +31,28 @@ one call are of one compound. `probability` is that of a hit being the compound,
 compound is in the library at all: below 0.5, take no hit for the answer. Shifts are in ppm, masses in Da."""
 SHOWN = 10  # of what is listed at length
 
-# by name: what it does, what it takes, what answers, and what of the answer an agent would read in vain
-TOOLS: dict[str, tuple[str, type[BaseModel], Any, tuple[str, ...]]] = {
+# by name: what it does, what it takes and what answers, and what of the answer an agent would read in vain
+TOOLS: dict[str, tuple[str, Kind, tuple[str, ...]]] = {
     "search": (
         "The molecules of a library that fit what was observed of a compound, the likeliest first; or that "
         "are like a structure (smiles).",
-        asked.SEARCH,
-        answers.search,
+        KINDS["search"],
         ("evidence", "occlusion", "peaks"),
     ),
     "parse": (
         "What is understood of a text or of observations: peaks, what was left out and why.",
-        asked.PARSE,
-        answers.parse,
+        KINDS["parse"],
         ("send", "query"),
     ),
     "check": (
         "How probable a structure is by its NMR spectra, which peaks speak against it (misfits), and which "
         "alternatives or positional isomers fit better.",
-        asked.CHECK,
-        answers.check,
+        KINDS["check"],
         ("evidence", "peaks"),
     ),
     "predict_peaks": (
         "The 13C and 1H shifts that are predicted of a structure, with their expected errors.",
-        asked.PREDICT,
-        answers.predict_peaks,
+        Kind(PredictBody, predict_peaks),
         (),
     ),
 }
@@ -71,7 +67,7 @@ def protocol(server: Server) -> Protocol[Any]:
                 types.Tool(
                     name=name,
                     description=said,
-                    input_schema=_schema(kind),
+                    input_schema=_schema(kind.body),
                     annotations=types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
                 )
                 for name, (said, kind, *_) in TOOLS.items()
@@ -115,11 +111,11 @@ async def _answered(server: Server, name: str, arguments: Mapping[str, Any]) -> 
     """The answer of a tool. Raises Refused, and AcmlSearchError."""
     if name not in TOOLS:
         raise Refused(404, f"there is no tool {name!r}; there are {', '.join(TOOLS)}")
-    _, kind, answer, left_out = TOOLS[name]
-    body = server.valid(kind, arguments)
+    _, kind, left_out = TOOLS[name]
+    body = server.valid(kind.body, arguments)
 
     def work(given: Given) -> dict[str, Any]:
-        found = answer(given, *server.shelf.get(body.index), body)
+        found = kind.answer(given, *server.shelf.get(body.index), body)
         return dict(_short(found.to_dict() if isinstance(found, Answer) else found, left_out))
 
     async def gone() -> bool:  # one who cancels a call cancels the waiting

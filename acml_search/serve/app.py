@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
@@ -38,37 +39,18 @@ from acml_search.core.errors import (
 )
 from acml_search.core.workers import cpu_count
 from acml_search.library.catalog import sql_seconds
-from acml_search.search.batch import Ask
 from acml_search.search.render.files import WRITERS
 from acml_search.search.render.html import drawing
 from acml_search.search.render.run import write_run
 from acml_search.search.results import Answer, plain
-from acml_search.serve import answers, asked
 from acml_search.serve.agents import protocol
-from acml_search.serve.gate import LOOPBACK, Gate, refusal
-from acml_search.serve.jobs import FORMATS, Jobs
-from acml_search.serve.limits import Limits, Refused
-from acml_search.serve.metrics import Metrics
-from acml_search.serve.observations import (
-    Given,
-    Upload,
-    endings_of,
-    name_of,
-    observable,
-    sentence,
-)
+from acml_search.serve.gate import LOOPBACK, Gate, Limits, Metrics, Refused, refusal
+from acml_search.serve.observations import Given, Upload, endings_of, name_of, observable, sentence
 from acml_search.serve.pool import Pool, Shelf
+from acml_search.serve.requests import ERRORS, KINDS, Kind, ParseBody, RunBody, described, described_run
+from acml_search.serve.runs import FORMATS, Runs
 
 T = TypeVar("T")
-Work = Callable[[Given], T]
-Answering = Callable[..., Answer | dict[str, Any]]
-
-ANSWERS: dict[str, tuple[type[BaseModel], Answering]] = {
-    "search": (asked.SEARCH, answers.search),
-    "check": (asked.CHECK, answers.check),
-    "explain": (asked.EXPLAIN, answers.explain),
-    "parse": (asked.PARSE, answers.parse),
-}
 
 TYPES = {"json": "application/json", "csv": "text/csv", "sdf": "chemical/x-mdl-sdfile", "html": "text/html"}
 TYPES["mztab"] = FORMATS["mztab"]
@@ -76,11 +58,22 @@ MAX_DRAWN = 500  # characters
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 # editor.js is there where it was built: see editor/README.md
 PAGE = {
-    "/" if one.name == "index.html" else f"/{one.name}": one.name
-    for one in files("acml_search.serve").joinpath("page").iterdir()
+    "/" if one.name == "index.html" else f"/{one.name}": Path(str(one))
+    for one in (
+        *files("acml_search.serve").joinpath("page").iterdir(),
+        files("acml_search.search.render").joinpath("page.css"),
+    )
     if one.name.endswith(tuple(_KINDS))
 }
-_BROKEN = (IndexCorrupt, CheckpointError, SpaceMismatch)
+_SAID: tuple[tuple[type[AcmlSearchError], Refused], ...] = (
+    (IndexReplaced, Refused(503, "the index was replaced while it was asked; ask again", 1)),
+    (IndexNotFound, Refused(503, "the index is not there now; it may be built anew; ask again", 5)),
+    *(
+        (broken, Refused(500, "the index or its model cannot be used; the server's log says why"))
+        for broken in (IndexCorrupt, CheckpointError, SpaceMismatch)
+    ),
+)
+"""what is the server's fault, and no business of who asks"""
 log = logging.getLogger(__name__)
 
 
@@ -98,118 +91,107 @@ def create_app(
     """The application. hosts: names that it may be called by, None for any; see `Gate` for token and
     origins. workers: threads that search; None for one per core. warm: load models at once, not when they
     are first needed. Raises as `Shelf` does."""
-    server = Server(Shelf(indexes, model), limits or Limits(), workers or cpu_count())
-    return server.app(token, hosts, origins, warm)
+    server = Server(indexes, model, limits or Limits(), workers)
+    agents = protocol(server)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if warm:
+            threading.Thread(target=server.shelf.warm).start()
+        async with agents.session_manager.run():
+            yield
+        await asyncio.to_thread(server.close)
+
+    app = FastAPI(
+        title="acml-search",
+        version=__version__,
+        summary="Molecules by what was observed of them.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=ERRORS,
+    )
+    for name, kind in KINDS.items():
+        app.add_api_route(
+            f"/api/{name}", server.route(kind), methods=["POST"], name=name,
+            openapi_extra=described(name), response_class=JSONResponse,
+        )  # fmt: skip
+    app.post("/api/runs", openapi_extra=described_run())(server.run)
+    routes: dict[str, Callable[..., Awaitable[Any]]] = {
+        "/api/runs/{made}": server.run_state,
+        "/api/runs/{made}/events": server.run_events,
+        "/api/runs/{made}/result": server.run_result,
+        "/api/indexes": server.indexes,
+        "/api/map": server.map,
+        "/api/molecules/{key}.svg": server.molecule_svg,
+        "/api/molecules/{key}.json": server.molecule,
+        "/api/structure.svg": server.structure,
+        "/health": server.health,
+        "/metrics": server.metrics.answer,
+    }
+    for path, answer in routes.items():
+        app.get(path)(answer)
+    app.delete("/api/runs/{made}")(server.run_end)
+    # stateless: an agent has no session that could be lost; hosts and origins are checked by the gate
+    unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    app.router.routes += agents.streamable_http_app(
+        stateless_http=True, json_response=True, transport_security=unchecked,
+        max_request_body_size=server.limits.body,
+    ).routes  # fmt: skip
+    for path, file in PAGE.items():
+        app.router.add_route(path, partial(_static, file), include_in_schema=False)
+    for error in (AcmlSearchError, Refused, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(error, server.failed)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(origins), allow_methods=["*"], allow_headers=["*"]
+        )
+    app.add_middleware(
+        Gate, limits=server.limits, token=token, hosts=hosts, origins=origins, public={*PAGE, "/health"},
+        metrics=server.metrics,
+    )  # fmt: skip
+    return app
 
 
 class Server:
     """The answers, by what they are asked for."""
 
-    def __init__(self, shelf: Shelf, limits: Limits, workers: int) -> None:
-        self.shelf, self.limits = shelf, limits
-        self.pool = Pool(workers, limits)
-        self.jobs = Jobs(limits)
+    def __init__(
+        self, indexes: Sequence[Path], model: str | None, limits: Limits, workers: int | None = None
+    ) -> None:
+        self.shelf, self.limits = Shelf(indexes, model), limits
+        self.pool = Pool(workers or cpu_count(), limits)
+        self.runs = Runs(limits)
         self.metrics = Metrics(lambda: self.pool.open)
-
-    def app(
-        self, token: str | None, hosts: Sequence[str] | None, origins: Sequence[str], warm: bool
-    ) -> FastAPI:
-        @asynccontextmanager
-        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-            if warm:
-                threading.Thread(target=self.shelf.warm).start()
-            async with agents.session_manager.run():
-                yield
-            await asyncio.to_thread(self.close)
-
-        agents = protocol(self)
-
-        app = FastAPI(
-            title="acml-search",
-            version=__version__,
-            summary="Molecules by what was observed of them.",
-            lifespan=lifespan,
-            docs_url=None,
-            redoc_url=None,
-            responses=asked.ERRORS,
-        )
-        examples = asked.examples()
-        for name, (kind, answer) in ANSWERS.items():
-            app.add_api_route(
-                f"/api/{name}", self._route(kind, answer), methods=["POST"], name=name,
-                openapi_extra=asked.described(kind, examples), response_class=JSONResponse,
-            )  # fmt: skip
-        app.post("/api/runs", openapi_extra=asked.described_run())(self.run)
-        app.get("/api/runs/{made}")(self.run_state)
-        app.get("/api/runs/{made}/events")(self.run_events)
-        app.get("/api/runs/{made}/result")(self.run_result)
-        app.delete("/api/runs/{made}")(self.run_end)
-        app.get("/api/indexes")(self.indexes)
-        app.get("/api/map")(self.map)
-        app.get("/api/molecules/{key}.svg")(self.molecule_svg)
-        app.get("/api/molecules/{key}.json")(self.molecule)
-        app.get("/api/structure.svg")(self.structure)
-        app.get("/health")(self.health)
-        app.get("/metrics")(self.metrics.answer)
-        # stateless: an agent has no session that could be lost; hosts and origins are checked by the gate
-        unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        app.router.routes += agents.streamable_http_app(
-            stateless_http=True, json_response=True, transport_security=unchecked,
-            max_request_body_size=self.limits.body,
-        ).routes  # fmt: skip
-        for path, name in PAGE.items():
-            app.add_api_route(path, _static(name), methods=["GET"], include_in_schema=False)
-        app.add_api_route(
-            "/page.css",
-            _static("page.css", "acml_search.search.render"),
-            methods=["GET"],
-            include_in_schema=False,
-        )
-        for error in (AcmlSearchError, Refused, HTTPException, RequestValidationError, Exception):
-            app.add_exception_handler(error, self._failed)
-        if origins:
-            app.add_middleware(
-                CORSMiddleware, allow_origins=list(origins), allow_methods=["*"], allow_headers=["*"]
-            )
-        app.add_middleware(
-            Gate,
-            limits=self.limits,
-            token=token,
-            hosts=hosts,
-            origins=origins,
-            public=lambda path: path in {*PAGE, "/page.css", "/health"},
-            seen=self.metrics.seen,
-        )
-        return app
 
     def close(self) -> None:
         """End all searches and runs."""
-        self.pool.close()
-        self.jobs.close()
-        self.shelf.close()
+        for one in (self.pool, self.runs, self.shelf):
+            one.close()
 
-    def _route(self, kind: type[BaseModel], answer: Answering) -> Callable[[Request], Awaitable[Response]]:
-        """A route whose body is a `kind` of JSON, or a form with files where `answer` takes such."""
+    def route(self, kind: Kind) -> Callable[[Request], Awaitable[Response]]:
+        """A route whose body is JSON, or where files may be parsed a form with them."""
 
         async def route(request: Request) -> Response:
             uploads: list[Upload] = []
-            if kind is asked.PARSE and request.headers.get("content-type", "").startswith("multipart/form"):
+            content = request.headers.get("content-type", "")
+            if kind.body is ParseBody and content.startswith("multipart/form"):
                 fields, uploads = await self._form(request)
-                body = self.valid(kind, fields)
+                body = self.valid(kind.body, fields)
             else:
-                body = self.valid(kind, _json(await request.body()))
+                body = self.valid(kind.body, _json(await request.body()))
             form = getattr(body, "format", "json")
             more = {"uploads": uploads} if uploads else {}
 
             def work(given: Given) -> str:
-                found = answer(given, *self.shelf.get(body.index), body, **more)
+                found = kind.answer(given, *self.shelf.get(body.index), body, **more)
                 if not isinstance(found, Answer):
                     return json.dumps(found, ensure_ascii=False)
                 return _written(found, form)
 
             return Response(await self.do(work, request.is_disconnected), media_type=TYPES[form])
 
-        route.__doc__ = answer.__doc__
+        route.__doc__ = kind.answer.__doc__
         return route
 
     async def _form(self, request: Request) -> tuple[dict[str, Any], list[Upload]]:
@@ -229,33 +211,28 @@ class Server:
             file, ask = form.get("file"), form.get("ask", "{}")
             if not isinstance(file, UploadFile) or not isinstance(ask, str):
                 raise Refused(422, "a run is a form with a file, `file`, and JSON, `ask`")
-            body = self.valid(asked.RUN, _json(ask))
+            body = self.valid(RunBody, _json(ask))
             _, index = self.shelf.get(body.index)
-            how = Ask(
-                answers.observed_as(body.modality), body.k, body.adduct, body.rerank, None, not body.any_mass,
-                body.min_probability, body.conditions(),
-            )  # fmt: skip
             name = shorten(name_of(file.filename or "run"))
-            given = (index, how, file.file, name, endings_of(name))
-            return (await asyncio.to_thread(self.jobs.start, *given)).to_dict()
+            given = (index, body.ask(), file.file, name, endings_of(name))
+            return (await asyncio.to_thread(self.runs.start, *given)).to_dict()
 
     async def run_state(self, made: str) -> dict[str, Any]:
         """How far a run is: `state` is queued, running, done, failed or cancelled."""
-        return self.jobs.get(made).to_dict()
+        return self.runs.get(made).to_dict()
 
     async def run_events(self, made: str) -> Response:
         """The same whenever it changes, as server-sent events."""
-        self.jobs.get(made)
-        return StreamingResponse(self.jobs.events(made), media_type="text/event-stream")
+        return StreamingResponse(self.runs.events(self.runs.get(made)), media_type="text/event-stream")
 
     async def run_result(self, made: str, format: str = "jsonl") -> Response:
         """The answers: jsonl, csv, tsv, parquet, or a page as html."""
-        path = await asyncio.to_thread(self.jobs.result, made, format)
+        path = await asyncio.to_thread(self.runs.result, made, format)
         return FileResponse(path, media_type=FORMATS[format])
 
     async def run_end(self, made: str) -> dict[str, Any]:
         """Cancel a run, or forget one that has ended."""
-        return self.jobs.end(made).to_dict()
+        return self.runs.end(made).to_dict()
 
     async def indexes(self) -> dict[str, Any]:
         """The indexes, with the columns that a condition in SQL may name; the modalities; the limits."""
@@ -267,10 +244,7 @@ class Server:
             ],
             "modalities": [
                 {
-                    "name": kind.name,
-                    "title": kind.title,
-                    "unit": kind.unit,
-                    "nuclei": kind.nuclei,
+                    **{name: getattr(kind, name) for name in ("name", "title", "unit", "nuclei")},
                     "help": kind.option.help if kind.option else "",
                     "picture": kind.says_reading,
                     "details": list(kind.details),
@@ -307,11 +281,16 @@ class Server:
 
     async def molecule(self, request: Request, key: int, index: str | None = None) -> dict[str, Any]:
         """One molecule, with the library's own columns."""
-        return dict(plain(await self._molecule(request, key, index)))
+        _, opened = self.shelf.get(index)
+        try:
+            found = await self.do(lambda given: opened.molecules([key]), request.is_disconnected)
+        except (ConfigError, OverflowError) as error:
+            raise Refused(404, f"there is no molecule {key}") from error
+        return dict(plain(found[0]))
 
     async def molecule_svg(self, request: Request, key: int, index: str | None = None) -> Response:
         """A drawing of one molecule."""
-        return await self.structure(request, (await self._molecule(request, key, index))["smiles"])
+        return await self.structure(request, (await self.molecule(request, key, index))["smiles"])
 
     async def structure(self, request: Request, smiles: str) -> Response:
         """A drawing of a structure."""
@@ -333,14 +312,7 @@ class Server:
         """Whether the server answers."""
         return {"status": "ok", "version": __version__, "indexes": list(self.shelf.indexes)}
 
-    async def _molecule(self, request: Request, key: int, index: str | None) -> dict[str, Any]:
-        _, opened = self.shelf.get(index)
-        try:
-            return (await self.do(lambda given: opened.molecules([key]), request.is_disconnected))[0]
-        except (ConfigError, OverflowError) as error:
-            raise Refused(404, f"there is no molecule {key}") from error
-
-    async def do(self, work: Work[T], gone: Callable[[], Awaitable[bool]]) -> T:
+    async def do(self, work: Callable[[Given], T], gone: Callable[[], Awaitable[bool]]) -> T:
         """`work` in the pool, in a folder of its own. gone: whether who asks went away."""
 
         def run() -> T:
@@ -368,7 +340,7 @@ class Server:
             raise Refused(422, f"k is {k:,}; ask for {self.limits.k:,} hits at most")
         return body
 
-    async def _failed(self, request: Request, error: Exception) -> Response:
+    async def failed(self, request: Request, error: Exception) -> Response:
         """The answer that says what went wrong."""
         if isinstance(error, Refused):
             return refusal(error)
@@ -378,17 +350,17 @@ class Server:
             return refusal(Refused(422, _first(error.errors())))
         if not isinstance(error, AcmlSearchError):  # Starlette logs it
             return refusal(Refused(500, "the server failed; its log says why"))
-        if isinstance(error, IndexReplaced):
-            return refusal(Refused(503, "the index was replaced while it was asked; ask again", 1))
-        if isinstance(error, IndexNotFound):
-            log.error("%s", error)
-            return refusal(Refused(503, "the index is not there now; it may be built anew; ask again", 5))
-        if isinstance(error, _BROKEN):
-            log.error("%s", error)
-            return refusal(Refused(500, "the index or its model cannot be used; the server's log says why"))
+        for kind, refused in _SAID:
+            if isinstance(error, kind):
+                log.error("%s", error)
+                return refusal(refused)
         document = sentence(error)
         document["error"] = self.shelf.said(document["error"])
         return JSONResponse(document, 422)
+
+
+async def _static(file: Path, request: Request) -> Response:
+    return FileResponse(file, media_type=_KINDS[file.suffix])
 
 
 def _written(answer: Answer, form: str) -> str:
@@ -425,14 +397,3 @@ def _first(errors: Sequence[Any]) -> str:
     if errors[0]["type"] == "extra_forbidden":
         return f"there is no field {where[:80]!r} here; /openapi.json shows those there are"
     return f"{where}: {errors[0]['msg'][0].lower()}{errors[0]['msg'][1:]}"
-
-
-def _static(name: str, package: str = "acml_search.serve") -> Callable[[], Awaitable[Response]]:
-    folder = "page/" if package == "acml_search.serve" else ""
-    data = files(package).joinpath(f"{folder}{name}").read_bytes()
-    kind = _KINDS[f".{name.rpartition('.')[2]}"]
-
-    async def answer() -> Response:
-        return Response(data, media_type=kind, headers={"cache-control": "no-cache"})
-
-    return answer

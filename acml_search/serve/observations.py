@@ -24,7 +24,7 @@ from acml_search.core.errors import AcmlSearchError, ConfigError, InvalidMolecul
 from acml_search.modalities import Observation
 from acml_search.search.request import read_observations
 from acml_search.search.results import plain
-from acml_search.serve.limits import Limits, Refused
+from acml_search.serve.gate import Limits, Refused
 
 _PATH = re.compile(r"\s*(?:file:|~?[/\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\])")
 _FILE = re.compile(r"[^\s,;][^,;]{0,250}\.[A-Za-z][A-Za-z0-9]{0,6}(?:\.gz)?(?:#\d+)?\s*")
@@ -90,12 +90,8 @@ class Given:
                     out[detail] = self._value(given, kind, option)
         return out
 
-    def observations(self, asked: Mapping[str, Any], adduct: str | None = None) -> list[Observation]:
-        """As `read_observations`."""
-        return self.read(self.readable(asked), adduct)
-
     def read(self, readable: Mapping[str, Any], adduct: str | None = None) -> list[Observation]:
-        """The same of what `readable` returned."""
+        """What `readable` returned, read as `read_observations` does."""
         try:
             read = read_observations(readable, adduct)
         except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:

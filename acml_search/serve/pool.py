@@ -13,7 +13,7 @@ from typing import TypeVar
 from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.timing import stoppable
 from acml_search.search.pipeline import Index, open_index
-from acml_search.serve.limits import Limits, Refused
+from acml_search.serve.gate import Limits, Refused
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from untrained import PART, SHIFTS, save_untrained
 
 import acml_search
 from acml_search.serve.app import create_app
-from acml_search.serve.limits import Limits
+from acml_search.serve.gate import Limits
 
 LIBRARY = ["CCO", "CCCO", "CC(=O)O", "Cc1ccccc1", "CC(=O)Nc1ccc(O)cc1", "CC(=O)Oc1ccccc1C(=O)O", "CCCCN"]
 LIMITS = Limits(body=2 << 20, unpacked=1 << 20, k=50, sql_seconds=0.5)

@@ -21,7 +21,7 @@ from acml_search.core.timing import Stopped, Stopwatch
 from acml_search.search.pipeline import Pipeline
 from acml_search.search.results import plain
 from acml_search.serve.app import create_app
-from acml_search.serve.limits import Limits, Refused
+from acml_search.serve.gate import Limits, Refused
 from acml_search.serve.pool import Pool
 
 CARBON = "169.1, 153.2, 131.0, 121.2, 115.1, 23.9"

@@ -57,7 +57,7 @@ def test_a_run_is_cancelled(client, monkeypatch) -> None:
             time.sleep(0.01)
             watch(type("Report", (), dict.fromkeys(("queries", "failed", "empty", "passed_over"), 0))(), 9)
 
-    monkeypatch.setattr("acml_search.serve.jobs.run", slow)
+    monkeypatch.setattr("acml_search.serve.runs.run", slow)
     made = start(client, MGF, modality="lc_ms")["id"]
     assert begun.wait(5)
     assert client.get(f"/api/runs/{made}").json()["state"] == "running"

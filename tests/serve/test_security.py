@@ -19,7 +19,7 @@ from PIL import Image
 
 from acml_search import modalities
 from acml_search.serve.app import create_app
-from acml_search.serve.limits import Limits
+from acml_search.serve.gate import Limits
 from benchmarks import fuzz
 
 OBSERVABLE = [name for name in modalities.names() if modalities.get(name).option]

@@ -21,7 +21,7 @@ from acml_search.library.catalog import sql_seconds
 from acml_search.search.batch import Ask, BatchReport, finished_lines, run
 from acml_search.search.pipeline import Index
 from acml_search.search.render.run import write_run
-from acml_search.serve.limits import Limits, Refused
+from acml_search.serve.gate import Limits, Refused
 
 FORMATS = {
     "jsonl": "application/x-ndjson",
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Job:
+class Run:
     """One run. folder: it holds the file, and the lines that are kept."""
 
     id: str
@@ -77,7 +77,7 @@ class Job:
         }
 
 
-class Jobs:
+class Runs:
     """All runs of a server; they end with it. Who knows the id of a run, which cannot be guessed, may see
     and end it."""
 
@@ -85,57 +85,57 @@ class Jobs:
         self._limits = limits
         self._folder = Path(mkdtemp(prefix="acml-search-runs-"))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="run")
-        self._jobs: dict[str, Job] = {}
+        self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
 
-    def start(self, index: Index, ask: Ask, file: BinaryIO, name: str, ending: str) -> Job:
+    def start(self, index: Index, ask: Ask, file: BinaryIO, name: str, ending: str) -> Run:
         """Begin a run, or queue it. name: as it is shown; ending: of the file. Raises Refused (503)."""
         with self._lock:
-            if sum(not job.ended for job in self._jobs.values()) > self._limits.runs:
+            if sum(not one.ended for one in self._runs.values()) > self._limits.runs:
                 raise Refused(503, "so many runs wait that another would wait long; ask again later", 60)
-            for job in [job for job in self._jobs.values() if job.ended][: -self._limits.kept_runs]:
-                self._forget(job)
+            for one in [one for one in self._runs.values() if one.ended][: -self._limits.kept_runs]:
+                self._forget(one)
             folder = self._folder / (made := secrets.token_urlsafe(16))
             folder.mkdir()
-            job = self._jobs[made] = Job(made, name, folder, folder / f"run{ending}", ask.modality)
-        with job.source.open("wb") as target:
+            one = self._runs[made] = Run(made, name, folder, folder / f"run{ending}", ask.modality)
+        with one.source.open("wb") as target:
             shutil.copyfileobj(file, target)
-        self._thread.submit(self._run, job, index, ask)
-        return job
+        self._thread.submit(self._run, one, index, ask)
+        return one
 
-    def get(self, made: str) -> Job:
+    def get(self, made: str) -> Run:
         """Raises Refused (404)."""
-        if made not in self._jobs:
+        if made not in self._runs:
             raise Refused(404, "there is no such run; the server forgets old ones, and all when it ends")
-        return self._jobs[made]
+        return self._runs[made]
 
-    def end(self, made: str) -> Job:
+    def end(self, made: str) -> Run:
         """Cancel a run, or forget one that has ended."""
-        job = self.get(made)
-        job.stop.set()
+        one = self.get(made)
+        one.stop.set()
         with self._lock:
-            if job.ended:
-                self._forget(job)
-        return job
+            if one.ended:
+                self._forget(one)
+        return one
 
     def result(self, made: str, form: str) -> Path:
         """A file with the answers. Raises Refused (409) for a run that is not done, and (422)."""
-        job = self.get(made)
+        one = self.get(made)
         if form not in FORMATS:
             raise Refused(422, f"a run is written as {', '.join(FORMATS)}")
-        if job.state != DONE:
-            raise Refused(409, f"the run is {job.state}, so there is no result")
-        out = job.folder / f"result.{form}"
+        if one.state != DONE:
+            raise Refused(409, f"the run is {one.state}, so there is no result")
+        out = one.folder / f"result.{form}"
         with self._lock:
             if not out.exists():
-                write_run(job.documents, out, form, name=job.name, source=Path(job.name))
+                write_run(one.documents, out, form, name=one.name, source=Path(one.name))
         return out
 
-    async def events(self, made: str) -> AsyncIterator[str]:
+    async def events(self, one: Run) -> AsyncIterator[str]:
         """Server-sent events: the state whenever it changes, until the end."""
-        job, said = self.get(made), ""
+        said = ""
         while True:
-            ended, now = job.ended, json.dumps(job.to_dict())
+            ended, now = one.ended, json.dumps(one.to_dict())
             if now != said:
                 said = now
                 yield f"data: {now}\n\n"
@@ -144,38 +144,38 @@ class Jobs:
             await asyncio.sleep(0.25)
 
     def close(self) -> None:
-        for job in self._jobs.values():
-            job.stop.set()
+        for one in self._runs.values():
+            one.stop.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _run(self, job: Job, index: Index, ask: Ask) -> None:
+    def _run(self, one: Run, index: Index, ask: Ask) -> None:
         sql_seconds.set(self._limits.sql_seconds)
 
         def watch(report: BatchReport, total: int | None) -> None:
-            job.report, job.total = report, total
+            one.report, one.total = report, total
             step()
 
         state = FAILED
         try:
-            job.state = RUNNING
+            one.state = RUNNING
             stoppable(
-                job.stop,
-                lambda: run(index, job.source, ask, job.folder / "lines", workers=1, watch=watch),
+                one.stop,
+                lambda: run(index, one.source, ask, one.folder / "lines", workers=1, watch=watch),
             )
-            if not job.report.queries:
-                raise ConfigError(f"{job.source}: it holds no query of this kind")
+            if not one.report.queries:
+                raise ConfigError(f"{one.source}: it holds no query of this kind")
             state = DONE
         except Stopped:
             state = CANCELLED
         except AcmlSearchError as error:
-            job.error = str(error).replace(str(job.source), job.name)
+            one.error = str(error).replace(str(one.source), one.name)
         except Exception:  # told to the client, and to the operator with its traceback
-            log.exception("run %s", job.name)
-            job.error = "the server failed; its log says why"
+            log.exception("run %s", one.name)
+            one.error = "the server failed; its log says why"
         finally:
-            job.state = state
+            one.state = state
 
-    def _forget(self, job: Job) -> None:
-        self._jobs.pop(job.id, None)
-        shutil.rmtree(job.folder, ignore_errors=True)
+    def _forget(self, one: Run) -> None:
+        self._runs.pop(one.id, None)
+        shutil.rmtree(one.folder, ignore_errors=True)
