@@ -37,9 +37,8 @@ from acml_search.cli.app import (
 if TYPE_CHECKING:
     from acml_search.chem.peaks import PeakList
     from acml_search.modalities import Modality, Observation
-    from acml_search.search.batch import Ask
     from acml_search.search.pipeline import Index
-    from acml_search.search.request import Conditions
+    from acml_search.search.request import Ask, Conditions
 
 FORMATS = ("table", "json", "csv", "sdf", "html")
 REASON_FORMATS = ("text", "json", "html")
@@ -191,7 +190,7 @@ def query(
 
     from acml_search.core.errors import InvalidRecord
     from acml_search.search.pipeline import open_index
-    from acml_search.search.request import questions
+    from acml_search.search.request import Ask, questions
 
     conditions: Conditions = {
         "where": where,
@@ -204,14 +203,12 @@ def query(
         "tol_ppm": tol_ppm,
         "tol_da": tol_da,
     }
+    ask = Ask(
+        modality, k, adduct, rerank is not False, rerank_depth, not no_precursor_filter, min_probability,
+        conditions, smiles_column,
+    )  # fmt: skip
     with open_index(index, model=model) as opened_index:
         if batch is not None:
-            from acml_search.search.batch import Ask
-
-            ask = Ask(
-                modality, k, adduct, rerank is not False, rerank_depth, not no_precursor_filter,
-                min_probability, conditions, smiles_column,
-            )  # fmt: skip
             _run_batch(opened_index, batch, ask, out, form, workers)
         elif smiles is not None:
             show(opened_index.search(smiles, k=k, modality=modality, **conditions), form, out)
@@ -220,15 +217,7 @@ def query(
             for observations in asked:
                 try:
                     answer = opened_index.identify(
-                        observations,
-                        k=k,
-                        adduct=adduct,
-                        rerank=rerank is not False,
-                        rerank_depth=rerank_depth,
-                        min_probability=min_probability,
-                        by_precursor=not no_precursor_filter,
-                        occlude=form in ("json", "html"),
-                        **conditions,
+                        observations, occlude=form in ("json", "html"), **ask.how()
                     )
                     answers.append(answer)
                 except InvalidRecord as error:

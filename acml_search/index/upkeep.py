@@ -237,70 +237,62 @@ class StoredLibrary:
         self.indexes = indexes
         rows = [one.manifest.counts["rows"] for one in indexes]
         self.first_rows = [sum(rows[:place]) for place in range(len(rows))]
-        self.measured = sorted(
-            {
-                name
-                for one in indexes
-                for name in one.manifest.measured
-                if len(one.vectors(name, "records").keys)
-            }
-        )
+        named = ((one, name) for one in indexes for name in one.manifest.measured)
+        self.measured = sorted({name for one, name in named if len(one.vectors(name, "records").keys)})
 
     def describe(self) -> list[dict[str, object]]:
         return [source for one in self.indexes for source in one.manifest.library]
 
     def known(self) -> pa.Table:
         """The duplicates that the indexes know of."""
-        tables = []
-        for index, first_row in zip(self.indexes, self.first_rows, strict=True):
-            table = pq.read_table(index.path / "duplicates.parquet")
-            there = ~np.isin(table.column("source_row").to_numpy(), index.removed)
-            tables.append(_shifted(table.filter(pa.array(there)), first_row))
+        tables = [
+            _shifted(_living(index, "duplicates", "source_row"), first_row)
+            for index, first_row in zip(self.indexes, self.first_rows, strict=True)
+        ]
         return pa.concat_tables(tables)
 
     def shards(self, size: int) -> Iterator[ShardResult]:
-        """The rows of one index after the other, `size` in a shard."""
+        """The rows of one index after the other, `size` in a shard, as they were when they had just been
+        embedded."""
         for index, first_row in zip(self.indexes, self.first_rows, strict=True):
-            rows, n = _Rows(index, first_row), index.manifest.counts["rows"]
+            rejects = pq.read_table(index.path / "rejects.parquet").cast(REJECTS)
+            no_record = _living(index, "no_record", "key").cast(NO_RECORD)
+            n = index.manifest.counts["rows"]
             for start in range(0, n, size):
-                yield rows.shard(start, min(start + size, n))
+                yield _shard(index, first_row, start, min(start + size, n), rejects, no_record)
 
 
-class _Rows:
-    """Rows of an index as they were when they had just been embedded, their numbers raised by `first_row`."""
+def _shard(
+    index: IndexDirectory, first_row: int, start: int, stop: int, rejects: pa.Table, no_record: pa.Table
+) -> ShardResult:
+    """The rows from `start` to `stop` of an index, their numbers raised by `first_row`."""
+    embeddings, records = {}, {}
+    keys = index.keys[slice(*np.searchsorted(index.keys, (start, stop)))]
+    for space, info in index.spaces.items():
+        for side in info.sides:
+            vectors = index.vectors(space, side)
+            at = np.arange(*np.searchsorted(vectors.keys, (start, stop)))
+            own = np.asarray(vectors.keys)[at]
+            embeddings[space, side] = own + first_row, vectors.stored(at).astype(np.float16)
+            if index.is_measured(space, side):
+                catalog = index.records(space)
+                records[space] = _shifted(counted(catalog.rows(own, catalog.columns())), first_row)
+    peaks = {space: lists for space in index.spaces if (lists := index.peaks(space)) is not None}
+    return ShardResult(
+        rows=stop - start,
+        molecules=_shifted(counted(index.catalog.rows(keys, index.catalog.columns())), first_row),
+        rejects=_within(rejects, "source_row", start, stop, first_row),
+        no_record=_within(no_record, "key", start, stop, first_row),
+        embeddings=embeddings,
+        records=records,
+        peaks={space: lists.take(index.places(keys)) for space, lists in peaks.items()},
+    )
 
-    def __init__(self, index: IndexDirectory, first_row: int) -> None:
-        self.index, self.first_row = index, first_row
-        self.rejects = pq.read_table(index.path / "rejects.parquet").cast(REJECTS)
-        no_record = pq.read_table(index.path / "no_record.parquet").cast(NO_RECORD)
-        there = ~np.isin(no_record.column("key").to_numpy(), index.removed)
-        self.no_record = no_record.filter(pa.array(there))
 
-    def shard(self, start: int, stop: int) -> ShardResult:
-        index, embeddings, records = self.index, {}, {}
-        keys = index.keys[slice(*np.searchsorted(index.keys, (start, stop)))]
-        for space, info in index.spaces.items():
-            for side in info.sides:
-                vectors = index.vectors(space, side)
-                at = np.arange(*np.searchsorted(vectors.keys, (start, stop)))
-                own = np.asarray(vectors.keys)[at]
-                embeddings[space, side] = own + self.first_row, vectors.stored(at).astype(np.float16)
-                if index.is_measured(space, side):
-                    catalog = index.records(space)
-                    records[space] = self._table(catalog.rows(own, catalog.columns()))
-        peaks = {space: lists for space in index.spaces if (lists := index.peaks(space)) is not None}
-        return ShardResult(
-            rows=stop - start,
-            molecules=self._table(index.catalog.rows(keys, index.catalog.columns())),
-            rejects=_within(self.rejects, "source_row", start, stop, self.first_row),
-            no_record=_within(self.no_record, "key", start, stop, self.first_row),
-            embeddings=embeddings,
-            records=records,
-            peaks={space: lists.take(index.places(keys)) for space, lists in peaks.items()},
-        )
-
-    def _table(self, table: pa.Table) -> pa.Table:
-        return _shifted(counted(table), self.first_row)
+def _living(index: IndexDirectory, name: str, column: str) -> pa.Table:
+    """A table of an index without rows that were removed."""
+    table = pq.read_table(index.path / f"{name}.parquet")
+    return table.filter(pa.array(~np.isin(table.column(column).to_numpy(), index.removed)))
 
 
 def _within(table: pa.Table, name: str, start: int, stop: int, first_row: int) -> pa.Table:

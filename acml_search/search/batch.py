@@ -34,7 +34,7 @@ from acml_search.core.workers import Workers, chunks, cpu_count
 from acml_search.modalities.nmr import ShiftModality
 from acml_search.search.pipeline import BATCH
 from acml_search.search.render.files import failure_line, line
-from acml_search.search.request import Conditions, Filters, MoleculeQuery, SearchRequest
+from acml_search.search.request import Ask, Filters, MoleculeQuery, SearchRequest
 
 if TYPE_CHECKING:
     from acml_search.modalities import Modality, Observation
@@ -46,20 +46,6 @@ MAX_COUNTED = 64 << 20
 """bytes of a source whose queries are read, to know how many there are, before the first is asked"""
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 ANSWERED, EMPTY, FAILED, PASSED_OVER = "answered", "empty", "failed", "passed over"
-
-
-class Ask(NamedTuple):
-    """How every query of a run is answered; see `Index.identify` and `Index.search`."""
-
-    modality: str | None = None
-    k: int = 10
-    adduct: str | None = None
-    rerank: bool = True
-    rerank_depth: int | None = None
-    by_precursor: bool = True
-    min_probability: float = 0.0
-    conditions: Conditions = Conditions()
-    smiles_column: str | None = None
 
 
 class Question(NamedTuple):
@@ -155,20 +141,15 @@ def finished_lines(kept: Path) -> Iterator[dict[str, Any]]:
     the order of the source."""
     with kept.open(encoding="utf-8") as file:
         file.readline()
-        starts = [(Line(*json.loads(text)).place, at) for at, text in _lines_with_starts(file)]
+        starts, at = [], file.tell()
+        for text in iter(file.readline, ""):
+            starts.append((Line(*json.loads(text)).place, at))
+            at = file.tell()
         for _, at in sorted(starts):
             file.seek(at)
             one = Line(*json.loads(file.readline()))
             if one.text:
                 yield {**json.loads(one.text), "outcome": one.outcome}
-
-
-def _lines_with_starts(file: TextIO) -> Iterator[tuple[int, str]]:
-    while True:
-        at = file.tell()
-        if not (text := file.readline()):
-            return
-        yield at, text
 
 
 def _identity(index: Index, source: Path | str, ask: Ask) -> list[Any]:
@@ -269,15 +250,7 @@ def _identified(index: Index, ask: Ask, question: Question) -> Line:
                     raise
         if not observed:
             return Line(PASSED_OVER, "")
-        answer = index.identify(
-            observed,
-            k=ask.k,
-            rerank=ask.rerank,
-            rerank_depth=ask.rerank_depth,
-            by_precursor=ask.by_precursor,
-            min_probability=ask.min_probability,
-            **ask.conditions,
-        )
+        answer = index.identify(observed, **ask.how())
     except (InvalidRecord, FilterError) as error:
         if getattr(error, "other_kind", False):
             return Line(PASSED_OVER, "")

@@ -120,11 +120,6 @@ class Filters:
     def __bool__(self) -> bool:
         return bool(self.to_dict())
 
-    @property
-    def half_width(self) -> float | None:
-        """Half the width of the mass window in Da, or None without a mass."""
-        return self._half_width(self.mass)
-
     def _half_width(self, mass: float | None) -> float | None:
         if mass is None:
             return None
@@ -281,6 +276,25 @@ class SearchRequest:
         depth = self.rerank_depth
         if depth is not None and (not isinstance(depth, int | np.integer) or not 1 <= depth <= MAX_K):
             raise ConfigError(f"rerank_depth is {depth}; compare 1 to {MAX_K:,} candidates")
+
+
+class Ask(NamedTuple):
+    """How every query of a run is answered; see `Index.identify` and `Index.search`."""
+
+    modality: str | None = None
+    k: int = 10
+    adduct: str | None = None
+    rerank: bool = True
+    rerank_depth: int | None = None
+    by_precursor: bool = True
+    min_probability: float = 0.0
+    conditions: Conditions = Conditions()
+    smiles_column: str | None = None
+
+    def how(self) -> dict[str, Any]:
+        """The keywords of `Index.identify`."""
+        names = ("k", "adduct", "rerank", "rerank_depth", "by_precursor", "min_probability")
+        return {**{name: getattr(self, name) for name in names}, **self.conditions}
 
 
 def read_observations(

@@ -47,7 +47,16 @@ from acml_search.serve.agents import protocol
 from acml_search.serve.gate import LOOPBACK, Gate, Limits, Metrics, Refused, refusal
 from acml_search.serve.observations import Given, Upload, endings_of, name_of, observable, sentence
 from acml_search.serve.pool import Pool, Shelf
-from acml_search.serve.requests import ERRORS, KINDS, Kind, ParseBody, RunBody, described, described_run
+from acml_search.serve.requests import (
+    ERRORS,
+    KINDS,
+    Kind,
+    ParseBody,
+    RunBody,
+    described,
+    described_run,
+    observed_as,
+)
 from acml_search.serve.runs import FORMATS, Runs
 
 T = TypeVar("T")
@@ -213,6 +222,7 @@ class Server:
                 raise Refused(422, "a run is a form with a file, `file`, and JSON, `ask`")
             body = self.valid(RunBody, _json(ask))
             _, index = self.shelf.get(body.index)
+            observed_as(body.modality)
             name = shorten(name_of(file.filename or "run"))
             given = (index, body.ask(), file.file, name, endings_of(name))
             return (await asyncio.to_thread(self.runs.start, *given)).to_dict()

@@ -14,10 +14,9 @@ from acml_search import modalities
 from acml_search.core.errors import ConfigError, InvalidRecord, UnknownModality
 from acml_search.modalities import Observation
 from acml_search.search import check as checks
-from acml_search.search.batch import Ask
 from acml_search.search.pipeline import Index
 from acml_search.search.render.html import picture_of
-from acml_search.search.request import Conditions
+from acml_search.search.request import Ask, Conditions
 from acml_search.search.results import Answer, plain
 from acml_search.serve.gate import Refused
 from acml_search.serve.observations import Given, Upload, chosen, molecule_of, observable, sentence
@@ -73,9 +72,9 @@ class RunBody(_Body):
         return Conditions(**{name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
 
     def ask(self) -> Ask:
-        """As `batch.run` takes them."""
+        """How observations are to be answered."""
         how = self.adduct, self.rerank, None, not self.any_mass, self.min_probability
-        return Ask(observed_as(self.modality), self.k, *how, self.conditions())
+        return Ask(self.modality, self.k, *how, self.conditions())
 
 
 class _Search(RunBody):
@@ -144,15 +143,8 @@ def search(given: Given, name: str, index: Index, body: Any) -> Answer:
     if body.smiles is not None:
         answer = index.search(body.smiles, k=body.k, modality=body.modality, **body.conditions())
     else:
-        answer = index.identify(
-            [given.named(one) for one in given.read(observed, body.adduct)],
-            k=body.k,
-            rerank=body.rerank,
-            by_precursor=not body.any_mass,
-            min_probability=body.min_probability,
-            occlude=body.format in ("json", "html"),
-            **body.conditions(),
-        )
+        read = [given.named(one) for one in given.read(observed, body.adduct)]
+        answer = index.identify(read, occlude=body.format in ("json", "html"), **body.ask().how())
     return replace(answer, index=name, notes=given.said(answer.notes))
 
 

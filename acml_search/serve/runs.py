@@ -18,9 +18,10 @@ from typing import Any, BinaryIO
 from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.timing import Stopped, step, stoppable
 from acml_search.library.catalog import sql_seconds
-from acml_search.search.batch import Ask, BatchReport, finished_lines, run
+from acml_search.search.batch import BatchReport, finished_lines, run
 from acml_search.search.pipeline import Index
 from acml_search.search.render.run import write_run
+from acml_search.search.request import Ask
 from acml_search.serve.gate import Limits, Refused
 
 FORMATS = {

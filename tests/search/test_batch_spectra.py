@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 from acml_search.chem.adducts import LIKELY_ADDUCTS
 from acml_search.cli import app
 from acml_search.core.errors import ConfigError, NoCandidates
-from acml_search.search.batch import Ask, BatchReport, asks_with_records, run
+from acml_search.search.batch import BatchReport, asks_with_records, run
 from acml_search.search.pipeline import Index
+from acml_search.search.request import Ask
 
 NMR = Path(__file__).parents[1] / "cases" / "nmr"
 PARACETAMOL = "CC(=O)Nc1ccc(O)cc1"

@@ -26,9 +26,9 @@ from acml_search.index.build import add_library
 from acml_search.index.directory import IndexDirectory
 from acml_search.index.vectors import VectorIndex
 from acml_search.index.verify import verify
-from acml_search.search.batch import Ask, BatchReport, run
+from acml_search.search.batch import BatchReport, run
 from acml_search.search.pipeline import Index
-from acml_search.search.request import MAX_K
+from acml_search.search.request import MAX_K, Ask
 
 OUTSIDER = "CCOc1ccccc1"  # not in the library
 

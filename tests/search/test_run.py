@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from acml_search.cli import app
 from acml_search.search import batch
-from acml_search.search.batch import Ask, run
+from acml_search.search.batch import run
 from acml_search.search.pipeline import Index
+from acml_search.search.request import Ask
 
 PARACETAMOL = "CC(=O)Nc1ccc(O)cc1"
 PEAKS = "65.04 20\n93.03 10\n110.06 100\n"
