@@ -18,7 +18,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from acml_search import __version__, modalities
-from acml_search.modalities import Observation
 from acml_search.modalities.base import Reading
 from acml_search.search.render import plots, text
 from acml_search.search.render.structure import structure
@@ -51,7 +50,11 @@ def environment() -> Environment:
         # whatever reaches the page as text is cleaned of control characters first
         finalize=lambda value: value if isinstance(value, Markup | int) else clean(value, 6_000),
     )
-    made.filters |= {"title": title, "signed": signed, "modality_class": plots.modality_class}
+    made.filters |= {"title": title, "signed": signed, "modality_class": plots.modality_class, "clean": clean}
+    made.globals |= {name: getattr(text, name) for name in ("conditions", "left_out", "paired", "position")}
+    made.globals |= {"kind_of": modalities.get, "structure_of": structure, "picture_of": picture_of}
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    made.globals |= {"version": __version__, "style": Markup(style)}
     return made
 
 
@@ -65,23 +68,16 @@ def page(answer: Answer) -> str:
         .get_template("page.html")
         .render(
             title=" + ".join(kind.title for kind in kinds) or query.get("standardised") or "query",
-            observations=[_observation(one) for one in answer.observations],
-            readings=[_reading(one) for one in answer.readings],
-            molecule=query | {"drawing": structure(query["standardised"])}
-            if query.get("standardised")
-            else None,
+            answer=answer,
+            molecule=query if query.get("standardised") else None,
+            most=MAX_POSITIONS,
             filter=[(_CONDITIONS.get(k, k), _value(v)) for k, v in (query.get("filter") or {}).items()],
             passed=query.get("passed"),
-            p_in_library=answer.p_in_library,
             # what was left out stands with its observation
             notes=[note for note in answer.notes if ": left out " not in note],
             lists=lists,
             graded=any(part["mirror"] for one in lists for hit in one["hits"] for part in hit["parts"]),
-            bounds=[(kind.title, *kind.tolerance, _error_unit(kind)) for kind in kinds if kind.tolerance],
-            index=answer.index,
-            seconds=answer.seconds.get("total"),
-            version=__version__,
-            style=Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8")),
+            kinds=[kind for kind in kinds if kind.tolerance],
         )
     )
 
@@ -90,24 +86,6 @@ def drawing(smiles: str, grades: Mapping[int, str] | None = None, *, small: bool
     """A structure as inline SVG; `grades` as `structure` takes them."""
     macros: Any = environment().get_template("plots.svg").module
     return Markup(macros.structure(structure(smiles, grades, small=small)))
-
-
-def _observation(one: Observation) -> dict[str, Any]:
-    """One observation and how it was understood."""
-    kind = modalities.get(one.modality)
-    peaks = list(one.peaks or ())
-    few = peaks[:MAX_POSITIONS]
-    shown = ", ".join(text.paired(text.position(peak.position, kind), peak) for peak in few)
-    more = f" and {len(peaks) - MAX_POSITIONS:,} more" if len(peaks) > MAX_POSITIONS else ""
-    return {
-        "modality": one.modality,
-        "given": clean(one.given, 600),
-        "n": len(peaks),
-        "peaks": shown + more,
-        "unit": kind.unit,
-        "conditions": list(text.conditions(one)),
-        "left_out": list(text.left_out(one)),
-    }
 
 
 def picture_of(one: Reading) -> tuple[str, tuple[int, int]]:
@@ -119,21 +97,6 @@ def picture_of(one: Reading) -> tuple[str, tuple[int, int]]:
     file = BytesIO()
     picture.save(file, "PNG")
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}", picture.size
-
-
-def _reading(one: Reading) -> dict[str, Any]:
-    """A picture with marks where it was read with little certainty, and what it was read as."""
-    source, (width, height) = picture_of(one)
-    return {
-        "title": title(one.modality),
-        "smiles": one.smiles,
-        "probability": one.probability,
-        "width": width,
-        "height": height,
-        "source": Markup(source),
-        "marks": [(x * width, y * height) for x, y in one.doubtful],
-        "drawing": structure(one.smiles),
-    }
 
 
 def _list(answer: Answer, hits: HitList, anchor: str) -> dict[str, Any]:
@@ -165,15 +128,10 @@ def _hit(
         "detailed": detailed,
         "rank": "–" if row["rank"] is None else row["rank"],
         "name": text.molecule_name(row),
-        "small": structure(row["smiles"], small=True) if detailed else None,
-        "drawing": structure(row["smiles"]) if detailed and not parts else None,
         "formula": [(c, c.isdigit() and place > 0) for place, c in enumerate(clean(row["formula"]))],
-        "mass_error": None if why.mass_error_ppm is None else signed(why.mass_error_ppm, 1),
-        "adduct": why.adduct,
-        "formula_matches": why.formula_matches,
+        "why": why,
+        "own": text.library_columns(row),
         "bar": plots.bar(why.logits, ends),
-        "logits": why.logits,
-        "own": list(text.library_columns(row).items()),
         "parts": parts,
     }
 
@@ -186,22 +144,15 @@ def _part(answer: Answer, smiles: str, reason: Reason) -> dict[str, Any]:
     rows = text.peak_rows(reason)
     atoms = any(row.atoms for row in rows)
     return {
-        "modality": reason.modality,
+        "reason": reason,
         "mirror": mirror,
-        "unit": reason.kind.unit,
         "drawing": structure(smiles, reason.atom_grades() if mirror else {}, numbered=not mirror and atoms),
         "plot": plots.mirror(reason) if mirror else plots.sticks(reason, precursor),
-        "summary": reason.summary(),
         "peaks": rows[:MAX_PEAK_ROWS],
         "more": max(0, len(rows) - MAX_PEAK_ROWS),
         "atoms": atoms,
         "kinds": any(row.kind for row in rows),
-        "changes": bool(reason.occlusion),
     }
-
-
-def _error_unit(kind: modalities.Modality) -> str:
-    return "ppm" if kind.relative_errors else kind.unit
 
 
 def _value(value: Any) -> str:

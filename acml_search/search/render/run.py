@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,9 +136,6 @@ def _column(values: list[Any]) -> pa.Array:
 
 def write_page(documents: Documents, path: Path) -> None:
     """One self-contained page: how the run went, the best supported answers, the doubtful ones, the rest."""
-    from markupsafe import Markup
-
-    from acml_search import __version__
     from acml_search.search.render.html import environment
     from acml_search.search.render.structure import structure
 
@@ -174,8 +170,6 @@ def write_page(documents: Documents, path: Path) -> None:
             counts=counts,
             groups={name: group[:MAX_SHOWN] for name, group in groups.items()},
             supported=SUPPORTED,
-            version=__version__,
-            style=Markup(files(__package__).joinpath("page.css").read_text(encoding="utf-8")),
         )
     )
     path.write_text(text + "\n", encoding="utf-8")
