@@ -31,8 +31,8 @@ scans.
 """
 _STRAIGHT = -0.98
 """cosine of two bonds that may be one"""
-_LONG = 1.8
-"""usual bonds, up to which a bond is long that was read as two"""
+_LONG = (1.8, 2.3)
+"""usual bonds, up to which a bond, or a wedge, is long that was read as two"""
 _OVERVALENCE_COST = 4.0
 """nats against a symbol that has more bonds than it can carry"""
 
@@ -164,14 +164,19 @@ def _without_crossings(read: Hypothesis) -> Hypothesis:
         far = np.linalg.norm(ways, axis=1)
         straight = np.argwhere(np.triu(ways @ ways.T < _STRAIGHT * np.outer(far, far))).tolist()
         own = [(min(i, k), max(i, k)) for k in near]
-        crossed = 0 < 2 * len(straight) == len(near) and all(drawn[one] == (1, 0) for one in own)
-        if crossed and max(far[a] + far[b] for a, b in straight) < _LONG:
+        kinds = [drawn[one][1] for one in own]
+        alike = all((kinds[a] + 1) // 2 == (kinds[b] + 1) // 2 for a, b in straight)
+        crossed = 0 < 2 * len(straight) == len(near) and alike and all(drawn[one][0] == 1 for one in own)
+        if crossed and max(far[a] + far[b] for a, b in straight) < _LONG[all(0 < kind < 5 for kind in kinds)]:
             gone.append(i)
             for k, one in zip(near, own, strict=True):
                 around[k].remove(i)
                 del drawn[one]
             for a, b in straight:
-                drawn.setdefault((near[a], near[b]), (1, 0))
+                # The narrow end of a wedge is that of its pieces.
+                first = near[a] == own[a][1 - kinds[a] % 2] or i == own[b][1 - kinds[b] % 2]
+                wedge = 2 * ((kinds[a] + 1) // 2) - first if kinds[a] % 5 else 0
+                drawn.setdefault((near[a], near[b]), (1, wedge))
                 around[near[a]].add(near[b])
                 around[near[b]].add(near[a])
         else:  # a bond through an atom is the two that end there

@@ -17,6 +17,8 @@ _ALONG = np.linspace(0, 1, 33)
 _ACROSS = np.arange(-9.0, 10.0)
 _NEAR = slice(7, 12)
 """of `_ACROSS`, where a line is although its ends are not exact"""
+_BESIDE, _TWIN, _DOUBLE = slice(3, 16), 0.8, np.log(0.1)
+"""where a double bond's second line is, of what share of its length, and the least log-probability of one"""
 _BARE, _LETTERED, _BETWEEN = 0.12, 0.4, 0.34
 """share of a line that is left out at a corner, at letters, and at letters where both ends have some"""
 _INK, _FAINT = 0.4, 0.45
@@ -42,6 +44,9 @@ def with_strokes(found: Detections, ink: np.ndarray, scale: float, margin: float
     usual = float(np.median(width[single])) if single.any() else np.inf
     gaps, share = _gaps(near[:, :, _NEAR].sum(axis=2), inner)
 
+    on = near[:, :, _BESIDE] > _INK
+    lines = on[:, :, 0] + (on[:, :, 1:] & ~on[:, :, :-1]).sum(axis=2)
+    twin = single & (gaps == 0) & (((lines > 1) & inner).sum(axis=1) > _TWIN * inner.sum(axis=1))
     growth = slope * (1 - low - high) / usual
     whole = share < 0.2
     broad, wedge = whole & (width > _BROAD * usual), whole & (width > _WEDGE * usual)
@@ -50,12 +55,14 @@ def with_strokes(found: Detections, ink: np.ndarray, scale: float, margin: float
     says[:, 1] = (wedge & (growth > _GROWTH)) * 1.0 - (width < _THIN * usual)
     says[:, 2] = (wedge & (growth < -_GROWTH)) * 1.0 - (width < _THIN * usual)
     says[:, 3:5] = dashed[:, None] * 1.0 - unbroken[:, None]
+    # What may be a double bond is one broad stroke, or two.
     orders = found.orders.copy()
-    bars = broad & (orders.argmax(axis=1) == 2)
-    orders[bars, 1] = np.logaddexp(orders[bars, 1], orders[bars, 2])
-    orders[bars, 2] -= 2 * _NATS
-    says[bars, 1:3] += 1.0
-    says[bars, 5] -= 1.0
+    double = (orders[:, 2] > _DOUBLE) & (orders[:, 3:] < _DOUBLE).all(axis=1)
+    for rows, right in ((broad & double, 1), (twin & double & ~broad, 2)):
+        orders[rows, right] = np.logaddexp(orders[rows, 1], orders[rows, 2])
+        orders[rows, 3 - right] -= 2 * _NATS
+    says[broad & double, 1:3] += 1.0
+    says[broad & double, 5] -= 1.0
     return found._replace(orders=orders, wedges=log_softmax(found.wedges + _NATS * says, axis=1))
 
 

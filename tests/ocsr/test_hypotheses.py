@@ -166,6 +166,16 @@ class TestHypotheses:
         what = detections([{"": 1.0}] * 3 + [{"O": 1.0}], bonds)
         what = what._replace(xy=np.array([[0, 0], [10, 0], [20, 0], [28, 14]], np.float32))
         assert self.written(what)[0] == "CCO"
+        wedges = np.log(np.eye(6)[[2, 2, 0, 0]] + 1e-6)  # the halves of one, narrow at its right end
+        read = best_hypothesis(
+            what._replace(
+                pairs=what.pairs[[0, 1, 3]], orders=what.orders[[0, 1, 3]], wedges=wedges[[0, 1, 3]]
+            )
+        )
+        assert [(*bond, wedge) for bond, wedge in zip(read.bonds, read.wedges, strict=True)] == [
+            (1, 2, 1, 0),
+            (0, 1, 1, 2),
+        ]
 
     def test_nothing_detected_is_no_structure(self) -> None:
         assert shares(readings(NO_DETECTIONS)) == (("", 1.0),)

@@ -114,19 +114,19 @@ def test_wedges_follow_their_bonds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("boxes", "seen", "order", "drawn"),
+    ("boxes", "seen", "double", "drawn"),
     [
-        ([(20, 20, 52, 20)], {0: 0.2, 1: 0.8}, 1, 0),
-        ([(20, 20, 52, 20)], {0: 0.3, 4: 0.7}, 1, 0),
-        ([(x, 20 - x // 12, x, 20 + x // 12) for x in range(20, 53)], {0: 0.8, 1: 0.1, 2: 0.1}, 1, 1),
-        ([(x, 20, x + 3, 20) for x in range(20, 52, 7)], {0: 0.9, 4: 0.1}, 1, 4),
-        ([(20, 18, 52, 22)], {0: 0.1, 2: 0.1, 5: 0.8}, 2, 2),
-        ([(20, 20, 52, 20), (22, 24, 50, 24)], {0: 0.1, 5: 0.9}, 2, 0),
+        ([(20, 20, 52, 20)], {0: 0.2, 1: 0.8}, 0.2, 0),
+        ([(20, 20, 52, 20)], {0: 0.3, 4: 0.7}, 0.2, 0),
+        ([(x, 20 - x // 12, x, 20 + x // 12) for x in range(20, 53)], {0: 0.8, 1: 0.1, 2: 0.1}, 0.2, 1),
+        ([(x, 20, x + 3, 20) for x in range(20, 52, 7)], {0: 0.9, 4: 0.1}, 0.2, 4),
+        ([(20, 18, 52, 22)], {0: 0.1, 2: 0.1, 5: 0.8}, 0.8, 2),
+        ([(20, 20, 52, 20), (22, 24, 50, 24)], {0: 0.1, 5: 0.9}, 0.2, 0),
     ],
-    ids=["line", "no dashes", "wedge", "dashes", "bar", "double"],
+    ids=["line", "no dashes", "wedge", "dashes", "bar", "two lines"],
 )
 def test_ink_says_what_a_line_is(
-    boxes: list[tuple[int, int, int, int]], seen: dict[int, float], order: int, drawn: int
+    boxes: list[tuple[int, int, int, int]], seen: dict[int, float], double: float, drawn: int
 ) -> None:
     picture = Image.new("L", (120, 80), 0)
     for box in (*boxes, (20, 50, 52, 50), (20, 60, 52, 60)):  # the last ones are usual lines
@@ -134,7 +134,7 @@ def test_ink_says_what_a_line_is(
     n = 1e-6
     wedges, orders = np.full((3, 6), n), np.full((3, 6), n)
     wedges[0, list(seen)], wedges[1:, 0] = list(seen.values()), 1.0
-    orders[0, [1, order]], orders[1:, 1] = (0.2, 0.8), 1.0
+    orders[0, 1:3], orders[1:, 1] = (1 - double, double), 1.0
     found = NO_DETECTIONS._replace(
         xy=np.array([[x, y] for y in (20, 50, 60) for x in (20, 52)], np.float32) / 2 + 8,
         probability=np.ones(6, np.float32),
@@ -147,4 +147,4 @@ def test_ink_says_what_a_line_is(
     )
     read = best_hypothesis(with_strokes(found, np.asarray(picture), 2, 8))
     assert list(read.wedges) == [drawn, 0, 0]
-    assert sorted(order for _, _, order in read.bonds) == [1, 1, 2 if order == 2 and not drawn else 1]
+    assert sorted(order for _, _, order in read.bonds) == [1, 1, 2 if len(boxes) == 2 else 1]
