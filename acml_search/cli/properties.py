@@ -92,7 +92,7 @@ def predict(
     \b
     acml-search properties predict models/solubility screening.smi --out predicted.csv
     """
-    from acml_search.properties.predict import predict_file
+    from acml_search.properties.model import predict_file
 
     counts = predict_file(directory, library, out, model=model, smiles_column=smiles_column, device=device)
     if counts["rejected"]:

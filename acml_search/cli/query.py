@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from functools import partial
 from json import dumps
 from pathlib import Path
@@ -46,6 +45,13 @@ RUN_FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "mztab", "html")
 MAX_SHOWN = 40  # peaks of a spectrum of intensities in the table, the largest
 MAX_LINE = 4  # bytes of a line that are read, per character that a text may have
 PEAK_KEYS = ("position", "low", "high", "count", "multiplicity", "couplings")
+
+JsonForm = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+
+
+def _format_option(formats: tuple[str, ...], default: str) -> Any:
+    said = f"Default: by the ending of --out, else {default}."
+    return typer.Option("--format", metavar="|".join(formats), help=said)
 
 
 @takes_observations
@@ -137,13 +143,8 @@ def query(
         str | None,
         typer.Option(metavar="NAME|DIR", help="Model that encodes the query; default: the index's own."),
     ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format", metavar="|".join(FORMATS), help="Default: by the ending of --out, else table."
-        ),
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    format_: Annotated[str | None, _format_option(FORMATS, "table")] = None,
+    json_: JsonForm = False,
     out: Out = None,
 ) -> None:
     """Search an index by spectrum, picture or SMILES.
@@ -235,7 +236,7 @@ def query(
 def _run_batch(index: Index, batch: Path, ask: Ask, out: Path | None, form: str, workers: int | None) -> None:
     """Answer a run: to stdout or a pipe as it goes, to a file when it is complete."""
     from acml_search.search.batch import finished_lines, run
-    from acml_search.search.render.run import write_run
+    from acml_search.search.render.files import write_run
 
     with source_of(batch) as source:
         if out is None or (out.exists() and not out.is_file()):
@@ -274,13 +275,8 @@ def explain(
         bool, typer.Option("--rerank/--no-rerank", help="Compare spectra peak by peak. Default: yes.")
     ] = True,
     model: IndexModel = None,
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format", metavar="|".join(REASON_FORMATS), help="Default: by the ending of --out, else text."
-        ),
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    format_: Annotated[str | None, _format_option(REASON_FORMATS, "text")] = None,
+    json_: JsonForm = False,
     out: Out = None,
 ) -> None:
     """Explain why molecules fit an observation, whatever their rank: which peak belongs to which atoms, and
@@ -389,60 +385,35 @@ def parse(
 
 def _print_lines(path: Path, modality: str, keep_solvent: bool) -> None:
     """A line of JSON on stdout per line of the file, whatever is wrong with it; how many failed on stderr."""
-    total = failed = 0
-    for document in _documents(path, modality, keep_solvent):
-        typer.echo(dumps(document, ensure_ascii=False))
-        total += 1
-        failed += document["error"] is not None
-    if failed:
-        typer.echo(f"acml-search: {failed:,} of {total:,} lines could not be read, each says why", err=True)
-
-
-def _documents(path: Path, modality: str, keep_solvent: bool) -> Iterator[dict[str, Any]]:
     from acml_search.core.errors import InvalidRecord
     from acml_search.nmr.parser import MAX_CHARACTERS
 
     kind: Any = modalities.get(modality)
     longest = MAX_LINE * MAX_CHARACTERS
+    total = failed = 0
     with path.open("rb") as file:
-        number = 0
         while line := file.readline(longest + 1):
-            number += 1
+            total += 1
             complete = line.endswith(b"\n") or len(line) <= longest
             while not complete:  # the rest of an endless line is skipped in pieces
                 rest = file.readline(longest)
                 complete = not rest or rest.endswith(b"\n")
+            read: dict[str, Any] = {"peaks": [], "solvent": None, "field_mhz": None, "left_out": []}
+            error = None
             try:
-                peaks = kind.read_line(_decoded(line, modality), keep_solvent)
-                yield _document(number, peaks, None)
-            except InvalidRecord as error:
-                yield _document(number, None, str(error))
-
-
-def _decoded(line: bytes, modality: str) -> str:
-    """The text of a line. Raises InvalidRecord where it is not UTF-8."""
-    from acml_search.core.errors import InvalidRecord
-
-    try:
-        return line.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise InvalidRecord(
-            f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8", modality=modality
-        ) from error
-
-
-def _document(number: int, peaks: PeakList | None, error: str | None) -> dict[str, Any]:
-    if peaks is None:
-        empty: dict[str, Any] = {"peaks": [], "solvent": None, "field_mhz": None, "left_out": []}
-        return {"line": number, **empty, "error": error}
-    return {
-        "line": number,
-        "peaks": [{key: getattr(peak, key) for key in PEAK_KEYS} for peak in peaks],
-        "solvent": peaks.solvent,
-        "field_mhz": peaks.field_mhz,
-        "left_out": [left._asdict() for left in peaks.left_out],
-        "error": error,
-    }
+                peaks = kind.read_line(line.decode("utf-8-sig").rstrip("\r\n"), keep_solvent)
+                read["peaks"] = [{key: getattr(peak, key) for key in PEAK_KEYS} for peak in peaks]
+                read |= {"solvent": peaks.solvent, "field_mhz": peaks.field_mhz}
+                read["left_out"] = [left._asdict() for left in peaks.left_out]
+            except UnicodeDecodeError as wrong:
+                said = f"byte {wrong.start + 1} of the line is not UTF-8; save the file as UTF-8"
+                error = str(InvalidRecord(said, modality=modality))
+            except InvalidRecord as wrong:
+                error = str(wrong)
+            failed += error is not None
+            typer.echo(dumps({"line": total, **read, "error": error}, ensure_ascii=False))
+    if failed:
+        typer.echo(f"acml-search: {failed:,} of {total:,} lines could not be read, each says why", err=True)
 
 
 def _understood(one: Observation) -> str:
@@ -450,21 +421,15 @@ def _understood(one: Observation) -> str:
     kind, peaks = modalities.get(one.modality), one.peaks
     if peaks is None:
         return f"{one.modality}: {one.given}"
-    parts = [f"{one.modality}: {', '.join([f'{len(peaks)} peaks', *_conditions(peaks)])}"]
+    field = None if peaks.field_mhz is None else f"{peaks.field_mhz:g} MHz"
+    precursor = None if peaks.precursor_mz is None else f"precursor m/z {peaks.precursor_mz:.4f}"
+    stated = (peaks.solvent, field, precursor, peaks.adduct, peaks.collision_energy)
+    said = [f"{len(peaks)} peaks", *(text for text in stated if text is not None)]
+    parts = [f"{one.modality}: {', '.join(said)}"]
     parts.append(_shifts(peaks, kind) if kind.nuclei else _intensities(peaks, kind))
     if peaks.left_out:
         parts.append("left out:\n" + "\n".join(f"  {left.text}: {left.why}" for left in peaks.left_out))
     return "\n".join([*parts, *(note for note in one.notes if ": left out " not in note)])
-
-
-def _conditions(peaks: PeakList) -> Iterator[str]:
-    if peaks.solvent is not None:
-        yield peaks.solvent
-    if peaks.field_mhz is not None:
-        yield f"{peaks.field_mhz:g} MHz"
-    if peaks.precursor_mz is not None:
-        yield f"precursor m/z {peaks.precursor_mz:.4f}"
-    yield from (text for text in (peaks.adduct, peaks.collision_energy) if text is not None)
 
 
 def _shifts(peaks: PeakList, kind: Modality) -> str:

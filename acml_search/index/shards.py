@@ -138,14 +138,14 @@ def make_shard(task: tuple[list[Row], Path, ShardJob]) -> None:
     write_shard(embed_shard(rows, job), folder)
 
 
-def embed_shard(rows: Sequence[Row], job: ShardJob, model: Model | None = None) -> ShardResult:
+def embed_shard(rows: Sequence[Row], job: ShardJob) -> ShardResult:
     """Standardise, describe and embed `rows`. The same rows and job give the same result, in any process.
 
     A row whose measured record cannot be used, and one for which the network gives no finite vector, is
     rejected; a record that cannot be derived is listed. Raises CheckpointError when the model cannot be
     loaded.
     """
-    model = model or _load(job.model, job.device)
+    model = _load(job.model, job.device)
     numbered = (row._replace(row=row.row + job.first_row) for row in rows)
     prepared = prepare(numbered, job.tautomer, job.inchikey_column)
     readable, rejected, measured = encode_measured(model, prepared.accepted, job.measured)

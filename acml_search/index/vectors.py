@@ -155,7 +155,7 @@ class VectorIndex:
     def __init__(
         self, index: Any, store: VectorStore, keys: Ints, details: Details, removed: Ints | None = None
     ) -> None:
-        self._index, self._store, self._details = index, store, details
+        self._index, self._store, self.details = index, store, details
         self._ivf = inverted_lists(index)
         self._all_keys, self._removed = keys, removed
         self._path: Path | None = None
@@ -175,14 +175,10 @@ class VectorIndex:
 
     @property
     def d(self) -> int:
-        return self._details.d
-
-    @property
-    def details(self) -> Details:
-        return self._details
+        return self.details.d
 
     def __repr__(self) -> str:
-        return f"VectorIndex(n={self.n}, d={self.d}, factory={self._details.factory!r})"
+        return f"VectorIndex(n={self.n}, d={self.d}, factory={self.details.factory!r})"
 
     @classmethod
     def open(cls, path: Path, removed: Ints | None = None) -> VectorIndex:
@@ -301,10 +297,8 @@ class VectorIndex:
 
     def _shortlist(self, xq: Float32s, k: int, parameters: Any, passing: int) -> Ints:
         """Candidate positions (nq, m), -1 where there are fewer."""
-        if is_exact(self._index):
-            wanted = k + SPARE
-        else:
-            wanted = max(MIN_SHORTLIST, k * self._details.shortlist_factor)
+        factor = self.details.shortlist_factor
+        wanted = k + SPARE if is_exact(self._index) else max(MIN_SHORTLIST, k * factor)
         found = self._index.search(xq, min(wanted, passing), params=parameters)[1]
         if found.max(initial=-1) >= len(self._all_keys):
             raise IndexCorrupt("faiss", "the FAISS index is damaged; run `acml-search verify` on the index")

@@ -1137,14 +1137,14 @@ def _with_foreign(evidence: Evidence, name: str, observations: Sequence[Observat
 
 
 def occlusions(
-    model: Model | ShiftModel, modality: str, item: Any, graph_vectors: Float32s, most: int = MAX_OCCLUDED
+    model: Model | ShiftModel, modality: str, item: Any, graph_vectors: Float32s
 ) -> list[list[tuple[float, float]]]:
-    """For each of n hits with the unit vectors (n, d): positions of the `most` strongest peaks of `item` and
+    """For each of n hits with the unit vectors (n, d): positions of the strongest peaks of `item` and
     by how much each raises the logit (scale x cosine), the greatest change first.
 
     Raises `ConfigError` when the model has no such space.
     """
-    without = modalities.get(modality).without_peaks(item, most)
+    without = modalities.get(modality).without_peaks(item, MAX_OCCLUDED)
     if not without:
         return [[] for _ in graph_vectors]
     vectors = model.encode_items(modality, [item, *(lighter for _, lighter in without)]).astype(np.float64)

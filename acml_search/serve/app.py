@@ -39,9 +39,8 @@ from acml_search.core.errors import (
 )
 from acml_search.core.workers import cpu_count
 from acml_search.library.catalog import sql_seconds
-from acml_search.search.render.files import WRITERS
+from acml_search.search.render.files import WRITERS, write_run
 from acml_search.search.render.html import drawing
-from acml_search.search.render.run import write_run
 from acml_search.search.results import Answer, plain
 from acml_search.serve.agents import protocol
 from acml_search.serve.gate import LOOPBACK, Gate, Limits, Metrics, Refused, refusal

@@ -20,7 +20,7 @@ from acml_search.core.timing import Stopped, step, stoppable
 from acml_search.library.catalog import sql_seconds
 from acml_search.search.batch import BatchReport, finished_lines, run
 from acml_search.search.pipeline import Index
-from acml_search.search.render.run import write_run
+from acml_search.search.render.files import write_run
 from acml_search.search.request import Ask
 from acml_search.serve.gate import Limits, Refused
 

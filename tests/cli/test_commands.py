@@ -59,15 +59,6 @@ def test_the_same_build_again_says_that_it_is_complete(folder, tiny_model) -> No
     assert (done.exit_code, done.stdout, done.stderr) == (0, expected, "")
 
 
-def test_another_library_in_the_same_folder_is_refused(folder, tiny_model) -> None:
-    other = folder / "other.smi"
-    other.write_text("CCN\n")
-    done = run("build-index", other, "--out", folder / "mine", "--model", tiny_model)
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert "--restart" in done.stderr
-
-
 def test_info(folder) -> None:
     done = run("info", folder / "mine")
     first, second, third = done.stdout.splitlines()[:3]
@@ -105,17 +96,6 @@ def test_verify_names_the_damaged_file(folder, tiny_model) -> None:
     assert f"{index}/molecules/part-00000.parquet: " in done.stderr
     asked = json.loads(run("verify", index, "--json").stdout)
     assert (asked["sound"], asked["problems"][0]["file"]) == (False, "molecules/part-00000.parquet")
-
-
-def test_add(folder, tiny_model) -> None:
-    index = folder / "grown"
-    run("build-index", folder / "library.csv", "--out", index, "--model", tiny_model, "--workers", 1)
-    more = folder / "more.smi"
-    more.write_text("CCN\nCCO\n")
-    done = run("add", index, more, "--workers", 1, "--json")
-    assert done.exit_code == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert (report["molecules"], report["duplicates"]) == (4, 2)
 
 
 def test_embed_writes_parquet_only(folder, tiny_model) -> None:

@@ -22,8 +22,7 @@ from acml_search.properties import model as models
 from acml_search.properties.data import inner_split, read_labelled
 from acml_search.properties.features import MAXIMA, TRUNK, descriptor_names
 from acml_search.properties.finetune import finetune
-from acml_search.properties.model import fit_file, load
-from acml_search.properties.predict import predict_file
+from acml_search.properties.model import fit_file, load, predict_file
 from tests.properties.conftest import CHAINS
 
 

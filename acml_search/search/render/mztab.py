@@ -16,7 +16,7 @@ from rdkit import Chem, rdBase
 from acml_search import __version__
 from acml_search.chem.adducts import parse_adduct, precursor_mz
 from acml_search.core.errors import ConfigError
-from acml_search.search.render.run import PRECURSOR, Document, Documents, said
+from acml_search.search.render.files import PRECURSOR, Document, Documents, said
 
 _ABUNDANCE = "abundance_assay[1]"
 _SMALL_MOLECULES = f"""
