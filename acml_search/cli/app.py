@@ -50,7 +50,7 @@ class ErrorGroup(TyperGroup):
             return super().invoke(ctx)
         except AcmlSearchError as error:
             for note in getattr(error, "__notes__", ()):
-                typer.echo(f"acml-search: {note}", err=True)
+                say(note)
             raise _stop(str(error)) from error
         except KeyboardInterrupt as error:
             resumes = ctx.invoked_subcommand in RESUMABLE
@@ -65,8 +65,13 @@ class ErrorGroup(TyperGroup):
 
 
 def _stop(sentence: str, status: int = 1) -> typer.Exit:
-    typer.echo(f"acml-search: {sentence}", err=True)
+    say(sentence)
     return typer.Exit(status)
+
+
+def say(sentence: object) -> None:
+    """A sentence to stderr."""
+    typer.echo(f"acml-search: {sentence}", err=True)
 
 
 app = typer.Typer(
@@ -115,7 +120,7 @@ def run(program: typer.Typer, name: str, arguments: Sequence[str] | None = None)
             _discard_stdout()
         except OSError as error:
             _discard_stdout()
-            typer.echo(f"acml-search: reading or writing failed: {error.strerror}", err=True)
+            say(f"reading or writing failed: {error.strerror}")
             raise SystemExit(1) from error
 
 
@@ -193,7 +198,7 @@ def show(answer: Answer | Sequence[Answer], form: str, out: Path | None) -> None
     """Notes of an answer, or of several, to stderr, the answer itself in the format `form` to `out`."""
     answers = answer if isinstance(answer, Sequence) else [answer]
     for note in dict.fromkeys(note for one in answers for note in one.notes):
-        typer.echo(f"acml-search: {note}", err=True)
+        say(note)
     with opened(out) as stream:
         colour = stream.isatty() and "NO_COLOR" not in os.environ
         if form in ("text", "table"):
@@ -233,7 +238,7 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
     on stderr.
     """
     for damage in report["damaged"]:
-        typer.echo(f"acml-search: {damage}", err=True)
+        say(damage)
     if as_json:
         print_json(report)
         return
@@ -281,7 +286,7 @@ def say_licence(model: str | None) -> str | None:
 
         restriction = read_card(model).restriction
         if restriction:
-            typer.echo(f"acml-search: {restriction}", err=True)
+            say(restriction)
     return model
 
 

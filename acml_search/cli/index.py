@@ -20,6 +20,7 @@ from acml_search.cli.app import (
     names,
     print_json,
     print_report,
+    say,
     takes_embedding,
 )
 
@@ -137,7 +138,7 @@ def remove(
     report = upkeep.remove(index, numbers, named)
     if report.unknown:
         shown = ", ".join(report.unknown[:5]) + (", ..." if len(report.unknown) > 5 else "")
-        typer.echo(f"acml-search: {index} does not hold {len(report.unknown):,} of these: {shown}", err=True)
+        say(f"{index} does not hold {len(report.unknown):,} of these: {shown}")
     if json:
         print_json(report.to_dict())
         return
@@ -291,7 +292,7 @@ def verify(
     elif not problems:
         typer.echo(f"{index}: sound")
     for problem in problems:
-        typer.echo(f"acml-search: {index}/{problem.file}: {problem.what}", err=True)
+        say(f"{index}/{problem.file}: {problem.what}")
     if problems:
         raise typer.Exit(1)
 

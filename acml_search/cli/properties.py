@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from acml_search.cli.app import FILES, Device, Json, Model, Seed, SmilesColumn, command_line, print_json
+from acml_search.cli.app import FILES, Device, Json, Model, Seed, SmilesColumn, command_line, print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="Predict properties of molecules from the graph encoder.")
 
@@ -52,10 +52,9 @@ def fit(
 
     card = fit_file(**given, command=command_line())
     if card["rejected"]:
-        typer.echo(
-            f"acml-search: {card['rejected']:,} of {card['rows']:,} rows are not used, or in part; why: "
-            f"{out}/rejects.parquet",
-            err=True,
+        say(
+            f"{card['rejected']:,} of {card['rows']:,} rows are not used, or in part; why: "
+            f"{out}/rejects.parquet"
         )
     if json:
         print_json(card)
@@ -96,10 +95,9 @@ def predict(
 
     counts = predict_file(directory, library, out, model=model, smiles_column=smiles_column, device=device)
     if counts["rejected"]:
-        typer.echo(
-            f"acml-search: {counts['rejected']:,} of {counts['rows']:,} rows cannot be read and have no "
-            f"prediction; why: {counts['rejects']}",
-            err=True,
+        say(
+            f"{counts['rejected']:,} of {counts['rows']:,} rows cannot be read and have no "
+            f"prediction; why: {counts['rejects']}"
         )
     if json:
         print_json(counts)

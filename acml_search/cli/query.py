@@ -27,6 +27,7 @@ from acml_search.cli.app import (
     format_of,
     opened,
     print_json,
+    say,
     show,
     source_of,
     takes_observations,
@@ -227,9 +228,9 @@ def query(
                 raise refused[0]
             if len(asked) > 1:
                 several = f"the picture shows several structures, or parts ({len(asked)}), each by itself"
-                typer.echo(f"acml-search: {several}", err=True)
+                say(several)
             for reason in refused:
-                typer.echo(f"acml-search: {reason}", err=True)
+                say(reason)
             show(answers if len(asked) > 1 else answers[0], form, out)
 
 
@@ -245,11 +246,11 @@ def _run_batch(index: Index, batch: Path, ask: Ask, out: Path | None, form: str,
         else:
             kept = out.with_name(f"{out.name}.unfinished")
             if kept.exists():
-                typer.echo(f"acml-search: going on with the run that was interrupted ({kept})", err=True)
+                say(f"going on with the run that was interrupted ({kept})")
             try:
                 report = run(index, source, ask, kept, workers=workers)
             except KeyboardInterrupt:
-                typer.echo(f"acml-search: {kept} keeps what is done; the same command goes on", err=True)
+                say(f"{kept} keeps what is done; the same command goes on")
                 raise
             with written(out) as target:
                 write_run(lambda: finished_lines(kept), target, form, name=out.stem, source=batch)
@@ -258,7 +259,7 @@ def _run_batch(index: Index, batch: Path, ask: Ask, out: Path | None, form: str,
     said += [f"{report.failed:,} could not be read, their lines say why"] if report.failed else []
     said += [f"{report.empty:,} have no candidate, their lines say why"] if report.empty else []
     said += [f"{report.passed_over:,} spectra of another kind passed over"] if report.passed_over else []
-    typer.echo(f"acml-search: {'; '.join(said)}", err=True)
+    say("; ".join(said))
     for reason, n in report.reasons.most_common(5):
         typer.echo(f"  {n:,} unreadable: {reason}", err=True)
     if report.failed + report.empty == report.queries:
@@ -331,7 +332,7 @@ def check(
 
     answer = answer_check(smiles, alternatives=alternative or (), isomers=isomers, model=model, **observed)
     for note in answer.notes:
-        typer.echo(f"acml-search: {note}", err=True)
+        say(note)
     if json:
         print_json(answer.to_dict())
     else:
@@ -413,7 +414,7 @@ def _print_lines(path: Path, modality: str, keep_solvent: bool) -> None:
             failed += error is not None
             typer.echo(dumps({"line": total, **read, "error": error}, ensure_ascii=False))
     if failed:
-        typer.echo(f"acml-search: {failed:,} of {total:,} lines could not be read, each says why", err=True)
+        say(f"{failed:,} of {total:,} lines could not be read, each says why")
 
 
 def _understood(one: Observation) -> str:
@@ -485,8 +486,6 @@ def read_images(
     report = read(pictures_of(pictures), out, model=model, workers=workers)
     before = f"; {report.already:,} were in {out} already" if report.already else ""
     failed = f"; {report.failed:,} parts or files show none, their rows say why" if report.failed else ""
-    typer.echo(
-        f"acml-search: {report.files:,} files, {report.structures:,} structures{failed}{before}", err=True
-    )
+    say(f"{report.files:,} files, {report.structures:,} structures{failed}{before}")
     if report.files and not report.structures:
         raise typer.Exit(1)

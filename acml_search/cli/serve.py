@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from acml_search.cli.app import IndexModel
+from acml_search.cli.app import IndexModel, say
 
 
 def serve(
@@ -78,7 +78,7 @@ def serve(
         reason = error.strerror or error
         raise ConfigError(f"{host}:{port} cannot be listened at ({reason}); name another --port") from error
     shown = f"[{host}]" if ":" in host else host
-    typer.echo(f"acml-search: http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends it)", err=True)
+    say(f"http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends it)")
     # longer than clients and proxies keep a connection that nobody uses: else they ask where nobody listens
     config = uvicorn.Config(
         app, log_level="warning", server_header=False, access_log=False, timeout_keep_alive=75

@@ -35,7 +35,7 @@ from acml_search.nmr.assign import ANY
 from acml_search.nmr.hydrogens import stated_hydrogens
 from acml_search.nmr.predicted import HETERO, Coupling
 from acml_search.search.request import read_observations
-from acml_search.search.results import Explanation, Reason, plain
+from acml_search.search.results import Explanation, Reason, plain, with_foreign
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -359,11 +359,7 @@ def _fits(
     among = among_others(total, score).tolist() if len(mols) > 1 else [None]
     fits = []
     for i, (mol, source) in enumerate(zip(mols, sources, strict=True)):
-        evidence = {}
-        for name, one in found.items():
-            lost, peaks = one.evidence[i].unmatched_observed, given[name]
-            named = modalities.get(name).foreign(peaks, lost) if peaks and lost else []
-            evidence[name] = replace(one.evidence[i], foreign=named)
+        evidence = {name: with_foreign(one.evidence[i], name, given[name]) for name, one in found.items()}
         fits.append(
             Fit(
                 Chem.MolToSmiles(mol),

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import wraps
 from itertools import islice
 from pathlib import Path
@@ -55,7 +55,16 @@ from acml_search.search.request import (
     read_observations,
     with_precursor,
 )
-from acml_search.search.results import ADDUCT, HYDROGENS, NO_HIT, Answer, Explanation, HitList, Hits
+from acml_search.search.results import (
+    ADDUCT,
+    HYDROGENS,
+    NO_HIT,
+    Answer,
+    Explanation,
+    HitList,
+    Hits,
+    with_foreign,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -981,6 +990,7 @@ class Pipeline:
         keys = shown.keys.tolist()
         evidence: dict[int, dict[str, Evidence]] = {key: {} for key in keys}
         smiles = dict(zip(keys, molecules.column("smiles").to_pylist(), strict=True))
+        given = {one.modality: one.peaks for one in reversed(request.observations)}  # of each the first
         for name, one in shown.compared.items():
             compared = [key for key in keys if key in one.prepared]
             prepared = [one.prepared[key] for key in compared]
@@ -989,7 +999,7 @@ class Pipeline:
                 prepared = self._unpacked(one.reranker, one.kept, np.array(compared, np.int64), mols)
             found = one.reranker.explain(one.model, one.observed, prepared)
             for key, explained in zip(compared, found, strict=True):
-                evidence[key][name] = _with_foreign(explained, name, request.observations)
+                evidence[key][name] = with_foreign(explained, name, given[name])
         occlusion = self._occlusion(shown, request.observations) if request.occlude else [{}] * len(keys)
         masses = molecules.column("exact_mass").to_pylist()
         return [
@@ -1126,14 +1136,6 @@ def _fetched(
 def _picked(table: pa.Table, keys: Ints) -> pa.Table:
     """Of what was fetched, the rows of `keys`, in their order."""
     return take(table, np.searchsorted(int64s(table.column("key")), keys))
-
-
-def _with_foreign(evidence: Evidence, name: str, observations: Sequence[Observation]) -> Evidence:
-    """The evidence with solvents and impurities that the unmatched peaks may be of."""
-    peaks = next(one.peaks for one in observations if one.modality == name)
-    if peaks is None or not evidence.unmatched_observed:
-        return evidence
-    return replace(evidence, foreign=modalities.get(name).foreign(peaks, evidence.unmatched_observed))
 
 
 def occlusions(

@@ -7,7 +7,7 @@ import base64
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from acml_search.chem.peaks import Peak
+    from acml_search.chem.peaks import Peak, PeakList
     from acml_search.modalities import Modality, Observation
 
 
@@ -204,6 +204,13 @@ class Reason:
         if n := len(self.unmatched_predicted):
             parts.append(f"{n} predicted {'peak' if n == 1 else 'peaks'} not observed")
         return ", ".join(parts)
+
+
+def with_foreign(evidence: Evidence, modality: str, peaks: PeakList | None) -> Evidence:
+    """The evidence with solvents and impurities that unmatched ones of the observed `peaks` may be of."""
+    if not peaks or not evidence.unmatched_observed:
+        return evidence
+    return replace(evidence, foreign=modalities.get(modality).foreign(peaks, evidence.unmatched_observed))
 
 
 ADDUCT = "adduct"  # a logit of its own: how often such an ion is seen, where the spectrum does not name its

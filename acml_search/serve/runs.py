@@ -32,21 +32,20 @@ FORMATS = {
     "html": "text/html",
     "mztab": "text/tab-separated-values",
 }
-QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Run:
-    """One run. folder: it holds the file, and the lines that are kept."""
+    """One run. source: the file, in a folder of the run's own, beside the lines that are kept. state: queued,
+    running, done, failed or cancelled."""
 
     id: str
     name: str
-    folder: Path
     source: Path
     modality: str | None = None
-    state: str = QUEUED
+    state: str = "queued"
     report: BatchReport = field(default_factory=BatchReport)
     total: int | None = None
     error: str | None = None
@@ -54,26 +53,25 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        return self.state not in (QUEUED, RUNNING)
+        return self.state not in ("queued", "running")
+
+    @property
+    def lines(self) -> Path:
+        return self.source.with_name("lines")
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """The answers, in which the file is called as its sender does."""
         own, sent = str(self.source), json.dumps(self.name)[1:-1]
-        for document in finished_lines(self.folder / "lines"):
+        for document in finished_lines(self.lines):
             yield json.loads(json.dumps(document).replace(own, sent))
 
     def to_dict(self) -> dict[str, Any]:
         report = self.report
         return {
-            "id": self.id,
-            "name": self.name,
-            "modality": self.modality,
-            "state": self.state,
+            **{name: getattr(self, name) for name in ("id", "name", "modality", "state")},
             "done": report.queries + report.passed_over,
             "total": self.total,
-            "failed": report.failed,
-            "empty": report.empty,
-            "passed_over": report.passed_over,
+            **{name: getattr(report, name) for name in ("failed", "empty", "passed_over")},
             "error": self.error,
         }
 
@@ -92,16 +90,17 @@ class Runs:
     def start(self, index: Index, ask: Ask, file: BinaryIO, name: str, ending: str) -> Run:
         """Begin a run, or queue it. name: as it is shown; ending: of the file. Raises Refused (503)."""
         with self._lock:
-            if sum(not one.ended for one in self._runs.values()) > self._limits.runs:
+            ended = [one for one in self._runs.values() if one.ended]
+            if len(self._runs) - len(ended) > self._limits.runs:
                 raise Refused(503, "so many runs wait that another would wait long; ask again later", 60)
-            for one in [one for one in self._runs.values() if one.ended][: -self._limits.kept_runs]:
+            for one in ended[: -self._limits.kept_runs]:
                 self._forget(one)
-            folder = self._folder / (made := secrets.token_urlsafe(16))
-            folder.mkdir()
-            one = self._runs[made] = Run(made, name, folder, folder / f"run{ending}", ask.modality)
+            made = secrets.token_urlsafe(16)
+            one = self._runs[made] = Run(made, name, self._folder / made / f"run{ending}", ask.modality)
+        one.source.parent.mkdir()
         with one.source.open("wb") as target:
             shutil.copyfileobj(file, target)
-        self._thread.submit(self._run, one, index, ask)
+        self._thread.submit(self._answer, one, index, ask)
         return one
 
     def get(self, made: str) -> Run:
@@ -124,9 +123,9 @@ class Runs:
         one = self.get(made)
         if form not in FORMATS:
             raise Refused(422, f"a run is written as {', '.join(FORMATS)}")
-        if one.state != DONE:
+        if one.state != "done":
             raise Refused(409, f"the run is {one.state}, so there is no result")
-        out = one.folder / f"result.{form}"
+        out = one.source.with_name(f"result.{form}")
         with self._lock:
             if not out.exists():
                 write_run(one.documents, out, form, name=one.name, source=Path(one.name))
@@ -150,25 +149,22 @@ class Runs:
         self._thread.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _run(self, one: Run, index: Index, ask: Ask) -> None:
+    def _answer(self, one: Run, index: Index, ask: Ask) -> None:
         sql_seconds.set(self._limits.sql_seconds)
 
         def watch(report: BatchReport, total: int | None) -> None:
             one.report, one.total = report, total
             step()
 
-        state = FAILED
+        state = "failed"
         try:
-            one.state = RUNNING
-            stoppable(
-                one.stop,
-                lambda: run(index, one.source, ask, one.folder / "lines", workers=1, watch=watch),
-            )
+            one.state = "running"
+            stoppable(one.stop, lambda: run(index, one.source, ask, one.lines, workers=1, watch=watch))
             if not one.report.queries:
                 raise ConfigError(f"{one.source}: it holds no query of this kind")
-            state = DONE
+            state = "done"
         except Stopped:
-            state = CANCELLED
+            state = "cancelled"
         except AcmlSearchError as error:
             one.error = str(error).replace(str(one.source), one.name)
         except Exception:  # told to the client, and to the operator with its traceback
@@ -179,4 +175,4 @@ class Runs:
 
     def _forget(self, one: Run) -> None:
         self._runs.pop(one.id, None)
-        shutil.rmtree(one.folder, ignore_errors=True)
+        shutil.rmtree(one.source.parent, ignore_errors=True)

@@ -63,32 +63,24 @@ def test_wrong_usage_is_2(arguments) -> None:
     assert done.stderr.startswith("Usage: ")
 
 
-def test_an_error_is_one_sentence_on_stderr_and_1() -> None:
-    done = runner.invoke(program(LibraryError("mine.smi", "there is no such file")), ["query"])
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == "acml-search: mine.smi: there is no such file\n"
-
-
-def test_a_full_disk_or_a_forbidden_folder_is_a_sentence_too() -> None:
-    done = runner.invoke(program(PermissionError(13, "Permission denied", "/indexes")), ["query"])
-    assert (done.exit_code, done.stderr) == (1, "acml-search: /indexes: Permission denied\n")
-
-
-def test_an_error_of_the_system_without_a_file_is_a_sentence_too() -> None:
-    done = runner.invoke(program(OSError(28, "No space left on device")), ["query"])
-    expected = "acml-search: reading or writing failed: No space left on device\n"
-    assert (done.exit_code, done.stderr) == (1, expected)
-
-
-def test_an_interrupted_build_says_that_the_same_command_goes_on() -> None:
-    done = runner.invoke(program(KeyboardInterrupt()), ["build-index"])
-    assert (done.exit_code, done.stdout) == (130, "")
-    assert done.stderr == "acml-search: interrupted; the same command goes on where this one stopped\n"
-
-
-def test_an_interrupted_query_promises_nothing() -> None:
-    done = runner.invoke(program(KeyboardInterrupt()), ["query"])
-    assert (done.exit_code, done.stderr) == (130, "acml-search: interrupted\n")
+@pytest.mark.parametrize(
+    ("error", "command", "status", "said"),
+    [
+        (LibraryError("mine.smi", "there is no such file"), "query", 1, "mine.smi: there is no such file"),
+        (PermissionError(13, "Permission denied", "/indexes"), "query", 1, "/indexes: Permission denied"),
+        (OSError(28, "No space left"), "query", 1, "reading or writing failed: No space left"),
+        (
+            KeyboardInterrupt(),
+            "build-index",
+            130,
+            "interrupted; the same command goes on where this one stopped",
+        ),
+        (KeyboardInterrupt(), "query", 130, "interrupted"),
+    ],
+)
+def test_an_error_is_one_sentence_on_stderr(error, command, status, said) -> None:
+    done = runner.invoke(program(error), [command])
+    assert (done.exit_code, done.stdout, done.stderr) == (status, "", f"acml-search: {said}\n")
 
 
 def test_our_own_mistakes_keep_their_traceback() -> None:

@@ -53,20 +53,15 @@ def test_conditions_reach_the_catalogue_in_its_own_terms() -> None:
     }
 
 
-class Catalogue:
-    """It notes the half width of the mass window that it is asked for, in Da."""
-
-    def keys(self, tol_da: float, **_: object) -> np.ndarray:
-        self.half_width = tol_da
-        return np.zeros(1, np.int64)
-
-
 @given(mass=st.floats(1, 5000), ppm=st.none() | st.floats(0, 1000))
 def test_ppm_is_relative_to_the_mass_and_ten_unless_told(mass: float, ppm: float | None) -> None:
-    Filters(mass=mass, tol_ppm=ppm).keys(asked := Catalogue())
-    assert asked.half_width == pytest.approx(mass * (10 if ppm is None else ppm) / 1e6)
-    Filters(mass=mass, tol_da=0.5).keys(asked)
-    assert asked.half_width == 0.5
+    catalog = Asked(1)
+    for tolerance, width in (
+        ({"tol_ppm": ppm}, mass * (10 if ppm is None else ppm) / 1e6),
+        ({"tol_da": 0.5}, 0.5),
+    ):
+        Filters(mass=mass, **tolerance).keys(catalog)
+        assert catalog.question["tol_da"] == pytest.approx(width)
 
 
 def test_nothing_passing_is_said_with_the_filter_and_the_count() -> None:
