@@ -154,6 +154,9 @@ class Server:
 # Columns.
 
 
+_KINDS = ((pa.types.is_boolean, "BOOL"), (pa.types.is_integer, "INT64"), (pa.types.is_floating, "DOUBLE"))
+
+
 class Column(NamedTuple):
     """A column of a table, as Milvus holds it: numbers and text as they are, the rest as text."""
 
@@ -162,14 +165,7 @@ class Column(NamedTuple):
 
     @property
     def kind(self) -> str:
-        for is_so, kind in (
-            (pa.types.is_boolean, "BOOL"),
-            (pa.types.is_integer, "INT64"),
-            (pa.types.is_floating, "DOUBLE"),
-        ):
-            if is_so(self.type):
-                return kind
-        return "VARCHAR"
+        return next((kind for is_so, kind in _KINDS if is_so(self.type)), "VARCHAR")
 
     def encoded(self, values: pa.ChunkedArray) -> list[Any]:
         if pa.types.is_nested(self.type):
@@ -193,13 +189,8 @@ def columns_of(schema: pa.Schema) -> dict[str, Column]:
     }
 
 
-_COMPARED = {
-    f"COMPARE_{name}": sign
-    for name, sign in {
-        "EQUAL": "==", "LESSTHAN": "<", "LESSTHANOREQUALTO": "<=",
-        "GREATERTHAN": ">", "GREATERTHANOREQUALTO": ">=",
-    }.items()
-}  # fmt: skip
+_SIGNS = {"EQUAL": "==", "LESSTHAN": "<", "LESSTHANOREQUALTO": "<=", "GREATERTHAN": ">"}
+_SIGNS["GREATERTHANOREQUALTO"] = ">="
 
 
 class _Untranslated(Exception):
@@ -231,7 +222,7 @@ def expression(node: dict[str, Any], columns: dict[str, Column]) -> str:
             joined = " and " if node["type"] == "CONJUNCTION_AND" else " or "
             return joined.join(f"({expression(one, columns)})" for one in parts)
         case {"class": "COMPARISON", "left": left, "right": right}:
-            one, sign = column(left), _COMPARED.get(node["type"])
+            one, sign = column(left), _SIGNS.get(node["type"].removeprefix("COMPARE_"))
             if sign is None or (one.kind == "VARCHAR" and sign != "=="):
                 raise _Untranslated
             return f"{one.field} {sign} {constant(right, one)}"
@@ -405,34 +396,26 @@ class MilvusCatalog(Catalog):
             keys = self._copy.keys(where, **asked)
         return Selection(self._collection, f"key in {keys.tolist()}")
 
-    def _parts(
-        self,
-        where: str | None = None,
-        formula: str | None = None,
-        mass: float | None = None,
-        tol_da: float | None = None,
-        hydrogens: tuple[int, int] | None = None,
-        carbons: tuple[int, int] | None = None,
-        **others: Any,
-    ) -> Iterator[str]:
+    def _parts(self, where: str | None = None, **asked: Any) -> Iterator[str]:
         """Expressions that all hold of what passes; none is of elements."""
-        if any(value for value in others.values()):
-            raise _Untranslated
         if where is not None:
             columns = {n: one for n, one in self._collection.columns.items() if n not in self._collection.nan}
             key = {"key": Column("key", pa.int64())}
             with self._connection.cursor() as cursor:
                 yield expression(parsed(cursor, where), columns | key)
-        if formula is not None:
-            yield f'formula == "{formula}"'
-        if mass is not None:
-            tolerance = tol_da or 0.0
-            yield f"exact_mass >= {mass - tolerance!r} and exact_mass <= {mass + tolerance!r}"
-        for name, range_ in (("hydrogens", hydrogens), ("carbons", carbons)):
-            if range_ is not None:
-                if not self.has_counts:
+        tolerance = asked.pop("tol_da", None) or 0.0
+        for name, value in asked.items():
+            match name:
+                case _ if value is None or value == []:
+                    continue
+                case "formula":
+                    yield f'formula == "{value}"'
+                case "mass":
+                    yield f"exact_mass >= {value - tolerance!r} and exact_mass <= {value + tolerance!r}"
+                case "hydrogens" | "carbons" if self.has_counts:
+                    yield f"{name} >= {value[0]} and {name} <= {value[1]}"
+                case _:
                     raise _Untranslated
-                yield f"{name} >= {range_[0]} and {name} <= {range_[1]}"
 
     @cached_property
     def _copy(self) -> Catalog:
