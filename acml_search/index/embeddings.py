@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from acml_search.core.errors import IndexCorrupt
 from acml_search.core.io import atomic
 from acml_search.core.typing import Float16s, Float32s, Ints
-from acml_search.library.catalog import take
 
 if TYPE_CHECKING:
     from acml_search.index.vectors import VectorIndex
@@ -126,18 +125,6 @@ def count_rows(files: Sequence[Path]) -> int:
         with open_part(path) as file:
             total += file.metadata.num_rows
     return total
-
-
-def rows_at(files: Sequence[Path], at: Ints, columns: list[str] | None = None) -> pa.Table:
-    """The rows at positions `at` (ascending) over all `files`, in `columns` (None: all)."""
-    picked, start = [], 0
-    for path in files:
-        n = count_rows([path])
-        here = at[(at >= start) & (at < start + n)] - start
-        if len(here):
-            picked.append(take(pq.read_table(path, columns=columns), here))
-        start += n
-    return pa.concat_tables(picked)
 
 
 def open_part(path: Path) -> pq.ParquetFile:

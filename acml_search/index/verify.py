@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from acml_search import modalities
@@ -25,7 +26,7 @@ from acml_search.index.directory import (
     read_manifest,
     removed_rows,
 )
-from acml_search.index.embeddings import Embeddings, count_rows, rows_at
+from acml_search.index.embeddings import Embeddings, count_rows
 from acml_search.index.merge import all_counted
 from acml_search.index.vectors import VectorIndex
 from acml_search.nmr.predicted import decode, symmetry_classes
@@ -232,7 +233,7 @@ class _Verification:
         """At most `sample` rows, evenly spread over the tables."""
         there = np.flatnonzero(~np.isin(_column(self.paths(folder), "key"), self.removed))
         at = np.unique(np.linspace(0, len(there) - 1, min(sample, len(there))).astype(np.int64))
-        return rows_at(self.paths(folder), there[at], columns)
+        return ds.dataset(list(map(str, self.paths(folder)))).take(there[at], columns=columns)
 
     def predicted(self, space: str, keys: Ints, mols: Sequence[Chem.Mol], model: Model) -> Iterator[Problem]:
         """Kept peaks of `keys` against those predicted again, atom by atom."""

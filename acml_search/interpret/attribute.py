@@ -24,7 +24,7 @@ from acml_search.core.extras import require
 from acml_search.core.io import atomic, write_json
 from acml_search.core.typing import Bools, Float32s, Floats
 from acml_search.interpret.concepts import CONCEPTS, concept_called, label
-from acml_search.interpret.probe import LinearProbes, fit_probes, scaffold_groups
+from acml_search.interpret.probe import fit_probes, scaffold_groups
 from acml_search.interpret.sample import MoleculeSample, check_space, read_sample
 from acml_search.properties.features import TRUNK, embed_parts, embeddings, environments_of
 
@@ -100,15 +100,11 @@ def probe_score(sample: MoleculeSample, concept: str, part: str, *, seed: int) -
     group = found.kind == "group"
     x, groups = embeddings(sample.model, sample.mols, [part]), scaffold_groups(sample.mols)
     probes = fit_probes(x, labels.values, np.array([group]), groups, seed=seed)
-    weights, bias = _unstandardised(probes)
+    # for features as they are
+    slope = probes.weights[:, 0].astype(np.float64) / probes.scale
+    weights, bias = slope.astype(np.float32), float(probes.bias[0]) - float(probes.mean @ slope)
     unit = "logit" if group else found.about
     return Score(f"{found.name}, by a linear probe of {part}", unit, (part,), weights, bias)
-
-
-def _unstandardised(probes: LinearProbes) -> tuple[Float32s, float]:
-    """Weights (f,) and bias of the first of some probes, for features as they are."""
-    slope = probes.weights[:, 0].astype(np.float64) / probes.scale
-    return slope.astype(np.float32), float(probes.bias[0]) - float(probes.mean @ slope)
 
 
 def occlusion(model: Model, score: Score, graphs: Sequence[MolGraph]) -> list[Floats]:

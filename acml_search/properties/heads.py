@@ -87,14 +87,6 @@ class LinearHead:
         about = {name: getattr(self, name) for name in ("kind", "task", "valid_score", "width")}
         write_json(about, directory / "head.json")
 
-    @classmethod
-    def load(cls, directory: Path, about: dict[str, Any]) -> LinearHead:
-        from safetensors.numpy import load_file
-
-        arrays: dict[str, Any] = load_file(directory / f"{about['kind']}.safetensors")
-        arrays |= {"valid_score": float(about["valid_score"]), "width": float(about.get("width", 1.0))}
-        return cls(about["kind"], about["task"], **arrays)
-
 
 def fit_head(
     kind: str,
@@ -125,12 +117,15 @@ def load_head(directory: Path) -> LinearHead:
     version 0.1 fitted.
     """
     from safetensors import SafetensorError
+    from safetensors.numpy import load_file
 
     try:
         about = json.loads((directory / "head.json").read_text(encoding="utf-8"))
-        if about["kind"] not in KINDS:
-            raise ValueError(f"heads of the kind {about['kind']!r} are no longer read")
-        return LinearHead.load(directory, about)
+        if (kind := about["kind"]) not in KINDS:
+            raise ValueError(f"heads of the kind {kind!r} are no longer read")
+        found: dict[str, Any] = load_file(directory / f"{kind}.safetensors")
+        found |= {"valid_score": float(about["valid_score"]), "width": float(about.get("width", 1.0))}
+        return LinearHead(kind, about["task"], **found)
     except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         raise ConfigError(f"{directory}: the head cannot be read ({error}); fit the model again") from error
 
