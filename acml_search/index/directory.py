@@ -214,9 +214,6 @@ class IndexDirectory(OpenedIndex):
         self._records: dict[str, Catalog] = {}
         self._peaks: dict[str, PeakLists] = {}
 
-    def __repr__(self) -> str:
-        return f"IndexDirectory({str(self.path)!r}, {self.manifest.counts['molecules']:,} molecules)"
-
     @cached_property
     def catalog(self) -> Catalog:
         """The molecules."""

@@ -177,9 +177,6 @@ class VectorIndex:
     def d(self) -> int:
         return self.details.d
 
-    def __repr__(self) -> str:
-        return f"VectorIndex(n={self.n}, d={self.d}, factory={self.details.factory!r})"
-
     @classmethod
     def open(cls, path: Path, removed: Ints | None = None) -> VectorIndex:
         """Open the index at `path` (without ending), memory-mapped, without the keys `removed`. Raises
