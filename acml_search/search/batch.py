@@ -371,7 +371,7 @@ def _spectra(path: Path, kind: Modality, adduct: str | None) -> Iterator[Questio
     numbered = enumerate(spectra(path, kind.name, on_error="yield"))
     for _, several in groupby(numbered, lambda one: getattr(one[1], "about", {}).get("feature_id") or one[0]):
         found = list(several)
-        (row, first), about = found[0], {}
+        row, first = found[0]
         if isinstance(first, Exception):
             yield Question({"row": row, "about": {}}, (partial(_raise, first),))
             continue
@@ -468,8 +468,4 @@ def _records(path: Path | str, kind: Modality) -> Iterator[tuple[int, dict[str, 
             raise ConfigError(
                 f"{path}: a {kind.name} record needs a column named {column}; there are {', '.join(names)}"
             )
-    row = 0
-    for batch in file.iter_batches(BATCH):
-        for record in batch.to_pylist():
-            yield row, record
-            row += 1
+    yield from enumerate(record for batch in file.iter_batches(BATCH) for record in batch.to_pylist())
