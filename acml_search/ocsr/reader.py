@@ -222,12 +222,12 @@ class PictureReader(MixtureEncoder):
                 if other[1].confidence > hypothesis.confidence:
                     detections, hypothesis, scale = other
         drawn = readings(detections)
-        views = [(hypothesis.confidence, shares(drawn))]
+        views = [(hypothesis.confidence * _plausibility(drawn), shares(drawn))]
         if hypothesis.confidence < _CONFIDENT_VIEW:
             for factor, power in _VIEWS:
                 seen, read, _ = self._at(gamma(ink, power), scale * factor)
                 found = readings(seen)
-                views.append((read.confidence, shares(found)))
+                views.append((read.confidence * _plausibility(found), shares(found)))
                 drawn = found | drawn
         alternatives = vote(views)
         structures = [drawn[smiles][1] for smiles, _ in alternatives]
@@ -290,6 +290,11 @@ def shares(found: Mapping[str, tuple[float, Any]]) -> Alternatives:
     order = np.argsort(-odds, kind="stable")
     names = list(found)
     return tuple((names[i], float(odds[i] / odds.sum())) for i in order if odds[i])
+
+
+def _plausibility(found: Mapping[str, tuple[float, Any]]) -> float:
+    """What the confidence of a view is multiplied by: its weight falls with the least cost of its readings."""
+    return float(np.exp(-min(cost for cost, _ in found.values()) / _CONFIDENCE_POWER))
 
 
 def vote(views: Sequence[tuple[float, Sequence[tuple[str, float]]]]) -> Alternatives:

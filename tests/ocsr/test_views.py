@@ -31,6 +31,8 @@ def test_what_most_views_show_is_the_likeliest_and_shares_sum_to_one() -> None:
 def test_an_unsure_view_hardly_counts() -> None:
     found = vote([(0.95, (("CCO", 1.0),)), (0.80, (("CCN", 1.0),)), (0.80, (("CCN", 1.0),))])
     assert found == (("CCO", 1.0),)
+    odd = module._plausibility({"CCN": (5.0, None), "CCS": (6.0, None)})  # nats of its likeliest structure
+    assert vote([(0.9, (("CCO", 1.0),)), (0.95 * odd, (("CCN", 1.0),))]) == (("CCO", 1.0),)
 
 
 def test_what_rdkit_refuses_wins_in_no_view_where_another_reading_is_a_molecule() -> None:
