@@ -293,7 +293,7 @@ def shares(found: Mapping[str, tuple[float, Any]]) -> Alternatives:
 
 
 def _plausibility(found: Mapping[str, tuple[float, Any]]) -> float:
-    """What the confidence of a view is multiplied by: its weight falls with the least cost of its readings."""
+    """What the confidence of a view is multiplied by: the costlier its readings, the less."""
     return float(np.exp(-min(cost for cost, _ in found.values()) / _CONFIDENCE_POWER))
 
 
