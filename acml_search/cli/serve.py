@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +51,11 @@ def serve(
     """
     from acml_search.core.errors import ConfigError
     from acml_search.core.extras import require
+    from acml_search.core.workers import ONE_THREAD
 
+    # searches run side by side: threads inside each of them would only wait for one another
+    for name, one in ONE_THREAD.items():
+        os.environ.setdefault(name, one)
     require("fastapi", "mcp", "uvicorn", "python_multipart", "prometheus_client")
 
     import uvicorn

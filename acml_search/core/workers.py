@@ -30,7 +30,7 @@ ENGINES = ("local", "ray")
 IN_FLIGHT = 3  # tasks per worker that are sent before their results are read: bounds the memory of both sides
 RETRIES = 5  # of a task whose node or process died on a cluster
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_ONE_THREAD = dict.fromkeys((*_THREADS, "VECLIB_MAXIMUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys((*_THREADS, "VECLIB_MAXIMUM_THREADS"), "1")
 
 
 class WorkerDied(AcmlSearchError):
@@ -135,7 +135,7 @@ class Workers:
             timeout=None,
             initializer=_start,
             initargs=(os.getpid(), self._initializer, self._initargs),
-            env=_ONE_THREAD,
+            env=ONE_THREAD,
         )
         self._submit = lambda function, task: executor.submit(function, task).result
         self._died = (BrokenProcessPool,)
@@ -151,7 +151,7 @@ class Workers:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="warning",
-                runtime_env={"env_vars": _ONE_THREAD},
+                runtime_env={"env_vars": ONE_THREAD},
             )
         n = n or max(1, int(ray.cluster_resources().get("CPU", 1)))
         run = ray.remote(num_cpus=1, max_retries=RETRIES)(_on_cluster)

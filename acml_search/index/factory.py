@@ -15,7 +15,14 @@ import numpy as np
 from acml_search.core.errors import ConfigError
 from acml_search.core.typing import Float16s, Float32s
 from acml_search.index.embeddings import Embeddings, write_npy
-from acml_search.index.vectors import MIN_SHORTLIST, Details, VectorStore, inverted_lists, is_exact
+from acml_search.index.vectors import (
+    CALIBRATED_K,
+    MIN_SHORTLIST,
+    Details,
+    VectorStore,
+    inverted_lists,
+    is_exact,
+)
 
 SEED = 7
 
@@ -239,7 +246,6 @@ def _last(error: RuntimeError) -> str:
 TARGET = 0.99  # recall@10 against an exact search
 GAIN = 0.0005
 """of recall by looking twice as far; what brings less is limited by the shortlist"""
-K = 10
 QUERIES = 256
 MAX_CODES = 500_000  # codes compared for one query; about 10 ms with codes of 256 bits
 TIE = 1e-6  # scores closer than this are the same place
@@ -263,7 +269,7 @@ def calibrate(index: Any, store: VectorStore, queries: Float32s, known: Details 
     stored. `known`: the setting that is kept, where only the recall is measured.
     """
     queries = np.ascontiguousarray(queries[:QUERIES], np.float32)
-    k = min(K, store.n)
+    k = min(CALIBRATED_K, store.n)
     if len(queries) == 0 or k == 0:
         return Calibration()
     truth = np.stack([scores for scores, _ in store.search(queries, k)])

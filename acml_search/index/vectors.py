@@ -123,6 +123,10 @@ FILTERABLE = (
     faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFPQ, faiss.IndexIVFRaBitQFastScan
 )  # fmt: skip
 MIN_SHORTLIST = 100
+LONG_SHORTLIST = 200
+"""candidates beside four for each hit: enough for many hits, however short the codes"""
+CALIBRATED_K = 10
+"""hits for whose recall the number of lists is chosen"""
 
 
 @dataclass(frozen=True)
@@ -274,14 +278,19 @@ class VectorIndex:
         filterable = isinstance(self._index, (*FILTERABLE, faiss.IndexScalarQuantizer))
         if positions is None:
             positions = self._rows
-            among = self._living if positions is not None and filterable else None
-            found = self._shortlist(xq, k, among, self.n)
-            if positions is not None and not filterable:
-                found[np.isin(self._all_keys[found], np.asarray(self._removed))] = -1
+            if positions is not None and filterable:
+                found = self._shortlist(xq, k, self.n, self._living)
+            else:
+                found = self._shortlist(xq, k, self.n)
+                if positions is not None:
+                    found[np.isin(self._all_keys[found], np.asarray(self._removed))] = -1
         elif len(positions) <= MAX_SCAN or not filterable:
             return self._store.search(xq, k, positions)
         else:
-            found = self._shortlist(xq, k, self._parameters(positions), len(positions))
+            # Twice as many vectors that pass are compared as without a filter: it may want what lies far from
+            # the query. The others cost a bit test each.
+            wider = 2 * len(self._all_keys) / len(positions)
+            found = self._shortlist(xq, k, len(positions), self._selector(positions), wider)
         results = [self._store.rank(q, at[at >= 0], k) for q, at in zip(xq, found, strict=True)]
         # Inverted lists may hold fewer than k that pass: what is missing is found by an exact scan.
         passing = self.n if positions is None else len(positions)
@@ -292,10 +301,19 @@ class VectorIndex:
             results[row] = exact
         return results
 
-    def _shortlist(self, xq: Float32s, k: int, parameters: Any, passing: int) -> Ints:
-        """Candidate positions (nq, m), -1 where there are fewer."""
-        factor = self.details.shortlist_factor
-        wanted = k + SPARE if is_exact(self._index) else max(MIN_SHORTLIST, k * factor)
+    def _shortlist(
+        self, xq: Float32s, k: int, passing: int, selector: Any = None, wider: float = 1.0
+    ) -> Ints:
+        """Candidate positions (nq, m), -1 where there are fewer. `wider`: so many times the usual lists."""
+        wanted = k + SPARE
+        if not is_exact(self._index):
+            wanted = max(MIN_SHORTLIST, min(k * self.details.shortlist_factor, LONG_SHORTLIST + 4 * k))
+        parameters = faiss.SearchParameters(sel=selector) if selector is not None else None
+        if self._ivf is not None:
+            # Calibrated for ten hits; further ones lie in further lists.
+            wider *= 1 + math.log10(max(k, CALIBRATED_K) / CALIBRATED_K)
+            nprobe = min(self._ivf.nlist, math.ceil(wider * self._ivf.nprobe))
+            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=nprobe)
         found = self._index.search(xq, min(wanted, passing), params=parameters)[1]
         if found.max(initial=-1) >= len(self._all_keys):
             raise IndexCorrupt("faiss", "the FAISS index is damaged; run `acml-search verify` on the index")
@@ -303,21 +321,14 @@ class VectorIndex:
 
     @cached_property
     def _living(self) -> Any:
-        """FAISS parameters that let through what was not removed."""
-        return self._parameters(np.asarray(self._rows), widen=1)
+        """Lets through what was not removed."""
+        return self._selector(np.asarray(self._rows))
 
-    def _parameters(self, positions: Ints, widen: int = 2) -> Any:
-        """FAISS parameters that let only `positions` through: the fewer, the more lists."""
-        passes = np.zeros(n := len(self._all_keys), bool)
+    def _selector(self, positions: Ints) -> Any:
+        """A FAISS selector that lets only `positions` through."""
+        passes = np.zeros(len(self._all_keys), bool)
         passes[positions] = True
-        bits = np.packbits(passes, bitorder="little")
-        selector = faiss.IDSelectorBitmap(bits)
-        if self._ivf is None:
-            return faiss.SearchParameters(sel=selector)
-        # Twice as many (`widen`) vectors that pass are compared as without a filter: it may want what lies
-        # far from the query. The others cost a bit test each.
-        lists = math.ceil(widen * self._ivf.nprobe * n / len(positions))
-        return faiss.SearchParametersIVF(sel=selector, nprobe=min(self._ivf.nlist, lists))
+        return faiss.IDSelectorBitmap(np.packbits(passes, bitorder="little"))
 
 
 def inverted_lists(index: Any) -> Any | None:

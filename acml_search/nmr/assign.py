@@ -279,10 +279,12 @@ def _fill(observed: DeptPeaks, candidates: Sequence[Groups], costs: Costs, *, tr
     n, c = len(observed.positions), len(candidates)
     g = max((len(one.position) for one in candidates), default=0)
     density, missing = _scores(observed, candidates, costs, g)
-    done = np.full((c, g + 1), -np.inf)  # best way to use so many predicted peaks: of the last diagonal
+    done = np.full(
+        (c, g + 1), -np.inf, np.float32
+    )  # best way to use so many predicted peaks: of the last diagonal
+    before = np.full_like(done, -np.inf)  # of the one before it
+    paired = np.full_like(done, -np.inf)  # the same, of ways that end with a pair: of the last diagonal
     done[:, 0] = 0.0
-    before = np.full((c, g + 1), -np.inf)  # of the one before it
-    paired = np.full((c, g + 1), -np.inf)  # the same, of ways that end with a pair: of the last diagonal
     shape = (n + g + 1, c, g + 1) if trace else (0, c, g + 1)
     cell, pair = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     for k in range(1, n + g + 1):
@@ -312,7 +314,7 @@ def _fill(observed: DeptPeaks, candidates: Sequence[Groups], costs: Costs, *, tr
                 cell[k, :, here] = np.where(other > now[:, here], ALONE_PREDICTED, cell[k, :, here])
             now[:, here] = np.maximum(now[:, here], other)
         before, done, paired = done, now, now_paired
-    return _Table(done[:, g].copy(), cell, pair)
+    return _Table(done[:, g].astype(np.float64), cell, pair)
 
 
 def _scores(observed: DeptPeaks, candidates: Sequence[Groups], costs: Costs, g: int) -> tuple[Floats, Floats]:
@@ -320,27 +322,24 @@ def _scores(observed: DeptPeaks, candidates: Sequence[Groups], costs: Costs, g: 
     stays alone (c, g). Filled up with pairs that cannot be and peaks that cost nothing.
     """
     n, c = len(observed.positions), len(candidates)
-    position, spread, present = np.zeros((c, g)), np.ones((c, g)), np.full((c, g), 0.5)
-    filled = np.zeros((c, g), bool)
-    for i, one in enumerate(candidates):
-        here = slice(0, len(one.position))
-        filled[i, here] = True
-        position[i, here], spread[i, here], present[i, here] = one.position, one.spread, one.present
+    position, spread, present = (np.full((c, g), x, np.float32) for x in (0, 1, 0.5))
+    filled = np.arange(g) < np.array([len(one.position) for one in candidates])[:, None]
+    for table, name in ((position, "position"), (spread, "spread"), (present, "present")):
+        table[filled] = np.concatenate([getattr(one, name) for one in candidates])
     present = np.clip(present, 1 - costs.sure, costs.sure)
     missing = np.where(filled, costs.missing - np.log1p(-present), 0.0)
     width = costs.wider * spread + costs.floor
-    error = np.abs(observed.positions[None, None, :] - position[:, :, None]) / width[:, :, None]
+    error = np.abs(observed.positions.astype(np.float32) - position[:, :, None]) / width[:, :, None]
     near = (1 - costs.tail) * np.exp(-error) + costs.tail / costs.reach * np.exp(-error / costs.reach)
     with np.errstate(divide="ignore"):  # so far off that no pair is possible
         score = np.log(near) + (np.log(present) - np.log(2 * width))[:, :, None]
     if costs.contradicted and (observed.attached != ANY).any():
         attached = np.full((c, g), ANY, np.uint8)
-        for i, one in enumerate(candidates):
-            attached[i, : len(one.attached)] = one.attached
+        attached[filled] = np.concatenate([one.attached for one in candidates])
         score[(attached[:, :, None] & observed.attached) == 0] -= costs.contradicted
     score[~filled] = -np.inf
     # Row j moved by j places: what stood in one anti-diagonal stands in one column.
-    skewed = np.full((c, g, n + g), -np.inf)
+    skewed = np.full((c, g, n + g), -np.inf, np.float32)
     skewed[:, :, :n] = score
     skewed = skewed.reshape(c, -1)[:, : g * (n + g - 1)].reshape(c, g, max(n + g - 1, 0))
     return np.ascontiguousarray(skewed.transpose(2, 0, 1)), missing
