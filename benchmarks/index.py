@@ -453,6 +453,7 @@ def measure(
     index: Path,
     n: int | None = None,
     only: list[str] | None = None,
+    k: int | None = None,
     model: str = "acml-base",
     command: str | None = None,
 ) -> dict[str, Any]:
@@ -463,6 +464,7 @@ def measure(
     """
     began = time.perf_counter()
     plan, root = read_plan(path), path.parent
+    plan = plan.model_copy(update={"k": k or plan.k})
     chosen = [table for table in plan.engine if not only or table.name in only]
     if unknown := sorted(set(only or ()) - {table.name for table in chosen}):
         there = ", ".join(table.name for table in plan.engine)
@@ -557,6 +559,7 @@ def index(
     only: Annotated[
         list[str] | None, typer.Option(metavar="ENGINE", help="Only this engine; may be repeated.")
     ] = None,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="Neighbours asked for, not the plan's.")] = None,
     model: Model = "acml-base",
 ) -> None:
     """How much of an exact search do indexes find, how fast, in how much memory? FAISS and usearch are peers.
@@ -564,7 +567,7 @@ def index(
     \b
     python -m benchmarks index benchmarks/index.toml --index INDEX --out benchmarks/results/index.json
     """
-    result = measure(plan, out, index=vectors, n=n, only=only, model=model, command=command_line())
+    result = measure(plan, out, index=vectors, n=n, only=only, k=k, model=model, command=command_line())
     typer.echo(
         f"{result['n']:,} vectors of {result['d']} dimensions, {result['n_queries']:,} queries, "
         f"{result['rounds']} rounds, one thread"

@@ -276,24 +276,23 @@ class VectorIndex:
 
     def _search(self, xq: Float32s, k: int, positions: Ints | None) -> list[tuple[Float32s, Ints]]:
         filterable = isinstance(self._index, (*FILTERABLE, faiss.IndexScalarQuantizer))
+        selector, widen = None, 1.0
         if positions is None:
             positions = self._rows
             if positions is not None and filterable:
-                found = self._shortlist(xq, k, self.n, self._living)
-            else:
-                found = self._shortlist(xq, k, self.n)
-                if positions is not None:
-                    found[np.isin(self._all_keys[found], np.asarray(self._removed))] = -1
+                selector = self._living
         elif len(positions) <= MAX_SCAN or not filterable:
             return self._store.search(xq, k, positions)
         else:
             # Twice as many vectors that pass are compared as without a filter: it may want what lies far from
             # the query. The others cost a bit test each.
-            wider = 2 * len(self._all_keys) / len(positions)
-            found = self._shortlist(xq, k, len(positions), self._selector(positions), wider)
+            selector, widen = self._selector(positions), 2.0
+        passing = self.n if positions is None else len(positions)
+        found = self._shortlist(xq, k, passing, selector, widen)
+        if positions is not None and selector is None:
+            found[np.isin(self._all_keys[found], np.asarray(self._removed))] = -1
         results = [self._store.rank(q, at[at >= 0], k) for q, at in zip(xq, found, strict=True)]
         # Inverted lists may hold fewer than k that pass: what is missing is found by an exact scan.
-        passing = self.n if positions is None else len(positions)
         short = [row for row, (_, at) in enumerate(results) if len(at) < min(k, passing)]
         for row, exact in zip(
             short, self._store.search(xq[short], k, positions) if short else [], strict=True
@@ -301,19 +300,18 @@ class VectorIndex:
             results[row] = exact
         return results
 
-    def _shortlist(
-        self, xq: Float32s, k: int, passing: int, selector: Any = None, wider: float = 1.0
-    ) -> Ints:
-        """Candidate positions (nq, m), -1 where there are fewer. `wider`: so many times the usual lists."""
+    def _shortlist(self, xq: Float32s, k: int, passing: int, selector: Any, widen: float) -> Ints:
+        """Candidate positions (nq, m), -1 where there are fewer. The fewer vectors are `passing`, the more
+        lists are visited, and `widen` times as many."""
         wanted = k + SPARE
         if not is_exact(self._index):
             wanted = max(MIN_SHORTLIST, min(k * self.details.shortlist_factor, LONG_SHORTLIST + 4 * k))
-        parameters = faiss.SearchParameters(sel=selector) if selector is not None else None
+        parameters = None if selector is None else faiss.SearchParameters(sel=selector)
         if self._ivf is not None:
             # Calibrated for ten hits; further ones lie in further lists.
-            wider *= 1 + math.log10(max(k, CALIBRATED_K) / CALIBRATED_K)
-            nprobe = min(self._ivf.nlist, math.ceil(wider * self._ivf.nprobe))
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=nprobe)
+            widen *= 1 + math.log10(max(1, k / CALIBRATED_K))
+            lists = math.ceil(widen * self._ivf.nprobe * len(self._all_keys) / max(1, passing))
+            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=min(self._ivf.nlist, lists))
         found = self._index.search(xq, min(wanted, passing), params=parameters)[1]
         if found.max(initial=-1) >= len(self._all_keys):
             raise IndexCorrupt("faiss", "the FAISS index is damaged; run `acml-search verify` on the index")

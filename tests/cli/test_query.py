@@ -36,7 +36,7 @@ def test_json_is_one_document_on_stdout(index: str) -> None:
     result = run(index, "--smiles", "OCC", "-k", "3", "--json")
     assert result.exit_code == 0
     document = json.loads(result.stdout)
-    assert all(note in result.stderr for note in document["notes"])
+    assert result.stderr.splitlines() == [f"acml-search: {note}" for note in document["notes"]]
     assert document["index"] == index
     assert document["query"]["smiles"] == "OCC"
     assert [(hits["modality"], hits["side"]) for hits in document["lists"]] == [

@@ -142,6 +142,21 @@ def test_any_factory_keeps_recall_and_gives_exact_scores(
     assert np.array_equal(own_keys[:, 0], keys[::300])
 
 
+def test_many_hits_visit_more_lists_than_ten(
+    tmp_path: Path, clustered: tuple[Keys, Halves, npt.NDArray[np.float32]]
+) -> None:
+    keys, xb, xq = clustered
+    build_vectors(tmp_path / "v", write(tmp_path, keys, xb), "IVF32,RaBitQfs")
+    index = VectorIndex.open(tmp_path / "v")
+    index = index.searched(replace(index.details, nprobe=4))
+    wanted = np.sort(xq @ xb.astype(np.float32).T, axis=1)[:, ::-1][:, 299:300] - TOLERANCE
+    in_four_lists = index._index.search(xq, len(xb))[1]
+    reachable = sum(
+        (xb[at[at >= 0]] @ q >= least).sum() for q, at, least in zip(xq, in_four_lists, wanted, strict=True)
+    )
+    assert (index.search(xq, 300)[0] >= wanted).sum() > 1.1 * reachable
+
+
 @pytest.mark.parametrize("factory", ["flat", "IVF32,RaBitQfs", "IVF32,SQ8", "HNSW16"])
 @pytest.mark.parametrize("passing", [0, 5, 60, 500, 2_999])
 def test_filter_gives_k_hits_whenever_k_pass(
