@@ -63,10 +63,10 @@ def query(
     batch: Annotated[
         Path | None,
         typer.Option(
-            help="A run: a file of molecules (.smi, .csv, .sdf, ...), or with --modality of spectra (.mgf, "
-            ".msp, .mzML, ..., a ZIP of NMR), a Parquet of records, a text of one printed NMR line each, a "
-            "folder of such files or of pictures; - for stdin. One line of JSON a query, or by the ending of "
-            "--out .csv, .tsv, .parquet, .mztab or .html.",
+            help="A run: a file of molecules (.smi, .csv, .sdf, ...) or of mass spectra (.mgf, .msp, .mzML, "
+            "...); or with --modality a ZIP of NMR spectra, a Parquet of records, a text of one printed NMR "
+            "line each, a folder of such files or of pictures; - for stdin. One line of JSON a query, or by "
+            "the ending of --out .csv, .tsv, .parquet, .mztab or .html.",
             readable=False,
         ),
     ] = None,
@@ -159,7 +159,7 @@ def query(
     acml-search query --image drawing.png --formula C8H9NO2
     acml-search query --image page.pdf --json             (a list: each structure of the page by itself)
     acml-search query indexes/mine --smiles CCO --where "vendor = 'X'" --mass 180.0423 --json
-    acml-search query --batch run.mgf --modality lc_ms -k 3 --out hits.csv
+    acml-search query --batch run.mgf -k 3 --out hits.csv
     """
 
     def refuse(sentence: str, *names: str) -> None:
@@ -168,7 +168,7 @@ def query(
     tolerances = ("--tol-ppm", "--tol-da")
     if sum([smiles is not None, batch is not None, bool(observed)]) != 1:
         refuse(f"give --smiles, --batch, or observations ({flags()})", "--smiles")
-    massive = mass is not None or "lc_ms" in observed or (batch is not None and modality == "lc_ms")
+    massive = mass is not None or "lc_ms" in observed or (batch is not None and modality in (None, "lc_ms"))
     if not massive and (tol_ppm is not None or tol_da is not None):
         refuse("a tolerance needs --mass", *tolerances)
     if tol_ppm is not None and tol_da is not None:
@@ -255,6 +255,8 @@ def _run_batch(index: Index, batch: Path, ask: Ask, out: Path | None, form: str,
             with written(out) as target:
                 write_run(lambda: finished_lines(kept), target, form, name=out.stem, source=batch)
             kept.unlink()
+    if report.taken_as is not None:
+        say(f"{batch} holds mass spectra, asked as --modality {report.taken_as}")
     said = [f"{report.queries:,} queries"]
     said += [f"{report.failed:,} could not be read, their lines say why"] if report.failed else []
     said += [f"{report.empty:,} have no candidate, their lines say why"] if report.empty else []

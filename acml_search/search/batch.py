@@ -44,6 +44,8 @@ RECORDS_AT_ONCE = 8
 """records that a worker is sent together; of molecules, `BATCH`, which are encoded together"""
 MAX_COUNTED = 64 << 20
 """bytes of a source whose queries are read, to know how many there are, before the first is asked"""
+LOOKED_AT = 20
+"""spectra of a file that tell whether it holds MS/MS or EI"""
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 ANSWERED, EMPTY, FAILED, PASSED_OVER = "answered", "empty", "failed", "passed over"
 
@@ -86,6 +88,8 @@ class BatchReport:
     reasons: Counter[str] = field(default_factory=Counter, compare=False)
     resumed: int = field(default=0, compare=False)
     """queries that an earlier, interrupted run had answered"""
+    taken_as: str | None = field(default=None, compare=False)
+    """modality of the spectra, where the files had to tell it"""
 
     def add(self, one: Line) -> None:
         self.queries += one.outcome != PASSED_OVER
@@ -115,14 +119,17 @@ def run(
     Raises ConfigError where `out` holds lines of another run, LibraryError or InvalidRecord where the source
     as a whole cannot be read.
     """
+    taken_as = _modality_of(Path(source)) if ask.modality is None else None
+    ask = ask._replace(modality=taken_as or ask.modality)
     if not isinstance(out, Path):
-        report = BatchReport()
+        report = BatchReport(taken_as=taken_as)
         for one in _answers(index, _questions_of(source, ask), ask, workers):
             report.add(one)
             if one.text:
                 out.write(one.text + "\n")
         return report
     report = _continued(out, {"run": digest_of(_identity(index, source, ask)), "order": "precursor"})
+    report.taken_as = taken_as
     done = report.resumed
     asked = _questions_of(source, ask)
     if isinstance(asked, list):  # ions of one mass have the same candidates, which are taken apart once
@@ -286,8 +293,8 @@ def _questions_of(source: Path | str, ask: Ask) -> Iterable[Question]:
 def asks_with_records(path: Path | str, modality: str | None) -> bool:
     """Whether a file of queries holds records of `modality`, and no molecules.
 
-    Raises ConfigError for spectra that cannot be asked, such as those without a modality that is measured:
-    the structures written beside them would be another question.
+    Raises ConfigError for spectra that cannot be asked as `modality`: the structures written beside them
+    would be another question.
     """
     from acml_search.ms.io import holds_spectra
     from acml_search.nmr.sources import holds_nmr_spectra
@@ -311,6 +318,22 @@ def asks_with_records(path: Path | str, modality: str | None) -> bool:
     if kind is not None and kind.name == "image":
         return Path(path).suffix.lower() in PICTURES
     return kind is not None and measured and (_is_parquet(path) or _is_printed(Path(path), kind))
+
+
+def _modality_of(source: Path) -> str | None:
+    """lc_ms or gc_ms, where a file, or a folder's first file of spectra, holds mass spectra: EI where none of
+    its first spectra is anything else."""
+    from acml_search.ms.io import holds_spectra, read_spectra
+    from acml_search.nmr.sources import holds_nmr_spectra
+
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    first = next((file for file in files if file.is_file() and holds_spectra(file)), None)
+    if first is None:
+        return None
+    if holds_nmr_spectra(first):
+        raise ConfigError(f"{first}: it holds NMR spectra; --modality c_nmr or h_nmr says which to ask with")
+    some = islice(read_spectra(first, "lc_ms", on_error="yield"), LOOKED_AT)
+    return "gc_ms" if all(getattr(one, "other_kind", False) for one in some) else "lc_ms"
 
 
 def questions(source: Path | str, ask: Ask) -> Iterator[Question]:

@@ -40,18 +40,22 @@ def opened(spectral_index: Path) -> Index:
     return Index(spectral_index)
 
 
-def lines(opened: Index, path: Path, modality: str = "lc_ms", **more: Any) -> tuple[BatchReport, list[Any]]:
+def lines(
+    opened: Index, path: Path, modality: str | None = "lc_ms", **more: Any
+) -> tuple[BatchReport, list[Any]]:
     out = io.StringIO()
     report = run(opened, path, Ask(modality, 2, rerank=False, **more), out)
     return report, [json.loads(line) for line in out.getvalue().splitlines()]
 
 
+@pytest.mark.parametrize("modality", ["lc_ms", None])
 @pytest.mark.parametrize("name", ["x.mgf", "x.MGF", "spectra.txt", "noending"])
-def test_spectra_are_the_question(tmp_path: Path, opened: Index, name: str) -> None:
+def test_spectra_are_the_question(tmp_path: Path, opened: Index, name: str, modality: str | None) -> None:
     path = tmp_path / name
     path.write_text(SPECTRA, encoding="utf-8")
     assert asks_with_records(path, "lc_ms")
-    report, (first, wrong, empty, likely) = lines(opened, path)
+    report, (first, wrong, empty, likely) = lines(opened, path, modality)
+    assert report.taken_as == (None if modality else "lc_ms")
     assert report == BatchReport(queries=4, failed=1, empty=1, passed_over=1)
     assert [one["smiles"] for one in first["lists"][0]["hits"]] == [PARACETAMOL]
     assert first["query"]["about"]["smiles"] == "CCO"
@@ -65,6 +69,16 @@ def test_spectra_are_the_question(tmp_path: Path, opened: Index, name: str) -> N
     assert abs(hit["why"]["mass_error_ppm"]) < 10
     named, _ = lines(opened, path, adduct="[M+H]+", by_precursor=False)
     assert named == BatchReport(queries=4, failed=0, empty=0, passed_over=1)
+
+
+def test_a_file_of_ei_spectra_says_so(tmp_path: Path, opened: Index) -> None:
+    ei = "Spectrum_type: EI\nNum Peaks: 3\n109 100; 151 60; 80 20\n"
+    (tmp_path / "a.msp").write_text(f"Name: a\n{ei}\nName: b\n{ei}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="the model spectral has no space for gc_ms"):
+        lines(opened, tmp_path, None)
+    shutil.copy(NMR / "peaktable.jdx", tmp_path / "A.jdx")
+    with pytest.raises(ConfigError, match="it holds NMR spectra; --modality c_nmr or h_nmr says"):
+        lines(opened, tmp_path / "A.jdx", None)
 
 
 def test_parquet_is_parquet_whatever_its_ending(tmp_path: Path, opened: Index) -> None:
