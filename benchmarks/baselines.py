@@ -25,9 +25,9 @@ from acml_search.core.typing import Float32s, Ints
 from acml_search.core.workers import Workers, chunks
 from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.embedding import MoleculeVectors
-from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.pool import Pool, Query, few_of_each
 from acml_search.evaluation.ranking import SHORTLIST, Ranker
+from acml_search.evaluation.rescoring import Weights
 from acml_search.evaluation.results import QueryOutcome, Result
 from acml_search.evaluation.retrieval import Filter
 from acml_search.modalities import get

@@ -47,7 +47,6 @@ from acml_search.core.io import write_json
 from acml_search.core.typing import Bools, Floats, Ints
 from acml_search.encoders.card import read_card
 from acml_search.encoders.shifts import ShiftModel
-from acml_search.evaluation.calibration import expected_error, reliability
 from acml_search.search import check as checking
 from acml_search.search.check import (
     FEATURES,
@@ -60,6 +59,7 @@ from acml_search.search.check import (
     together,
 )
 from benchmarks.multiplicities import inner
+from benchmarks.suite.fits import expected_error, reliability
 
 NUMBERS = Path(checking.__file__).with_suffix(".json")
 LIBRARY = "library_chembl_500k.parquet"

@@ -1,8 +1,8 @@
 """Is this checkout slower than another? `python -m benchmarks.compare OLD NEW [--out FILE.json]`.
 
 Both checkouts run in turns, in processes of their own with one torch thread, by the same interpreter. The
-table has the medians over rounds and their ratio, new / old: below 1 the new one is faster. Molecules come
-from RDKit's own data.
+table has the medians over rounds and their ratio, new / old: below 1 the new one is faster, or takes less
+memory. Molecules come from RDKit's own data, or a cold query is asked of the index that `--cold` names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from acml_search.core.io import write_json
+from benchmarks.shared import PROGRAM, finish
 
 SPECTRA = [
     "167.6, 153.2, 131.1, 120.9, 115.0, 23.8",
@@ -53,22 +53,25 @@ with acml_search.open_index(index) as opened:
     timed("molecule query, warm", lambda: [opened.search(smiles=one, k=10) for one in smiles[:20]], 3)
 print(json.dumps(seconds))
 """
-PROGRAM = "from acml_search.cli import main; main()"
+# in a process of its own, whose one child is the program: processor and wall seconds, and peak memory
+MEASURE = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+wall = time.perf_counter() - started
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+mb = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6  # macOS counts bytes
+names = ("cold query, processor s", "cold query, wall s", "cold query, peak memory MB")
+print(json.dumps(dict(zip(names, (used.ru_utime + used.ru_stime, wall, mb)))))
+"""
 
 
-def run(checkout: Path, *arguments: str) -> tuple[float, str]:
-    """Wall seconds and stdout of Python with `arguments`, with the package of `checkout`."""
+def run(checkout: Path, *arguments: str) -> str:
+    """Stdout of Python with `arguments`, with the package of `checkout`."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        env=environment,
-        cwd=checkout,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return time.perf_counter() - start, done.stdout
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, env=environment, cwd=checkout, check=True, capture_output=True, text=True)
+    return done.stdout
 
 
 def compare(
@@ -76,6 +79,7 @@ def compare(
     new: Annotated[Path, typer.Argument(help="Checkout that is judged.")],
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each checkout.")] = 3,
     molecules: Annotated[int, typer.Option(min=100, help="Molecules to embed and index.")] = 3_000,
+    cold: Annotated[Path | None, typer.Option(help="Index of cold queries. Default: the one built.")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Time two checkouts in turns: embed, build, query cold and warm, re-rank."""
@@ -87,30 +91,30 @@ def compare(
         for turn in range(rounds):
             for name, checkout in (("old", old.resolve()), ("new", new.resolve())):
                 index = f"{folder}/{name}-{turn}"
-                seconds, _ = run(
+                started = time.perf_counter()
+                run(
                     checkout, "-c", PROGRAM, "build-index", library, "--limit", str(molecules),
                     "--out", index, "--workers", "1",
                 )  # fmt: skip
-                measured = {"build-index": seconds}
-                measured["query, cold"], _ = run(
-                    checkout, "-c", PROGRAM, "query", index, "--c-nmr", SPECTRA[0], "--json"
-                )
-                _, printed = run(checkout, "-c", TURN, json.dumps(SPECTRA), index, str(molecules))
-                for stage, value in {**measured, **json.loads(printed)}.items():
+                measured = {"build-index": time.perf_counter() - started}
+                query = ["query", str(cold.resolve() if cold else index), "--c-nmr", SPECTRA[0], "--json"]
+                asked = run(checkout, "-c", MEASURE, sys.executable, "-c", PROGRAM, *query)
+                measured |= json.loads(asked)
+                printed = run(checkout, "-c", TURN, json.dumps(SPECTRA), index, str(molecules))
+                for stage, value in (measured | json.loads(printed)).items():
                     laps.setdefault(stage, {"old": [], "new": []})[name].append(value)
     rows = {
         stage: {
-            "old_seconds": round(statistics.median(both["old"]), 4),
-            "new_seconds": round(statistics.median(both["new"]), 4),
+            "old": round(statistics.median(both["old"]), 4),
+            "new": round(statistics.median(both["new"]), 4),
             "ratio": round(statistics.median(both["new"]) / statistics.median(both["old"]), 3),
         }
         for stage, both in laps.items()
     }
-    typer.echo(f"{'':<24}{'old, s':>10}{'new, s':>10}{'new / old':>11}")
+    typer.echo(f"{'':<28}{'old':>10}{'new':>10}{'new / old':>11}")
     for stage, row in rows.items():
-        typer.echo(f"{stage:<24}{row['old_seconds']:>10}{row['new_seconds']:>10}{row['ratio']:>11}")
-    if out is not None:
-        write_json({"kind": "compare", "rounds": rounds, "molecules": molecules, "stages": rows}, out)
+        typer.echo(f"{stage:<28}{row['old']:>10}{row['new']:>10}{row['ratio']:>11}")
+    finish("compare", {"rounds": rounds, "molecules": molecules, "stages": rows}, out, show=False)
 
 
 if __name__ == "__main__":

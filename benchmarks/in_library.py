@@ -44,7 +44,6 @@ from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Floats
 from acml_search.core.workers import chunks
 from acml_search.encoders.card import ModelCard, read_card
-from acml_search.evaluation.calibration import expected_error, reliability
 from acml_search.modalities import Observation
 from acml_search.search.in_library import features
 from acml_search.search.in_library import fitted as stored
@@ -53,6 +52,7 @@ from acml_search.search.request import Conditions, Filters, SearchRequest, with_
 from acml_search.search.results import q_values
 from benchmarks.hsqc import spectrum
 from benchmarks.multiplicities import inner
+from benchmarks.suite.fits import expected_error, reliability
 
 KINDS = (
     *("c_nmr", "h_nmr", "c_nmr+h_nmr", "lc_ms", "gc_ms", "hsqc", "smiles", "image"),

@@ -31,7 +31,6 @@ import pyarrow.parquet as pq
 import torch
 import typer
 from rdkit import Chem, rdBase
-from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
@@ -40,12 +39,10 @@ from sklearn.preprocessing import StandardScaler
 from acml_search import modalities
 from acml_search.chem.molecule import parse, read_stored
 from acml_search.chem.splits import is_dev
-from acml_search.cli.app import command_line
 from acml_search.core.errors import InvalidMolecule, InvalidRecord
 from acml_search.core.io import write_json
 from acml_search.core.progress import progress
 from acml_search.encoders.checkpoint import Model, load_model
-from acml_search.evaluation.calibration import expected_error, reliability
 from acml_search.evaluation.pool import read_queries
 from acml_search.evaluation.results import check_out
 from acml_search.evaluation.workers import model_workers
@@ -58,6 +55,8 @@ from acml_search.ocsr.styles import Style, held_out_style
 from acml_search.search.pipeline import RERANKED
 from acml_search.training.detector import same_molecule
 from acml_search.training.picture_styles import training_style
+from benchmarks.shared import finish, share, share_text
+from benchmarks.suite.fits import expected_error, reliability
 
 QUERIES, OUT = Path("../shared/data/nmr_c13.parquet"), Path("benchmarks/results/pictures.json")
 STYLES = {"held-out": held_out_style, "training": training_style}
@@ -107,26 +106,22 @@ def main(
             for value in values:
                 by_part[part][value].append(one["exact"])
     result = {
-        "kind": "pictures",
         "model": model,
         "model_digest": loaded.card.digest,
         "styles": styles,
         "n_molecules": len(molecules),
         "n": len(readings),
-        "exact": _share([one["exact"] for one in readings]),
+        "exact": share([one["exact"] for one in readings]),
         "by_style": {
-            part: {value: _share(hits) for value, hits in sorted(values.items())}
+            part: {value: share(hits) for value, hits in sorted(values.items())}
             for part, values in by_part.items()
         },
         "seed": seed,
-        "command": command_line(),
-        "per_query": f"{out.stem}.queries.parquet",
     }
-    write_json(result, out)
-    pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
-    print(f"{len(readings)} pictures, exact: {_text(result['exact'])}")
+    finish_readings("pictures", result, readings, out)
+    print(f"{len(readings)} pictures, exact: {share_text(result['exact'])}")
     for part, values in result["by_style"].items():
-        print(f"{part}: " + "; ".join(f"{value} {_text(share)}" for value, share in values.items()))
+        print(f"{part}: " + "; ".join(f"{value} {share_text(one)}" for value, one in values.items()))
 
 
 def read_found(
@@ -182,15 +177,14 @@ def read_found(
     labels = pa.csv.read_csv(folder / "labels.csv").to_pylist()
     known = [one for one in labels if any(reading(one["label"], *way) for way in WAYS)]
     result = {
-        "kind": "pictures-found",
         **({"model": model, "model_digest": loaded.card.digest} if program is None else {"program": program}),
         "n": len(readings),
-        "exact": {name: _share([row["exact"] for row in rows]) for name, rows in sorted(parts.items())},
+        "exact": {name: share([row["exact"] for row in rows]) for name, rows in sorted(parts.items())},
         "exact_without_counter_ions": {
-            name: _share([row["parent"] for row in rows]) for name, rows in sorted(parts.items())
+            name: share([row["parent"] for row in rows]) for name, rows in sorted(parts.items())
         },
         "exact_with_configuration": {
-            name: _share([row["configured"] for row in stated])
+            name: share([row["configured"] for row in stated])
             for name, rows in sorted(parts.items())
             if (stated := [row for row in rows if set(row["smiles"]) & set("@/\\")])
         },
@@ -213,19 +207,22 @@ def read_found(
             },
         },
         "probability": {} if program else sureness([row for row in readings if row.get("features")], fit),
-        "command": command_line(),
-        "per_query": f"{out.stem}.queries.parquet",
     }
-    write_json(result, out)
-    pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
+    finish_readings("pictures-found", result, readings, out)
     print("probability of a reading:", result["probability"])
     for name, ranks in result["found"].get("sets", {}).items():
         print(f"found among {result['found']['n_pool']:,}: {name} {ranks}")
     for kind in ("exact", "exact_without_counter_ions", "exact_with_configuration"):
-        for name, share in result[kind].items():
-            print(f"{kind}: {name} {_text(share)}")
+        for name, one in result[kind].items():
+            print(f"{kind}: {name} {share_text(one)}")
     for kind in ("labels", "occurrences_of_labels"):
         print(f"{kind}: {result[kind]['known']} of {result[kind]['n']} known")
+
+
+def finish_readings(kind: str, result: dict[str, Any], readings: list[dict[str, Any]], out: Path) -> None:
+    """Write the result, and the readings beside it."""
+    finish(kind, {**result, "per_query": f"{out.stem}.queries.parquet"}, out, show=False)
+    pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
 
 
 def _answer(program: str, picture: Path) -> str:
@@ -297,7 +294,7 @@ def sureness(readings: list[dict[str, Any]], fit: bool) -> dict[str, Any]:
         ),
         "auroc": round(float(roc_auc_score(exact, chances)), 4),
         "exact": {
-            name: _share(exact[part].tolist())
+            name: share(exact[part].tolist())
             for name, part in (("sure", sure), ("not sure", ~sure))
             if part.any()
         },
@@ -325,15 +322,6 @@ def _parts(style: Style) -> dict[str, list[str]]:
         "bond, pixels": [length],
         "effect": [effect.name for effect in style.effects] or ["none"],
     }
-
-
-def _share(hits: list[bool]) -> dict[str, Any]:
-    low, high = binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
-    return {"share": sum(hits) / len(hits), "ci95": [float(low), float(high)], "n": len(hits)}
-
-
-def _text(one: dict[str, Any]) -> str:
-    return f"{one['share']:.3f} ({one['ci95'][0]:.3f} to {one['ci95'][1]:.3f}, {one['n']})"
 
 
 if __name__ == "__main__":

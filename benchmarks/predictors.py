@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import typer
 from rdkit import Chem
 
-from acml_search.core.io import write_json
 from acml_search.evaluation.metrics import bootstrap_interval
 from acml_search.evaluation.pool import read_queries
 from acml_search.evaluation.workers import model_workers
 from acml_search.nmr.predicted import symmetry_classes
+from benchmarks.shared import finish
 from benchmarks.suite.measures import AtomShifts, predict, set_error
 
 
@@ -68,10 +68,7 @@ def main(
     columns = {model: values[:, 0], name: values[:, 1], "difference": values[:, 0] - values[:, 1]}
     for label, column in columns.items():
         found[label] = {"set_error": float(column.mean()), "ci95": list(bootstrap_interval(column, seed=0))}
-        low, high = found[label]["ci95"]
-        typer.echo(f"{label}: {column.mean():.3f} ppm ({low:.3f} to {high:.3f}), {len(values)} molecules")
-    if out is not None:
-        write_json(found, out)
+    finish("predictors", found, out)
 
 
 if __name__ == "__main__":

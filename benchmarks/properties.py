@@ -45,7 +45,6 @@ of another on a set where its mean over runs is better by more than their pooled
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -483,10 +482,8 @@ def measure(
     n_workers: int | None = None,
     command: str | None = None,
 ) -> dict[str, Any]:
-    """Do what is not done yet, small sets first, and write `<benchmark>.json` after each set; the result.
-
-    Sets and systems that are not named now stay as they were measured before, and so does a system that
-    cannot be run now. Raises ConfigError for an unknown set or system, and what reading raises.
+    """Measure small sets first, and write `<benchmark>.json` after each; the result. What the cache holds is
+    not computed again. Raises ConfigError for an unknown set or system, and what reading raises.
     """
     known = {"set": [one.name for one in plan.set], "system": list(plan.system)}
     for what, chosen in (("set", only), ("system", systems)):
@@ -498,21 +495,17 @@ def measure(
         seen = training_list(read_card(plan.model))
     except AcmlSearchError:  # other systems can be measured without the model
         seen = None
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"sets": []}
-    sets = {about["set"]: about for about in before["sets"]}
+    sets: dict[str, Any] = {}
     with Workers(n_workers) as workers:
         wanted = [one for one in plan.set if one.name in (only or known["set"])]
         tables = [(one, read_rows(one, described_file(one.file, workers, cached))) for one in wanted]
         for asked, rows in sorted(tables, key=lambda one: one[1].y.size):
             about = about_set(asked, rows, plan.runs(asked), seen)
-            earlier = sets.get(asked.name, {})
-            answers = earlier["systems"] if earlier.get("digest") == about["digest"] else {}
-            for one in ready_systems:
-                found = answer(asked, rows, one, plan.runs(asked), workers, cached, seen)
-                if "mean" in found or "mean" not in answers.get(one.name, {}):
-                    answers[one.name] = found
-            left = {"why_not": "not measured yet"}
-            sets[asked.name] = about | {"systems": {name: answers.get(name, left) for name in plan.system}}
+            answers = {
+                one.name: answer(asked, rows, one, plan.runs(asked), workers, cached, seen)
+                for one in ready_systems
+            }
+            sets[asked.name] = about | {"systems": answers}
             write_json(document(plan, sets, command), path)
     return document(plan, sets, command)
 
@@ -623,7 +616,7 @@ def properties(
 ) -> None:
     """Measure how well frozen embeddings predict properties, against fingerprints and descriptors.
 
-    What is done is kept in OUT: the same command goes on where it stopped; other sets or systems are added.
+    Predictions are kept in the cache: the same command, or one with more sets or systems, goes on from them.
 
     \b
     python -m benchmarks properties benchmarks/moleculenet.toml --out results/moleculenet

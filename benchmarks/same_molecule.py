@@ -18,12 +18,11 @@ import typer
 from rdkit import Chem, rdBase
 from rdkit.Chem import inchi, rdChemReactions
 from rdkit.Chem.MolStandardize import rdMolStandardize
-from scipy.stats import binomtest
 
 from acml_search.chem.molecule import describe, parse
 from acml_search.core.errors import InvalidMolecule
-from acml_search.core.io import write_json
 from acml_search.library.stream import open_library
+from benchmarks.shared import finish, share
 
 UNCHARGED = (
     ("[S+;X3:1]-[O-:2]", "[S+0:1]=[O+0:2]"),
@@ -103,25 +102,19 @@ def main(
                 examples.append(
                     (kind, text, molecule.smiles, other.smiles, other.inchikey == molecule.inchikey)
                 )
-    several = sum(len(forms) > 1 for forms in graphs.values())
-    low, high = binomtest(several, len(graphs)).proportion_ci(method="wilson")
+    several = share([len(forms) > 1 for forms in graphs.values()])
     result = {
         "libraries": [str(path) for path in libraries],
         "rows": len(texts),
         "rejected": rejected,
         "inchikeys": len(graphs),
         "with several graphs": several,
-        "share": several / len(graphs),
-        "interval": [float(low), float(high)],
         "rows changed from the drawing": changed / (len(texts) - rejected),
         "spellings tried, with another graph": dict(kinds),
     }
     for kind, drawn_text, one, other, same_key in rng.sample(examples, min(show, len(examples))):
         typer.echo(f"{kind}\t{drawn_text}\t{one}\t{other}\t{'' if same_key else 'another InChIKey'}")
-    for key, value in result.items():
-        typer.echo(f"{key}: {value}")
-    if out is not None:
-        write_json(result, out)
+    finish("same molecule", result, out)
 
 
 if __name__ == "__main__":

@@ -23,18 +23,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
-import duckdb
 import httpx2
 import numpy as np
 import typer
 
-from acml_search import modalities
-from acml_search.cli.app import command_line
-from acml_search.core.io import write_json
 from acml_search.core.workers import cpu_count
-from acml_search.search.results import plain
+from benchmarks.shared import PROGRAM, finish, percentiles, records
 
-PROGRAM = "from acml_search.cli import main; main()"
 WARM = 10  # searches that do not count
 Seen = list[tuple[int, float]]  # status of HTTP (0: no answer), seconds
 
@@ -50,11 +45,8 @@ def serve(
     out: Annotated[Path | None, typer.Option(help="JSON file to write, too.")] = None,
 ) -> None:
     """How does the server bear users?"""
-    source = queries.as_posix().replace("'", "''")
-    kind = modalities.get(modality)
-    rows = duckdb.sql(f"SELECT * FROM '{source}' WHERE {where} LIMIT 2000").to_arrow_table().to_pylist()
-    names = [name for name in (*kind.columns, *kind.optional) if name in rows[0]]
-    bodies = [json.dumps({modality: {name: plain(row[name]) for name in names}, "k": 10}) for row in rows]
+    asked = records(queries, modality, where, 2000, seed)
+    bodies = [json.dumps({modality: record, "k": 10}) for record in asked]
     load, cores = os.getloadavg()[0], cpu_count()
     started = time.perf_counter()
     server = subprocess.Popen(
@@ -71,18 +63,8 @@ def serve(
     finally:
         server.terminate()
         server.wait(30)
-    result = {
-        "kind": "serve",
-        "index": str(index),
-        "modality": modality,
-        "command": command_line(),
-        "cores": cores,
-        "load_before": round(load, 1),
-        **measured,
-    }
-    if out is not None:
-        write_json(result, out)
-    print(json.dumps(result, indent=1))
+    about = {"index": str(index), "modality": modality, "cores": cores, "load_before": round(load, 1)}
+    finish("serve", about | measured, out)
 
 
 async def _ask(
@@ -135,14 +117,12 @@ async def _user(client: httpx2.AsyncClient, bodies: list[str], end: float, rng: 
 
 
 def _told(seen: Seen, seconds: float) -> dict[str, Any]:
-    answered = [took * 1000 for status, took in seen if status == 200] or [float("nan")]
-    p50, p95 = np.percentile(answered, [50, 95])
+    answered = [took for status, took in seen if status == 200]
     return {
         "seconds": round(seconds, 1),
         "searches": len(seen),
         "answered_per_s": round(len(answered) / seconds, 2),
-        "p50_ms": round(float(p50), 1),
-        "p95_ms": round(float(p95), 1),
+        **percentiles(answered),
         "statuses": {str(status): n for status, n in sorted(Counter(status for status, _ in seen).items())},
     }
 

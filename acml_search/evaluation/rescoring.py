@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from acml_search.chem import molecule
 from acml_search.core.errors import ConfigError
 from acml_search.core.progress import progress
-from acml_search.core.typing import Floats, Ints
+from acml_search.core.typing import Bools, Floats, Ints
 from acml_search.core.workers import chunks
 from acml_search.encoders.card import ModelCard
 from acml_search.evaluation import workers as processes
 from acml_search.evaluation.embedding import Source
-from acml_search.evaluation.fusion import TIE, Shortlists, Weights, ranks
 from acml_search.evaluation.pool import Query, record_of
 from acml_search.evaluation.ranking import Ranker
 from acml_search.evaluation.results import QueryOutcome
@@ -29,11 +29,72 @@ from acml_search.nmr.predicted import PeakLists
 if TYPE_CHECKING:
     from acml_search.evaluation.retrieval import PreparedQuestion
 
+TIE = 1e-4
+"""logits closer than this are equal: rounding of equal molecules"""
 QUERIES_PER_TASK = 4
 MAX_PREPARED = 50_000
 """candidates whose predictions a process keeps: queries of about one mass share many"""
 
 _prepared: WeakKeyDictionary[Any, OrderedDict[tuple[str, str], Any]] = WeakKeyDictionary()
+
+
+class Weights(NamedTuple):
+    """A candidate's logit is `cosine` x its cosine + `evidence` x its score."""
+
+    cosine: float
+    evidence: float
+
+
+def weighted(features: Floats, at: npt.ArrayLike, prior: Floats | None = None) -> Floats:
+    """(nq, k) sums of `features` (nq, k, f) x coefficients `at` (f,), and the prior (nq, k); minus infinity
+    where a feature is, because there is no candidate.
+    """
+    known = np.asarray(np.isfinite(features).all(axis=2))
+    total = np.where(known[:, :, None], features, 0.0) @ np.asarray(at, np.float64)
+    return np.where(known, total if prior is None else total + prior, -np.inf)
+
+
+@dataclass(frozen=True)
+class Shortlists:
+    """The truth (column 0) and the best other candidates of nq queries.
+
+    `cosines`, `scores` (nq, k) of the vectors and of the peaks, -inf where there is no candidate; `places`
+    (nq, k) in the pool, -1 there; `listed` (nq,): is the truth among the k best? `inchikeys` (nq,): first
+    blocks of the molecules asked for. `prior` (nq, k): what the number of hydrogens adds to a logit.
+    """
+
+    cosines: Floats
+    scores: Floats
+    places: Ints
+    listed: Bools
+    inchikeys: list[str]
+    prior: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.inchikeys)
+
+    def some(self, chosen: Bools) -> Shortlists:
+        """Those of the chosen queries (nq,)."""
+        inchikeys = [key for key, wanted in zip(self.inchikeys, chosen.tolist(), strict=True) if wanted]
+        arrays = (self.cosines[chosen], self.scores[chosen], self.places[chosen], self.listed[chosen])
+        return Shortlists(*arrays, inchikeys, None if self.prior is None else self.prior[chosen])
+
+    @property
+    def features(self) -> Floats:
+        """(nq, k, 2) cosines and scores."""
+        return np.stack([self.cosines, np.where(np.isfinite(self.scores), self.scores, 0.0)], axis=2)
+
+    def logits(self, weights: Weights) -> Floats:
+        """(nq, k) with the prior."""
+        return weighted(self.features, weights, self.prior)
+
+
+def ranks(lists: Shortlists, logits: Floats, before: npt.ArrayLike) -> Floats:
+    """(nq,) ranks by `logits` (nq, k) of truths that are listed; `before` (nq,) of the others: nothing is
+    gained by a truth that candidate generation missed. Ties lose.
+    """
+    again = 1.0 + np.count_nonzero(logits[:, 1:] >= logits[:, :1] - TIE, axis=1)
+    return np.where(lists.listed, again, np.asarray(before, np.float64))
 
 
 def weights_of(card: ModelCard, modality: str, kind: str = "rerank") -> Weights:

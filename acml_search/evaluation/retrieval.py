@@ -40,7 +40,6 @@ from acml_search.evaluation.embedding import (
     graph_vectors,
     record_vectors,
 )
-from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.pool import (
     CHUNK,
     Described,
@@ -63,6 +62,7 @@ from acml_search.evaluation.ranking import (
     truth_scores,
 )
 from acml_search.evaluation.rescoring import (
+    Weights,
     compare,
     rerank_fields,
     set_reranked,

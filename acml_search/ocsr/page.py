@@ -42,7 +42,7 @@ _MARGIN = 8
 """pixels around a part"""
 _CONFIDENT, _UNEVEN = 0.89, 0.15
 """confidence from which a reading is a structure, and what is taken off it where all bonds are of odd
-lengths; chosen on scans and on pictures as `benchmarks.refusals` makes them"""
+lengths; chosen on scans and on pictures as `benchmarks/refusals.py` made them (up to commit 90f6a2b)"""
 _FEW, _CONFIDENT_FEW = 7, 0.93
 """atoms, up to which a part of a page needs letters and more confidence"""
 _WAVY = ("", "I", "Cl", "?")

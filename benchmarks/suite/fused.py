@@ -1,6 +1,6 @@
 """Several observations of one compound against the best of them alone, on the same molecules and pool.
 
-The logits scale x cosine of the spaces are added, each with its factor (`acml_search.evaluation.fusion`), and
+The logits scale x cosine of the spaces are added, each with its factor (`benchmarks.suite.fits`), and
 the sum is ranked as any other score.
 """
 
@@ -17,18 +17,18 @@ from acml_search.core.errors import ConfigError
 from acml_search.core.timing import Stopwatch
 from acml_search.core.typing import Floats, Ints
 from acml_search.evaluation import metrics
-from acml_search.evaluation.fusion import (
-    KINDS,
-    Shortlists,
-    fit_factors,
-    ranks,
-    summarise_factors,
-    weighted_sum,
-)
 from acml_search.evaluation.leakage import check_truths, unseen
 from acml_search.evaluation.pool import Query, make_pool
 from acml_search.evaluation.ranking import BLOCK, Ranker
-from acml_search.evaluation.rescoring import compare, shortlists, usable_queries, weights_of
+from acml_search.evaluation.rescoring import (
+    Shortlists,
+    compare,
+    ranks,
+    shortlists,
+    usable_queries,
+    weighted,
+    weights_of,
+)
 from acml_search.evaluation.results import QueryOutcome, Result
 from acml_search.evaluation.retrieval import (
     Answer,
@@ -37,6 +37,7 @@ from acml_search.evaluation.retrieval import (
     embed_question,
     to_outcomes,
 )
+from benchmarks.suite.fits import fit, summarise_factors
 from benchmarks.suite.plan import FusedQuestion, SuiteQuestion
 from benchmarks.suite.run import QuestionRun, SuiteRun
 
@@ -78,7 +79,8 @@ def measure_fused(run: SuiteRun, question: FusedQuestion) -> Iterator[Result]:
     if fitted is not None:
         yield fitted
     names = [part.modality for part in parts]
-    plain, again = (getattr(fitted, kind, None) or run.card.fusion_weights(names, kind) for kind in KINDS)
+    kinds = ("plain", "rerank")
+    plain, again = (getattr(fitted, kind, None) or run.card.fusion_weights(names, kind) for kind in kinds)
     fused = Fused(run, whole, prepared, plain)
     runner = QuestionRun(run, whole, fused.prepared)
     answers = [fused.answer(wanted) for wanted in question.filters]
@@ -143,7 +145,7 @@ class Fused:
         weights = [factors[part.question.modality] for part in self.parts]
         for answer, lists in zip(answers, by_ranker, strict=True):
             again = self.prepared.answered(answer.filter, answer.ranker)
-            total = weighted_sum(self.logits(lists), weights, lists[0].prior)
+            total = weighted(self.logits(lists), weights, lists[0].prior)
             found = ranks(lists[0], total, [again.outcomes[i].rank for i in rows])
             for row, i in enumerate(rows):
                 again.outcomes[i].rank, again.outcomes[i].score = float(found[row]), float(total[row, 0])
@@ -170,11 +172,11 @@ class Fused:
             by_part.append([replace(one, cosines=_cosines(part, rows, one.places)) for one in lists])
         return rows, [list(of) for of in zip(*by_part, strict=True)]
 
-    def logits(self, lists: Sequence[Shortlists]) -> list[Floats]:
-        """(nq, k) of each part, its peaks compared."""
+    def logits(self, lists: Sequence[Shortlists]) -> Floats:
+        """(nq, k, parts), the peaks of each compared."""
         card = self.run.card
         weights = [weights_of(card, part.question.modality, part.weights_kind) for part in self.parts]
-        return [one.logits(of.cosines, of.scores) for one, of in zip(weights, lists, strict=True)]
+        return np.stack([weighted(of.features, one) for one, of in zip(weights, lists, strict=True)], axis=2)
 
 
 def _alone(run: SuiteRun, question: FusedQuestion, part: str) -> SuiteQuestion:
@@ -246,19 +248,18 @@ def _fitted_factors(fused: Fused, names: Sequence[str]) -> dict[str, Any] | None
     run, rerank = fused.run, fused.question.rerank
     ranker = fused.answer(Filter()).ranker
     rows, (lists,) = fused.shortlists([ranker], peaks=rerank)
+    if not lists[0].listed.any():
+        return None
     scales = [run.card.spaces[name].scale for name in names]
     # Without peaks nothing is re-ranked: the second set is left out, and counts as 1.
-    logits = {"plain": [scale * one.cosines for scale, one in zip(scales, lists, strict=True)]}
+    logits = {"plain": np.stack([x * one.cosines for x, one in zip(scales, lists, strict=True)], axis=2)}
     if rerank:
         logits["rerank"] = fused.logits(lists)
     inner: dict[str, Any] = {"n_queries": len(rows), "n_failed": len(fused.prepared.outcomes) - len(rows)}
     fields: dict[str, Any] = {"shortlist": fused.question.rerank_depth, "n_pool": len(fused.places)}
     fields |= {"signals": fused.bias is not None, "inner": inner}
     for kind, of in logits.items():
-        factors = fit_factors(lists[0], of)
-        if factors is None:
-            return None
-        fields[kind] = dict(zip(names, factors, strict=True))
+        fields[kind] = dict(zip(names, fit(lists[0], of, np.ones(len(names))).tolist(), strict=True))
         inner[kind] = summarise_factors(lists[0], of, run.suite.seed)
     return fields
 

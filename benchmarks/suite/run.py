@@ -19,15 +19,16 @@ from acml_search.core.workers import chunks
 from acml_search.encoders.card import ModelCard, read_card
 from acml_search.evaluation import leakage
 from acml_search.evaluation.cache import Cache
-from acml_search.evaluation.calibration import SHORTLIST, calibrate
 from acml_search.evaluation.embedding import graph_vectors, predicting
-from acml_search.evaluation.fusion import Shortlists, Weights, cross_fitted, fit_weights, ranks, summary
 from acml_search.evaluation.metrics import summarise
 from acml_search.evaluation.pool import Pool, Query, few_of_each
 from acml_search.evaluation.ranking import pool_order, rank_in_pools
 from acml_search.evaluation.rescoring import (
+    Shortlists,
+    Weights,
     can_rerank,
     compare,
+    ranks,
     rerank_fields,
     shortlists,
     usable_queries,
@@ -55,6 +56,7 @@ from acml_search.evaluation.retrieval import (
 )
 from acml_search.evaluation.workers import model_workers
 from benchmarks.report import suite_page
+from benchmarks.suite.fits import LISTED, calibrate, cross_fitted, fit, molecule_weights, summary
 from benchmarks.suite.measures import (
     Stereoisomers,
     by_class,
@@ -417,7 +419,7 @@ class QuestionRun:
         found = calibrate(best_cosines(self.dev), best_cosines(valid), scale)
         self.prepared.watch.lap("calibrate")
         found |= {
-            "shortlist": min(SHORTLIST, n_pool),
+            "shortlist": min(LISTED, n_pool),
             "n_pool": n_pool,
             "n_failed": sum(one.error is not None for one in self.dev.outcomes),
         }
@@ -484,16 +486,16 @@ class QuestionRun:
         rows, (lists,) = compare(dev, [ranker])
         if not lists.listed.any():
             return None
-        start = Weights(self.run.card.spaces[self.question.modality].scale / 2, 0.5)
-        weights = fit_weights(lists, start)
+        start = (self.run.card.spaces[self.question.modality].scale / 2, 0.5)
+        weights = Weights(*fit(lists, lists.features, start).tolist())
         before, n = ranker.ranks[rows], ranker.n_candidates[rows]
-        by_evidence = ranks(lists, Weights(0.0, 1.0).logits(lists.cosines, lists.scores), before)
-        crossed = ranks(lists, cross_fitted(lists, weights), before)
+        by_evidence = ranks(lists, replace(lists, prior=None).logits(Weights(0.0, 1.0)), before)
+        crossed = ranks(lists, cross_fitted(lists, lists.features, weights), before)
         self.prepared.watch.lap("fit rerank")
         inner = {
             "n_queries": len(rows),
             "n_molecules": len(set(lists.inchikeys)),
-            "truth_in_shortlist": float(np.average(lists.listed, weights=lists.molecule_weights)),
+            "truth_in_shortlist": float(np.average(lists.listed, weights=molecule_weights(lists))),
             "cosine": summary(before, lists, n, self.seed),
             "evidence": summary(by_evidence, lists, n, self.seed),
             "together": summary(crossed, lists, n, self.seed),
@@ -538,7 +540,7 @@ class QuestionRun:
 
 def best_cosines(prepared: PreparedQuestion) -> Shortlists:
     """The 100 best candidates of each query that has a vector and whose truth has one."""
-    ranker = prepared.answer(Filter(), SHORTLIST).ranker
+    ranker = prepared.answer(Filter(), LISTED).ranker
     return shortlists(prepared.readable, ranker, usable_queries(prepared.readable, ranker))
 
 

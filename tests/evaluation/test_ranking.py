@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acml_search.evaluation.fusion import Weights
 from acml_search.evaluation.metrics import TIE_TOLERANCE
 from acml_search.evaluation.pool import Query, Structure
 from acml_search.evaluation.ranking import (
@@ -18,7 +17,7 @@ from acml_search.evaluation.ranking import (
     rank_in_pools,
     truth_scores,
 )
-from acml_search.evaluation.rescoring import shortlists
+from acml_search.evaluation.rescoring import Weights, shortlists
 from acml_search.evaluation.results import QueryOutcome
 from acml_search.nmr.hydrogens import hydrogen_prior
 
