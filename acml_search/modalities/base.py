@@ -127,7 +127,7 @@ class Reranker(ABC):
         """Which weights of a model's card the scores take (`ModelCard.rerank_weights`)."""
         return "rerank"
 
-    def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> list[Any]:
+    def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> Sequence[Any]:
         """What the comparison needs of each candidate, whatever was observed: it may be cached."""
         return list(mols)
 

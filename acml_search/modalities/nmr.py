@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from acml_search.chem.graph import MolGraph
     from acml_search.chem.peaks import PeakList
     from acml_search.core.typing import Float32s, Floats, Ints
-    from acml_search.nmr.assign import Assignment, AtomPeaks, Costs, DeptPeaks, Groups
+    from acml_search.nmr.assign import Assignment, AtomPeaks, Costs, DeptPeaks, GroupLists, Groups
     from acml_search.nmr.predicted import PeakLists
 
 MAX_PEAKS = 1_000
@@ -194,7 +194,7 @@ class PeakReranker(Reranker):
         """Whether the model's space predicts peaks."""
         return bool(model.predicts_peaks(self.modality))
 
-    def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> list[Groups]:
+    def prepare(self, model: Any, mols: Sequence[Chem.Mol]) -> GroupLists:
         return self.unpack(self.kept(model, mols), mols)
 
     def kept(self, model: Any, mols: Sequence[Chem.Mol]) -> PeakLists:
@@ -213,7 +213,7 @@ class PeakReranker(Reranker):
 
         return pack(self.nucleus, classes, graphs, predicted)
 
-    def unpack(self, lists: PeakLists, mols: Sequence[Chem.Mol] | None = None) -> list[Groups]:
+    def unpack(self, lists: PeakLists, mols: Sequence[Chem.Mol] | None = None) -> GroupLists:
         """What was kept, to be compared; to be explained as well, if `mols` are given."""
         from acml_search.nmr.predicted import unpack
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -32,7 +33,7 @@ import numpy.typing as npt
 from acml_search.chem.peaks import CARBONS
 from acml_search.core.errors import InvalidRecord
 from acml_search.core.timing import step
-from acml_search.core.typing import Floats, Ints
+from acml_search.core.typing import Float32s, Floats, Ints
 
 Bits = npt.NDArray[np.uint8]
 
@@ -149,6 +150,49 @@ class Groups(NamedTuple):
 
 
 @dataclass(frozen=True)
+class GroupLists(Sequence[Groups]):
+    """The `Groups` of n molecules, kept end to end."""
+
+    every: Groups
+    """of all: `atoms` is empty where no numbers are known"""
+    ends: Ints
+    """(n,) where each molecule's groups end"""
+
+    @classmethod
+    def of(cls, candidates: Sequence[Groups]) -> GroupLists:
+        if isinstance(candidates, cls):
+            return candidates
+        columns = list(zip(*candidates, strict=True)) or [()] * len(Groups._fields)
+        every: list[Any] = [
+            list(chain(*column)) if name == "atoms" else np.concatenate([np.zeros(0, np.uint8), *column])
+            for name, column in zip(Groups._fields, columns, strict=True)
+        ]
+        return cls(Groups(*every), np.cumsum([len(one.position) for one in candidates], dtype=np.int64))
+
+    @property
+    def sizes(self) -> Ints:
+        """(n,) groups of each molecule."""
+        return np.diff(self.ends, prepend=0)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, i: Any) -> Any:
+        end = int(self.ends[i])
+        start = int(self.ends[i - 1]) if i else 0
+        one: list[Any] = [column[start:end] for column in self.every]
+        return Groups(*one)
+
+    def take(self, rows: Ints) -> GroupLists:
+        """Of the molecules at `rows` (m,), in that order; without `atoms`."""
+        sizes = self.sizes[rows]
+        ends = np.cumsum(sizes)
+        at = np.repeat(self.ends[rows] - ends, sizes) + np.arange(int(sizes.sum()))
+        every: list[Any] = [x if isinstance(x, list) or not len(x) else x[at] for x in self.every]
+        return GroupLists(Groups(*every)._replace(atoms=[]), ends)
+
+
+@dataclass(frozen=True)
 class Costs:
     """What an assignment costs; all but the widths in nats."""
 
@@ -193,11 +237,11 @@ def assign_all(
 ) -> list[Assignment]:
     """The best assignment of one observation to each molecule. `observed` (o,) ppm, in any order."""
     peaks, order = _ascending(observed)
+    lists = GroupLists.of(candidates)
     found: list[Assignment] = []
-    for places in _parts(np.arange(len(candidates)), len(peaks.positions)):
-        part = [candidates[i] for i in places]
-        table = _fill(peaks, part, costs, trace=True)
-        found += [table.traceback(i, groups, order) for i, groups in enumerate(part)]
+    for places in _parts(np.arange(len(lists)), len(peaks.positions)):
+        table = _fill(peaks, lists, places, costs, trace=True)
+        found += [table.traceback(i, lists[place], order) for i, place in enumerate(places.tolist())]
     return found
 
 
@@ -206,18 +250,18 @@ def log_likelihoods(
 ) -> Floats:
     """(n,) the likelihoods of `assign_all`, without the assignments."""
     peaks, _ = _ascending(observed)
-    scores = np.zeros(len(candidates))
-    for part in of_like_size(candidates, len(peaks.positions)):
-        scores[part] = _fill(peaks, [candidates[i] for i in part], costs, trace=False).best
+    lists = GroupLists.of(candidates)
+    scores = np.zeros(len(lists))
+    for part in of_like_size(lists, len(peaks.positions)):
+        scores[part] = _fill(peaks, lists, part, costs, trace=False).best
     return scores
 
 
-def of_like_size(candidates: Sequence[Groups], observed: int) -> Iterator[Ints]:
+def of_like_size(candidates: GroupLists, observed: int) -> Iterator[Ints]:
     """The places of the candidates whose tables are filled together, those with as many groups in one part:
     a table is as wide as its largest candidate. observed: how many peaks.
     """
-    order = np.argsort([len(one.position) for one in candidates], kind="stable")
-    return _parts(order, observed)
+    return _parts(np.argsort(candidates.sizes, kind="stable"), observed)
 
 
 def _parts(order: Ints, observed: int) -> Iterator[Ints]:
@@ -239,7 +283,7 @@ def _ascending(observed: npt.ArrayLike | DeptPeaks) -> tuple[DeptPeaks, Ints]:
 @dataclass(frozen=True)
 class _Table:
     """A filled table: `best` (c,) log-likelihoods; `cell` and `pair` say how each cell was reached, (o + g +
-    1, c, g + 1) by anti-diagonal, candidate and number of predicted peaks used; empty without traceback.
+    1, g + 1, c) by anti-diagonal, number of predicted peaks used and candidate; empty without traceback.
     """
 
     best: Floats
@@ -248,7 +292,7 @@ class _Table:
 
     def traceback(self, number: int, groups: Groups, order: Ints) -> Assignment:
         """The assignment of one candidate; `order` (o,) gives observed peaks their own numbers."""
-        cell, pair = self.cell[:, number], self.pair[:, number]
+        cell, pair = self.cell[:, :, number], self.pair[:, :, number]
         numbers = order.tolist()
         i, j = len(numbers), cell.shape[1] - 1
         pairs: list[tuple[int, int]] = []
@@ -274,72 +318,78 @@ class _Table:
         )
 
 
-def _fill(observed: DeptPeaks, candidates: Sequence[Groups], costs: Costs, *, trace: bool) -> _Table:
-    """The dynamic programme for all candidates at once. `observed`: o peaks, ascending."""
-    n, c = len(observed.positions), len(candidates)
-    g = max((len(one.position) for one in candidates), default=0)
-    density, missing = _scores(observed, candidates, costs, g)
-    done = np.full(
-        (c, g + 1), -np.inf, np.float32
-    )  # best way to use so many predicted peaks: of the last diagonal
-    before = np.full_like(done, -np.inf)  # of the one before it
-    paired = np.full_like(done, -np.inf)  # the same, of ways that end with a pair: of the last diagonal
-    done[:, 0] = 0.0
-    shape = (n + g + 1, c, g + 1) if trace else (0, c, g + 1)
+def _fill(observed: DeptPeaks, lists: GroupLists, rows: Ints, costs: Costs, *, trace: bool) -> _Table:
+    """The dynamic programme for the candidates at `rows` (c,) at once. `observed`: o peaks, ascending."""
+    density, missing = _scores(observed, lists, rows, costs)
+    n, (g, c) = len(observed.positions), missing.shape
+    # (g + 1, c) each: the best way to use so many predicted peaks, of the last diagonal and the one before
+    # it; and the same, of ways that end with a pair, of the last diagonal.
+    done, before, paired, now, now_paired = (np.full((g + 1, c), -np.inf, np.float32) for _ in range(5))
+    done[0] = 0.0
+    shape = (n + g + 1, g + 1, c) if trace else (0, g + 1, c)
     cell, pair = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     for k in range(1, n + g + 1):
         low, high = max(0, k - n), min(g, k)  # predicted peaks used; k - them are the observed ones
-        now, now_paired = np.full_like(done, -np.inf), np.full_like(done, -np.inf)
+        now.fill(-np.inf)
+        now_paired.fill(-np.inf)
         first, last = max(low, 1), min(high, k - 1)
         if first <= last:
             here, left = slice(first, last + 1), slice(first - 1, last)
-            best = before[:, left]
-            shared, split = paired[:, left] - costs.shared, paired[:, here] - costs.split
+            best = before[left]
+            shared, split = paired[left] - costs.shared, paired[here] - costs.split
             if trace:
                 how = np.where(shared > best, SHARED, FRESH)
-                pair[k, :, here] = np.where(split > np.maximum(best, shared), SPLIT, how)
-            best = np.maximum(np.maximum(best, shared), split)
-            now_paired[:, here] = best + density[k - 2, :, left]
-            now[:, here] = now_paired[:, here]
+                pair[k, here] = np.where(split > np.maximum(best, shared), SPLIT, how)
+            np.maximum(best, shared, out=shared)
+            np.maximum(shared, split, out=split)
+            np.add(split, density[left, k - 2], out=now_paired[here])
+            now[here] = now_paired[here]
         if low < k:  # an observed peak can be left alone
             here = slice(low, min(high, k - 1) + 1)
-            other = done[:, here] - costs.extra
+            other = done[here] - costs.extra
             if trace:
-                cell[k, :, here] = np.where(other > now[:, here], ALONE_OBSERVED, PAIRED)
-            now[:, here] = np.maximum(now[:, here], other)
+                cell[k, here] = np.where(other > now[here], ALONE_OBSERVED, PAIRED)
+            np.maximum(now[here], other, out=now[here])
         if high:
             here, left = slice(max(low, 1), high + 1), slice(max(low, 1) - 1, high)
-            other = done[:, left] - missing[:, left]
+            other = done[left] - missing[left]
             if trace:
-                cell[k, :, here] = np.where(other > now[:, here], ALONE_PREDICTED, cell[k, :, here])
-            now[:, here] = np.maximum(now[:, here], other)
-        before, done, paired = done, now, now_paired
-    return _Table(done[:, g].astype(np.float64), cell, pair)
+                cell[k, here] = np.where(other > now[here], ALONE_PREDICTED, cell[k, here])
+            np.maximum(now[here], other, out=now[here])
+        before, done, paired, now, now_paired = done, now, now_paired, before, paired
+    return _Table(done[g].astype(np.float64), cell, pair)
 
 
-def _scores(observed: DeptPeaks, candidates: Sequence[Groups], costs: Costs, g: int) -> tuple[Floats, Floats]:
-    """Log score of every pair, by anti-diagonal (o + g - 1, c, g), and what each predicted peak costs that
-    stays alone (c, g). Filled up with pairs that cannot be and peaks that cost nothing.
+def _scores(observed: DeptPeaks, lists: GroupLists, rows: Ints, costs: Costs) -> tuple[Float32s, Floats]:
+    """Log score of every pair, by group and anti-diagonal (g, o + g - 1, c), and what each predicted peak
+    costs that stays alone (g, c). Filled up with pairs that cannot be and peaks that cost nothing.
     """
-    n, c = len(observed.positions), len(candidates)
-    position, spread, present = (np.full((c, g), x, np.float32) for x in (0, 1, 0.5))
-    filled = np.arange(g) < np.array([len(one.position) for one in candidates])[:, None]
-    for table, name in ((position, "position"), (spread, "spread"), (present, "present")):
-        table[filled] = np.concatenate([getattr(one, name) for one in candidates])
+    sizes = lists.sizes[rows]
+    n, g = len(observed.positions), int(sizes.max(initial=0))
+    filled = np.arange(g)[:, None] < sizes
+    at = np.where(filled, lists.ends[rows] - sizes + np.arange(g)[:, None], 0)
+    position, spread, present = (
+        column[at].astype(np.float32)
+        for column in (lists.every.position, lists.every.spread, lists.every.present)
+    )
     present = np.clip(present, 1 - costs.sure, costs.sure)
     missing = np.where(filled, costs.missing - np.log1p(-present), 0.0)
     width = costs.wider * spread + costs.floor
-    error = np.abs(observed.positions.astype(np.float32) - position[:, :, None]) / width[:, :, None]
-    near = (1 - costs.tail) * np.exp(-error) + costs.tail / costs.reach * np.exp(-error / costs.reach)
-    with np.errstate(divide="ignore"):  # so far off that no pair is possible
-        score = np.log(near) + (np.log(present) - np.log(2 * width))[:, :, None]
-    if costs.contradicted and (observed.attached != ANY).any():
-        attached = np.full((c, g), ANY, np.uint8)
-        attached[filled] = np.concatenate([one.attached for one in candidates])
-        score[(attached[:, :, None] & observed.attached) == 0] -= costs.contradicted
-    score[~filled] = -np.inf
+    error = np.abs(observed.positions.astype(np.float32)[:, None] - position[:, None, :])
+    error /= width[:, None, :]
+    far = np.exp(-error / costs.reach)
+    far *= costs.tail / costs.reach
+    np.exp(np.negative(error, out=error), out=error)
+    error *= 1 - costs.tail
+    error += far
     # Row j moved by j places: what stood in one anti-diagonal stands in one column.
-    skewed = np.full((c, g, n + g), -np.inf, np.float32)
-    skewed[:, :, :n] = score
-    skewed = skewed.reshape(c, -1)[:, : g * (n + g - 1)].reshape(c, g, max(n + g - 1, 0))
-    return np.ascontiguousarray(skewed.transpose(2, 0, 1)), missing
+    skewed = np.full((g, n + g, len(rows)), -np.inf, np.float32)
+    score = skewed[:, :n]
+    with np.errstate(divide="ignore"):  # so far off that no pair is possible
+        np.log(error, out=score)
+    score += np.where(filled, np.log(present) - np.log(2 * width), np.float32(-np.inf))[:, None, :]
+    if costs.contradicted and (observed.attached != ANY).any():
+        attached = np.where(filled, lists.every.attached[at], ANY)
+        score[(attached[:, None, :] & observed.attached[:, None]) == 0] -= costs.contradicted
+    width_of_row = max(n + g - 1, 0)
+    return skewed.reshape(-1, len(rows))[: g * width_of_row].reshape(g, width_of_row, len(rows)), missing

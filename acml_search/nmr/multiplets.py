@@ -25,7 +25,7 @@ import numpy as np
 from acml_search.core.errors import InvalidRecord
 from acml_search.core.timing import step
 from acml_search.core.typing import Bools, Floats, Ints
-from acml_search.nmr.assign import Groups, of_like_size
+from acml_search.nmr.assign import GroupLists, Groups, of_like_size
 from acml_search.nmr.predicted import HETERO, PARTNERS, Coupling
 
 CLASSES = ("s", "d", "t", "q", "quint", "sext", "sept", "dd", "ddd", "dt", "dq", "m", "other")
@@ -151,17 +151,12 @@ class _Items:
     """(c,) protons that are not on carbon"""
 
     @classmethod
-    def of(cls, candidates: Sequence[Groups]) -> _Items:
-        sizes = [len(one.position) for one in candidates]
+    def of(cls, candidates: GroupLists) -> _Items:
+        sizes = candidates.sizes
         of = np.repeat(np.arange(len(candidates)), sizes)
-        number = np.arange(len(of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        position, spread, present = (
-            np.concatenate([np.zeros(0), *(getattr(one, name) for one in candidates)])
-            for name in ("position", "spread", "present")
-        )
-        coupling = Coupling.of(
-            np.concatenate([np.zeros(0, np.uint16), *(one.coupling for one in candidates)])
-        )
+        number = np.arange(len(of)) - np.repeat(candidates.ends - sizes, sizes)
+        position, spread, present = candidates.every[:3]
+        coupling = Coupling.of(candidates.every.coupling.astype(np.uint16))
         hetero = coupling.kind == HETERO
         exchangeable = np.bincount(of[hetero], coupling.protons[hetero], len(candidates)).astype(np.int64)
         pair = coupling.special & (coupling.hydrogens == 2)
@@ -191,9 +186,10 @@ class _Items:
 
 def log_likelihoods(signals: Signals, candidates: Sequence[Groups], costs: SignalCosts) -> Floats:
     """(n,) how well each candidate explains the signals."""
-    scores = np.zeros(len(candidates))
-    for part in of_like_size(candidates, 1):
-        scores[part] = _programme(signals, _Items.of([candidates[i] for i in part]), costs)[0]
+    lists = GroupLists.of(candidates)
+    scores = np.zeros(len(lists))
+    for part in of_like_size(lists, 1):
+        scores[part] = _programme(signals, _Items.of(lists.take(part)), costs)[0]
     return scores
 
 
@@ -211,7 +207,7 @@ class Assignment(NamedTuple):
 
 def assign_signals(signals: Signals, candidates: Sequence[Groups], costs: SignalCosts) -> list[Assignment]:
     """The best assignment of the signals to each candidate."""
-    items = _Items.of(candidates)
+    items = _Items.of(GroupLists.of(candidates))
     scores, lengths, ends = _programme(signals, items, costs)
     found = []
     for row in range(len(candidates)):

@@ -11,7 +11,7 @@ kind of atom, and how many protons sit on each neighbouring carbon. All of it co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations_with_replacement, pairwise
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from rdkit import Chem
 
 from acml_search.chem.graph import GraphBatch, MolGraph, collate
 from acml_search.core.typing import Bools, Floats, Ints
-from acml_search.nmr.assign import AtomPeaks, Groups
+from acml_search.nmr.assign import AtomPeaks, GroupLists, Groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,9 @@ _STEPS, _LOWEST = 40, -60.0  # of 13C
 _SPREAD: Mapping[str, float] = {"C": 0.25, "H": 0.015}  # ppm, the smallest of 16, each 4/3 of the one before
 _RATIO = np.log(4 / 3)
 _LOGIT_STEP, _LOGIT_LOWEST = 0.5, -3.5  # of the probability that a spectrum lists the peak, in 16 steps
+_BYTES = np.arange(256)  # every certainty that is kept, as numbers
+_SPREADS = {nucleus: smallest * np.exp(_RATIO * (_BYTES >> 4)) for nucleus, smallest in _SPREAD.items()}
+_PRESENT = 1 / (1 + np.exp(-(_LOGIT_LOWEST + _LOGIT_STEP * (_BYTES & 15))))
 
 CARBON = 6
 AROMATIC, VINYL, ALIPHATIC, HETERO = range(4)
@@ -168,7 +171,7 @@ def pack(
 
 def unpack(
     nucleus: str, lists: PeakLists, alike: float = 0.0, mols: Sequence[Chem.Mol] | None = None
-) -> list[Groups]:
+) -> GroupLists:
     """What `pack` kept, by position, as a comparison takes it; with the numbers of atoms if `mols` are given.
 
     alike: predicted positions within so many ppm of the one before are one peak; 0: none are.
@@ -176,7 +179,8 @@ def unpack(
     n = len(lists.ends)
     molecule = np.repeat(np.arange(n), lists.sizes)
     every = decode(nucleus, lists.peaks)
-    order = np.lexsort((every.position, molecule))
+    shift = lists.peaks["shift"].astype(np.int64) >> (2 if nucleus == "C" else 0)
+    order = np.argsort((molecule << 17) + shift, kind="stable")
     molecule = molecule[order]
     position, spread, present = every.position[order], every.spread[order], every.present[order]
     attached, coupling = every.attached[order], every.coupling[order]
@@ -189,20 +193,16 @@ def unpack(
             position, spread, present = (np.add.reduceat(x, at) / sizes for x in (position, spread, present))
             attached, coupling = np.bitwise_or.reduceat(attached, at), coupling[at]
     group = np.cumsum(starts) - 1
-    ends = np.searchsorted(molecule[starts], np.arange(n), side="right").tolist()
-    atoms: list[list[list[int]]] = [[] for _ in range(n)]
+    ends = np.searchsorted(molecule[starts], np.arange(n), side="right")
+    atoms: list[list[int]] = []
     for i, mol in enumerate(mols or ()):
         low, high = int(lists.ends[i] - lists.sizes[i]), int(lists.ends[i])
         classes = atom_classes(mol, nucleus)
         joined: dict[int, list[int]] = {}
         for number, kept in zip(group[low:high].tolist(), order[low:high].tolist(), strict=True):
             joined.setdefault(number, []).extend(classes[kept - low])
-        atoms[i] = list(joined.values())
-    cuts = (slice(low, high) for low, high in pairwise([0, *ends]))
-    return [
-        Groups(position[at], spread[at], present[at], of, attached[at], coupling[at])
-        for at, of in zip(cuts, atoms, strict=True)
-    ]
+        atoms += joined.values()
+    return GroupLists(Groups(position, spread, present, atoms, attached, coupling), ends)
 
 
 class Decoded(NamedTuple):
@@ -218,9 +218,7 @@ class Decoded(NamedTuple):
 
 def decode(nucleus: str, peaks: Records) -> Decoded:
     """Records of `DTYPES` as numbers."""
-    certainty = peaks["certainty"]
-    spread = _SPREAD[nucleus] * np.exp(_RATIO * (certainty >> 4))
-    present = 1 / (1 + np.exp(-(_LOGIT_LOWEST + _LOGIT_STEP * (certainty & 15))))
+    spread, present = _SPREADS[nucleus][peaks["certainty"]], _PRESENT[peaks["certainty"]]
     if nucleus == "H":
         return Decoded(
             peaks["shift"] / 1000, spread, present, np.zeros(len(peaks), np.uint8), peaks["coupling"]

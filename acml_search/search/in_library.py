@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from acml_search import modalities
 from acml_search.core.typing import Floats
 
 if TYPE_CHECKING:
     from acml_search.encoders.card import ModelCard
     from acml_search.modalities import Observation
+    from acml_search.modalities.base import Reading
     from acml_search.search.pipeline import Shortlist
 
 NEIGHBOURS = 10
@@ -27,6 +29,8 @@ MAX_MARGIN = 12.0
 """of the best candidate's logit over the second's"""
 LOWEST_EVIDENCE = -20.0
 """a peak; what is compared worse is no worse"""
+NEAREST = 1e-4
+"""of 1 less a cosine, which half precision tells apart"""
 MAX_LOGIT = 4.6
 UNKNOWN = 0.5
 """of the compounds are in the library where nothing says how many, as in what the rest is fitted on"""
@@ -53,7 +57,11 @@ class InLibrary(NamedTuple):
 
 
 def features(
-    found: Shortlist, observations: Sequence[Observation], n_candidates: int, limited: bool
+    found: Shortlist,
+    observations: Sequence[Observation],
+    readings: Sequence[Reading],
+    n_candidates: int,
+    limited: bool,
 ) -> dict[str, float]:
     """What tells, of a shortlist in the order of its totals, which holds one candidate at least.
 
@@ -61,7 +69,8 @@ def features(
     candidate; the logarithm of their number; were they limited; does a 1H spectrum state its hydrogens. Of
     each space: the best candidate's cosine, by how much that exceeds the next ones', its log-likelihood per
     observed peak and by how much that exceeds the next ones' (the "lead"), the logarithm of the number of
-    peaks, and what its `Reranker.quality` says.
+    peaks, and what its `Reranker.quality` says. Of a structure that was stated or read: the logarithm of how
+    far the best candidate is from it, and how probably the reading is right.
 
     n_candidates: molecules that could have been found. limited: by a mass, a formula or another filter.
     """
@@ -84,6 +93,10 @@ def features(
             "nearness": cosines[0] - rest.mean() if len(rest) else 0.0,
             "peaks": np.log(n),
         }
+        if modalities.get(space).from_structure:
+            own["distance"] = np.log(max(1 - cosines[0], NEAREST))
+            read = [one.probability for one in readings if one.modality == space]
+            own["reading"] = read[0] if read else 1.0
         scores = found.evidence.get(space, np.full(len(cosines), np.nan))
         if not np.isnan(scores[0]):
             others = scores[1 : 1 + NEIGHBOURS][~np.isnan(scores[1 : 1 + NEIGHBOURS])]
@@ -93,7 +106,7 @@ def features(
                 "lead": np.clip(lead, -MAX_MARGIN, MAX_MARGIN),
             }
             one = found.compared[space]
-            best = one.prepared[int(found.keys[0])]
+            best = one.of(int(found.keys[0]))
             own |= one.reranker.quality(one.model, one.observed, best, scores[0])
         values |= {f"{name} {space}": float(value) for name, value in own.items()}
     return values

@@ -440,10 +440,16 @@ class Comparison(NamedTuple):
     reranker: Reranker
     model: Any
     observed: Any
-    prepared: dict[int, Any]
-    """by key, what `Reranker.prepare` returned, or `ShiftReranker.unpack` without atoms"""
+    places: dict[int, int]
+    """by key, in `prepared`"""
+    prepared: Sequence[Any]
+    """what `Reranker.prepare` returned, or `ShiftReranker.unpack` without atoms"""
     kept: Sequence[Any] = ()
     """the peaks of all molecules that the index keeps, by space of `Reranker.predicted_by`"""
+
+    def of(self, key: int) -> Any:
+        """What was compared of a molecule."""
+        return self.prepared[self.places[key]]
 
 
 class _Read(NamedTuple):
@@ -691,7 +697,7 @@ class Pipeline:
         readings = self.readings(request.observations)
         read = {one.given: one.to_dict() for one in readings}
         ranked, passing = self.ranked(request, keys, watch)
-        p_in_library, probabilities, known = self._probabilities(ranked, request, passing)
+        p_in_library, probabilities, known = self._probabilities(ranked, request, readings, passing)
         hits = self._observation_list(ranked, request, keys, probabilities)
         watch.lap("rows")
         return Answer(
@@ -731,7 +737,7 @@ class Pipeline:
         return ranked, passing
 
     def _probabilities(
-        self, found: Shortlist, request: SearchRequest, passing: Passing | None
+        self, found: Shortlist, request: SearchRequest, readings: Sequence[Reading], passing: Passing | None
     ) -> tuple[float | None, Floats, list[str]]:
         """That the compound is among the candidates, and (n,) that it is each of them; and what has to be
         said of that. The first is None where the model's card cannot say."""
@@ -745,7 +751,8 @@ class Pipeline:
             )
             return None, in_library.UNKNOWN * found.probabilities(), [said]
         n = self._directory.manifest.counts["molecules"] if passing is None else len(passing)
-        p = fit.probability(in_library.features(found, request.observations, n, passing is not None))
+        told = in_library.features(found, request.observations, readings, n, passing is not None)
+        p = fit.probability(told)
         notes = []
         if unfitted := [name for name in found.cosines if name not in fit.spaces]:
             notes.append(
@@ -915,7 +922,7 @@ class Pipeline:
             kept = self._kept(reranker)
             if not kept:
                 mols = mols or self._molecules(candidates)
-                prepared = reranker.prepare(model, mols)
+                prepared: Sequence[Any] = reranker.prepare(model, mols)
             else:
                 prepared = self._unpacked(reranker, kept, candidates)
             scores = reranker.scores(model, observed, prepared)
@@ -924,8 +931,8 @@ class Pipeline:
             logits[name][places] = score
             evidence[name] = np.full(len(found.keys), np.nan)
             evidence[name][places] = scores
-            by_key = dict(zip(candidates.tolist(), prepared, strict=True))
-            compared[name] = Comparison(reranker, model, observed, by_key, kept)
+            at = {key: place for place, key in enumerate(candidates.tolist())}
+            compared[name] = Comparison(reranker, model, observed, at, prepared, kept)
         weights = card.fusion_weights(found.cosines, "signals" if "signals" in kinds else "rerank")
         for name in compared:
             logits[name][places] *= weights[name]
@@ -945,10 +952,11 @@ class Pipeline:
 
     def _unpacked(
         self, reranker: Any, kept: Sequence[Any], keys: Ints, mols: Sequence[Chem.Mol] | None = None
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """The peaks that the index keeps of molecules, with the numbers of atoms if `mols` are given."""
         rows = self._directory.places(keys)
-        return list(reranker.unpack(*(lists.take(rows) for lists in kept), mols=mols))
+        found: Sequence[Any] = reranker.unpack(*(lists.take(rows) for lists in kept), mols=mols)
+        return found
 
     def _kept(self, reranker: Reranker) -> list[Any]:
         """The peaks of all molecules that it compares; none where the index does not keep them."""
@@ -992,8 +1000,8 @@ class Pipeline:
         smiles = dict(zip(keys, molecules.column("smiles").to_pylist(), strict=True))
         given = {one.modality: one.peaks for one in reversed(request.observations)}  # of each the first
         for name, one in shown.compared.items():
-            compared = [key for key in keys if key in one.prepared]
-            prepared = [one.prepared[key] for key in compared]
+            compared = [key for key in keys if key in one.places]
+            prepared: Sequence[Any] = [one.of(key) for key in compared]
             if one.kept and compared:
                 mols = [read_stored(str(smiles[key])) for key in compared]
                 prepared = self._unpacked(one.reranker, one.kept, np.array(compared, np.int64), mols)
