@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -45,6 +46,7 @@ WINDOW = 16_384  # the most that Milvus gives of one search
 EXACT_BELOW = 100_000
 GRAPH = {"index_type": "HNSW", "params": {"M": 32, "efConstruction": 200}}
 TEXT = 65_535  # bytes of the longest text Milvus holds
+NOT_LOADED = 101  # its code for a collection that has to be loaded first
 
 
 class Server:
@@ -64,23 +66,31 @@ class Server:
             raise ConfigError(
                 f"{MILVUS}...: leave user and password out; {TOKEN}=user:password is read instead"
             )
-        self._loaded: set[str] = set()
         require("pymilvus")
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from pymilvus import MilvusClient
 
         for name in ("pymilvus", "milvus_lite", "grpc"):  # they write to stderr what they raise too
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        # Channels share, without that option, how long an address that was away is not tried again.
+        options: dict[str, Any] = {"dedicated": True, "grpc_options": {"grpc.use_local_subchannel_pool": 1}}
         self._client: MilvusClient = self._told(
-            lambda: MilvusClient(uri, token=os.environ.get(TOKEN, ""), timeout=TIMEOUT, dedicated=True)
+            lambda: MilvusClient(uri, token=os.environ.get(TOKEN, ""), timeout=TIMEOUT, **options)
         )
 
     def call(self, method: str, *arguments: Any, timeout: float | None = TIMEOUT, **named: Any) -> Any:
-        """A method of MilvusClient; a collection is loaded before it is first asked."""
-        if method in ("query", "search") and arguments[0] not in self._loaded:
-            self.call("load_collection", arguments[0], timeout=None)
-            self._loaded.add(arguments[0])
-        return self._told(lambda: getattr(self._client, method)(*arguments, timeout=timeout, **named))
+        """A method of MilvusClient; a collection that is not loaded, as after a restart, is loaded."""
+
+        def ask() -> Any:
+            return getattr(self._client, method)(*arguments, timeout=timeout, **named)
+
+        try:
+            return self._told(ask)
+        except StoreError as error:
+            if getattr(error.__cause__, "code", None) != NOT_LOADED:
+                raise
+        self._told(lambda: self._client.load_collection(arguments[0]))
+        return self._told(ask)
 
     def _told(self, ask: Any) -> Any:
         from grpc import RpcError
@@ -128,11 +138,16 @@ class Server:
 
     def create(self, name: str, d: int, fields: Sequence[tuple[str, str]], n: int) -> None:
         """A collection for `n` rows of `key`, `vector` (d) and `fields` with the names of their types, unless
-        it is there; indexed by what filters ask for most."""
+        it is there; indexed by what filters ask for most. Made anew where a push was killed while it did."""
         from pymilvus import DataType
 
+        indexed = {"inchikey", "formula", "exact_mass", "kind"}.intersection(one for one, _ in fields)
         if self.call("has_collection", name):
-            return
+            if indexed | {"vector"} <= set(self.call("list_indexes", name)):
+                return
+            self.call("drop_collection", name)
+        elif self.uri.endswith(".db"):  # a folder that milvus-lite takes for none, and stumbles over
+            shutil.rmtree(Path(self.uri, "collections", name), ignore_errors=True)
         schema = self._client.create_schema(auto_id=False)
         schema.add_field("key", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=d)
@@ -140,11 +155,10 @@ class Server:
             length = {"max_length": TEXT} if kind == "VARCHAR" else {}
             schema.add_field(field, DataType[kind], nullable=True, **length)
         indexes = self._client.prepare_index_params()
-        indexes.add_index(
-            "vector", metric_type="IP", **({"index_type": "FLAT"} if n < EXACT_BELOW else GRAPH)
-        )
-        for field in {"inchikey", "formula", "exact_mass", "kind"}.intersection(one for one, _ in fields):
-            indexes.add_index(field, index_type="INVERTED")
+        how = {"index_type": "FLAT"} if n < EXACT_BELOW else GRAPH
+        indexes.add_index("vector", index_name="vector", metric_type="IP", **how)
+        for field in indexed:
+            indexes.add_index(field, index_name=field, index_type="INVERTED")
         self.call("create_collection", name, schema=schema, index_params=indexes, consistency_level="Strong")
 
     def close(self) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,6 +169,49 @@ def test_a_push_goes_on_where_it_was_killed(
         assert there.spaces == ["c_nmr", "h_nmr", "lc_ms"]
 
 
+KILLED = """
+import sys, threading, time
+from pathlib import Path
+from acml_search.index import milvus
+index, where, stop = sys.argv[1:]
+milvus.BATCH = 3
+real = milvus.Server.call
+def call(self, method, *arguments, **named):
+    global stop
+    if method in ("upsert", "create_collection"):
+        stop = int(stop) - 1
+        if stop <= 0:
+            print(method, flush=True)
+    return real(self, method, *arguments, **named)
+milvus.Server.call = call
+milvus.push(Path(index), where)
+"""
+
+
+@pytest.mark.parametrize("stop", [1, 5, 25])
+def test_a_push_that_is_killed_is_finished_by_the_next(
+    spectral_index: Path, tmp_path: Path, stop: int
+) -> None:
+    """Killed just as a call begins, which is another one each time."""
+    where = f"milvus:{tmp_path}/x.db"
+    arguments = [sys.executable, "-c", KILLED, str(spectral_index), where, str(stop)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline(), "it finished before it could be killed"
+        time.sleep(random.Random(stop).uniform(0, 0.02))
+        process.kill()
+    report = milvus.push(spectral_index, where)
+    assert not report["already_complete"]
+    with open_index(spectral_index) as here, open_index(where) as there:
+        for name in report["rows"]:
+            one, other = (index._directory.vectors(*name.rsplit("_", 1)) for index in (here, there))
+            found = other._collection.server.call("query", other._collection.name, filter="key >= 0")
+            assert sorted(row["key"] for row in found) == list(one.keys)
+            np.testing.assert_array_equal(other.stored(one.keys), one.stored(np.arange(one.n)))
+        rows = [index._directory.catalog.rows(here._directory.keys) for index in (here, there)]
+        assert rows[0] == rows[1]
+
+
 def test_a_server_that_goes_away(small_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from milvus_lite.adapter.grpc.server import start_server_in_thread
 
@@ -201,10 +248,16 @@ def test_a_server_that_goes_away(small_index: Path, tmp_path: Path, monkeypatch:
         patience(1.0)
         with pytest.raises(StoreError, match="Milvus does not answer"):
             there.search("CCO", k=3)
+        db.close()
+        patience(60.0)
+        server, db, port = start_server_in_thread(str(tmp_path / "data"), port=port)
+        assert len(there.search("CCO", k=3).lists[0]) == 3
+        server.stop(grace=None).wait()
+        db.close()
+        patience(1.0)
     gone = CliRunner().invoke(app, ["query", where, "--smiles", "CCO"])
     assert gone.exit_code == 1
     assert len(gone.stderr.strip().splitlines()) == 1
-    db.close()
 
 
 @pytest.mark.parametrize(
