@@ -88,10 +88,12 @@ class IndexNotFound(AcmlSearchError):
 class IndexCorrupt(AcmlSearchError):
     """A file of an index is missing, damaged or of a format this version does not read."""
 
-    def __init__(self, path: Path | str, reason: str) -> None:
+    def __init__(
+        self, path: Path | str, reason: str, remedy: str = "restore it or build the index again"
+    ) -> None:
         self.path = str(path)
-        self.reason = reason
-        super().__init__(f"{path}: {reason}")
+        self.reason = f"{reason}; {remedy}"
+        super().__init__(f"{path}: {self.reason}")
 
 
 class IndexReplaced(AcmlSearchError):

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +117,7 @@ def read_manifest(directory: Path) -> Manifest:
     if version not in READABLE:
         raise IndexCorrupt(
             path,
-            f"index format {version} is not one this version reads ({', '.join(map(str, READABLE))}); "
+            f"index format {version} is not one this version reads ({', '.join(map(str, READABLE))})",
             "upgrade acml-search or build the index again",
         )
     try:
@@ -342,11 +343,16 @@ def removed_rows(directory: Path, manifest: Manifest) -> Ints:
     """(m,) int64 ascending: the rows that `remove` took out of an index. Raises IndexCorrupt."""
     rows = np.empty(0, np.int64)
     for name in manifest.parts("removed"):
-        try:
-            rows = np.load(directory / name, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise IndexCorrupt(directory / name, f"the removed rows cannot be read ({error})") from error
+        rows = read_array(directory / name)
     return rows
+
+
+def read_array(path: Path, mode: Literal["r"] | None = None) -> np.ndarray:
+    """The array in a .npy file; "r": memory-mapped. Raises IndexCorrupt."""
+    try:
+        return np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (ValueError, OSError, EOFError, TokenError) as error:
+        raise IndexCorrupt(path, f"it cannot be read ({getattr(error, 'strerror', error)})") from error
 
 
 def open_peaks(path: Path) -> PeakLists:
@@ -355,30 +361,25 @@ def open_peaks(path: Path) -> PeakLists:
     """
     from acml_search.nmr.predicted import DTYPES, PeakLists
 
-    try:
-        peaks = np.load(f"{path}.npy", mmap_mode="r", allow_pickle=False)
-        ends = np.cumsum(np.load(f"{path}.sizes.npy", allow_pickle=False), dtype=np.int64)
-    except (ValueError, OSError, EOFError) as error:
-        reason = f"the predicted peaks cannot be read ({error}); build the index again"
-        raise IndexCorrupt(path, reason) from error
+    peaks = read_array(Path(f"{path}.npy"), "r")
+    ends = np.cumsum(read_array(Path(f"{path}.sizes.npy")), dtype=np.int64)
     if peaks.dtype not in DTYPES.values() or (int(ends[-1]) if len(ends) else 0) != len(peaks):
-        raise IndexCorrupt(path, "the predicted peaks are not as the index wrote them; build it again")
+        raise IndexCorrupt(path, "the predicted peaks are not as the index wrote them")
     return PeakLists(peaks, ends)
 
 
 def check_sizes(directory: Path, manifest: Manifest) -> None:
     """Raise IndexCorrupt for the first file that is missing or has another size than the manifest says."""
     for name, entry in manifest.files.items():
-        path = directory / name
-        if not path.is_file():
-            raise IndexCorrupt(path, "this file of the index is missing; restore it or build the index again")
-        found = path.stat().st_size
-        if found != entry["bytes"]:
-            raise IndexCorrupt(
-                path,
-                f"it has {found:,} bytes and should have {entry['bytes']:,}; "
-                "restore it or build the index again",
-            )
+        check_size(directory / name, entry)
+
+
+def check_size(path: Path, entry: Mapping[str, Any]) -> None:
+    """As `check_sizes`, of one file and its entry in the manifest."""
+    if not path.is_file():
+        raise IndexCorrupt(path, "this file of the index is missing")
+    if (found := path.stat().st_size) != entry["bytes"]:
+        raise IndexCorrupt(path, f"it has {found:,} bytes and should have {entry['bytes']:,}")
 
 
 def write_checksummed(path: Path, document: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from acml_search.core.errors import IndexCorrupt
 from acml_search.core.io import atomic
 from acml_search.core.typing import Float16s, Float32s, Ints
+from acml_search.library.tables import reading
 
 if TYPE_CHECKING:
     from acml_search.index.vectors import VectorIndex
@@ -70,7 +71,7 @@ class Embeddings:
         keys = [] if before is None else [np.asarray(before.keys)]
         widths = set() if before is None else {before.d}
         for path in files:
-            with open_part(path) as file:
+            with reading(path) as file:
                 widths.add(file.schema_arrow.field("vector").type.list_size)
                 own = file.read(columns=["key"]).column("key").to_numpy()
             kept = None if dropped is None else ~np.isin(own, dropped)
@@ -82,9 +83,7 @@ class Embeddings:
         self.d = int(widths.pop())
         self.keys: Ints = np.concatenate(keys)
         if np.any(np.diff(self.keys) < 0):
-            raise IndexCorrupt(
-                files[0].parent, "the keys of the embeddings do not ascend; build the index again"
-            )
+            raise IndexCorrupt(files[0].parent, "the keys of the embeddings do not ascend")
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -95,7 +94,7 @@ class Embeddings:
             yield from self.before.blocks()
         for path, kept in self._parts:
             start = 0
-            with open_part(path) as file:
+            with reading(path) as file:
                 for batch in file.iter_batches(BLOCK, columns=["vector"]):
                     block = vectors_of(batch.column("vector"))
                     yield block if kept is None else block[kept[start : start + len(block)]]
@@ -122,15 +121,6 @@ def count_rows(files: Sequence[Path]) -> int:
     """Rows in all Parquet `files`, from their footers."""
     total = 0
     for path in files:
-        with open_part(path) as file:
+        with reading(path) as file:
             total += file.metadata.num_rows
     return total
-
-
-def open_part(path: Path) -> pq.ParquetFile:
-    """An open Parquet file. Raises IndexCorrupt when it cannot be read."""
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0]
-        raise IndexCorrupt(path, f"it is not a readable Parquet file ({reason})") from error

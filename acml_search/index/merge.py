@@ -40,7 +40,10 @@ from acml_search.library.tables import (
     MOLECULES,
     RECORD_ROW_GROUP,
     REJECTS,
+    column_of,
     counted,
+    read_parquet,
+    reading,
     records_schema,
     write_parquet,
 )
@@ -107,7 +110,7 @@ class Merge:
         self._known, self._removed = known, removed
         self._gone = _NO_ROWS
         if existing is not None:
-            self._known = pq.read_table(existing.path / "duplicates.parquet")
+            self._known = read_parquet(existing.path / "duplicates.parquet")
             self._removed, self._gone = existing.manifest.counts.get("removed", 0), existing.removed
         self._kept_shards: list[Path] = []
         self.checksums: dict[str, str] = {}
@@ -120,8 +123,11 @@ class Merge:
         """
         if self._existing is None and not self._shards:
             raise self._nothing_left()
+        files = self._molecule_files()
+        casts = [False] * (len(files) - len(self._shards)) + [self._typed] * len(self._shards)
+        self._schema = column_types(files, casts, self._scratch)
         self._dropped: Ints = find_duplicates(
-            self._molecule_files(),
+            files,
             self._known,
             self._scratch,
             self._out / "duplicates.parquet",
@@ -149,9 +155,8 @@ class Merge:
             **({"removed": self._removed} if self._removed else {}),
         }
         if not all_counted(counts):
-            raise IndexCorrupt(
-                self._out, f"rows were lost: {counts}; please report this, and build again with --restart"
-            )
+            remedy = "please report this, and build again with --restart"
+            raise IndexCorrupt(self._out, f"rows were lost: {counts}", remedy)
         return counts
 
     def embeddings(self, space: str, side: str) -> Embeddings:
@@ -180,8 +185,7 @@ class Merge:
                 some = self._existing.places(self._existing.keys) if len(self._gone) else None
                 parts.append((before, some))
             for shard in self._kept_shards:
-                table = pq.read_table(shard / vectors_file(space, "graph"), columns=["key"])
-                kept = ~np.isin(table.column("key").to_numpy(), self._dropped)
+                kept = ~np.isin(column_of([shard / vectors_file(space, "graph")], "key"), self._dropped)
                 parts.append((open_peaks(shard / f"{PEAKS}{space}"), np.flatnonzero(kept)))
             write_peaks(self._out / "peaks" / space, parts)
 
@@ -193,7 +197,7 @@ class Merge:
             n = number = 0
             for shard in self._shards if measured else self._kept_shards:
                 staged = shard / vectors_file(space, side)
-                table = pq.read_table(staged)
+                table = read_parquet(staged)
                 keys = table.column("key").to_numpy()
                 kept = np.ones(len(keys), bool) if measured else ~np.isin(keys, self._dropped)
                 if measured and not kept.any():
@@ -216,15 +220,12 @@ class Merge:
         return [*existing, *(shard / "molecules.parquet" for shard in self._shards)]
 
     def _write_molecules(self) -> None:
-        files = self._molecule_files()
-        n_existing = len(files) - len(self._shards)
-        casts = [False] * n_existing + [self._typed] * len(self._shards)
-        self._schema = column_types(files, casts, self._scratch)
-        for file in files[:n_existing]:
+        files = self._existing.files("molecules") if self._existing else []
+        for file in files:
             self._conform(file, f"molecules/{file.name}", self._schema)
-        number = 1 + max((int(file.stem.removeprefix("part-")) for file in files[:n_existing]), default=-1)
+        number = 1 + max((int(file.stem.removeprefix("part-")) for file in files), default=-1)
         for shard in progress(self._shards, desc="removing duplicates", unit=" shards"):
-            table = pq.read_table(shard / "molecules.parquet")
+            table = read_parquet(shard / "molecules.parquet")
             kept = ~np.isin(table.column("key").to_numpy(), self._dropped)
             if kept.any():
                 table = conform(table.filter(pa.array(kept)), self._schema)
@@ -234,7 +235,7 @@ class Merge:
 
     def _write_records(self, name: str) -> None:
         """The table of measured records of one modality, each led to the molecule that stays."""
-        duplicates = pq.read_table(self._out / "duplicates.parquet", columns=["source_row", "key"])
+        duplicates = read_parquet(self._out / "duplicates.parquet", ["source_row", "key"])
         rows = duplicates.column("source_row").to_numpy()
         order = np.argsort(rows, kind="stable")
         rows, keys = rows[order], duplicates.column("key").to_numpy()[order]
@@ -246,7 +247,7 @@ class Merge:
         number = len(files)
         shards = self._having(records_file(name)) if name in self._added else []
         for shard in progress(shards, desc=f"records of {name}", unit=" shards"):
-            table = pq.read_table(shard / records_file(name))
+            table = read_parquet(shard / records_file(name))
             if not table.num_rows:
                 continue
             molecule = table.column("key").to_numpy()
@@ -267,12 +268,12 @@ class Merge:
     def _conform(self, file: Path, target: str, schema: pa.Schema, row_group_size: int | None = None) -> None:
         """A table of the existing index in the columns of `schema`: linked where it has them already."""
         assert self._existing is not None
-        kept = ~np.isin(_keys(file), self._gone) if len(self._gone) else np.ones(0, bool)
+        kept = ~np.isin(column_of([file], "key"), self._gone) if len(self._gone) else np.ones(0, bool)
         if kept.all() and pq.read_schema(file).equals(schema):
             self._link(file, target, self._existing.manifest.files[target]["sha256"])
         else:
             size = {} if row_group_size is None else {"row_group_size": row_group_size}
-            table = pq.read_table(file)
+            table = read_parquet(file)
             table = table if kept.all() else table.filter(pa.array(kept))
             write_parquet(conform(counted(table), schema), self._out / target, **size)
 
@@ -289,7 +290,7 @@ class Merge:
         rejects = [shard / "rejects.parquet" for shard in self._markers]
         _concatenate(rejects, REJECTS, np.empty(0, np.int64), path)
         reasons = Counter[str]()
-        with pq.ParquetFile(path) as file:
+        with reading(path) as file:
             for batch in file.iter_batches(columns=["reason"]):
                 reasons.update(str(reason) for reason in batch.column("reason").to_pylist())
         common = "; ".join(f"{reason} ({n:,} rows)" for reason, n in reasons.most_common(3))
@@ -343,7 +344,9 @@ def column_types(molecules: Sequence[Path], may_cast: Sequence[bool], scratch: P
     texts: dict[str, list[Path]] = {}
     fixed: set[str] = set()
     for path, cast in zip(molecules, may_cast, strict=True):
-        for field in pq.read_schema(path):
+        with reading(path) as file:
+            schema = file.schema_arrow
+        for field in schema:
             if field.name in MOLECULES.names:
                 continue
             seen = types.setdefault(field.name, set())
@@ -424,18 +427,14 @@ def _concatenate(files: Sequence[Path], schema: pa.Schema, dropped: Ints, out: P
     """Tables one after another, file by file; rows whose key is `dropped` are left out."""
     with atomic(out) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for file in files:
-            table = pq.read_table(file).cast(schema)
+            table = read_parquet(file).cast(schema)
             if "key" in schema.names:
                 table = table.filter(pa.array(~np.isin(table.column("key").to_numpy(), dropped)))
             writer.write_table(table)
 
 
-def _keys(file: Path) -> Ints:
-    return pq.read_table(file, columns=["key"]).column("key").to_numpy()
-
-
 def _marker(shard: Path) -> Mapping[str, Any]:
     marker = read_marker(shard)
     if marker is None:
-        raise IndexCorrupt(shard, "this shard is not complete; run the same command again to make it")
+        raise IndexCorrupt(shard, "this shard is not complete", "run the same command again to make it")
     return marker

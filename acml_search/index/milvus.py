@@ -333,7 +333,7 @@ class MilvusVectors:
         try:
             rows = self._collection.rows(positions, ["vector"])
         except KeyError as error:
-            raise IndexCorrupt(self._collection.name, f"{error.args[0]}; push the index again") from error
+            raise IndexCorrupt(self._collection.name, error.args[0], "push the index again") from error
         return np.array([row["vector"] for row in rows], np.float32).reshape(len(positions), -1)
 
     def sample(self, n: int) -> Float32s:

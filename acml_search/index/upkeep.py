@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from acml_search.core.errors import ConfigError, SpaceMismatch
 from acml_search.core.io import atomic, digest_of, remove_folder
@@ -44,7 +43,7 @@ from acml_search.index.directory import (
     write_manifest,
 )
 from acml_search.index.shards import NO_RECORD, ShardResult, write_shard
-from acml_search.library.tables import REJECTS, counted
+from acml_search.library.tables import REJECTS, counted, read_parquet
 
 _INCHIKEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")
 
@@ -119,7 +118,7 @@ def remove(index: Path | str, keys: Iterable[int] = (), inchikeys: Iterable[str]
 def _write_removed(there: IndexDirectory, gone: Ints) -> Manifest:
     """Write the removed rows, those of the molecules `gone` now among them, and then the manifest."""
     manifest, before = there.manifest, there.manifest.parts("removed")
-    duplicates = pq.read_table(there.path / "duplicates.parquet", columns=["source_row", "key"])
+    duplicates = read_parquet(there.path / "duplicates.parquet", ["source_row", "key"])
     rows = duplicates.column("source_row").to_numpy()[np.isin(duplicates.column("key").to_numpy(), gone)]
     removed = np.unique(np.concatenate([there.removed, gone, rows]))
     # A name of its own: whoever reads the manifest of before finds what that names.
@@ -255,7 +254,7 @@ class StoredLibrary:
         """The rows of one index after the other, `size` in a shard, as they were when they had just been
         embedded."""
         for index, first_row in zip(self.indexes, self.first_rows, strict=True):
-            rejects = pq.read_table(index.path / "rejects.parquet").cast(REJECTS)
+            rejects = read_parquet(index.path / "rejects.parquet").cast(REJECTS)
             no_record = _living(index, "no_record", "key").cast(NO_RECORD)
             n = index.manifest.counts["rows"]
             for start in range(0, n, size):
@@ -291,7 +290,7 @@ def _shard(
 
 def _living(index: IndexDirectory, name: str, column: str) -> pa.Table:
     """A table of an index without rows that were removed."""
-    table = pq.read_table(index.path / f"{name}.parquet")
+    table = read_parquet(index.path / f"{name}.parquet")
     return table.filter(pa.array(~np.isin(table.column(column).to_numpy(), index.removed)))
 
 

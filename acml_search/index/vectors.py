@@ -25,8 +25,9 @@ from typing import Any
 import faiss
 import numpy as np
 
-from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.core.errors import ConfigError, IndexCorrupt
 from acml_search.core.typing import Float16s, Float32s, Ints
+from acml_search.index.directory import read_array
 
 BLOCK = 8_192  # vectors scored at once: 8 MB at 256 dimensions, which stays in the cache
 SPARE = 32  # candidates kept beyond k, so that rounding inside a block cannot decide the last place
@@ -47,12 +48,7 @@ class VectorStore:
     @classmethod
     def open(cls, path: Path) -> VectorStore:
         """The store in a .npy file. Raises IndexCorrupt when it is none, or is cut short."""
-        try:
-            vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise IndexCorrupt(
-                path, f"the stored vectors cannot be read ({error}); build the index again"
-            ) from error
+        vectors = read_array(path, "r")
         if vectors.ndim != 2 or vectors.dtype != np.float16:
             raise IndexCorrupt(path, f"expected (n, d) float16, found {vectors.shape} {vectors.dtype}")
         return cls(vectors, path)
@@ -147,10 +143,8 @@ class Details:
     def read(cls, path: Path) -> Details:
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise IndexNotFound(path, "there is no vector index here") from None
-        except (ValueError, TypeError) as error:
-            raise IndexCorrupt(path, f"the details of the vector index cannot be read ({error})") from error
+        except (OSError, ValueError, TypeError) as error:
+            raise IndexCorrupt(path, f"it cannot be read ({getattr(error, 'strerror', error)})") from error
 
 
 class VectorIndex:
@@ -184,16 +178,10 @@ class VectorIndex:
     @classmethod
     def open(cls, path: Path, removed: Ints | None = None) -> VectorIndex:
         """Open the index at `path` (without ending), memory-mapped, without the keys `removed`. Raises
-        IndexNotFound or IndexCorrupt."""
+        IndexCorrupt."""
         details = Details.read(Path(f"{path}.json"))
         index = _read_faiss(Path(f"{path}.faiss"), details.factory)
-        keys_path = Path(f"{path}.keys.npy")
-        try:
-            keys = np.load(keys_path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise IndexCorrupt(
-                keys_path, f"the keys cannot be read ({error}); build the index again"
-            ) from error
+        keys = read_array(Path(f"{path}.keys.npy"), "r")
         exact = is_exact(index)
         store = VectorStore.of_codes(index) if exact else VectorStore.open(Path(f"{path}.fp16.npy"))
         for what, found in (("FAISS", index.ntotal), ("keys", len(keys)), ("stored vectors", store.n)):
@@ -314,7 +302,7 @@ class VectorIndex:
             parameters = faiss.SearchParametersIVF(sel=selector, nprobe=min(self._ivf.nlist, lists))
         found = self._index.search(xq, min(wanted, passing), params=parameters)[1]
         if found.max(initial=-1) >= len(self._all_keys):
-            raise IndexCorrupt("faiss", "the FAISS index is damaged; run `acml-search verify` on the index")
+            raise IndexCorrupt("faiss", "the FAISS index is damaged", "run `acml-search verify` on the index")
         return found
 
     @cached_property
@@ -340,15 +328,13 @@ def is_exact(index: Any) -> bool:
 
 
 def _read_faiss(path: Path, factory: str) -> Any:
-    if not path.is_file():
-        raise IndexCorrupt(path, "the FAISS index is missing; build the index again")
     # Inverted lists have a mapping of their own; everything else is mapped, where it can be, by the other
     # flag.
     flag = faiss.IO_FLAG_MMAP if "IVF" in factory else faiss.IO_FLAG_MMAP_IFC
     try:
         index = faiss.read_index(str(path), flag)
     except (RuntimeError, MemoryError) as error:
-        raise IndexCorrupt(path, "FAISS cannot read it; build the index again") from error
+        raise IndexCorrupt(path, "FAISS cannot read it") from error
     inside = inverted_lists(index)
     lists = None if inside is None else faiss.downcast_InvertedLists(inside.invlists)
     if isinstance(lists, faiss.OnDiskInvertedLists):

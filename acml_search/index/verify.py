@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from acml_search import modalities
 from acml_search.chem.molecule import read_stored
-from acml_search.core.errors import AcmlSearchError, CheckpointError
+from acml_search.core.errors import AcmlSearchError, CheckpointError, IndexCorrupt
 from acml_search.core.io import sha256
 from acml_search.core.progress import progress
 from acml_search.core.typing import Float32s, Ints
@@ -21,6 +20,7 @@ from acml_search.index.directory import (
     BUILD,
     NAME,
     Manifest,
+    check_size,
     open_peaks,
     read_checksummed,
     read_manifest,
@@ -29,6 +29,7 @@ from acml_search.index.directory import (
 from acml_search.index.embeddings import Embeddings, count_rows
 from acml_search.index.merge import all_counted
 from acml_search.index.vectors import VectorIndex
+from acml_search.library.tables import column_of
 from acml_search.nmr.predicted import decode, symmetry_classes
 
 if TYPE_CHECKING:
@@ -107,12 +108,12 @@ class _Verification:
     def files(self) -> Iterator[Problem]:
         for name, entry in progress(sorted(self.manifest.files.items()), desc="checksums", unit=" files"):
             path = self.directory / name
-            if not path.is_file():
-                yield Problem(name, "the file is missing")
-            elif (size := path.stat().st_size) != entry["bytes"]:
-                yield Problem(name, f"it has {size:,} bytes and should have {entry['bytes']:,}")
-            elif sha256(path) != entry["sha256"]:
-                yield Problem(name, "its contents changed: the checksum is not the manifest's")
+            try:
+                check_size(path, entry)
+                if sha256(path) != entry["sha256"]:
+                    raise IndexCorrupt(path, "its contents changed: the checksum is not the manifest's")
+            except IndexCorrupt as error:
+                yield Problem(name, error.reason)
         try:
             read_checksummed(self.directory / BUILD)
         except AcmlSearchError as error:
@@ -135,7 +136,7 @@ class _Verification:
 
     def living(self, files: list[Path], name: str) -> Ints:
         """A column of keys or rows without the removed ones."""
-        keys = _column(files, name)
+        keys = column_of(files, name)
         return keys[~np.isin(keys, self.removed)]
 
     def side(self, space: str, side: str) -> Iterator[Problem]:
@@ -161,8 +162,8 @@ class _Verification:
                     table,
                     "not every record has one vector, or there are vectors of records that are not here",
                 )
-            there = ~np.isin(_column(self.paths(table), "key"), self.removed)
-            if not np.isin(_column(self.paths(table), "molecule_key")[there], molecules).all():
+            there = ~np.isin(column_of(self.paths(table), "key"), self.removed)
+            if not np.isin(column_of(self.paths(table), "molecule_key")[there], molecules).all():
                 yield Problem(table, "there are records of molecules that the index does not hold")
         elif not np.isin(keys, molecules).all():
             yield Problem(folder, "there are vectors of molecules that the index does not hold")
@@ -231,14 +232,14 @@ class _Verification:
 
     def spread(self, folder: str, sample: int, columns: list[str] | None = None) -> Any:
         """At most `sample` rows, evenly spread over the tables."""
-        there = np.flatnonzero(~np.isin(_column(self.paths(folder), "key"), self.removed))
+        there = np.flatnonzero(~np.isin(column_of(self.paths(folder), "key"), self.removed))
         at = np.unique(np.linspace(0, len(there) - 1, min(sample, len(there))).astype(np.int64))
         return ds.dataset(list(map(str, self.paths(folder)))).take(there[at], columns=columns)
 
     def predicted(self, space: str, keys: Ints, mols: Sequence[Chem.Mol], model: Model) -> Iterator[Problem]:
         """Kept peaks of `keys` against those predicted again, atom by atom."""
         reranker: Any = modalities.get(space).reranker()
-        at = np.searchsorted(_column(self.paths("molecules"), "key"), keys)
+        at = np.searchsorted(column_of(self.paths("molecules"), "key"), keys)
         kept, graphs = open_peaks(self.directory / "peaks" / space).take(at), list(map(model.featurise, mols))
         again = reranker.pack(list(map(symmetry_classes, mols)), graphs, model.predicted_peaks(space, graphs))
         wrong = np.flatnonzero(kept.sizes != again.sizes)
@@ -262,11 +263,6 @@ class _Verification:
                 self.folder(space, side),
                 f"{what} {keys[row]} embedded again has cosine {cosine[row]:.4f} with its stored vector",
             )
-
-
-def _column(files: list[Path], name: str) -> Ints:
-    found = [pq.read_table(file, columns=[name]).column(name).to_numpy() for file in files]
-    return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 def _reason(error: AcmlSearchError) -> str:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import FilterError, IndexCorrupt, shorten
-from acml_search.library.tables import COUNTS
+from acml_search.library.tables import COUNTS, reading
 
 if TYPE_CHECKING:
     import duckdb
@@ -264,7 +264,7 @@ class Catalog:
         try:
             table = self._file(part).read_row_group(within, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise IndexCorrupt(path, f"this part of the index cannot be read: {_line(error)}") from error
+            raise IndexCorrupt(path, f"it cannot be read ({_line(error)})") from error
         there = int64s(table.column("key"))
         at = np.searchsorted(there, keys)
         missing = (at >= len(there)) | (there[np.minimum(at, len(there) - 1)] != keys)
@@ -314,10 +314,8 @@ class Catalog:
 
 
 def _footer(path: Path) -> pq.FileMetaData:
-    try:
-        return pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        raise IndexCorrupt(path, f"this part of the index cannot be read: {_line(error)}") from error
+    with reading(path) as file:
+        return file.metadata
 
 
 def _common_schema(paths: list[Path], footers: list[pq.FileMetaData]) -> pa.Schema:

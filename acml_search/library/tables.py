@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search import modalities
 from acml_search.chem.molecule import AtomCounts, count_atoms, read_stored
-from acml_search.core.errors import AcmlSearchError
+from acml_search.core.errors import AcmlSearchError, IndexCorrupt
 from acml_search.core.io import atomic
 
 if TYPE_CHECKING:
@@ -172,6 +175,28 @@ def rejects_table(rejected: Sequence[Rejected]) -> pa.Table:
         pa.array([item.reason for item in rejected], pa.string()),
     ]
     return pa.Table.from_arrays(arrays, schema=REJECTS)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of an index, open in the block. Raises IndexCorrupt for what cannot be read of it."""
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise IndexCorrupt(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A table as `write_parquet` wrote it. Raises IndexCorrupt."""
+    with reading(path) as file:
+        return file.read(columns)
+
+
+def column_of(files: Iterable[Path], name: str) -> npt.NDArray[np.int64]:
+    """A column of keys or rows of several tables, (n,). Raises IndexCorrupt."""
+    found = [read_parquet(file, [name]).column(name).to_numpy() for file in files]
+    return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 def write_parquet(table: pa.Table, path: Path, *, row_group_size: int = ROW_GROUP) -> None:

@@ -681,8 +681,8 @@ class Pipeline:
         if len(positions) != len(keys):
             raise IndexCorrupt(
                 self._directory.path,
-                f"{len(keys)} molecules have {len(positions)} vectors in space {space!r}; run "
-                "`acml-search verify` on the index",
+                f"{len(keys)} molecules have {len(positions)} vectors in space {space!r}",
+                "run `acml-search verify` on the index",
             )
         return vectors.stored(positions)
 
@@ -1137,7 +1137,7 @@ def _fetched(
         return catalog.rows(np.unique(np.concatenate([np.zeros(0, np.int64), *keys])), columns)
     except KeyError as error:
         raise IndexCorrupt(
-            directory.path, f"a hit has no row ({error.args[0]}); run `acml-search verify` on the index"
+            directory.path, f"a hit has no row ({error.args[0]})", "run `acml-search verify` on the index"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def spectra(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("spectra") / "toy.msp"
     path.write_text(msp(SPECTRA))
     return path
+
+
+@pytest.fixture(scope="module")
+def in_this_process() -> Iterator[None]:
+    """Builds of this module start no processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "Workers", lambda n, **options: Workers(1))
+        yield
 
 
 @pytest.fixture

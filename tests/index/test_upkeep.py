@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,16 @@ from typer.testing import CliRunner
 import acml_search
 from acml_search.cli import app
 from acml_search.core.errors import ConfigError, NoCandidates
-from acml_search.core.workers import Workers
-from acml_search.index import build
 from acml_search.index.build import add_library, build_index
 from acml_search.index.directory import NAME, IndexDirectory, read_manifest
 from acml_search.index.upkeep import compact, merge, remove
 from acml_search.index.verify import verify
 from tests.index.conftest import contents
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 STRUCTURES = "smiles,vendor\nCCCO,A\nCCO,B\nnonsense,C\nCCCCN,D\nOCCC,E\n"
 MORE = "smiles,price\nCCCl,1\nCCO,2\nCCBr,3\n"
 KINDS = ["flat", "IVF2,SQ8", "IVF2,RaBitQfs", "HNSW8"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_this_process() -> Iterator[None]:
-    """Builds start no processes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "Workers", lambda n, **options: Workers(1))
-        yield
 
 
 @pytest.fixture(scope="module")

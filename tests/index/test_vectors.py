@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from acml_search.core.errors import ConfigError, IndexCorrupt, IndexNotFound
+from acml_search.core.errors import ConfigError, IndexCorrupt
 from acml_search.index import factory as factory_module
 from acml_search.index import vectors as vectors_module
 from acml_search.index.embeddings import Embeddings, embedding_table, write_vectors
@@ -301,7 +301,7 @@ def test_keys_out_of_order_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(IndexNotFound):
+    with pytest.raises(IndexCorrupt, match=r"v\.json: it cannot be read \(No such file.*\); restore"):
         VectorIndex.open(tmp_path / "v")
     rng = np.random.default_rng(0)
     build_vectors(tmp_path / "v", write(tmp_path, np.arange(99), unit(rng, 99, 16).astype(np.float16)), "SQ8")

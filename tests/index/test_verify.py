@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
-from acml_search.core.errors import IndexCorrupt, IndexNotFound, SpaceMismatch
+from acml_search.cli import app
+from acml_search.core.errors import IndexNotFound, SpaceMismatch
 from acml_search.index.build import build_index
 from acml_search.index.directory import IndexDirectory, file_entry, read_manifest, write_manifest
 from acml_search.index.embeddings import write_vectors
+from acml_search.index.upkeep import remove
 from acml_search.index.verify import verify
+from tests.index.conftest import contents
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -44,17 +50,78 @@ def test_a_flipped_byte_in_any_file_is_found(built: Path) -> None:
     assert verify(built) == []
 
 
-def test_a_missing_or_cut_file_is_found_at_once(built: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "index"
-    shutil.copytree(built, copy)
-    path = copy / "molecules/part-00001.parquet"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(IndexCorrupt, match=path.name):
-        IndexDirectory(copy)
-    assert [problem.file for problem in verify(copy)] == ["molecules/part-00001.parquet"]
-    path.unlink()
-    with pytest.raises(IndexCorrupt, match=r"part-00001\.parquet.*missing"):
-        IndexDirectory(copy)
+COMMANDS = [
+    "query INDEX --c-nmr 58,18",
+    "explain INDEX 0 --c-nmr 58,18",
+    "info INDEX",
+    "verify INDEX",
+    "add INDEX MORE --workers 1",
+    "remove INDEX --keys 0",
+    "compact INDEX",
+    "merge OTHER INDEX --out NEW",
+    "push INDEX milvus:NEW.db",
+    "serve INDEX",
+]
+
+
+@pytest.fixture(scope="module")
+def measured(toy_model: Path, spectra: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index with every kind of file: records, peaks, inverted lists, removed rows."""
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "more.smi").write_text("CCCC\nCCCN\nCCCO\n")
+    options: dict[str, Any] = {"model": toy_model, "workers": 1, "factory": "IVF2,SQ8", "shard_size": 9}
+    build_index([spectra, folder / "more.smi"], folder / "index", **options)
+    shutil.copytree(folder / "index", folder / "other")
+    remove(folder / "index", [10])
+    return folder / "index"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_or_cut_file_is_one_sentence_of_every_command(
+    command: str, measured: Path, tmp_path: Path
+) -> None:
+    """Of any file that the manifest lists; and no command changes what is there."""
+    there, lost = contents(measured), tmp_path / "lost"
+    places = {"INDEX": measured, "OTHER": measured.parent / "other", "MORE": measured.parent / "more.smi"}
+    arguments = [
+        str(places.get(word, word.replace("NEW", str(tmp_path / "new")))) for word in command.split()
+    ]
+    names = read_manifest(measured).files
+    assert {name.split("/")[0] for name in names} > {"molecules", "records", "faiss", "peaks", "removed"}
+    for name in [*names, "manifest.json"]:
+        (measured / name).rename(lost)
+        for cut in (False, True):
+            if cut:
+                (measured / name).write_bytes(there[name][: len(there[name]) // 2])
+            done = CliRunner().invoke(app, arguments)
+            assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
+            said = done.stderr.strip()
+            assert (name in said, said.count("\n"), "again" in said or "build-index" in said) == (
+                True,
+                0,
+                True,
+            )
+        lost.replace(measured / name)
+    assert contents(measured) == there
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["add INDEX MORE --workers 1", "merge OTHER INDEX --out NEW"])
+@pytest.mark.parametrize(
+    "name", ["molecules/part-00000.parquet", "duplicates.parquet", "faiss/smiles.graph.keys.npy"]
+)
+def test_a_file_of_zeros_is_named_too(command: str, name: str, measured: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(measured, tmp_path / "index"))
+    (copy / name).write_bytes(bytes((copy / name).stat().st_size))
+    places = {"INDEX": copy, "OTHER": measured.parent / "other", "MORE": measured.parent / "more.smi"}
+    done = CliRunner().invoke(
+        app, [str(places.get(word, tmp_path / "new" if word == "NEW" else word)) for word in command.split()]
+    )
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert f"{name}: it cannot be read" in done.stderr
+
+
+def test_no_index_at_all(tmp_path: Path) -> None:
     with pytest.raises(IndexNotFound):
         verify(tmp_path / "nowhere")
 
