@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,7 @@ def serve(
     config = uvicorn.Config(
         app, log_level="warning", server_header=False, access_log=False, timeout_keep_alive=75
     )
+    sys.setswitchinterval(0.001)  # what comes in waits no longer for the searches that run
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from acml_search.core.errors import ConfigError, UnknownModality
@@ -153,7 +154,8 @@ class Reranker(ABC):
 GROUP = "acml_search.modalities"
 """entry points (`name = "module"` or `"module:object"`) that are loaded to register more"""
 _modalities: dict[str, type[Modality]] = {}
-_discovered = False
+_discovery = RLock()
+_discovering = _discovered = False
 
 
 @dataclass(frozen=True)
@@ -447,14 +449,18 @@ def get(name: str) -> Modality:
 
 def _discover() -> None:
     """Import the modules of this folder and the entry points of other distributions, once."""
-    global _discovered
+    global _discovering, _discovered
     if _discovered:
         return
-    _discovered = True
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        import_module(f"acml_search.modalities.{path.stem}")
-    for point in entry_points(group=GROUP):
-        point.load()
+    with _discovery:
+        if _discovering:  # by this thread, which imports one that asks; or another has done it meanwhile
+            return
+        _discovering = True
+        for path in sorted(Path(__file__).parent.glob("*.py")):
+            import_module(f"acml_search.modalities.{path.stem}")
+        for point in entry_points(group=GROUP):
+            point.load()
+        _discovered = True
 
 
 def sources(name: str) -> tuple[str, ...]:

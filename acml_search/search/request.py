@@ -401,7 +401,7 @@ def with_precursor(
     else:
         listed = ", ".join(f"{mass:.4f} ({name})" for name, mass in first.masses.items())
         what = f"{listed} ± {width}{coarse}: no adduct is stated, so likely ones are tried; --adduct names it"
-    return limited, [f"{first.modality}: only candidates of {what}, --no-precursor-filter none"]
+    return limited, [f"{first.modality}: only candidates of {what}, --any-mass none"]
 
 
 def no_candidates(

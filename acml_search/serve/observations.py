@@ -29,6 +29,7 @@ from acml_search.serve.gate import Limits, Refused
 _PATH = re.compile(r"\s*(?:file:|~?[/\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\])")
 _FILE = re.compile(r"[^\s,;][^,;]{0,250}\.[A-Za-z][A-Za-z0-9]{0,6}(?:\.gz)?(?:#\d+)?\s*")
 _ENDINGS = re.compile(r"\.[A-Za-z0-9]{1,7}")
+_FLAG = re.compile(r"(?<!\S)--([a-z]+(?:-[a-z]+)*)")
 _TEXT = "the text"
 
 
@@ -128,11 +129,12 @@ class Given:
         return replace(one, given=given, notes=self.said(one.notes))
 
     def said(self, document: Any) -> Any:
-        """A sentence, or a document of them, that calls files by the names that the client gave."""
+        """A sentence, or a document of them, that calls files by the names that the client gave, and options
+        as the API does."""
         if isinstance(document, str):
             for path, name in self._names.items():
                 document = document.replace(path, name)
-            return document
+            return _FLAG.sub(lambda found: found[1].replace("-", "_"), document)
         if isinstance(document, dict):
             return {name: self.said(value) for name, value in document.items()}
         return [self.said(one) for one in document] if isinstance(document, list) else document

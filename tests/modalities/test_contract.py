@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -105,3 +108,20 @@ def test_a_taken_name_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="twice"):
         register("smiles")(Second)
+
+
+def test_modalities_are_found_by_threads_at_once() -> None:
+    program = """
+from threading import Barrier, Thread
+from acml_search import modalities
+at, found = Barrier(4), []
+def ask():
+    at.wait()
+    found.append(modalities.get("c_nmr").name)
+some = [Thread(target=ask) for _ in range(4)]
+[one.start() for one in some]
+[one.join() for one in some]
+print(*found)
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["c_nmr"] * 4

@@ -73,6 +73,8 @@ def test_a_structure_is_searched_in_every_space_and_in_every_format(client) -> N
         assert holds in answer.text.replace("DOCTYPE", "doctype")
     spectrum = {"lc_ms": {"mzs": [110.06], "intensities": [1.0], "precursor_mz": 152.07, "adduct": "[M+H]+"}}
     assert "\nSME\t1" in client.post("/api/search", json={**spectrum, "format": "mztab"}).text
+    # options are called as a body calls them
+    assert any(" any_mass none" in note for note in client.post("/api/search", json=spectrum).json()["notes"])
     assert client.post("/api/search", json={**body, "format": "mztab"}).status_code == 422
 
 
