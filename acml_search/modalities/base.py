@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -98,7 +98,10 @@ class Evidence:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON; without `foreign` and `said` where there is none."""
-        values = asdict(self)
+        values = {
+            name: [vars(x) if is_dataclass(x) else x for x in one] if isinstance(one, list) else one
+            for name, one in vars(self).items()
+        }
         return {name: one for name, one in values.items() if one or name not in ("foreign", "said")}
 
 
