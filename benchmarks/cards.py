@@ -20,7 +20,7 @@ import typer
 from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.io import write_json
 from acml_search.encoders.card import ModelCard, read_card
-from acml_search.evaluation.results import read_result
+from benchmarks.report import read_result
 from benchmarks.suite.measures import failures
 
 _RANKING = (
@@ -105,7 +105,7 @@ def _results(path: Path) -> list[dict[str, Any]]:
             f"{path}: there are no results to read here; give the --out of `python -m benchmarks suite`, or "
             "the JSON file of another benchmark"
         )
-    return [read_result(file).document() for file in files]
+    return [read_result(file) for file in files]
 
 
 def _by_space(fits: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:

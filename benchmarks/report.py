@@ -7,6 +7,7 @@ both files of queries are there, and says in words where it is not ahead. The pa
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ import pyarrow.parquet as pq
 from acml_search.core.errors import ConfigError
 from acml_search.core.io import atomic
 from acml_search.evaluation.metrics import bootstrap_interval, hits_at_k, per_molecule
-from acml_search.evaluation.results import Result, read_result, result_of
 
 PAGE = "report.md"
 KS = ("1", "5", "10", "20")
@@ -45,23 +45,27 @@ FURTHER = {
     },
 }  # fmt: skip
 """kinds that are no ranking: their figures by name, and where these stand in the document"""
-NOT_SHOWN = ("property cell", "together", "throughput", "latency")
+NOT_SHOWN = ("together", "throughput", "latency")
 """kinds that another result sums up, or that their command prints"""
 LOWER_IS_BETTER = ("rmse", "mae", "mse")
 
 
 class Entry:
-    """A result and its file. The result's keys are attributes; those it does not have are None."""
+    """A result and its file. The document's keys are attributes; those it does not have are None."""
 
-    def __init__(self, result: Result, path: Path) -> None:
-        self.result, self.path = result, path
+    def __init__(self, document: Mapping[str, Any], path: Path) -> None:
+        self.document, self.path = document, path
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.result, name, None)
+        return self.document.get(name)
+
+    @property
+    def leakage(self) -> dict[str, Any]:
+        return dict(self.document.get("leakage") or {})
 
     @property
     def question(self) -> str:
-        return self.result.question or self.path.stem
+        return self.document.get("question") or self.path.stem
 
     @property
     def reranked(self) -> bool:
@@ -117,6 +121,44 @@ class Entry:
         """The queries, one by one; empty where their file is not there."""
         path = self.path.with_name(self.per_query) if self.per_query else None
         return pq.read_table(path).to_pylist() if path is not None and path.is_file() else []
+
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "throughput": ("n", "parse_only_per_second", "end_to_end_per_second", "spread", "stages"),
+    "isomers": ("accuracy", "recall"),
+    "recall": ("recall", "mrr"),
+    "stereoisomers": ("accuracy", "chance"),
+    "calibration": ("scale", "temperature"),
+    "rerank": ("cosine", "evidence"),
+    "together": ("plain",),
+    "batches": ("to-molecule", "to-record"),
+    "peaks": ("set_error",),
+    "baseline": ("baseline", "why_not"),
+    "index": ("engines",),
+    "properties": ("benchmark", "sets"),
+    "latency": ("molecules", "queries", "with_rerank", "without_rerank"),
+    "suite": ("results", "seconds"),
+}
+"""all kinds of results, and keys that each must hold"""
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The result document in a file. Raises ConfigError for another file."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: the result cannot be read ({error.strerror})") from error
+    except ValueError:  # of JSON, or of UTF-8
+        document = None
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if kind not in KEYS:
+        named = f" that this version knows: its kind is {kind!r}" if kind else ""
+        raise ConfigError(f"{path}: not a result of a benchmark{named}")
+    if missing := [key for key in KEYS[kind] if key not in document]:
+        raise ConfigError(
+            f"{path}: a result of the kind {kind!r} needs {missing[0]!r}; run its benchmark again"
+        )
+    return dict(document)
 
 
 def read_results(paths: Sequence[Path]) -> tuple[list[Entry], list[str]]:
@@ -187,7 +229,7 @@ def suite_page(
 ) -> str:
     """The page that a suite writes beside its results: the tables without plots, and what was skipped."""
     files = ((one, folder / str(one.get("result", f"{one.get('question')}.json"))) for one in results)
-    entries = [Entry(result_of(one, path), path) for one, path in files if one["kind"] not in NOT_SHOWN]
+    entries = [Entry(one, path) for one, path in files if one["kind"] not in NOT_SHOWN]
     title = f"{summary['model']}: {summary['suite']}"
     return render(entries, None, title=title, command=summary["command"], summary=summary)
 
@@ -259,7 +301,7 @@ def commands(entries: Iterable[Entry]) -> str:
 
 def further(one: Entry) -> str:
     """What a result says that is no ranking: its figures by name, with the interval of the first."""
-    found = {name: value_at(one.result.document(), keys) for name, keys in FURTHER[str(one.kind)].items()}
+    found = {name: value_at(one.document, keys) for name, keys in FURTHER[str(one.kind)].items()}
     texts = [f"{name} {share(value)}" for name, value in found.items() if value is not None]
     if isinstance(one.ci95, list):
         texts[0] += f" ({one.ci95[0]:.3f} to {one.ci95[1]:.3f})"
@@ -418,7 +460,7 @@ def property_view(one: Entry, brief: bool) -> dict[str, Any]:
 def property_page(result: Mapping[str, Any]) -> str:
     """The tables of one property benchmark as Markdown."""
     tables: Any = template("tables.md.jinja").module
-    text = str(tables.property_tables(Entry(result_of(result, "properties"), Path()), False))
+    text = str(tables.property_tables(Entry(result, Path()), False))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 

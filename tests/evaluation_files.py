@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acml_search.evaluation.results import IsomersResult, RecallResult
+from acml_search.evaluation.results import Result
 from acml_search.evaluation.retrieval import Filter, Question, measure_files
 
 SHIFTS = {
@@ -46,7 +46,7 @@ def write_measured(folder: Path) -> Path:
 def recall(
     folder: Path, model: Path, *, out: Path | None = None, isomers: bool = False, cache: Path | None = None,
     workers: int = 1, command: str | None = None, **question: Any,
-) -> RecallResult | IsomersResult:  # fmt: skip
+) -> Result:  # fmt: skip
     """`bench recall` (or `isomers`) of the files of `write_measured`, or of others."""
     queries = question.pop("queries", folder / "spectra.parquet")
     wanted = question.pop("filter", Filter(formula=isomers))

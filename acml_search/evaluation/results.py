@@ -1,33 +1,25 @@
-"""Result documents of benchmarks: what writes them and reads them.
-
-Beside a document stands a Parquet file with the queries that its figures were computed from (`per_query`).
-Keys that a benchmark leaves out are not written; further keys are kept, so that files of other versions can
-be read and written again.
+"""Result documents of benchmarks. Beside one stands a Parquet file with the queries that its figures were
+computed from (`per_query`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from acml_search.core.errors import ConfigError
 from acml_search.core.io import atomic, write_json
 from acml_search.evaluation import metrics
 from acml_search.evaluation.pool import Pool, Query
 from acml_search.evaluation.ranking import Ranker
-
-Interval = tuple[float, float]
-Figures = dict[str, int | float]
-Intervals = dict[str, Interval]
 
 
 @dataclass
@@ -90,23 +82,17 @@ def figures(
 
 
 class Result(BaseModel):
-    """What all kinds share; further keys are allowed. `question`, `asks`, `must`, `baseline` and the like are
-    of suites.
+    """A result document; every key of it is an attribute. `question`, `asks`, `must`, `baseline` and the like
+    are of suites. Intervals are 95 % bootstraps over molecules.
     """
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     kind: str
-    question: str | None = None
-    asks: str | None = None
-    modality: str | None = None
-    model: str | None = None
-    model_digest: str | None = None
-    seed: int | None = None
-    command: str | None = None
-    must: Figures = Field(default_factory=dict)
+    must: dict[str, float] = Field(default_factory=dict)
     baseline: str | None = None
     result: str | None = None
+    leakage: dict[str, Any] = Field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """The JSON document: the kind, and what was set."""
@@ -116,132 +102,26 @@ class Result(BaseModel):
         write_json(self.document(), path)
 
 
-class RankingResult(Result):
-    """What recall and accuracy among isomers share. Intervals are 95 % bootstraps over molecules."""
-
-    n_queries: int
-    n_molecules: int
-    n_failed: int
-    n_pool: int | None = None
-    recall: Figures
-    mrr: float
-    rerank: bool = False
-    tie_rule: str = metrics.TIE_RULE
-    tie_tolerance: float = metrics.TIE_TOLERANCE
-    leakage: dict[str, Any] = Field(default_factory=dict)
-    by_class: list[dict[str, Any]] = Field(default_factory=list)
-    seconds: Figures = Field(default_factory=dict)
-    limit: int | None = None
-    split: str | None = None
-    where: str | None = None
-    workers: int | None = None
-    per_query: str | None = None
-
-
-class RecallResult(RankingResult):
-    """Recall@k of the truth among the pool (`bench recall`)."""
-
-    kind: Literal["recall"] = "recall"
-    direction: str
-    ci95: Intervals
-    chance: Figures
-    filter: str | None = None
-    candidates_per_query: Figures = Field(default_factory=dict)
-    by_pool: list[dict[str, Any]] = Field(default_factory=list)
-
-
-class IsomersResult(RankingResult):
-    """Is the truth strictly first among all molecules of its formula (`bench isomers`)?"""
-
-    kind: Literal["isomers"] = "isomers"
-    accuracy: float
-    ci95: Interval
-    chance: float
-    mrr_ci95: Interval
-    mrr_chance: float
-    n_groups: int
-    group_size: Figures
-    by_group_size: list[dict[str, Any]] = Field(default_factory=list)
-
-
-RANKINGS: dict[str, type[Result]] = {"recall": RecallResult, "isomers": IsomersResult}
-KINDS: dict[str, tuple[str, ...]] = {
-    "throughput": ("n", "parse_only_per_second", "end_to_end_per_second", "spread", "stages"),
-    "isomers": ("accuracy", "recall"),
-    "recall": ("recall", "mrr"),
-    "stereoisomers": ("accuracy", "chance"),
-    "calibration": ("scale", "temperature"),
-    "rerank": ("cosine", "evidence"),
-    "together": ("plain",),
-    "batches": ("to-molecule", "to-record"),
-    "peaks": ("set_error",),
-    "baseline": ("baseline", "why_not"),
-    "index": ("engines",),
-    "properties": ("benchmark", "sets"),
-    "property cell": (),
-    "latency": ("molecules", "queries", "with_rerank", "without_rerank"),
-    "suite": ("results", "seconds"),
-}
-"""all kinds of results, and keys that each must hold"""
-
-
-def result_of(document: Any, path: Path | str) -> Result:
-    """A result document of any kind. Raises ConfigError, naming `path`, for another one.
-
-    Version 0.1 wrote no `kind` for some: the first kind whose keys are there is meant.
-    """
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: not a result of a benchmark")
-    kind = document.get("kind") or next(
-        (kind for kind, keys in KINDS.items() if keys and all(key in document for key in keys)), None
-    )
-    if kind not in KINDS:
-        named = f" that this version knows: its kind is {kind!r}" if kind else ""
-        raise ConfigError(f"{path}: not a result of a benchmark{named}")
-    missing = [key for key in KINDS[kind] if key not in document]
-    if missing:
-        raise ConfigError(
-            f"{path}: a result of the kind {kind!r} needs {missing[0]!r}; run its benchmark again"
-        )
-    try:
-        return RANKINGS.get(kind, Result).model_validate({**document, "kind": kind})
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        why = f"{where}: {error.errors()[0]['msg']}"
-        raise ConfigError(f"{path}: not a result of a benchmark ({why})") from error
-
-
-def read_result(path: Path) -> Result:
-    """The result in a file. Raises ConfigError for another file."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: the result cannot be read ({error.strerror})") from error
-    except ValueError:  # of JSON, or of UTF-8
-        document = None
-    return result_of(document, path)
-
-
 _RULES = {"rerank": False, "tie_rule": metrics.TIE_RULE, "tie_tolerance": metrics.TIE_TOLERANCE}
 
 
 def recall_result(
     outcomes: Sequence[QueryOutcome], n_pool: int, *, direction: str, filter_name: str | None,
     ks: Sequence[int] = metrics.KS, seed: int = 0, **more: Any,
-) -> RecallResult:  # fmt: skip
-    """Recall, MRR, intervals and chance of ranked queries. `more`: further keys of the document."""
+) -> Result:  # fmt: skip
+    """Recall, MRR, intervals and chance of the truth in the pool. `more`: further keys of the document."""
     n_candidates = [one.n_candidates if one.truth >= 0 else n_pool for one in outcomes]
-    return RecallResult(
+    fields: dict[str, Any] = {
         **figures(outcomes, n_pool, ks=ks, seed=seed),
-        direction=direction,
-        n_queries=len(outcomes),
-        n_molecules=len(set(molecule_labels(outcomes))),
-        n_pool=n_pool,
-        n_failed=sum(one.error is not None for one in outcomes),
-        filter=filter_name,
-        candidates_per_query={"median": float(np.median(n_candidates)), "max": int(max(n_candidates))},
-        **{**_RULES, "seed": seed, **more},
-    )
+        "direction": direction,
+        "n_queries": len(outcomes),
+        "n_molecules": len(set(molecule_labels(outcomes))),
+        "n_pool": n_pool,
+        "n_failed": sum(one.error is not None for one in outcomes),
+        "filter": filter_name,
+        "candidates_per_query": {"median": float(np.median(n_candidates)), "max": int(max(n_candidates))},
+    }
+    return Result(kind="recall", **{**fields, **_RULES, "seed": seed, **more})
 
 
 def isomers_result(
@@ -251,7 +131,7 @@ def isomers_result(
     seed: int = 0,
     ks: Sequence[int] = (1, 5, 10),
     **more: Any,
-) -> IsomersResult:
+) -> Result:
     """Accuracy and MRR of queries that were ranked among the molecules of their formula.
 
     `group_size` is over queries' molecules, each once, of the pool, whether or not every isomer has a vector.
@@ -262,23 +142,23 @@ def isomers_result(
     ranks = [one.rank for one in outcomes]
     of_query, of_molecule = sizes[codes[truths]], sizes[codes[np.unique(truths)]]
     found = metrics.summarise(ranks, truths, of_query, ks=ks, seed=seed)
-    return IsomersResult(
-        accuracy=found["recall"]["1"],
-        ci95=found["ci95"]["1"],
-        chance=found["chance"]["1"],
-        mrr=found["mrr"],
-        mrr_ci95=found["ci95"]["mrr"],
-        mrr_chance=found["chance"]["mrr"],
-        recall=found["recall"],
-        n_queries=len(outcomes),
-        n_molecules=len(of_molecule),
-        n_groups=len(np.unique(codes[truths])),
-        n_failed=sum(one.error is not None for one in outcomes),
-        n_pool=len(pool),
-        group_size=metrics.group_size_summary(of_molecule),
-        by_group_size=metrics.by_group_size(ranks, truths, of_query, seed=seed),
-        **{**_RULES, "seed": seed, **more},
-    )
+    fields: dict[str, Any] = {
+        "accuracy": found["recall"]["1"],
+        "ci95": found["ci95"]["1"],
+        "chance": found["chance"]["1"],
+        "mrr": found["mrr"],
+        "mrr_ci95": found["ci95"]["mrr"],
+        "mrr_chance": found["chance"]["mrr"],
+        "recall": found["recall"],
+        "n_queries": len(outcomes),
+        "n_molecules": len(of_molecule),
+        "n_groups": len(np.unique(codes[truths])),
+        "n_failed": sum(one.error is not None for one in outcomes),
+        "n_pool": len(pool),
+        "group_size": metrics.group_size_summary(of_molecule),
+        "by_group_size": metrics.by_group_size(ranks, truths, of_query, seed=seed),
+    }
+    return Result(kind="isomers", **{**fields, **_RULES, "seed": seed, **more})
 
 
 def check_out(path: Path) -> None:

@@ -70,9 +70,8 @@ from acml_search.evaluation.rescoring import (
     weights_of,
 )
 from acml_search.evaluation.results import (
-    IsomersResult,
     QueryOutcome,
-    RecallResult,
+    Result,
     check_out,
     isomers_result,
     query_rows,
@@ -417,7 +416,7 @@ class PreparedQuestion:
         queries = embed_queries(readable, self.question, self.store)
         return replace(self, outcomes=list(outcomes), queries=queries)
 
-    def recall(self, outcomes: Sequence[QueryOutcome], filter_name: str | None, **more: Any) -> RecallResult:
+    def recall(self, outcomes: Sequence[QueryOutcome], filter_name: str | None, **more: Any) -> Result:
         """The result of queries that were ranked in this pool. `filter_name`: the filter in words."""
         return recall_result(
             outcomes,
@@ -592,7 +591,7 @@ def measure_files(
     smiles_column: str | None = None,
     cache: Path | None = None,
     command: str | None = None,
-) -> RecallResult | IsomersResult:
+) -> Result:
     """`bench recall` and `bench isomers`: answer a question with one filter, write OUT.json and the per-query
     Parquet beside it. Raises ConfigError or LibraryError for what cannot be measured.
 
@@ -626,7 +625,6 @@ def measure_files(
     if question.rerank:
         weights = weights_of(store.card, question.modality, prepared.weights_kind)
         fields |= rerank_fields(weights, question.rerank_depth)
-    result: RecallResult | IsomersResult
     if question.isomers_only:
         fields["n_unreadable"] = sum(query.structure is None for query in prepared.chosen)
         result = isomers_result(outcomes, prepared.pool, seed=seed, **fields)

@@ -185,7 +185,6 @@ def test_the_vectors_of_an_index(tiny_model, tmp_path, monkeypatch) -> None:
         ((HEAD, "colour = 1\n", FLAT), "unknown key 'data.colour'"),
         ((HEAD, FLAT, FLAT), "two engines are called 'flat'"),
         ((HEAD, FLAT.replace('"faiss"', '"magic"')), "kind"),
-        ((HEAD, HNSW.replace("efSearch", "speed")), "unknown key 'speed'"),
         ((HEAD.replace("rounds = 1", "rounds = 0"), FLAT), "rounds: input should be greater"),
         (("x = ",), "this is not TOML"),
     ],

@@ -14,7 +14,6 @@ from acml_search.chem.graph import featurise
 from acml_search.chem.molecule import (
     MAX_CHARACTERS,
     MAX_HEAVY_ATOMS,
-    STANDARDISATION,
     Molecule,
     as_written,
     count_atoms,
@@ -341,11 +340,6 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]):
     with pytest.raises(InvalidMolecule):
         parse_block("junk")
     assert capfd.readouterr() == ("", "")
-
-
-def test_the_standardisation_names_its_version():
-    assert STANDARDISATION["version"] == 3
-    assert "stereo kept" in STANDARDISATION["steps"]  # type: ignore[operator]
 
 
 @given(st.sampled_from(STRUCTURES), st.booleans())

@@ -32,17 +32,8 @@ def folder(tmp_path_factory, tiny_model) -> Path:
 
 
 def build(folder: Path, model: Path, *more: object):
-    return run(
-        "build-index",
-        folder / "library.csv",
-        "--out",
-        folder / "mine",
-        "--model",
-        model,
-        "--workers",
-        1,
-        *more,
-    )
+    how = ("--out", folder / "mine", "--model", model, "--workers", 1)
+    return run("build-index", folder / "library.csv", *how, *more)
 
 
 REPORT = """\
@@ -124,14 +115,11 @@ def test_bench_recall(folder, tiny_model) -> None:
     assert [row.split()[0] for row in rows] == ["recall@1", "recall@5", "recall@10", "recall@20", "mrr"]
     assert rows[1].split() == ["recall@5", "0.7500", "0.2500", "to", "1.0000", "1"]
     assert json.loads(out.read_text())["n_pool"] == 3
-
-
-def test_bench_recall_takes_further_libraries_after_the_first(folder, tiny_model) -> None:
     for name, smiles in (("a", "CCCC"), ("b", "CCS")):
         (folder / f"{name}.smi").write_text(f"{smiles}\n")
     done = run(
         "bench", "recall", "--modality", "smiles", "--queries", folder / "library.csv", "--library",
-        folder / "a.smi", folder / "b.smi", "--model", tiny_model, "--workers", 1, "--out", folder / "r.json",
+        folder / "a.smi", folder / "b.smi", "--model", tiny_model, "--workers", 1, "--out", out,
     )  # fmt: skip
     assert done.stdout.splitlines()[0].endswith("pool of 5")
 
@@ -177,15 +165,6 @@ def test_bench_recall_warns_of_what_training_saw(folder, tiny_model, tmp_path) -
     failed = run(*command, "--seen", "fail")
     assert failed.exit_code == 1
     assert "1 of the molecules that ask were in the training of tiny, such as that of row 0" in failed.stderr
-
-
-def test_bench_rerank_is_not_there(folder, tiny_model) -> None:
-    done = run(
-        "bench", "isomers", "--modality", "smiles", "--queries", folder / "library.csv", "--rerank",
-        "--model", tiny_model, "--out", folder / "rerank.json",
-    )  # fmt: skip
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "has no weights to re-rank smiles with" in done.stderr
 
 
 def test_bench_throughput(folder, tiny_model) -> None:

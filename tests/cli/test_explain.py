@@ -1,6 +1,5 @@
 """`acml-search explain`: which options it takes, what it asks the index for, what it prints where."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +51,6 @@ def test_text_is_the_default(asked: list[Any]) -> None:
     ]
 
 
-def test_json_is_one_document(asked: list[Any]) -> None:
-    result = run("ix", "100", "--c-nmr", SHIFTS, "--json")
-    (hit,) = json.loads(result.stdout)["lists"][0]["hits"]
-    assert len(hit["why"]["evidence"]["c_nmr"]["matched"]) == 8
-
-
 def test_the_ending_of_a_file_says_what_is_written(asked: list[Any], tmp_path: Path) -> None:
     assert run("ix", "100", "--h-nmr", "9.8, 3.9", "--out", str(tmp_path / "why.html")).exit_code == 0
     assert (tmp_path / "why.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
@@ -81,9 +74,3 @@ def test_wrong_usage_is_2(arguments: list[str], words: str) -> None:
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in " ".join(result.stderr.replace("│", " ").split())
-
-
-def test_no_index_is_one_sentence(tmp_path: Path) -> None:
-    result = run(str(tmp_path / "none"), "1", "--c-nmr", SHIFTS)
-    assert result.exit_code == 1
-    assert "there is no index here" in result.stderr

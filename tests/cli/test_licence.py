@@ -40,11 +40,3 @@ def test_a_free_model_says_nothing(tiny_model: Path, tmp_path: Path) -> None:
     built = CliRunner().invoke(app, ["build-index", str(tmp_path / "library.smi"), *out])
     assert built.exit_code == 0, built.output
     assert "commercial" not in built.stderr
-
-
-def test_a_space_the_model_lacks_is_named_with_what_there_is(tmp_path: Path, tiny_model: Path) -> None:
-    (tmp_path / "library.smi").write_text("CCO\n")
-    out = ["--out", str(tmp_path / "index"), "--model", str(tiny_model), "--modalities", "image"]
-    built = CliRunner().invoke(app, ["build-index", str(tmp_path / "library.smi"), *out])
-    assert built.exit_code == 1
-    assert "the model tiny has no space for image; it has smiles" in built.stderr

@@ -180,12 +180,6 @@ def test_wrong_usage_is_exit_2(arguments: list[str], says: str) -> None:
     assert says in " ".join(result.stderr.split())
 
 
-def test_help_shows_examples() -> None:
-    result = run("--help")
-    assert result.exit_code == 0
-    assert 'acml-search query --c-nmr "' in result.stdout
-
-
 def test_a_reader_that_stops_early_sees_no_traceback(index: str) -> None:
     command = (
         f"{sys.executable} -c 'from acml_search.cli import main; main()' query {index} --smiles OCC --json"

@@ -101,7 +101,7 @@ def test_a_users_own_data_is_told_what_training_saw(measured, two_spaces, tmp_pa
     assert told["n_unseen"] == found.n_molecules - 2
     dropped = recall(measured, model, split="valid", leakage="drop")
     assert told["recall_unseen"] == dropped.recall
-    assert {k: tuple(v) for k, v in told["ci95_unseen"].items()} == dropped.ci95
+    assert told["ci95_unseen"] == dropped.ci95
     assert (dropped.n_pool, dropped.n_molecules) == (found.n_pool, told["n_unseen"])
     assert leakage.warning(dropped.leakage) is None
     line = leakage.warning(told)

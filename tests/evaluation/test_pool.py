@@ -1,8 +1,6 @@
-"""Queries and their records, and result documents."""
+"""Queries and their records."""
 
 from __future__ import annotations
-
-import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +9,6 @@ from rdkit import Chem
 
 from acml_search.core.errors import ConfigError
 from acml_search.evaluation.pool import Query, choose, read_queries, record_of
-from acml_search.evaluation.results import RecallResult, read_result
 from acml_search.evaluation.workers import model_workers
 
 PARACETAMOL = "CC(=O)Nc1ccc(O)cc1"
@@ -56,40 +53,6 @@ def test_all_columns_of_a_spectrum_are_named(tmp_path) -> None:
     words = r"needs a column named intensities \(mzs and intensities are read, and precursor_mz,"
     with pytest.raises(ConfigError, match=words):
         file.check_columns("lc_ms")
-
-
-RECALL = {
-    "modality": "c_nmr", "direction": "to-molecule", "n_queries": 1, "n_molecules": 1, "n_pool": 2,
-    "n_failed": 0, "recall": {"1": 1.0}, "mrr": 1.0, "ci95": {"1": [1.0, 1.0]}, "chance": {"1": 0.5},
-    "filter": None, "later": ["kept"],
-}  # fmt: skip
-
-
-def test_a_result_is_written_as_it_was_read(tmp_path) -> None:
-    path = tmp_path / "one.json"
-    path.write_text(json.dumps(RECALL))  # as version 0.1 wrote it, without a kind
-    result = read_result(path)
-    assert isinstance(result, RecallResult)
-    result.write(path)
-    assert json.loads(path.read_text()) == {"kind": "recall", **RECALL}
-    assert read_result(path) == result
-    speed = {
-        "parse_only_per_second": 1,
-        "end_to_end_per_second": 1,
-        "ratio_to_parse": 1,
-        "n": 1,
-        "workers": 1,
-    }
-    path.write_text(json.dumps({**speed, "rounds": 1, "spread": {}, "stages": {}}))
-    assert read_result(path).kind == "throughput"
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"recall": 1}', '{"kind": "tea"}'])
-def test_another_file_is_a_sentence(tmp_path, text) -> None:
-    path = tmp_path / "one.json"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=r"one\.json"):
-        read_result(path)
 
 
 def test_printed_lines_are_read_as_records(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from acml_search.evaluation import ranking
 from acml_search.evaluation.cache import Cache
 from acml_search.evaluation.metrics import FAILED, TIE_TOLERANCE
 from acml_search.evaluation.pool import Pool, Query, Structure, describe, record_of
-from acml_search.evaluation.results import QueryOutcome, isomers_result, read_result
+from acml_search.evaluation.results import QueryOutcome, isomers_result
 from acml_search.evaluation.retrieval import (
     Candidates,
     Filter,
@@ -137,7 +138,7 @@ def measure(files: Path, model: Path, **options):
 
 def test_the_result_has_what_the_contract_says(files, tiny_model) -> None:
     result = measure(files, tiny_model)
-    assert result == read_result(files / "out.json")
+    assert result.document() == json.loads((files / "out.json").read_text())
     assert result.n_queries == 7
     assert result.n_molecules == 6  # ethanol is asked twice; the unreadable row is a molecule of its own
     assert result.n_failed == 1
@@ -264,7 +265,7 @@ def test_files_and_folders_that_cannot_be_used_are_named(files, tiny_model, two_
 
 def test_isomers_have_what_the_contract_says(measured, two_spaces) -> None:
     result = recall(measured, two_spaces, isomers=True)
-    assert result == read_result(measured / "out.json")
+    assert result.document() == json.loads((measured / "out.json").read_text())
     # C2H6O: 2 molecules; C4H10: 2; C4H10O: 4 asked, 3 more in the library; the others are alone
     assert result.n_groups == 3
     assert result.n_queries == 2 * (2 + 2 + 4)

@@ -147,6 +147,7 @@ def test_the_prior_is_of_the_molecule_alone() -> None:
 
 def test_an_atom_alone_explains_nothing() -> None:
     assert annotate_peaks(parse("C")[0], spectrum([15.02]), flat()).fragments == []
+    assert len(fragment(Chem.MolFromSmiles("C"))) == 0
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -258,10 +259,6 @@ def test_counting_is_summing_over_the_atoms() -> None:
     values = np.random.default_rng(0).random((mol.GetNumAtoms(), 3))
     expected = [values[fragments.atoms(i)].sum(axis=0) for i in range(len(fragments))]
     np.testing.assert_allclose(fragments.sums(values), expected)
-
-
-def test_a_single_atom_has_no_fragment() -> None:
-    assert len(fragment(Chem.MolFromSmiles("C"))) == 0
 
 
 def test_a_macrocycle_stays_within_bounds() -> None:
