@@ -84,9 +84,7 @@ class Rows:
 
 @dataclass
 class Material:
-    """What a baseline works with. `records` (nq): of the queries, None where one cannot be read; `truths`
-    (nq,) positions in the pool; `training`: rows that may be learned from, the dev split among them.
-    """
+    """`records` (nq), None if unreadable; `truths` (nq,) in the pool; `training`: with the dev split."""
 
     modality: str
     pool: Pool
@@ -185,9 +183,7 @@ def baseline(name: str) -> Baseline:
 
 @register
 class Formula(Baseline):
-    """All molecules of the truth's formula tie, and a tie is a miss: only a formula that one molecule of the
-    pool has alone is a hit. `expected_at_1`: what a random choice among them would reach.
-    """
+    """Ties are misses: only a formula that one molecule of the pool has alone is a hit."""
 
     name = "formula"
     about = "The molecular formula alone: all molecules that have it tie, and a tie is a miss."
@@ -282,9 +278,7 @@ def nearest(queries: Any, known: Any, k: int) -> tuple[Ints, Float32s]:
 
 @register
 class ShiftMatching(Baseline):
-    """The model's predicted peaks against the observed ones, without a learned space: the cosine of
-    histograms makes the shortlist, and the optimal matching of peaks alone ranks it.
-    """
+    """Predicted against observed peaks: the cosine of histograms, then the matching of peaks alone."""
 
     name = "shifts"
     about = "Predicted against observed shifts: a fixed histogram makes the shortlist, matching ranks it."
@@ -318,9 +312,7 @@ class ShiftMatching(Baseline):
 
 
 def predicted_histograms(modality: str, lists: PeakLists, width: float) -> Float32s:
-    """(n, bins) float32, unit length: predicted peaks as Gaussians of `width` ppm, broader by their predicted
-    spread; zeros for a molecule without a peak.
-    """
+    """(n, bins) unit length, Gaussians of `width` ppm and their predicted spread; zeros without a peak."""
     low, high = SHIFTS[modality]
     bins, peaks = grid(modality, width), decode(get(modality).nuclei, lists.peaks)
     spread = np.hypot(width, peaks.spread)
@@ -351,9 +343,7 @@ def grid(modality: str, width: float) -> Float32s:
 
 
 def mass_bins(records: Sequence[Any], width: float) -> Any:
-    """(n, bins) CSR float32, unit length: square roots of the intensities, each peak shared by the two bins
-    it lies between, and, where the precursor is known, the same of the neutral losses.
-    """
+    """(n, bins) CSR, unit length: root intensities, shared by two bins; of a known precursor, losses too."""
     n_bins = int(MAX_MZ / width) + 2
     rows, columns, values = [], [], []
     for row, record in enumerate(records):
@@ -391,9 +381,7 @@ def unit(table: Float32s) -> Float32s:
 
 
 def measure_baselines(runner: QuestionRun) -> Iterator[Result]:
-    """Every baseline that the question names, with each of its filters and among isomers; where one is
-    pointless for the modality, a result that says why.
-    """
+    """Every baseline of the question, with each filter and among isomers; or a result that says why not."""
     outcomes = _some_queries(runner)
     keys = {one.query.structure.inchikey14 for one in runner.prepared.outcomes if one.query.structure}
     training = [

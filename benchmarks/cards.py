@@ -121,9 +121,7 @@ def _by_space(fits: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _classes(results: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Recall by class for every ranking with a target, or the unfiltered one of its question, and sentences
-    on the classes that are missed more often than the rest.
-    """
+    """Recall by class of each question, and sentences on classes missed more often than the rest."""
     recalls = [one for _, one in results if one.get("kind") == "recall" and "question" in one]
     measured: list[dict[str, Any]] = []
     sentences: list[str] = []

@@ -82,9 +82,7 @@ class EngineTable(_Table):
 
 
 class Plan(_Table):
-    """root: folder of the paths, relative to the plan. k: neighbours asked for. threads: of a build; a query
-    has one.
-    """
+    """root: of the paths, relative to the plan. k: neighbours. threads: of a build; a query has one."""
 
     root: str = "."
     seed: int = 0
@@ -121,10 +119,7 @@ class Engine:
     index: Any = None
 
     def build(self, base: Float16s, typical: Float32s, folder: Path, **how: Any) -> dict[str, Any]:
-        """Index `base` (n, d) and write it into `folder`; returns facts for the result.
-
-        `typical` (m, d): queries that are not measured, for an engine that calibrates itself.
-        """
+        """Index `base` (n, d) into `folder`; facts. `typical` (m, d): queries to calibrate by."""
         raise NotImplementedError
 
     def open(self, folder: Path) -> None:
@@ -340,9 +335,7 @@ class Contestant:
 def make_vectors(
     plan: Plan, root: Path, folder: Path, index: Path, n: int | None, model: str
 ) -> dict[str, Any]:
-    """Write queries.npy and typical.npy into `folder`; where the vectors are, and other facts. Raises
-    ConfigError for an index without the space, SpaceMismatch for one of another model.
-    """
+    """Write queries.npy and typical.npy; facts. Raises ConfigError without the space, or SpaceMismatch."""
     from acml_search.encoders.card import read_card
     from acml_search.index.directory import IndexDirectory
 
@@ -409,10 +402,7 @@ def exact_scores(base: Float16s, queries: Float32s, k: int) -> np.ndarray:
 
 
 def right(base: Float16s, queries: Float32s, truth: np.ndarray, found: Ints, k: int) -> Ints:
-    """(nq,) how many of each query's `found` (nq, k) score as well as its true k-th; each counts once.
-
-    Raises ConfigError for a position that no vector has: such an engine is broken.
-    """
+    """(nq,) of each query's `found` (nq, k), how many score as well as its true k-th. Raises ConfigError."""
     if found.max(initial=-1) >= len(base):
         raise ConfigError(f"an engine answered {found.max()}, of {len(base):,} vectors")
     k = min(k, truth.shape[1])
@@ -438,11 +428,7 @@ def measure(
     model: str = "acml-base",
     command: str | None = None,
 ) -> dict[str, Any]:
-    """Run the plan at `path` on the vectors of `index`, write OUT.json and return it.
-
-    An engine that cannot run, or fails, has a row that says why. Raises ConfigError for a wrong plan and
-    AcmlSearchError where every engine failed.
-    """
+    """Run the plan on the vectors of `index` and write OUT.json; an engine that fails says why."""
     began = time.perf_counter()
     plan, root = read_plan(path), path.parent
     plan = plan.model_copy(update={"k": k or plan.k})

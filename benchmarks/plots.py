@@ -78,9 +78,7 @@ def _legend(figure: Figure, axes: Iterable[Axes]) -> Figure:
 
 
 def by_size(questions: Mapping[str, Sequence[Entry]]) -> Figure:
-    """Accuracy among isomers against the number of molecules of the formula; below each number, of how many
-    molecules of the queries. Numbers that fewer than `MIN_MOLECULES` have are left out.
-    """
+    """Accuracy by the number of isomers, and how many molecules of the queries have so many."""
     columns = min(len(questions), COLUMNS)
     rows = -(-len(questions) // columns)
     figure = Figure(figsize=(WIDTH if columns > 1 else 0.62 * WIDTH, 3.4 * rows + 0.6))
@@ -128,9 +126,7 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def pareto(engines: Sequence[dict[str, Any]], k: int) -> Figure:
-    """Recall of indexes against latency and bytes in memory, with the Pareto front. Of recall 1 - recall is
-    drawn, on a logarithmic axis that ends at 0.001, so that there is room near 1, where engines differ.
-    """
+    """Recall against latency and memory, with the Pareto front; 1 - recall on a logarithmic axis."""
     costs = {"p50_ms": "median latency of one query, ms", "bytes_in_memory": "bytes per vector in memory"}
     figure = Figure(figsize=(WIDTH, 3.8))
     axes = figure.subplots(1, len(costs), sharey=True).tolist()

@@ -200,10 +200,7 @@ class Rows:
         return sha.hexdigest()
 
     def parts(self, split: str) -> tuple[dict[str, Ints], int]:
-        """Positions of train, valid and test, and how many rows of train and valid are molecules of test.
-
-        Raises ConfigError where a part is empty.
-        """
+        """Positions of train, valid and test; how many of test the first two had. Raises ConfigError."""
         value, keys = self.splits[split].where(np.isfinite(self.y).any(axis=1)), pd.Series(self.inchikey14)
         tested = keys.isin(keys[value == "test"])
         masks = {name: (value == name) & ~tested for name in ("train", "valid")} | {"test": value == "test"}
@@ -214,9 +211,7 @@ class Rows:
 
 
 def read_rows(asked: PropertySet, structures: Sequence[Described]) -> Rows:
-    """The set's rows; `structures` are those of all rows of its file. Raises LibraryError for a file that
-    cannot be read, ConfigError for a missing column, labels that do not fit or no usable row.
-    """
+    """The set's usable rows. Raises LibraryError or ConfigError where the file does not fit."""
     try:
         table = pd.read_parquet(asked.file)
     except (OSError, pa.ArrowInvalid) as error:
@@ -290,9 +285,7 @@ def ready(name: str, system: System, plan: Plan) -> ReadySystem:
 
 
 def features(one: ReadySystem, smiles: list[str], workers: Workers, cached: Cache) -> tuple[Path, Any]:
-    """The file of a feature system's features (n, f), and which columns are its own. Those of
-    one model are computed together, for all systems that name it. Standardised SMILES can all be read.
-    """
+    """The file of a system's features (n, f), computed once a model, and which columns are its own."""
     kind = one.system.kind
     key = {**one.key, "parts": None, "smiles": hashlib.sha256("\n".join(smiles).encode()).hexdigest()}
 
@@ -384,9 +377,7 @@ def predict(task: Task) -> Path | str:
 
 
 def in_range(train: Float32s, *others: Float32s) -> list[Float32s]:
-    """The columns that vary over the training molecules, each clipped to their range: a descriptor of a
-    molecule unlike all of these can be a thousand times larger.
-    """
+    """Columns that vary over the training molecules, clipped to their range: a descriptor may be huge."""
     low, high = train.min(axis=0), train.max(axis=0)
     varies = high > low if (high > low).any() else np.ones(len(low), bool)
     return [np.clip(x[:, varies], low[varies], high[varies]) for x in (train, *others)]
@@ -404,9 +395,7 @@ def best_head(heads: dict[str, dict[str, Any]], sign: float) -> str:
 
 
 def scored(asked: PropertySet, path: Path, seen: TrainingMolecules | None) -> dict[str, Any]:
-    """One run: every head's scores, the head that did best on the valid part and its test score; `unseen`
-    without the test molecules that contrastive training saw, None where these are unknown.
-    """
+    """One run: heads' scores, the chosen one's test score; `unseen`: of molecules not trained on."""
     table = pd.read_parquet(path)
     fresh = None if seen is None else ~seen.contains(table["inchikey14"].to_list())
     test = (table["part"] == "test").to_numpy()

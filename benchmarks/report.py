@@ -162,10 +162,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def read_results(paths: Sequence[Path]) -> tuple[list[Entry], list[str]]:
-    """The results in files and folders (`*.json`), and a sentence on each file that was left out.
-
-    Raises ConfigError for a path that is not there, and where nothing is a result.
-    """
+    """Results in files and folders, and sentences on files left out. Raises ConfigError if none."""
     for path in paths:
         if not path.exists():
             raise ConfigError(f"{path}: there is no such file or folder of results")
@@ -394,9 +391,7 @@ class Comparison:
 
 @cache
 def compare(ours: Entry, baseline: Entry) -> Comparison:
-    """Paired by query where both files of queries are there, averaged over molecules, with a 95 % bootstrap
-    interval over molecules.
-    """
+    """Paired by query where both files are there, over molecules, with a 95 % bootstrap interval."""
     mine, theirs = _hits(ours), _hits(baseline)
     shared = [row for row in mine if row in theirs]
     if not shared:
@@ -436,9 +431,7 @@ def not_ahead(entries: Sequence[Entry]) -> list[str]:
 
 
 def property_view(one: Entry, brief: bool) -> dict[str, Any]:
-    """What the tables of a property benchmark show. `brief`: without systems that answered fewer than half of
-    the sets.
-    """
+    """What the tables show. `brief`: without systems that answered fewer than half of the sets."""
     n_sets = {
         name: sum(_mean(each, name) is not None for each in one.sets)
         for name in dict.fromkeys(name for each in one.sets for name in each["systems"])

@@ -149,10 +149,7 @@ def precursor_mz(neutral_mass: float, adduct: str) -> float:
 
 
 def likely_masses(precursor_mz: float, adducts: Iterable[str]) -> dict[str, float]:
-    """By adduct, the neutral mass in Da if an ion of this m/z (Th) is that; none where it is too light.
-
-    Raises ConfigError for an m/z that is not a positive number, and an adduct that is not understood.
-    """
+    """Neutral masses in Da of an ion of this m/z (Th), by adduct, unless too light. Raises ConfigError."""
     masses = {}
     for adduct in adducts:
         parse_adduct(adduct)
@@ -180,10 +177,7 @@ def parse_adduct(adduct: str, mode: str | None = None) -> Adduct:
 
 
 def write_adduct(adduct: str, mode: str | None = None) -> str:
-    """The adduct in square brackets and with its sign: "[M+H]+" for "M+H", "[M+H]1+" and "(M+H)+".
-
-    Raises ConfigError as `parse_adduct` does.
-    """
+    """As "[M+H]+", also "M+H", "[M+H]1+" and "(M+H)+". Raises ConfigError as `parse_adduct` does."""
     body, ion = _parsed(str(adduct), mode)
     size = abs(ion.charge)
     return f"[{body}]{size if size > 1 else ''}{'+' if ion.charge > 0 else '-'}"

@@ -146,10 +146,7 @@ def _guarded(
 
 
 def read_stored(smiles: str) -> Chem.Mol:
-    """A molecule from the SMILES that a library stores of it: as it is, and so what its vectors were made of.
-
-    Raises InvalidMolecule for a SMILES that RDKit cannot read, which no library stores.
-    """
+    """A molecule from the SMILES that a library stores, as its vectors were made. Raises InvalidMolecule."""
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
     if mol is None:
@@ -177,10 +174,7 @@ def parse_block(block: str, *, tautomer: bool = False) -> tuple[Chem.Mol, str | 
 
 
 def describe(mol: Chem.Mol, removed: str | None = None, inchikey: str = "") -> Molecule:
-    """SMILES, InChIKey (made unless given), formula and exact mass of a standardised molecule.
-
-    Raises `InvalidMolecule` when InChI cannot name it, or its SMILES is over the limit.
-    """
+    """SMILES, InChIKey (made unless given), formula, exact mass. Raises `InvalidMolecule` without InChI."""
     try:
         with rdBase.BlockLogs():
             smiles = Chem.MolToSmiles(mol)

@@ -60,11 +60,7 @@ _symbol_rows: dict[str, tuple[int, ...]] = {}  # symbol as written -> its column
 
 
 def linked_symbols(text: str) -> MolGraph:
-    """The atom symbols of a SMILES and their links: symbols (n, 7) uint8, links (2, m) int32, link codes
-    (m,) uint8.
-
-    Raises `InvalidRecord` where the grammar is broken.
-    """
+    """Symbols (n, 7) uint8, links (2, m) int32, codes (m,) uint8 of a SMILES. Raises `InvalidRecord`."""
     rows: list[tuple[int, ...]] = []
     links: list[tuple[int, int, int]] = []  # target, source, code
     branches: list[int] = []

@@ -30,9 +30,7 @@ def dev_fold(inchikey14: str, folds: int) -> int:
 
 
 def scaffold(mol: Chem.Mol) -> str:
-    """SMILES of the Bemis-Murcko scaffold (J. Med. Chem. 1996, 39, 2887) without configuration; "" for a
-    molecule without a ring.
-    """
+    """SMILES of the Bemis-Murcko scaffold (J. Med. Chem. 1996, 39, 2887), flat; "" without a ring."""
     from rdkit.Chem.Scaffolds import MurckoScaffold
 
     flat = Chem.Mol(mol)

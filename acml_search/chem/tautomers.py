@@ -375,10 +375,7 @@ def _shifted(mol: Chem.Mol, name: str | None, rules: Sequence[_Rule]) -> Chem.Mo
 
 
 def _apply(rule: Chem.Mol, mol: Chem.Mol, name: str | None, gains: bool) -> Chem.Mol | None:
-    """`mol` with the rule applied at all its places that share no atom, or else at the first that can be.
-
-    `gains`: only where more bonds become aromatic.
-    """
+    """`mol` with the rule applied where it can be; `gains`: only where more bonds become aromatic."""
     paths = mol.GetSubstructMatches(rule)
     apart: list[tuple[int, ...]] = []
     for path in paths:

@@ -234,9 +234,7 @@ def columns(rows: Sequence[Sequence[object]]) -> str:
 
 
 def print_report(report: dict[str, Any], as_json: bool) -> None:
-    """What was built: JSON, or a line for the molecules and one per space. Files that were cut off are named
-    on stderr.
-    """
+    """What was built: JSON, or a line for the molecules and one per space; cut files on stderr."""
     for damage in report["damaged"]:
         say(damage)
     if as_json:

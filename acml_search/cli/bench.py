@@ -143,9 +143,7 @@ def throughput(
 
 
 def _measure(options: dict[str, Any], **question: Any) -> None:
-    """Measure one question of the command line and print its table; one line on stderr where training saw
-    molecules that are asked for.
-    """
+    """Measure one question and print its table; a line on stderr where training saw molecules."""
     from acml_search.evaluation.leakage import warning
     from acml_search.evaluation.retrieval import Question, measure_files
 

@@ -29,10 +29,7 @@ _NAMES = {
 
 
 def require(*modules: str, extra: str | None = None) -> None:
-    """Raise ConfigError, naming the extra to install, unless every module can be imported.
-
-    extra: the one that the command at hand belongs to; None: the one that brings the module.
-    """
+    """Raise ConfigError, naming the extra to install (`extra`, or the module's), unless all are there."""
     for module in modules:
         if find_spec(module) is None:
             name = extra or _EXTRAS[module]

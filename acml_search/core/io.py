@@ -75,9 +75,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def remove_folder(folder: Path, last: str) -> None:
-    """Remove a folder, if there is one. `last` is deleted last, so an interrupted removal still leaves a
-    recognisable folder.
-    """
+    """Remove a folder, if there is one; `last` goes last, so that what is left over can be recognised."""
     if folder.is_symlink() or not folder.is_dir():
         return
     for inside in folder.iterdir():

@@ -17,9 +17,7 @@ MAX_ERRORS = 5  # that one message names
 
 
 def read_toml(path: Path, what: str = "file") -> dict[str, Any]:
-    """The tables of a file. Raises ConfigError, which calls it `what`, where there is no such file or it is
-    not TOML.
-    """
+    """The tables of a file. Raises ConfigError, which calls it `what`, where it is missing or no TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -31,9 +29,7 @@ def read_toml(path: Path, what: str = "file") -> dict[str, Any]:
 
 
 def check_table(data: Mapping[str, Any], kind: type[T], where: object) -> T:
-    """`data` as the pydantic model `kind`. Raises ConfigError that names `where` (the file, and the table in
-    it if there are several) and the keys.
-    """
+    """`data` as the pydantic model `kind`. Raises ConfigError that names `where` and the keys."""
     from pydantic import ValidationError
 
     try:

@@ -109,10 +109,7 @@ class Workers:
         self._stop(kind is not None)
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """`function` (of a module, so that it can be sent) of each task, in order, few in flight.
-
-        Raises WorkerDied, and whatever `function` raises.
-        """
+        """`function` of a module of each task, in order, few in flight. Raises WorkerDied and its errors."""
         if self._submit is None:
             yield from map(function, tasks)
             return

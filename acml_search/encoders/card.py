@@ -100,9 +100,7 @@ class ModelCard:
         return {name: float(fitted.get(name, 1.0)) for name in names}
 
     def rerank_weights(self, space: str, kind: str = "rerank") -> dict[str, float] | None:
-        """The weights of `cosine` and `evidence` in a logit of re-ranking, None where they were not fitted;
-        kind as in `fusion_weights`.
-        """
+        """Weights of `cosine` and `evidence`, None where not fitted; kind as in `fusion_weights`."""
         stored = self.data["spaces"][space]
         found: dict[str, float] | None = stored.get(kind) or stored.get("rerank")
         return found
@@ -264,9 +262,7 @@ def digest_of(weights: Path, config: dict[str, Any]) -> str:
 
 
 def checked_weights(card: ModelCard) -> Path:
-    """The weights of a card. Raises `CheckpointError` when they, or those that came later, are missing,
-    damaged, or another model's.
-    """
+    """The weights of a card. Raises `CheckpointError` where any are missing, damaged or another model's."""
     for path in (card.weights, *card.later_weights):
         if not path.exists():
             raise CheckpointError(path, f"the weights are missing; copy {path.name} beside card.json")

@@ -45,9 +45,7 @@ _ELEMENT, _HYDROGENS = 0, 3  # columns of a graph's atoms
 
 
 class Predicted(NamedTuple):
-    """The peaks of one molecule, one per atom of the nucleus (13C: carbons; 1H: atoms that carry
-    hydrogen), in the order of its graph's atoms.
-    """
+    """One peak per atom of the nucleus (1H: atoms that carry hydrogen), in the order of the atoms."""
 
     atoms: Ints
     """(p,) numbers of the atoms in the molecule's graph"""

@@ -109,10 +109,7 @@ class TrainingMolecules:
 
 
 def training_list(card: ModelCard) -> TrainingMolecules | None:
-    """The list that a card names; None where the card names none (an older model, or one not trained).
-
-    Raises CheckpointError where the file is missing, damaged, or not the one of the card.
-    """
+    """The list that a card names, if any. Raises CheckpointError where it is missing or damaged."""
     entry = card.data.get("training_list")
     return None if entry is None else _read(card.directory / str(entry["file"]), str(entry["sha256"]))
 
@@ -136,10 +133,7 @@ def _read(path: Path, sha256: str) -> TrainingMolecules:
 
 
 def write_training_list(directory: Path, molecules: TrainingMolecules, made_by: str) -> ModelCard:
-    """Write the list beside a model's weights and name it in its card; the digest stays. made_by: a command.
-
-    Raises CheckpointError where there is no model.
-    """
+    """Write the list beside the weights and name it in the card. Raises CheckpointError without a model."""
     card = read_card(directory)
     content = molecules.to_bytes()
     with atomic(card.directory / FILE) as temporary:

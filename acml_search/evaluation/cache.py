@@ -29,9 +29,7 @@ LAYERS = ("chem", "core", "encoders", "library", "modalities", "ms", "networks",
 
 @cache
 def code_digest(*paths: Path) -> str:
-    """Hex SHA-256 over source files and all that is in the folders among `paths`; without any, over the
-    packages of `LAYERS`.
-    """
+    """Hex SHA-256 over source files and folders of them; without `paths`, the packages of `LAYERS`."""
     given = paths or tuple(Path(acml_search.__file__).with_name(name) for name in LAYERS)
     files = (file for path in given for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path]))
     digest = sha256()

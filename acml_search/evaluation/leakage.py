@@ -56,9 +56,7 @@ def unseen(card: ModelCard, queries: Sequence[Query], what: str) -> list[Query]:
 
 
 def check_unseen(card: ModelCard, queries: Sequence[Query], what: str, derived: bool) -> None:
-    """Raises ConfigError where a query's molecule was trained on. `what` names the question or file;
-    `derived`: are records made from structures?
-    """
+    """Raises ConfigError where a query's molecule was trained on; `derived`: records made from structures."""
     records, structures, _ = seen_in_training(card, queries)
     at = np.flatnonzero(records | structures if derived else records).tolist()
     if at:

@@ -46,10 +46,7 @@ def reciprocal_ranks(ranks: npt.ArrayLike) -> Floats:
 
 
 def per_molecule(values: npt.ArrayLike, molecules: npt.ArrayLike) -> Floats:
-    """Mean of `values` (nq,) over the queries of each molecule -> (n molecules,), in sort order.
-
-    `molecules` (nq,): anything sortable that is equal for queries of one molecule.
-    """
+    """Mean of `values` (nq,) by label in `molecules` (nq,) -> (n molecules,), in sort order."""
     values = np.asarray(values, dtype=np.float64)
     molecules = np.asarray(molecules)
     if values.shape != molecules.shape or values.ndim != 1:

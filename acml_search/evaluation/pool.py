@@ -208,10 +208,7 @@ class QueryFile:
     types: Mapping[str, pa.DataType]
 
     def select(self, *, split: str | None = None, where: str | None = None) -> list[Query]:
-        """The rows whose column `split` has that value and that fulfil the SQL condition `where`.
-
-        Raises ConfigError where no row is left or there is no column `split`, and FilterError for wrong SQL.
-        """
+        """Rows of that `split` that fulfil the SQL `where`. Raises ConfigError, FilterError."""
         chosen, conditions = self.queries, []
         if split is not None:
             self._require("split", f"--split {split}")
@@ -288,10 +285,7 @@ class QueryFile:
 def read_queries(
     path: Path, workers: Workers, *, smiles_column: str | None = None, cache: Cache | Path | None = None
 ) -> QueryFile:
-    """Every row of a file in any library format.
-
-    Raises LibraryError for a file that cannot be read and ConfigError where it has no row.
-    """
+    """Every row of a library file. Raises LibraryError where it cannot be read, ConfigError without a row."""
     library = open_library([path], smiles_column=smiles_column)
     rows = [row for batch in library.batches(CHUNK) for row in batch]
     if not rows:

@@ -143,10 +143,7 @@ class Ranker:
             self._count(part, scores, molecules)
 
     def add_scores(self, scores: Float32s, positions: Ints) -> None:
-        """Count one block of candidates by their scores: (nq, n) float32, of any origin; higher is better.
-
-        `positions` (n,): the pool position of each, distinct. `scores` is left as it is.
-        """
+        """Count candidates by scores (nq, n) float32, left as they are; distinct pool `positions` (n,)."""
         for part in self._asking(positions):
             self._count(part, np.asarray(scores[part], np.float32), positions)  # a copy
 

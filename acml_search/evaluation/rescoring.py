@@ -46,9 +46,7 @@ class Weights(NamedTuple):
 
 
 def weighted(features: Floats, at: npt.ArrayLike, prior: Floats | None = None) -> Floats:
-    """(nq, k) sums of `features` (nq, k, f) x coefficients `at` (f,), and the prior (nq, k); minus infinity
-    where a feature is, because there is no candidate.
-    """
+    """(nq, k) sums of `features` (nq, k, f) x `at` (f,), and the prior; -inf where a feature is."""
     known = np.asarray(np.isfinite(features).all(axis=2))
     total = np.where(known[:, :, None], features, 0.0) @ np.asarray(at, np.float64)
     return np.where(known, total if prior is None else total + prior, -np.inf)
@@ -98,9 +96,7 @@ def ranks(lists: Shortlists, logits: Floats, before: npt.ArrayLike) -> Floats:
 
 
 def weights_of(card: ModelCard, modality: str, kind: str = "rerank") -> Weights:
-    """The re-ranking weights in a model's card; kind as there. Raises ConfigError for a modality without a
-    re-ranker, and where the weights were not fitted.
-    """
+    """The re-ranking weights in a model's card. Raises ConfigError where there are none."""
     reranker(modality)
     stored = card.rerank_weights(modality, kind)
     if stored is None:

@@ -41,9 +41,7 @@ class QueryOutcome:
 
 
 def with_ranks(outcomes: Sequence[QueryOutcome], ranker: Ranker) -> list[QueryOutcome]:
-    """Copies of the outcomes with a ranker's counts, which are of the readable ones in order; those that
-    failed stay misses.
-    """
+    """Copies of the outcomes with a ranker's counts of the readable ones; those that failed stay misses."""
     copies = [replace(one) for one in outcomes]
     columns = (
         ranker.ranks,
@@ -65,10 +63,7 @@ def with_ranks(outcomes: Sequence[QueryOutcome], ranker: Ranker) -> list[QueryOu
 
 
 def molecule_labels(outcomes: Sequence[QueryOutcome]) -> list[int]:
-    """A label per query, equal for queries of one molecule, as averages want it.
-
-    A query that could not be read is a molecule of its own: its miss weighs as much as any other.
-    """
+    """Equal for queries of one molecule; a query that could not be read is a molecule of its own."""
     return [one.truth if one.truth >= 0 else -1 - i for i, one in enumerate(outcomes)]
 
 
@@ -189,10 +184,7 @@ PER_QUERY: dict[str, pa.DataType] = {
 def query_rows(
     outcomes: Sequence[QueryOutcome], pool: Pool, nearest: Sequence[float | None] | None = None
 ) -> list[dict[str, Any]]:
-    """One row per query; a failed query has no rank but an error, a query without a rival no best_other.
-
-    `nearest`: each query's similarity to the nearest training molecule, where it was computed.
-    """
+    """A row per query; a failed one has no rank but an error. `nearest`: similarity to training."""
     rows = []
     for one, similarity in zip(outcomes, nearest or [None] * len(outcomes), strict=True):
         known = one.query.structure

@@ -281,9 +281,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Vectors of the pool: `places` (n,) the pool positions of the rows, those of one molecule side by side,
-    and `vectors` (n, d) float32.
-    """
+    """Of the pool: positions `places` (n,), of one molecule side by side, and `vectors` (n, d) float32."""
 
     places: Ints
     vectors: Float32s
@@ -399,9 +397,7 @@ class PreparedQuestion:
     def rerank(
         self, answers: Sequence[Answer], weights: Weights, chosen: Collection[int] | None = None
     ) -> list[Answer]:
-        """The answers with their shortlists re-ranked by weighted cosine and peak comparison; `chosen`: only
-        these queries (numbers among the readable ones), the others stay as they were.
-        """
+        """The answers, their shortlists re-ranked; `chosen`: only these of the readable queries."""
         rows, lists = compare(self, [one.ranker for one in answers], chosen)
         again = [self.answered(one.filter, one.ranker) for one in answers]
         for one, of in zip(again, lists, strict=True):
@@ -541,10 +537,7 @@ def record_candidates(question: Question, store: Store, pool: Pool, only: Bools 
 
 
 def to_outcomes(chosen: Sequence[Query], pool: Pool, *, once: bool) -> list[QueryOutcome]:
-    """The queries with their truth's position; with `once`, one per molecule.
-
-    A truth that the pool lacks has the position -1; `leakage.check_truths` refuses that.
-    """
+    """The queries with their truth's position, -1 where the pool lacks it; `once`: one per molecule."""
     positions = pool.positions()
     outcomes: list[QueryOutcome] = []
     known: set[int] = set()

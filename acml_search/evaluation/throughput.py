@@ -207,9 +207,7 @@ def _timed_in_turns(runs: dict[str, Callable[[], Any]], n: int, rounds: int) -> 
 def readable_texts(
     library: Sequence[Path], n: int, workers: Workers, seed: int = 0, smiles_column: str | None = None
 ) -> list[str]:
-    """A seeded choice of at most n SMILES that can be read, as the library (default: RDKit's own molecules)
-    writes them. Raises ConfigError where there is none.
-    """
+    """At most n readable SMILES, a seeded choice, as the library (default: RDKit's) writes them."""
     rows = list(library_texts(list(library) or default_library(), smiles_column))
     order = np.random.default_rng(seed).permutation(len(rows)).tolist()
     parts = list(chunks((rows[i] for i in order), CHUNK))

@@ -238,9 +238,7 @@ def _molecule(smiles: str) -> Chem.Mol:
 
 
 def write_picture(panels: Sequence[Panel], title: str, note: str, path: Path) -> None:
-    """One picture of all panels, PNG or SVG by the ending of `path`: RDKit's similarity maps (Riniker and
-    Landrum 2013) on one scale of colours.
-    """
+    """PNG or SVG of all panels: RDKit's similarity maps (Riniker and Landrum 2013), one scale of colours."""
     import matplotlib
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize

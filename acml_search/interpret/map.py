@@ -161,10 +161,7 @@ def _vectors(sample: MoleculeSample, space: str) -> Float32s:
 
 
 def project(x: Float32s, method: str, *, seed: int) -> Layout:
-    """x (n, f) -> two dimensions, the same for the same seed.
-
-    Raises ConfigError for an unknown method, or one whose package is not installed.
-    """
+    """x (n, f) -> two dimensions, the same for the same seed. Raises ConfigError for the method."""
     if method not in METHODS:
         raise ConfigError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
     if method == "umap":

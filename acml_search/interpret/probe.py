@@ -224,18 +224,14 @@ def _every_penalty(x: Float32s, y: Floats, is_group: Bools) -> Iterator[LinearPr
 
 
 def scaffold_groups(mols: Sequence[Chem.Mol]) -> Ints:
-    """(n,) the number of each molecule's scaffold. Each molecule without a ring has a number of its own:
-    sharing "no scaffold" does not make two of them alike.
-    """
+    """(n,) the number of each molecule's scaffold; each molecule without a ring has one of its own."""
     numbers: dict[str, int] = {}
     names = (scaffold(mol) or f"acyclic {i}" for i, mol in enumerate(mols))
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
 
 def split_groups(groups: Ints, shares: Sequence[float], seed: int) -> Ints:
-    """(n,) the part each row belongs to: groups in random order, each to the part that lacks most of its
-    share of rows.
-    """
+    """(n,) the part of each row: groups in random order, each to the part that lacks most of its share."""
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     lacking = np.array(shares) * len(groups)
     part = np.empty(len(sizes), np.int64)
@@ -267,9 +263,7 @@ def r_squared(y: Floats, predicted: Floats, counts: Floats) -> Floats:
 
 
 def aurocs(y: Floats, score: Floats, counts: Floats) -> Floats:
-    """(r,) chance that a molecule that has the group scores above one that lacks it, ties half, weighted by
-    counts (r, n); NaN where one kind is missing.
-    """
+    """(r,) AUROC, ties half, weighted by counts (r, n); NaN where one kind is missing."""
     has = y > 0.5
     with_group, without = counts[:, has].astype(np.float32), counts[:, ~has].astype(np.float32)
     above, below = score[has][:, None], score[~has][None]

@@ -107,9 +107,7 @@ class SimilarityHead(nn.Module):
 
 
 class MemoryAugmentedHead(Head):
-    """The graph side of a space with a memory: its head's vector, and beside it, of equal length, the
-    molecule's `SimilarityHead` vector.
-    """
+    """Its head's vector, and beside it, of equal length, the molecule's `SimilarityHead` vector."""
 
     def __init__(self, head: nn.Module, similarity: SimilarityHead) -> None:
         super().__init__()

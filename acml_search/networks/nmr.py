@@ -217,9 +217,7 @@ class ShiftHead(Head):
 
 
 def expected_features(peaks: Peaks, n_graphs: int, encoder: ShiftTower, width: float) -> Tensor:
-    """The encoder's features (n_graphs, encoder.width) of predicted peaks; those within about `width` ppm of
-    one another count as one.
-    """
+    """Features (n_graphs, encoder.width) of predicted peaks; those within about `width` ppm count as one."""
     weight = torch.sigmoid(peaks.present) / coincident_peaks(peaks, width)
     sizes = torch.bincount(peaks.graph_of, minlength=n_graphs)
     summed = encoder.expected(peaks.position, peaks.spread, weight, sizes)

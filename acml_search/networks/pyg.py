@@ -59,10 +59,7 @@ def to_batch(graphs: Sequence[MolGraph]) -> Batch:
 
 
 def graphs_of(data: Data | Sequence[Data]) -> list[MolGraph]:
-    """The graphs of a `Data`, a `Batch`, or several `Data`; edges ordered by target.
-
-    Raises `InvalidMolecule` for graphs that `to_pyg` could not have made.
-    """
+    """Graphs of a `Data`, a `Batch` or several; edges by target. Raises `InvalidMolecule` for others."""
     parts = data.to_data_list() if hasattr(data, "to_data_list") else data
     return [_graph(part, row) for row, part in enumerate(parts if isinstance(parts, Sequence) else [parts])]
 

@@ -67,11 +67,7 @@ def part_of_columns(card: ModelCard, parts: Sequence[str] | None = None) -> npt.
 
 
 def embeddings(model: Model, mols: Sequence[Chem.Mol], parts: Sequence[str] | None = None) -> Float32s:
-    """(n, D) float32: the parts of each molecule's embedding side by side, by default all.
-
-    `mols`: standardised molecules as `chem.molecule.parse` gives them. Raises ConfigError for a part that the
-    model does not have.
-    """
+    """(n, D) float32: parts of each embedding side by side (default: all). Raises ConfigError."""
     import torch
 
     wanted = part_names(model, parts)

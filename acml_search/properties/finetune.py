@@ -105,9 +105,7 @@ class FineTuned:
 
 
 def load_finetuned(directory: Path, base: Model) -> FineTuned:
-    """Read what `save` wrote; `base` is the model it was trained from. Raises ConfigError when the folder is
-    damaged.
-    """
+    """Read what `save` wrote, trained from `base`. Raises ConfigError when the folder is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -98,10 +98,7 @@ def fit_head(
     seed: int,
     class_weight: bool = False,
 ) -> LinearHead:
-    """Fit a head: `x` (n, f), `y` (n, t) with NaN for missing labels; the same for the valid part.
-
-    `class_weight`: both classes weigh the same. Raises ConfigError for an unknown kind or task.
-    """
+    """Fit on `x` (n, f), `y` (n, t), NaN where missing. `class_weight`: classes weigh the same."""
     if task not in TASKS or kind not in KINDS:
         raise ConfigError(
             f"a head is one of {', '.join(KINDS)} for {' or '.join(TASKS)}, not {kind} for {task}"
@@ -113,9 +110,7 @@ def fit_head(
 
 
 def load_head(directory: Path) -> LinearHead:
-    """Read what `save` wrote. Raises ConfigError when the folder is damaged, or holds the boosted trees that
-    version 0.1 fitted.
-    """
+    """Read what `save` wrote. Raises ConfigError for a damaged folder, or trees of version 0.1."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

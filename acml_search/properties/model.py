@@ -167,11 +167,7 @@ def fit_model(
     use_descriptors: bool = False,
     seed: int,
 ) -> PropertyModel:
-    """Fit on the molecules that are not `valid` (n,), choose on those that are.
-
-    `head`: one of KINDS, or auto for the best of them; `tune`: fine-tune the trunk instead;
-    `use_descriptors`: heads read RDKit's descriptors too.
-    """
+    """Fit on molecules that are not `valid` (n,), choose on the others; options as of `fit_file`."""
     train, judged = np.flatnonzero(~valid), np.flatnonzero(valid)
     mols, valid_mols = ([data.mols[i] for i in rows] for rows in (train, judged))
     y, valid_y = data.y[train], data.y[judged]
@@ -233,9 +229,7 @@ def fit_model(
 
 
 def _inner_metrics(task: str, y: Floats, predicted: Floats, uncertainty: Floats) -> dict[str, Any]:
-    """Metrics of the inner part with 95 % bootstrap intervals over molecules; None where too few resamples
-    have both classes.
-    """
+    """Metrics of the inner part with 95 % bootstraps; None where too few resamples have both classes."""
     measured = ("auroc", "auprc") if task == "classification" else ("rmse", "mae", "r2", "spearman")
     draws = np.random.default_rng(0).integers(0, len(y), (RESAMPLES, len(y)))
     about: dict[str, Any] = {"ci95": {}}
@@ -252,9 +246,7 @@ def _inner_metrics(task: str, y: Floats, predicted: Floats, uncertainty: Floats)
 
 
 def save(model: PropertyModel, directory: Path, rejected: Sequence[Rejected] = ()) -> None:
-    """Write the model's folder, with the rows that could not be used, whole or not at all; an earlier model
-    in its place is replaced.
-    """
+    """Write the model's folder, and the rows not used, whole or not at all; an earlier model is replaced."""
     from safetensors.numpy import save_file
 
     with atomic(directory) as writing:

@@ -64,10 +64,7 @@ def run(path: Path | str, root: Path | None = None, device: str = "auto") -> Mod
 
 
 def align(plan: AlignPlan, device: str = "auto") -> ModelCard:
-    """Align as the plan says and write the model directory, `out/model`.
-
-    Raises `ConfigError` for a plan that cannot be followed or an encoder that is not there.
-    """
+    """Align and write the model directory, `out/model`. Raises `ConfigError` where that cannot be."""
     corpus = corpus_of(plan)
     torch.manual_seed(plan.seed)
     torch.set_num_threads(1)
@@ -248,9 +245,7 @@ def _hyper(plan: AlignPlan, spaces: Mapping[str, SpaceTable]) -> dict[str, Any]:
 
 
 def _initialise(plan: AlignPlan, model: Aligner, trained: Mapping[str, SpaceTable]) -> None:
-    """Frozen encoders in their places; trunk, heads and projections from the shift predictor or the model
-    that `start` names, and with a model its scales.
-    """
+    """Frozen encoders in place; trunk, heads and projections (and scales) from what `start` names."""
     for name, space in trained.items():
         tower = model.network.tower(name)
         tower.load_state_dict(load_file(encoder_file(plan.below(space.pretrained))))
@@ -300,9 +295,7 @@ def _sampler(table: SamplerTable, corpus: Corpus, measured: Mapping[str, Measure
 
 
 def _with_copies(plan: AlignPlan, hyper: dict[str, Any], averaged: Aligner) -> tuple[Any, dict[str, float]]:
-    """The network with the spaces that were not trained but copied: the same head and projection over another
-    encoder of the same width.
-    """
+    """With the spaces that are copies: the same head and projection over another encoder."""
     network = DualEncoder(hyper)
     state = dict(averaged.network.state_dict())
     scales = {name: averaged.contrast(name).scale.item() for name in averaged.losses}

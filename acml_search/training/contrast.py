@@ -47,9 +47,7 @@ class IsomerPool:
         self._sorted = formulas[self._rows]
 
     def draw(self, rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-        """(len(rows) * n,) int64: `n` molecules of the formula of each row, the row itself among those that
-        may be drawn. Every row must be in the pool.
-        """
+        """(len(rows) * n,) int64: `n` molecules of each row's formula, the row itself among them."""
         wanted = np.repeat(self.formulas[rows], n)
         low = np.searchsorted(self._sorted, wanted)
         high = np.searchsorted(self._sorted, wanted, side="right")
@@ -110,9 +108,7 @@ class MassPool:
 
 
 def same_molecules(own: Tensor, others: Tensor) -> Tensor:
-    """(n, m) bool: which `others` (m,), whose first n are `own` (n,), are the same molecule but not the
-    partner of the same number: those are no negatives.
-    """
+    """(n, m) bool: `others` (m,) that are the molecule of `own` (n,), the first n, but not the partner."""
     same = own[:, None] == others[None]
     rows = torch.arange(len(own), device=own.device)
     same[rows, rows] = False

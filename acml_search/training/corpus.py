@@ -162,10 +162,7 @@ def _select(path: Path, query: str) -> duckdb.DuckDBPyRelation:
 
 
 def prepare_corpus(recipe: CorpusRecipe, root: Path) -> Corpus:
-    """Prepare a corpus, or open it when it is there already; its paths are relative to `root`.
-
-    Raises `ConfigError`, also where another recipe was prepared in that folder.
-    """
+    """Prepare a corpus, or open it. Raises `ConfigError` where another recipe was prepared there."""
     directory = root / recipe.directory
     told = {
         "config": recipe.model_dump(exclude_unset=True, exclude={"directory"}, mode="json"),
@@ -246,9 +243,7 @@ def _write(recipe: CorpusRecipe, root: Path, out: Path, excluded: set[str]) -> l
 
 
 def _prepared(task: tuple[list[str], int, int, set[str]]) -> tuple[list[Any], Counter[str]]:
-    """One chunk in a worker: pure, so the corpus does not depend on the number of workers. (InChIKey, row of
-    the table, graph, packed Morgan bits) of each molecule, and how many were left out, by reason.
-    """
+    """One chunk: (InChIKey, row, graph, packed Morgan bits) of each molecule; how many left out, and why."""
     smiles, n_views, seed, excluded = task
     generator = morgan_generator(BITS)
     molecules = []

@@ -200,20 +200,14 @@ def _visits(corpus: Corpus, schedule: DetectorSchedule) -> np.ndarray:
 
 
 def _rarity(smiles: str) -> int:
-    """How much more often than others a molecule is drawn: for symbols that are seldom drawn, and for rings
-    that are drawn across each other.
-    """
+    """How much more often than others a molecule is drawn: for rare symbols, for bridged rings."""
     mol = Chem.MolFromSmiles(smiles) if smiles.count("2") > 1 else None
     bridged = mol is not None and rdMolDescriptors.CalcNumBridgeheadAtoms(mol) > 0
     return BRIDGED * bridged + bool(_RARE.search(smiles))
 
 
 def start_from(model: DetectorModel, folder: Path) -> None:
-    """Begin with what an earlier run left in `folder`. Parts that it lacks begin as they were initialised,
-    residual blocks so that they change nothing.
-
-    Raises `ConfigError` where there is none, or where a part has other dimensions.
-    """
+    """Begin with an earlier run's weights; new residual blocks change nothing. Raises `ConfigError`."""
     path = encoder_file(folder)
     if not path.exists():
         raise ConfigError(f"{path} does not exist; `start` names a folder with an earlier result")
@@ -367,9 +361,7 @@ def sample_of(drawing: Drawing, effects: tuple[Effect, ...], rng: np.random.Gene
 
 
 def at_scale(sample: Sample, rng: np.random.Generator) -> Sample:
-    """The sample with bonds of about 16 units, cut to what a canvas can hold; its ink has twice the
-    resolution.
-    """
+    """With bonds of about 16 units, cut to what a canvas holds; its ink has twice the resolution."""
     scale = BOND / sample.length * float(np.exp(rng.normal(0, 0.1)))
     # Only a window of a large picture is resized: it may be very large.
     side = (CANVAS - _GAP) / scale

@@ -133,9 +133,7 @@ def learned(seen: Deviations, certainty: Floats) -> Environments:
 
 
 def certainties(seen: Deviations) -> tuple[Floats, Floats]:
-    """By the deepest known environment, expected spread over the network's: (len(DEPTHS),); and mean absolute
-    deviations without and with corrections: all of molecules that the table was made without.
-    """
+    """By depth (len(DEPTHS),) expected spread over the network's; errors before and after, cross-fitted."""
     fold = seen.molecule % FOLDS
     left, deepest = seen.ppm.copy(), np.full(len(fold), -1)
     for one in range(FOLDS):

@@ -40,10 +40,7 @@ _CHUNK = 4096
 
 
 def run(path: Path | str, root: Path | None = None, device: str = "auto") -> ModelCard:
-    """Fine-tune as the plan says and write the model directory, `out/model`.
-
-    Raises `ConfigError` for a plan that cannot be followed, `CheckpointError` for a model that is not there.
-    """
+    """Fine-tune as the plan says and write `out/model`. Raises `ConfigError` or `CheckpointError`."""
     plan = read_plan(path, HardNegativesPlan, root)
     torch.manual_seed(plan.seed)
     torch.set_num_threads(1)
@@ -137,9 +134,7 @@ class HardNegativesTask(Task[ProjectionPair]):
 
     @torch.inference_mode()
     def evaluate(self, model: ProjectionPair) -> dict[str, float]:
-        """Recall of the dev split's records among the graphs of all molecules: at 1, and at 10 of those that
-        are misread.
-        """
+        """Recall of dev records among all molecules: at 1, and of misread ones at 10."""
         order = np.concatenate([self.dev, self.rows])
         parts = [self.pooled[order[i : i + _CHUNK]] for i in range(0, len(order), _CHUNK)]
         graphs = torch.cat([model.graphs(self.floats(part)) for part in parts])
@@ -162,9 +157,7 @@ class HardNegativesTask(Task[ProjectionPair]):
 
 
 def nearest_neighbours(vectors: np.ndarray) -> np.ndarray:
-    """(n, NEIGHBOURS) int64: rows of the nearest of `vectors` (n, d) to each, itself nearly always among
-    them.
-    """
+    """(n, NEIGHBOURS) int64: rows of the nearest of `vectors` (n, d), itself nearly always among them."""
     lists = max(1, int(math.sqrt(len(vectors))))
     index = faiss.index_factory(vectors.shape[1], f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1

@@ -77,11 +77,7 @@ class Task(ABC, Generic[M]):
 
 
 def train(task: Task[M], plan: TaskPlan) -> M:
-    """Train, or go on training, as the plan says, and return the averaged model.
-
-    Writes `log.jsonl` (a line per epoch) and `state.pt` into the plan's folder. Raises `ConfigError` for a
-    state that another version or another plan wrote.
-    """
+    """Train, or go on; the averaged model. Writes `log.jsonl` and `state.pt`. Raises `ConfigError`."""
     schedule, seed, out = plan.training, plan.seed, plan.out_folder
     if isinstance(schedule, BatchSchedule):
         task.batch_size, task.group_size = schedule.batch_size, schedule.group_size
@@ -175,9 +171,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def _moving_average(decay: float) -> Any:
-    """An exponential moving average that follows closely at first, so that a short run is not weighed down
-    by its start.
-    """
+    """Exponential, following closely at first, so that a short run is not weighed down by its start."""
 
     def update(averaged: Any, current: Any, n_averaged: Any) -> None:
         n = int(n_averaged)

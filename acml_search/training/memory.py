@@ -38,10 +38,7 @@ SIMILAR_WEIGHT = 8.0
 
 
 def run(path: Path | str, root: Path | None = None, device: str = "auto") -> ModelCard:
-    """Train a memory as the plan says and write the model directory, `out/model`.
-
-    Raises `ConfigError` for a plan that cannot be followed, `CheckpointError` for a model that is not there.
-    """
+    """Train a memory as the plan says and write `out/model`. Raises `ConfigError` or `CheckpointError`."""
     plan = read_plan(path, MemoryPlan, root)
     torch.manual_seed(plan.seed)
     torch.set_num_threads(1)
@@ -213,9 +210,7 @@ class MemoryTask(Task[MemoryModule]):
 
 
 def kept_records(measured: MeasuredRecords, allowed: np.ndarray, limit: int | None) -> np.ndarray:
-    """Numbers of the records to be kept: those in `allowed` (n,) bool, of one molecule at most `limit`,
-    spread over its records in their order.
-    """
+    """Numbers of the `allowed` (n,) records to keep, of a molecule at most `limit`, spread over its own."""
     if limit is None:
         return np.flatnonzero(allowed)
     kept = []

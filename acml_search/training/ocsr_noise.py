@@ -33,9 +33,7 @@ _ORDERS = {
 
 
 def misread(smiles: str, rng: np.random.Generator) -> str:
-    """A SMILES without configuration, one to five errors away from the structure; of a structure that no
-    error leads from to another that RDKit accepts, its own.
-    """
+    """A flat SMILES one to five errors off; the structure's own where no error is accepted by RDKit."""
     mol = Chem.MolFromSmiles(smiles)
     if mol is None:
         raise ValueError(f"RDKit cannot read {smiles!r}")

@@ -200,9 +200,7 @@ def _threshold(pixels: np.ndarray, level: float, rng: np.random.Generator) -> np
 def _scan(
     image: Image.Image, xy: np.ndarray, level: float, rng: np.random.Generator
 ) -> tuple[Image.Image, np.ndarray]:
-    """A scan of one bit: optics, noise, a level that thickens or thins lines, gaps and specks. Of some, the
-    ink bleeds: corners are round and small openings filled.
-    """
+    """A scan of one bit: optics, noise, level, gaps and specks; of some the ink bleeds."""
     blur, noise = rng.uniform(0.3, 1.1), rng.uniform(0, (255 - level) / 5)
     if rng.random() < 0.3:
         blur, noise, level = (

@@ -77,10 +77,7 @@ GROUP_WIDTH = 0.05
 
 
 def pretrain(path: Path | str, root: Path | None = None, device: str = "auto") -> Path:
-    """Pretrain as the plan says; returns the folder of the result. Raises `ConfigError`.
-
-    `root` replaces the plan's own; `device`: auto, cpu, cuda or mps.
-    """
+    """Pretrain; the folder of the result. `root` replaces the plan's. Raises `ConfigError`."""
     method = read_toml(Path(path), "plan").get("method")
     if method not in METHODS:
         raise ConfigError(f"{path}: unknown method {method!r}; there are {', '.join(METHODS)}")
@@ -215,10 +212,7 @@ class SimulatedTask(Task[Pretrainer]):
 
     @torch.inference_mode()
     def evaluate(self, model: Pretrainer) -> dict[str, float]:
-        """Measured spectra of the dev split against the predictions of all its molecules.
-
-        The predictor has not seen them, so this is what the encoder is worth with its errors.
-        """
+        """Measured dev spectra against predictions that have not seen them, of all its molecules."""
         parts = [self.pool[i : i + 1024] for i in range(0, len(self.pool), 1024)]
         predicted = torch.cat([self._predicted(model, part) for part in parts])
         items = self.measured.drawn(self.dev, np.random.default_rng(0))
@@ -317,9 +311,7 @@ class SpectraTask(Task[SpectrumPretrainer]):
 
     @torch.inference_mode()
     def evaluate(self, model: SpectrumPretrainer) -> dict[str, float]:
-        """A record of each molecule of the dev split against the corpus's molecules of its mass; a tie is a
-        miss.
-        """
+        """A dev record each against the corpus's molecules of its mass; a tie is a miss."""
         if not len(self.dev):
             return {}
         items = self.measured.drawn(self.dev, np.random.default_rng(0))

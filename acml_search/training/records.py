@@ -84,11 +84,7 @@ class MeasuredRecords:
 def read_records(
     modality: str, sources: Sequence[Source], corpus: Corpus, root: Path, *, keep_rows: bool = False
 ) -> MeasuredRecords:
-    """Records of `sources` whose molecule is in the corpus.
-
-    A record that cannot be read, or whose molecule the corpus left out (an evaluation set, say), is counted
-    by reason. Raises `ConfigError` when a file is missing or no record is left.
-    """
+    """Records whose molecule is in the corpus; others are counted by reason. Raises `ConfigError` if none."""
     kind = modalities.get(modality)
     row_of: dict[str, int] = {}
     found: list[tuple[int, Any, Any]] = []
@@ -127,9 +123,7 @@ def read_records(
 
 @dataclass
 class MeasuredSource:
-    """Measured records of a space, varied and encoded anew each time; for molecules without one, simulated
-    ones.
-    """
+    """Measured records, varied and encoded anew each time; simulated ones for other molecules."""
 
     tower: Tower
     records: MeasuredRecords

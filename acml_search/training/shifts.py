@@ -184,9 +184,7 @@ def shift_loss(
     assigned: AssignedShifts | None,
     rng: np.random.Generator,
 ) -> Tensor:
-    """Mean Laplace negative log-likelihood of the matched peaks, by molecule, and a small term that teaches
-    which atoms spectra leave out. `rows` (b,) are the corpus rows of the graphs.
-    """
+    """Laplace negative log-likelihood of matched peaks, by molecule, and which atoms spectra leave out."""
     position, ends = _by_molecule(peaks, len(rows))
     labels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # atoms, ppm, weights
     unseen: list[np.ndarray] = []
@@ -222,9 +220,7 @@ def shift_loss(
 def set_errors(
     peaks: Peaks, rows: np.ndarray, measured: MeasuredRecords, rng: np.random.Generator
 ) -> np.ndarray:
-    """Mean absolute distance (ppm) after sorted matching, of each molecule whose spectrum shows as many
-    distinct peaks as it has classes of equivalent atoms.
-    """
+    """Mean distance (ppm) after sorted matching, of each molecule with as many peaks as classes."""
     position, ends = _by_molecule(peaks, len(rows))
     out = []
     for graph, at in enumerate(_drawn(measured, rows, rng)):

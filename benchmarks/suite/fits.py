@@ -110,10 +110,7 @@ def summarise_factors(lists: Shortlists, logits: Floats, seed: int) -> dict[str,
 def reliability(
     probabilities: npt.ArrayLike, correct: npt.ArrayLike, weights: npt.ArrayLike, bins: int = BINS
 ) -> list[dict[str, float]]:
-    """Bins of equal weight by probability: `{"weight", "probability", "accuracy"}` (means) of each.
-
-    (scikit-learn's `calibration_curve` knows no weights.)
-    """
+    """Bins of equal weight: `{"weight", "probability", "accuracy"}` (means); scikit-learn has no weights."""
     p, right, w = (np.asarray(x, np.float64) for x in (probabilities, correct, weights))
     order = np.argsort(p, kind="stable")
     p, right, w = p[order], right[order], w[order]
@@ -135,9 +132,7 @@ def expected_error(bins: list[dict[str, float]]) -> float:
 
 
 def calibrate(dev: Shortlists, valid: Shortlists, scale: float) -> dict[str, Any]:
-    """Fit on the dev split; report there and on `valid`, both before and after. Queries whose shortlist lacks
-    the truth are counted, and left out of the rest.
-    """
+    """Fitted on the dev split; before and after, there and on `valid`, where shortlists hold the truth."""
     cosines = dev.cosines[:, :, None]
     (fitted,) = fit(dev, cosines, [scale]).tolist()
     crossed = cross_fitted(dev, cosines, [scale])

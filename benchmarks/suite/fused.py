@@ -154,9 +154,7 @@ class Fused:
     def shortlists(
         self, rankers: Sequence[Ranker], *, peaks: bool
     ) -> tuple[list[int], list[list[Shortlists]]]:
-        """The queries with a shortlist, and by ranker and part these shortlists with the part's own cosines,
-        and with the scores of its peaks if `peaks`.
-        """
+        """Queries with a shortlist; by ranker and part the lists with its cosines (if `peaks`, scores)."""
         outcomes = self.prepared.outcomes
         rows = usable_queries(outcomes, rankers[0])
         by_part: list[list[Shortlists]] = []
@@ -201,9 +199,7 @@ def _alone(run: SuiteRun, question: FusedQuestion, part: str) -> SuiteQuestion:
 def _observed_in_all(
     run: SuiteRun, parts: Sequence[SuiteQuestion], conditions: Sequence[str | None], *, dev: bool = False
 ) -> list[list[Query]]:
-    """By part the first row of each molecule that has a row in all, molecules in one order; empty where there
-    is none. `dev`: only molecules of the dev split.
-    """
+    """By part the first row of each molecule that has one in all, in one order. `dev`: of the dev split."""
     first: list[dict[str, Query]] = []
     for part, where in zip(parts, conditions, strict=True):
         rows: dict[str, Query] = {}
@@ -221,9 +217,7 @@ def _observed_in_all(
 def _fit(
     run: SuiteRun, question: FusedQuestion, whole: SuiteQuestion, prepared: Sequence[PreparedQuestion]
 ) -> Result | None:
-    """The factors, fitted on the dev split of `calibrate`'s rows; None where they are not to be fitted, no
-    molecule there has all observations, or two parts share a space.
-    """
+    """The factors, fitted on the dev split of `calibrate`'s rows; None where they are not or cannot be."""
     parts = [run.suite.part(part) for part in question.parts]
     names = [part.modality for part in parts]
     if question.calibrate is None or len(set(names)) < len(names):

@@ -61,10 +61,7 @@ def tanimoto(a: Float32s, b: Float32s) -> Float32s:
 def nearest_training(
     smiles: Sequence[str | None], training: Sequence[str], workers: Workers
 ) -> list[float | None]:
-    """Tanimoto similarity (Morgan, radius 2, 1,024 bits) of each molecule to the most similar of `training`.
-
-    None where there is no molecule; 0 where there are no training molecules.
-    """
+    """Tanimoto similarity to the most similar of `training`, else 0; None where there is no molecule."""
 
     def bits(smiles: Sequence[str]) -> Float32s:
         parts = [np.zeros((0, BITS // 8), np.uint8), *workers.map(fingerprints, chunks(smiles, 1_000))]
@@ -159,9 +156,7 @@ class Stereoisomers(NamedTuple):
 
 
 def stereoisomer_ranks(task: Stereoisomers) -> list[tuple[float, int]]:
-    """Worker task: the rank of each molecule by its record among at most 32 stereoisomers (by InChIKey), and
-    how many these are. Pictures are drawn in held-out styles, with configuration.
-    """
+    """Worker task: rank of each molecule among at most 32 stereoisomers by its record, and how many."""
     model, kind, found = processes.model(), get(task.modality), []
     for text in task.smiles:
         truth = molecule.read_stored(text)
@@ -274,9 +269,7 @@ def set_error(predicted: AtomShifts, observed: Iterable[float]) -> float | None:
 
 
 def measure_shifts(space: str, asked: Sequence[Query], workers: Workers, *, seed: int = 0) -> dict[str, Any]:
-    """Set error over the asked spectra (rows with `shifts`), averaged by molecule, with a 95 % bootstrap over
-    molecules. Raises ConfigError where none can be used.
-    """
+    """Set error by molecule with a 95 % bootstrap. Raises ConfigError where no spectrum can be used."""
     usable = [query for query in asked if query.structure is not None and query.metadata.get("shifts")]
     smiles = [query.structure.smiles for query in usable if query.structure is not None]
     errors, molecules = [], []

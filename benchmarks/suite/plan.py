@@ -136,9 +136,7 @@ class SuiteFile(Table):
 
 @dataclass(frozen=True)
 class Suite:
-    """The questions of one or several files, with their paths resolved. `beside`: parts of `fused` that are
-    no questions of this run.
-    """
+    """Questions of several files, paths resolved. `beside`: parts of `fused` that are no questions here."""
 
     path: str
     """the files, for messages"""
@@ -155,11 +153,7 @@ class Suite:
 
 
 def read_suites(paths: Sequence[Path]) -> Suite:
-    """The questions of all files, in order; a file that is named twice counts once.
-
-    Raises ConfigError, naming the file and the key, for what is missing or wrong, and where files differ in
-    seed or in the ranks of recall.
-    """
+    """Questions of all files, each file once. Raises ConfigError for a wrong key, or files that disagree."""
     if not paths:
         raise ConfigError("there is no file of questions; name one")
     files = {path: _read(path) for path in dict.fromkeys(paths)}

@@ -349,9 +349,7 @@ class QuestionRun:
         return {one.query.row: x for one, x in zip(outcomes, found, strict=True)}
 
     def _rank_in_pools(self) -> Answer:
-        """The answer in the question's whole pool, and those in all of `pools` (`in_pools`). Sizes that the
-        files cannot fill are skipped.
-        """
+        """The answer in the whole pool, and those in all of `pools` that the files can fill (`in_pools`)."""
         n, prepared = len(self.pool), self.prepared
         sizes = [size for size in self.question.pools if size <= n]
         if len(sizes) < len(self.question.pools):
@@ -375,9 +373,7 @@ class QuestionRun:
 
     @cached_property
     def dev(self) -> PreparedQuestion | None:
-        """The queries of the dev split of `calibrate`'s rows, in the pool with their molecules added; None
-        where there are none.
-        """
+        """Queries of the dev split of `calibrate`'s rows, in the pool with their molecules added, if any."""
         rows = self.store.rows(self.question).select(where=self.question.calibrate)
         rows = [
             one for one in rows if one.structure is not None and self.question.fits(one.structure.inchikey14)

@@ -106,9 +106,7 @@ def _next(reader: Spectra) -> dict[str, Any] | None:
 
 
 def _check_prolog(head: bytes, name: str) -> None:
-    """Raises Unreadable for what could make an XML parser work without end: a document type with entities, or
-    an encoding in which one could hide.
-    """
+    """Raises Unreadable for entities, or an encoding that could hide them: an XML parser might not end."""
     prolog = re.match(_PROLOG % name.encode(), head)
     if prolog is None and b"<!" in head.replace(b"<!--", b""):
         raise Unreadable(
