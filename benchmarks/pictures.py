@@ -12,11 +12,13 @@ not exact. Each part of a style stands by itself: its share of exact readings, w
 `--found` reads pictures as they are found instead, of every set in a folder with `truth.csv` (set, image,
 smiles, note): all that is drawn is compared, and molecules without their counter-ions. It says too how many
 group labels of the folder's `labels.csv` (label, occurrences) have a structure, and how many pictures whose
-truth states configuration are exact with it (the whole InChIKey, without counter-ions).
+truth states configuration are exact with it (the whole InChIKey, without counter-ions). `--program osra` has
+the same pictures read by that program, which has to be installed, and judges its answers alike.
 """
 
 from __future__ import annotations
 
+import subprocess
 from collections import defaultdict
 from importlib import resources
 from pathlib import Path
@@ -77,12 +79,15 @@ def main(
     index: Annotated[
         Path | None, typer.Option(help="Index in which the pictures of --found look for their molecule.")
     ] = None,
+    program: Annotated[
+        str | None, typer.Option(help="Program that reads the pictures of --found instead: `PROGRAM FILE`.")
+    ] = None,
 ) -> None:
     """How many pictures are read exactly, by style?"""
     check_out(out)
     torch.set_num_threads(1)
     if found is not None:
-        read_found(found, per_set, model, out, fit, index)
+        read_found(found, per_set, model, out, fit, index, program)
         return
     with model_workers(1, model=model) as workers:
         rows = read_queries(queries, workers).select(where="split = 'train'")
@@ -126,6 +131,7 @@ def read_found(
     out: Path,
     fit: bool = False,
     index: Path | None = None,
+    program: str | None = None,
 ) -> None:
     """Read the pictures of a folder, write how many are exact by set, and print it."""
     loaded = load_model(model)
@@ -141,15 +147,19 @@ def read_found(
         try:
             with rdBase.BlockLogs(), torch.inference_mode():
                 parent = Chem.MolToSmiles(parse(one["smiles"])[0])
-                observed = image.read_parts(str(folder / one["image"]))
-                if len(observed) > 1:
-                    raise InvalidRecord(f"taken for {len(observed)} structures", modality="image")
-                seen = reader.read(observed[0].item)
-                drawn, without = seen.drawn, seen.smiles
-                row |= {name: getattr(seen, name) for name in ("probability", "features")}
-                row["doubts"] = list(seen.doubts)
-                if library is not None:
-                    row |= library.ranks(observed[0].record, parse(one["smiles"])[0])
+                if program is not None:
+                    drawn = _answer(program, folder / one["image"])
+                    without = Chem.MolToSmiles(parse(drawn)[0])
+                else:
+                    observed = image.read_parts(str(folder / one["image"]))
+                    if len(observed) > 1:
+                        raise InvalidRecord(f"taken for {len(observed)} structures", modality="image")
+                    seen = reader.read(observed[0].item)
+                    drawn, without = seen.drawn, seen.smiles
+                    row |= {name: getattr(seen, name) for name in ("probability", "features")}
+                    row["doubts"] = list(seen.doubts)
+                    if library is not None:
+                        row |= library.ranks(observed[0].record, parse(one["smiles"])[0])
                 row |= {"read": drawn, "exact": same_molecule(drawn, one["smiles"])}
                 row |= {"parent": row["exact"] or same_molecule(without, parent)}
                 row |= {"configured": row["parent"] and _inchikey(without) == _inchikey(parent)}
@@ -164,8 +174,7 @@ def read_found(
     labels = pa.csv.read_csv(folder / "labels.csv").to_pylist()
     known = [one for one in labels if any(reading(one["label"], *way) for way in WAYS)]
     result = {
-        "model": model,
-        "model_digest": loaded.card.digest,
+        **({"model": model, "model_digest": loaded.card.digest} if program is None else {"program": program}),
         "n": len(readings),
         "exact": {name: share([row["exact"] for row in rows]) for name, rows in sorted(parts.items())},
         "exact_without_counter_ions": {
@@ -194,7 +203,7 @@ def read_found(
                 for name, rows in sorted(parts.items())
             },
         },
-        "probability": sureness([row for row in readings if row.get("features")], fit),
+        "probability": {} if program else sureness([row for row in readings if row.get("features")], fit),
     }
     finish_readings("pictures-found", result, readings, out)
     print("probability of a reading:", result["probability"])
@@ -211,6 +220,14 @@ def finish_readings(kind: str, result: dict[str, Any], readings: list[dict[str, 
     """Write the result, and the readings beside it."""
     finish(kind, {**result, "per_query": f"{out.stem}.queries.parquet"}, out, show=False)
     pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
+
+
+def _answer(program: str, picture: Path) -> str:
+    """The SMILES that a program prints, one a line, as one. Raises `InvalidRecord` where it prints none."""
+    done = subprocess.run([program, str(picture)], capture_output=True, text=True, check=False)
+    if not done.stdout.split():
+        raise InvalidRecord(f"{program} prints nothing (exit {done.returncode})", modality="image")
+    return ".".join(done.stdout.split())
 
 
 def _inchikey(smiles: str) -> str:

@@ -21,8 +21,8 @@ _BESIDE, _TWIN, _DOUBLE = slice(3, 16), 0.8, np.log(0.1)
 """where a double bond's second line is, of what share of its length, and the least log-probability of one"""
 _BARE, _LETTERED, _BETWEEN = 0.12, 0.4, 0.34
 """share of a line that is left out at a corner, at letters, and at letters where both ends have some"""
-_INK, _FAINT = 0.4, 0.45
-"""ink within a line, and share of the usual ink below which there is a gap"""
+_INK, _FAINT, _EMPTY = 0.4, 0.45, 0.8
+"""ink within a line, share of the usual ink below which there is a gap, and of gaps above which no line"""
 _BROAD, _WEDGE, _GROWTH, _THIN = 2.9, 1.6, 1.2, 1.4
 """usual lines: a broad one at least; a wedge on average, and more at its wide end; a thin one at most"""
 _NATS = 4.0
@@ -55,8 +55,10 @@ def with_strokes(found: Detections, ink: np.ndarray, scale: float, margin: float
     says[:, 1] = (wedge & (growth > _GROWTH)) * 1.0 - (width < _THIN * usual)
     says[:, 2] = (wedge & (growth < -_GROWTH)) * 1.0 - (width < _THIN * usual)
     says[:, 3:5] = dashed[:, None] * 1.0 - unbroken[:, None]
-    # What may be a double bond is one broad stroke, or two.
+    # Without ink there is no bond; what may be a double one is one broad stroke, or two.
     orders = found.orders.copy()
+    empty = (share > _EMPTY) & ~lettered.all(axis=1)
+    orders[empty] = log_softmax(orders[empty] - 2 * _NATS * np.array([0, 1, 1, 1, 1, 1]), axis=1)
     double = (orders[:, 2] > _DOUBLE) & (orders[:, 3:] < _DOUBLE).all(axis=1)
     for rows, right in ((broad & double, 1), (twin & double & ~broad, 2)):
         orders[rows, right] = np.logaddexp(orders[rows, 1], orders[rows, 2])
