@@ -1,12 +1,14 @@
 """Which signal of a 1H spectrum is which protons, and how likely all that is stated of it is then.
 
 A 1H line states signals: a shift or a range, a number of protons, a multiplicity, coupling constants, each of
-which may be missing. A candidate predicts sets of equivalent protons (`nmr.predicted`). A dynamic programme
-over both, by position, gives each signal a run of neighbouring sets, for signals overlap and are then printed
-as one multiplet; or no run, for it may be a solvent or an exchangeable proton. Sets between the runs were not
-seen. Two protons of one CH2 that may differ are two items, which may lie in two runs.
+which may be missing. A candidate predicts sets of equivalent protons (`nmr.predicted`). A signal is some of
+them, for signals overlap and are then printed as one multiplet; or none, for it may be a solvent or an
+exchangeable proton. Sets of no signal were not seen. Two protons of one CH2 that may differ are two items,
+which may be in two signals. A dynamic programme over both, by position, gives each signal a run of
+neighbouring sets; then sets change their signals, one or two at a time, as long as that gains, for a wide
+multiplet may lie over other signals, and predictions err.
 
-What a run costs: the distance of each set from the signal, as `nmr.assign` has it; protons that do not add
+What a signal costs: the distance of each set from the signal, as `nmr.assign` has it; protons that do not add
 up; the multiplicity and the couplings, by tables counted on measured spectra (`multiplicities.json`, made by
 `python -m benchmarks.multiplicities`). NumPy only; all logarithms are natural.
 """
@@ -41,8 +43,10 @@ COLUMNS = ("low", "high", "counts", "multiplicity", "couplings")
 """of a record, beside its shifts"""
 RUN = 8
 """sets of protons that one signal can be, at most"""
-LEVELS = 5  # of detail at which tables are kept; a finer one leans on the next coarser
-LEAN = 5.0  # observations that the coarser level is worth
+SPARE = 4  # sets that a run has beyond the protons that its signal states, at most
+MOVES = 12  # of sets from signal to signal, beside the best assignment in order
+LEAN = 240.0  # observations that the next coarser level of a table is worth
+_LEAN_TOGETHER = 3.0  # and what is usual, of sets in one signal
 
 
 class Signals(NamedTuple):
@@ -109,26 +113,27 @@ def class_of(word: str | None) -> int:
 class SignalCosts:
     """What an assignment costs; all but the widths in nats. As `assign.Costs` where the names agree.
 
-    Chosen one after another by the likelihood of the truth in shortlists of 400 among half a million, on the
-    printed lines on which the tables were counted (`benchmarks.multiplicities.inner`).
+    Chosen one after another, and `LEAN` with them, by the likelihood of the truth in shortlists of 250 among
+    half a million, on printed lines for fitting (`benchmarks.multiplicities.inner`), each by tables counted
+    without its fifth of them.
     """
 
     wider: float = 1.3
-    tail: float = 0.05
+    tail: float = 0.03
     reach: float = 3.0
-    extra: float = 5.0
-    exchangeable: float = 3.5
+    extra: float = 4.25
+    exchangeable: float = 2.5
     """a signal that nothing explains, of a candidate with as many exchangeable protons as it counts"""
     missing: float = -0.4
     sure: float = 0.99
-    shared: float = 1.0
+    shared: float = 1.15
     """a further set of protons in the same signal"""
-    miscounted: float = 2.0
+    miscounted: float = 3.25
     """protons that do not add up,"""
-    each: float = 1.0
+    each: float = 0.36
     """and for each of them that is too many or too few"""
-    multiplicity: float = 1.3
-    coupling: float = 1.25
+    multiplicity: float = 0.8
+    coupling: float = 1.0
     """weights of the tables"""
 
 
@@ -188,8 +193,8 @@ def log_likelihoods(signals: Signals, candidates: Sequence[Groups], costs: Signa
     """(n,) how well each candidate explains the signals."""
     lists = GroupLists.of(candidates)
     scores = np.zeros(len(lists))
-    for part in of_like_size(lists, 1):
-        scores[part] = _programme(signals, _Items.of(lists.take(part)), costs)[0]
+    for part in of_like_size(lists, max(len(signals.position), int(lists.sizes.max(initial=0)))):
+        scores[part] = _Stated(signals, _Items.of(lists.take(part)), costs).assign()[0]
     return scores
 
 
@@ -208,110 +213,184 @@ class Assignment(NamedTuple):
 def assign_signals(signals: Signals, candidates: Sequence[Groups], costs: SignalCosts) -> list[Assignment]:
     """The best assignment of the signals to each candidate."""
     items = _Items.of(GroupLists.of(candidates))
-    scores, lengths, ends = _programme(signals, items, costs)
+    stated = _Stated(signals, items, costs)
+    scores, places = stated.assign()
     found = []
-    for row in range(len(candidates)):
-        runs: list[list[int]] = [[] for _ in signals.position]
-        j = items.filled.shape[1]
-        for signal in range(len(runs) - 1, -1, -1):
-            while not ends[signal][row, j]:
-                j -= 1
-            size = int(lengths[signal][row, j])
-            numbers = items.group[row, j - size : j].tolist()
-            runs[signal] = list(dict.fromkeys(x for x in numbers if x >= 0))
-            j -= size
+    for row, (score, place, group) in enumerate(zip(scores.tolist(), places, items.group, strict=True)):
+        runs = [list(dict.fromkeys(group[place == i].tolist())) for i in range(len(signals.position))]
         seen = {number for run in runs for number in run}
         hetero = np.flatnonzero(Coupling.of(candidates[row].coupling).kind == HETERO).tolist()
-        for signal, run in enumerate(runs):
-            count, kind = int(signals.protons[signal]), int(signals.kind[signal])
-            if not run and _may_exchange(items, count, kind)[row]:
+        for run, may in zip(runs, stated.may_exchange[row].tolist(), strict=True):
+            if not run and may:
                 run += hetero
-        on_carbon = dict.fromkeys(x for x in items.group[row].tolist() if x >= 0)
-        unseen = [number for number in on_carbon if number not in seen]
-        found.append(Assignment(float(scores[row]), runs, unseen))
+        unseen = [number for number in dict.fromkeys(group[group >= 0].tolist()) if number not in seen]
+        found.append(Assignment(score, runs, unseen))
     return found
 
 
-def _programme(signals: Signals, items: _Items, costs: SignalCosts) -> tuple[Floats, list[Ints], list[Bools]]:
-    """(c,) scores; for each signal, (c, g + 1) how long its run is that ends at each place, and whether the
-    best way to that place ends with it.
-    """
-    c, g = items.filled.shape
-    present = np.clip(items.present, 1 - costs.sure, costs.sure)
-    unseen = _sums(np.where(items.filled, costs.missing - np.log1p(-present), 0.0))
-    protons, fresh = _sums(items.protons), _sums(~items.again)
-    width = costs.wider * items.spread
-    tables = _tables(items, signals, costs)
-    runs = []  # of each length: which items, how many sets beside the first, protons
-    for size in range(1, min(RUN, g) + 1):
-        first, last = slice(0, g + 1 - size), slice(size, None)
-        others = fresh[:, last] - fresh[:, 1 : g + 2 - size]
-        runs.append((first, last, costs.shared * others, others == 0, protons[:, last] - protons[:, first]))
-    done = -unseen  # best way to leave no signal and so many items behind
-    lengths, ends = [], []
-    for number, (low, high, count, kind) in enumerate(
-        zip(signals.low, signals.high, signals.protons.tolist(), signals.kind.tolist(), strict=True)
-    ):
-        step()
-        error = np.maximum(np.maximum(low - items.position, items.position - high), 0) / width
+class _Stated:
+    """What c candidates, of up to g sets of protons, make of s signals. Signal s stands for sets not seen."""
+
+    def __init__(self, signals: Signals, items: _Items, costs: SignalCosts) -> None:
+        self.items, self.costs = items, costs
+        present = np.clip(items.present, 1 - costs.sure, costs.sure)[:, :, None]
+        width, at = (costs.wider * items.spread)[:, :, None], items.position[:, :, None]
+        error = np.maximum(np.maximum(signals.low - at, at - signals.high), 0) / width
         near = (1 - costs.tail) * np.exp(-error) + costs.tail / costs.reach * np.exp(-error / costs.reach)
-        density = np.log(near + 1e-300) - np.log(2 * width + (high - low)) + np.log(present)
-        density = _sums(np.where(items.filled, density, -1e6))
-        alone = np.where(_may_exchange(items, count, kind), costs.exchangeable, costs.extra)
-        best = done - alone[:, None]
-        length = np.zeros((c, g + 1), np.int8)
-        for size, (first, last, shared, one, sums) in enumerate(runs, start=1):
-            score = done[:, first] + density[:, last]
-            score -= density[:, first]
-            score -= shared
-            if count:
-                off = np.abs(sums - count)
-                score -= (off > 0) * costs.miscounted + costs.each * off
-            for weight, table, together in tables[number]:
-                score += weight * np.where(one, table[:, first] if size > 1 else table, together[size])
-            better = score > best[:, last]
-            best[:, last] = np.where(better, score, best[:, last])
-            length[:, last][better] = size
-        passed = best + unseen
-        top = np.maximum.accumulate(passed, axis=1)
-        lengths.append(length)
-        ends.append(passed >= top)
-        done = top - unseen
-    return done[:, g], lengths, ends
+        density = np.log(near + 1e-300) - np.log(2 * width + (signals.high - signals.low)) + np.log(present)
+        self.density = np.concatenate([density, np.log1p(-present) - costs.missing], axis=2)
+        """(c, g, s + 1) nats, of each set as each signal"""
+        self.density[~items.filled] = [*np.full(len(signals.low), -1e6), 0.0]
+        self.tables, self.together = _tables(items, signals, costs)
+        self.protons = np.append(signals.protons, 0)
+        self.shared = np.append(np.full(len(signals.low), costs.shared), 0.0)
+        shown = (signals.kind < 0) | np.isin(signals.kind, [class_of(x) for x in ("s", "d", "t", "m")])
+        self.may_exchange = (items.exchangeable[:, None] >= np.maximum(1, signals.protons)) & shown
+        """(c, s) whether a signal may be of OH, NH or SH: by its multiplicity, and by how many there are"""
+        alone = np.where(self.may_exchange, costs.exchangeable, costs.extra)
+        self.alone = np.append(alone, np.zeros((len(alone), 1)), axis=1)
 
+    def assign(self) -> tuple[Floats, Ints]:
+        """(c,) scores and (c, g) the signal that each set is."""
+        scores, places = self._in_order()
+        rows = np.arange(len(scores) if places.size else 0)
+        for _ in range(MOVES):
+            if not len(rows):
+                break
+            step()
+            gains = self._move(rows, places)
+            scores[rows] += gains
+            rows = rows[gains > 0]
+        return scores, places
 
-def _may_exchange(items: _Items, count: int, kind: int) -> Bools:
-    """(c,) whether a signal may be of OH, NH or SH: by its multiplicity, and by how many there are."""
-    shown = kind < 0 or CLASSES[kind] in ("s", "m", "d", "t")
-    return np.asarray(items.exchangeable >= max(1, count)) & shown
+    def _fit(self, signal: Any, sets: Any, items: Any, protons: Any, table: Any) -> Any:
+        """How well what signals state beside a shift fits some items, of so many sets and protons, and of the
+        sum of what the tables say of them.
+        """
+        stated = self.protons[signal]
+        off = np.where(stated > 0, np.abs(protons - stated), 0)
+        cost = self.shared[signal] * (sets - 1) + (off > 0) * self.costs.miscounted + self.costs.each * off
+        together = self.together[np.minimum(items, RUN), signal]
+        return np.where(sets == 1, table / np.maximum(items, 1), together) - cost
+
+    def _in_order(self) -> tuple[Floats, Ints]:
+        """As `assign`, of the best assignment that gives each signal a run of neighbouring sets."""
+        c, g, n = self.density.shape[0], self.density.shape[1], self.density.shape[2] - 1
+        sums, protons, fresh = _sums(self.density), _sums(self.items.protons), _sums(~self.items.again)
+        unseen = -sums[:, :, n]
+        runs = []  # of each length: where it begins and ends, its sets and protons
+        for size in range(1, min(RUN, g) + 1):
+            first, last = slice(0, g + 1 - size), slice(size, None)
+            sets = fresh[:, last] - fresh[:, 1 : g + 2 - size] + 1
+            runs.append((first, last, sets, protons[:, last] - protons[:, first]))
+        done = -unseen  # best way to leave no signal and so many sets behind
+        lengths, ends = [], []
+        for number in range(n):
+            step()
+            best = done - self.alone[:, number, None]
+            length = np.zeros((c, g + 1), np.int64)
+            for size, (first, last, sets, held) in enumerate(runs, start=1):
+                if 0 < self.protons[number] < size - SPARE:
+                    break
+                table = size * self.tables[:, first, number][:, : g + 1 - size]
+                score = done[:, first] + sums[:, last, number] - sums[:, first, number]
+                score += self._fit(number, sets, size, held, table)
+                better = score > best[:, last]
+                best[:, last] = np.where(better, score, best[:, last])
+                length[:, last][better] = size
+            passed = best + unseen
+            top = np.maximum.accumulate(passed, axis=1)
+            lengths.append(length)
+            ends.append(np.maximum.accumulate(np.where(passed >= top, np.arange(g + 1), 0), axis=1))
+            done = top - unseen
+        places = np.full((c, g), n)
+        end, rows, column = np.full(c, g), np.arange(c), np.arange(g)
+        for number in range(n - 1, -1, -1):
+            end = ends[number][rows, end]
+            start = end - lengths[number][rows, end]
+            places[(column >= start[:, None]) & (column < end[:, None])] = number
+            end = start
+        return done[:, g], places
+
+    def _move(self, rows: Ints, places: Ints) -> Floats:
+        """(r,) what the best change gains, of one set to another signal or of two that change theirs; 0 where
+        none gains. Writes to `places`.
+        """
+        place, density, tables = places[rows], self.density[rows], self.tables[rows]
+        r, g, n = density.shape
+        held, again = self.items.protons[rows], self.items.again[rows, 1:, None]
+        here = place[:, :, None] == np.arange(n)
+        joined = np.zeros_like(here)  # the other proton of the CH2 is there
+        joined[:, 1:] |= here[:, :-1] & again
+        joined[:, :-1] |= here[:, 1:] & again
+
+        def own(values: Any) -> Any:  # (r, g), of the signal of each set
+            values = np.broadcast_to(values.reshape(r, -1, n), here.shape)
+            return np.take_along_axis(values, place[:, :, None], axis=2)[:, :, 0]
+
+        sums = [
+            here.sum(axis=1) - (here & joined).sum(axis=1) // 2,
+            here.sum(axis=1),
+            np.einsum("rgn,rg->rn", here, held),
+            np.einsum("rgn,rgn->rn", here, tables),
+        ]
+        every, alone = np.arange(n), -self.alone[rows]
+        now = np.where(sums[1] > 0, self._fit(every, *sums), alone)
+        left = [own(x) for x in sums]  # of the signal of each set, without it
+        for x, less in zip(left, (1 - own(joined), 1, held, own(tables)), strict=True):
+            x -= less
+        emptied = np.where(left[1] > 0, self._fit(place, *left), own(alone))
+        lost = own(now) + own(density)
+        more, come = held[:, :, None], [x[:, None] for x in sums]
+        one = self._fit(every, come[0] + 1 - joined, come[1] + 1, come[2] + more, come[3] + tables)
+        moved = density + one - now[:, None] + (emptied - lost)[:, :, None]
+        moved[here] = 0.0
+
+        theirs = np.broadcast_to(place[:, None], (r, g, g))  # [i, j]: i comes where j leaves
+        to, table, met = (np.take_along_axis(x, theirs, axis=2) for x in (density, tables, joined))
+        come = [x[:, None] for x in left]
+        one = self._fit(theirs, come[0] + 1 - met, come[1] + 1, come[2] + more, come[3] + table)
+        both = to + one - lost[:, None]
+        both = both + both.transpose(0, 2, 1)
+        group = self.items.group[rows]
+        both[(theirs == place[:, :, None]) | (group[:, None] == group[:, :, None])] = 0.0
+
+        gains = np.concatenate([moved.reshape(r, -1), both.reshape(r, -1)], axis=1)
+        best = gains.argmax(axis=1)
+        gain = gains[np.arange(r), best]
+        better = np.flatnonzero(gain > 1e-6)
+        for row, which in zip(better.tolist(), best[better].tolist(), strict=True):
+            if which < g * n:
+                places[rows[row], which // n] = which % n
+            else:
+                i, j = divmod(which - g * n, g)
+                places[rows[row], [i, j]] = place[row, [j, i]]
+        return np.where(gain > 1e-6, gain, 0.0)
 
 
 def _sums(values: Any) -> Any:
-    """(c, g + 1), sums of the first 0, 1, ... of (c, g)."""
-    out = np.zeros((len(values), values.shape[1] + 1), np.float64)
+    """(c, g + 1, ...), sums of the first 0, 1, ... of (c, g, ...)."""
+    out = np.zeros((len(values), values.shape[1] + 1, *values.shape[2:]))
     np.cumsum(values, axis=1, out=out[:, 1:])
     return out
 
 
-def _tables(items: _Items, signals: Signals, costs: SignalCosts) -> list[list[tuple[float, Floats, Floats]]]:
-    """For each signal, of what it states: its weight, (c, g) log-probabilities for each set alone, and (RUN +
-    1,) for several together, all less what is usual.
+def _tables(items: _Items, signals: Signals, costs: SignalCosts) -> tuple[Floats, Floats]:
+    """(c, g, s + 1) weighted log-probabilities of what each signal states for each set alone, and (RUN + 1,
+    s + 1) for several together, all less what is usual.
     """
     codes, place = np.unique(items.code, return_inverse=True)
-    place = place.reshape(items.code.shape)
     known = [_log_tables(int(code)) for code in codes]
-    together = _log_together()
     classes = np.array([one[0] for one in known]).reshape(len(codes), len(CLASSES))
     couplings = np.array([one[1] for one in known]).reshape(len(codes), len(EDGES) + 1)
-    out: list[list[tuple[float, Floats, Floats]]] = []
-    for kind, hertz in zip(signals.kind.tolist(), signals.couplings, strict=True):
-        parts = []
+    one, several = np.zeros((len(codes), len(signals.kind) + 1)), np.zeros((RUN + 1, len(signals.kind) + 1))
+    for i, (kind, hertz) in enumerate(zip(signals.kind.tolist(), signals.couplings, strict=True)):
         if kind >= 0:
-            parts.append((costs.multiplicity, classes[:, kind][place], together[:, kind]))
+            one[:, i] += costs.multiplicity * classes[:, kind]
+            several[:, i] += costs.multiplicity * _log_together()[:, kind]
         if hertz:
-            parts.append((costs.coupling, couplings[:, bin_of(max(hertz))][place], np.zeros(RUN + 1)))
-        out.append(parts)
-    return out
+            one[:, i] += costs.coupling * couplings[:, bin_of(max(hertz))]
+    return one[place.reshape(items.code.shape)], several
 
 
 def bin_of(coupling: float) -> int:
@@ -391,7 +470,7 @@ def _log_together() -> Floats:
     out = np.zeros((RUN + 1, len(CLASSES)))
     for size in range(2, RUN + 1):
         counts = np.array(_counted()["together"][str(size)])
-        share = (counts + LEAN * usual) / (counts.sum() + LEAN)
+        share = (counts + _LEAN_TOGETHER * usual) / (counts.sum() + _LEAN_TOGETHER)
         out[size] = np.log(share) - np.log(usual)
     return out
 
