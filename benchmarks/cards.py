@@ -9,14 +9,13 @@ multiplies scores.
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from acml_search.cli.app import command_line
 from acml_search.core.errors import AcmlSearchError, ConfigError
 from acml_search.core.io import write_json
 from acml_search.encoders.card import ModelCard, read_card
@@ -139,9 +138,8 @@ def main(
     results: Annotated[list[Path], typer.Argument(help="Folders of suites, JSON files of benchmarks.")],
 ) -> None:
     """Put benchmark results into a model's card."""
-    command = shlex.join(["python", "-m", "benchmarks.cards", *sys.argv[1:]])
     try:
-        card = fill_card(model, results, command=command)
+        card = fill_card(model, results, command=command_line())
     except AcmlSearchError as error:
         raise SystemExit(str(error)) from error
     for name, space in card.spaces.items():

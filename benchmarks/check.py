@@ -136,7 +136,6 @@ def read(data: Path) -> dict[str, list[Question]]:
 
 
 def add_wrong(questions: Sequence[Question], data: Path, seed: int) -> None:
-    """Give each question its wrong structures."""
     formulas = {CalcMolFormula(one.mol) for one in questions}
     heavy = {_heavy(Chem.MolToSmiles(one.mol)) for one in questions}
     pool = defaultdict(list)

@@ -217,7 +217,6 @@ def read_found(
 
 
 def finish_readings(kind: str, result: dict[str, Any], readings: list[dict[str, Any]], out: Path) -> None:
-    """Write the result, and the readings beside it."""
     finish(kind, {**result, "per_query": f"{out.stem}.queries.parquet"}, out, show=False)
     pq.write_table(pa.Table.from_pylist(readings), out.with_suffix(".queries.parquet"))
 

@@ -71,7 +71,6 @@ class Plots:
 
 
 def _legend(figure: Figure, axes: Iterable[Axes]) -> Figure:
-    """One legend for all axes, below them."""
     handles = {name: one for ax in axes for one, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(4, len(handles)))
     return figure

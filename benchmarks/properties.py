@@ -335,7 +335,6 @@ class Task:
     features: tuple[Path, Any] | None
 
     def key(self) -> dict[str, Any]:
-        """All that the predictions depend on."""
         parts = {name: of.tolist() for name, of in self.parts.items()}
         rows = [self.rows.digest(), parts, self.asked.task, self.seed, KINDS]
         return {**self.system.key, **versions("scikit-learn"), "rows": digest_of(rows)}

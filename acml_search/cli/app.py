@@ -70,7 +70,6 @@ def _stop(sentence: str, status: int = 1) -> typer.Exit:
 
 
 def say(sentence: object) -> None:
-    """A sentence to stderr."""
     typer.echo(f"acml-search: {sentence}", err=True)
 
 

@@ -46,11 +46,9 @@ class Cache:
 
     @classmethod
     def at(cls, folder: Cache | Path) -> Cache:
-        """The cache in a folder."""
         return folder if isinstance(folder, Cache) else cls(folder)
 
     def path(self, kind: str, key: Mapping[str, Any], suffix: str) -> Path:
-        """Where the entry is, or will be."""
         return self.folder / kind / f"{digest_of({**key, 'layers': code_digest()})[:24]}{suffix}"
 
     def table(self, kind: str, key: Mapping[str, Any], compute: Callable[[], pa.Table]) -> pa.Table:

@@ -112,7 +112,6 @@ class Filter(BaseModel):
 
     @property
     def text(self) -> str:
-        """As `parse` takes it."""
         parts = ["formula"] if self.formula else []
         parts += [f"{width:g} {unit}" for unit, width in self._widths]
         return " ".join(parts) or "none"
@@ -134,7 +133,6 @@ class Filter(BaseModel):
         return [(unit, x) for unit, x in (("Da", self.da), ("ppm", self.ppm)) if x is not None]
 
     def over(self, pool: Pool) -> Conditions:
-        """The conditions on the molecules of a pool."""
         codes = pool.formula_codes() if self.formula else None
         return Conditions(codes, pool.masses() if self._widths else None, self.da, self.ppm)
 
@@ -185,7 +183,6 @@ class Question(BaseModel):
 
     @property
     def from_structure(self) -> bool:
-        """Are records made from structures?"""
         return get(self.modality).from_structure
 
     def check(self, card: ModelCard) -> None:
@@ -231,7 +228,6 @@ class Store:
             yield Cache(Path(folder))
 
     def file(self, path: Path) -> QueryFile:
-        """The rows of a file of queries."""
         if path not in self._files:
             self._files[path] = read_queries(
                 path, self.workers, smiles_column=self.smiles_column, cache=self.cache
@@ -275,7 +271,6 @@ class Store:
             )
 
     def records(self, space: str, sources: Sequence[Source]) -> Block:
-        """The vectors of records."""
         return embed_records(space, sources, self.workers, self.seed, self.card.spaces[space].d)
 
 
@@ -391,7 +386,6 @@ class PreparedQuestion:
         return self.answered(wanted, ranker)
 
     def answered(self, wanted: Filter, ranker: Ranker) -> Answer:
-        """The answer of a ranker that has counted."""
         return Answer(wanted, ranker, with_ranks(self.outcomes, ranker))
 
     def rerank(

@@ -85,8 +85,6 @@ class Colour:
 
 @dataclass(frozen=True)
 class Map:
-    """All that is drawn."""
-
     sample: MoleculeSample
     space: str
     layout: Layout

@@ -325,7 +325,6 @@ def write_probe(result: dict[str, Any], folder: Path) -> None:
 
 
 def headline(result: dict[str, Any]) -> str:
-    """What was probed, in a sentence."""
     seen = result["n_seen_in_training"]
     trained = "" if seen is None else f"; the model's training saw {seen:,} of them (structures, no labels)"
     same = "".join(f"; {' and '.join(group)} are the same vectors" for group in result["same_vectors"])

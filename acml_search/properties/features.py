@@ -217,7 +217,6 @@ class DescriptorRange(NamedTuple):
 
     @classmethod
     def of(cls, train: Float32s) -> DescriptorRange:
-        """Of descriptors (n, f)."""
         return cls(train.min(axis=0), train.max(axis=0))
 
     def clip(self, values: Float32s) -> Float32s:

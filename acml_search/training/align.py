@@ -124,7 +124,6 @@ class Aligner(nn.Module):
         self.losses = nn.ModuleDict(losses)
 
     def contrast(self, name: str) -> ContrastiveLoss:
-        """The loss of one space."""
         return cast("ContrastiveLoss", self.losses[name])
 
     def graphs(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Peaks]]:

@@ -30,8 +30,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Table(BaseModel):
-    """A table of a plan."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -77,8 +75,6 @@ class Schedule(Table):
 
 
 class BatchSchedule(Schedule):
-    """A schedule with the size of its batches."""
-
     batch_size: PositiveInt  # molecules
     group_size: PositiveInt = 1  # molecules of one formula side by side, where there are as many
 
@@ -96,7 +92,6 @@ class Plan(Table):
 
     @property
     def path(self) -> Path:
-        """The plan's file."""
         return self._path
 
     @property
@@ -106,7 +101,6 @@ class Plan(Table):
 
     @property
     def out_folder(self) -> Path:
-        """Where results are written."""
         return self.root_folder / self.out
 
     def below(self, path: str) -> Path:
@@ -125,8 +119,6 @@ class TaskPlan(Plan):
 
 
 class PretrainPlan(TaskPlan):
-    """An encoder that is pretrained for one modality."""
-
     modality: str
     tower: Hyper
     head: Hyper  # of the projection: hidden, d
@@ -238,8 +230,6 @@ class FragmentationPlan(Plan):
 
 
 class ModelPlan(TaskPlan):
-    """A plan whose result is a model."""
-
     name: str
     half: bool = False  # keep the weights as float16
 
@@ -289,8 +279,6 @@ class AlignPlan(ModelPlan):
 
 
 class FinetunePlan(ModelPlan):
-    """A plan that goes on from a model."""
-
     start: str  # folder of a model below the root, or the name of a shipped one
     encoders: dict[str, str] = {}  # newer encoders to put in, by space
 

@@ -61,8 +61,6 @@ class Deviations(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """A molecule and its shifts."""
-
     key: str
     """InChIKey's first block"""
     graph: MolGraph

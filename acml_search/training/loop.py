@@ -64,7 +64,6 @@ class Task(ABC, Generic[M]):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
         return placement(self.model)[0]
 
     def tensor(self, array: np.ndarray | Sequence[int]) -> Tensor:
@@ -181,7 +180,6 @@ def _moving_average(decay: float) -> Any:
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """The log of a run."""
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 

@@ -123,7 +123,6 @@ def _elements_and_size(smiles: str) -> tuple[frozenset[str], int]:
 
 
 def _classes(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, Bools]]:
-    """Kind and name of each class, and which rows are of it."""
     composed = [_elements_and_size(row["smiles"]) for row in rows]
     size = np.array([n for _, n in composed])
     nearest = np.array([row.get("nearest_training") for row in rows], np.float64)  # None becomes NaN

@@ -41,8 +41,6 @@ class Table(BaseModel):
 
 
 class SuiteQuestion(Question):
-    """A question and everything a suite measures of it."""
-
     isomers: bool = False
     """also among isomers, where a filter is `formula`"""
     stereoisomers: bool = False
@@ -148,7 +146,6 @@ class Suite:
     beside: tuple[SuiteQuestion, ...] = ()
 
     def part(self, name: str) -> SuiteQuestion:
-        """The question of that name."""
         return next(one for one in (*self.questions, *self.beside) if one.name == name)
 
 

@@ -222,7 +222,6 @@ def read_and_embed(run: SuiteRun, questions: Sequence[SuiteQuestion], watch: Sto
 
 
 def measure_question(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -> Iterator[Result]:
-    """All results of one question."""
     if question.filters or question.batch or question.calibrate is not None:
         runner = QuestionRun(run, question, prepare(question, run.store, watch=watch))
         if question.filters:
@@ -332,7 +331,6 @@ class QuestionRun:
         return leakage.count(self.run.card, outcomes)[0]
 
     def rows(self, outcomes: Sequence[QueryOutcome]) -> list[dict[str, Any]]:
-        """The rows of a file of queries."""
         nearest = [self.nearest.get(one.query.row) for one in outcomes]
         return query_rows(outcomes, self.pool, nearest)
 
@@ -364,7 +362,6 @@ class QuestionRun:
         return found[n]
 
     def _by_pool(self, answers: Mapping[int, Answer]) -> dict[str, Any]:
-        """Figures in pools of all sizes."""
         by_pool = [
             {"n_pool": size, **figures(one.outcomes, size, seed=self.seed), "n_queries": len(one.outcomes)}
             for size, one in answers.items()
