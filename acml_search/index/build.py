@@ -44,6 +44,7 @@ from acml_search.index.directory import (
 from acml_search.index.factory import build_vectors, make, resolve
 from acml_search.index.merge import Merge
 from acml_search.index.shards import ShardJob, Side, embed_all
+from acml_search.library.remote import local
 from acml_search.library.stream import Library, default_library, open_library
 from acml_search.library.text import CUT_OFF
 
@@ -138,7 +139,7 @@ def build_index(
     CheckpointError, and AcmlSearchError when no molecule is usable or a worker dies.
     """
     chosen = BuildOptions(modalities=modalities, records=records, factory=factory, **options)
-    return _new("index", libraries, Path(out), chosen).run()
+    return _new("index", libraries, local(out), chosen).run()
 
 
 def embed_library(libraries: Paths, out: Path | str, **options: Any) -> BuildReport:
@@ -146,7 +147,7 @@ def embed_library(libraries: Paths, out: Path | str, **options: Any) -> BuildRep
     instead of FAISS files; `options` as in `BuildOptions`. No record side is made, and spectra are left out
     unless `records` is given (empty where the files say of which modality they are).
     """
-    return _new("embeddings", libraries, Path(out), BuildOptions(**options)).run()
+    return _new("embeddings", libraries, local(out), BuildOptions(**options)).run()
 
 
 def add_library(

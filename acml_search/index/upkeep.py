@@ -43,6 +43,7 @@ from acml_search.index.directory import (
     write_manifest,
 )
 from acml_search.index.shards import NO_RECORD, ShardResult, write_shard
+from acml_search.library.remote import local
 from acml_search.library.tables import REJECTS, counted, read_parquet
 
 _INCHIKEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")
@@ -177,7 +178,7 @@ def merge(indexes: Sequence[Path | str], out: Path | str) -> BuildReport:
     Raises IndexNotFound, IndexCorrupt, SpaceMismatch, and ConfigError for indexes that do not fit together or
     another index at `out`.
     """
-    out = Path(out)
+    out = local(out)
     if len(indexes) < 2 or out.resolve() in [Path(one).resolve() for one in indexes]:
         raise ConfigError("merge takes two indexes or more, and puts them into another folder, --out")
     with ExitStack() as stack:

@@ -8,17 +8,31 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import BinaryIO, TypeVar, cast
 
-from acml_search.core.errors import LibraryError
+from acml_search.core.errors import ConfigError, LibraryError
+from acml_search.core.extras import require
 
 T = TypeVar("T")
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+
+
+_URL = re.compile(r"([a-z][a-z0-9+]+):/+(.*)")
+
+
+def local(out: Path | str) -> Path:
+    """The folder `out`. Raises ConfigError for a URL: an index is mapped into memory from a disk."""
+    if _URL.fullmatch(str(out)):
+        raise ConfigError(
+            f"{out} is no folder of this machine; give one as --out, and copy it there when it is done"
+        )
+    return Path(out)
 
 
 def located(path: Path | str) -> Path:
     """The file at `path`, or at a URL, whose slashes a path may have lost.
 
-    Raises LibraryError for a store that cannot be asked, or whose package (s3fs, gcsfs) is not installed.
+    Raises LibraryError for a store that cannot be asked, ConfigError where its package is not installed.
     """
-    url = re.fullmatch(r"([a-z][a-z0-9+]+):/+(.*)", str(path))
+    url = _URL.fullmatch(str(path))
     if url is None or Path(path).exists():
         return Path(path)
     return cast(Path, Remote(f"{url[1]}://{'/' if url[1] == 'file' else ''}{url[2]}"))
@@ -30,6 +44,8 @@ class Remote:
     def __init__(self, url: str) -> None:
         from fsspec.core import url_to_fs
 
+        if (scheme := url.split(":")[0]) in _PACKAGES:
+            require(_PACKAGES[scheme])
         self._url = url
         self._store, self._key = self._told(lambda: url_to_fs(url))
         self._of = PurePosixPath(self._key)
