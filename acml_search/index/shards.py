@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from acml_search.core.errors import AcmlSearchError, InvalidRecord
 from acml_search.core.io import atomic, flush, sha256
 from acml_search.core.progress import progress
 from acml_search.core.typing import Bools, Float16s, Ints
-from acml_search.core.workers import WorkerDied, Workers
+from acml_search.core.workers import WorkerDied, Workers, chunks
 from acml_search.index.directory import file_entry
 from acml_search.index.embeddings import embedding_table, write_npy, write_vectors
 from acml_search.library.source import Row
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from acml_search.encoders.checkpoint import Model
     from acml_search.modalities import Modality
 
-CHUNK = 2_048  # molecules or records encoded at once: bounds a worker's memory, whatever the size of a shard
+CHUNK = 2_048  # rows worked on at once: bounds the memory of a worker, whatever the size of a shard
 DONE = "done.json"
 PEAKS = "peaks."
 """before the name of a space: predicted peaks in a shard"""
@@ -145,17 +144,46 @@ def embed_shard(rows: Sequence[Row], job: ShardJob) -> ShardResult:
     rejected; a record that cannot be derived is listed. Raises CheckpointError when the model cannot be
     loaded.
     """
+    known: dict[str, bool] = {}
+    return _joined([_embed(some, job, known) for some in chunks(rows, CHUNK)])
+
+
+def _joined(parts: Sequence[ShardResult]) -> ShardResult:
+    def of(name: str) -> dict[Any, list[Any]]:
+        """What the parts have under this name, by key."""
+        return {key: [getattr(part, name)[key] for part in parts] for key in getattr(parts[0], name)}
+
+    tables = {name: [getattr(part, name) for part in parts] for name in ("molecules", "rejects", "no_record")}
+    return ShardResult(
+        rows=sum(part.rows for part in parts),
+        **{name: pa.concat_tables(several) for name, several in tables.items()},
+        embeddings={
+            side: (np.concatenate([keys for keys, _ in several]), np.concatenate([x for _, x in several]))
+            for side, several in of("embeddings").items()
+        },
+        records={name: pa.concat_tables(several) for name, several in of("records").items()},
+        peaks={name: PeakLists.join(several) for name, several in of("peaks").items()},
+    )
+
+
+def _embed(rows: Sequence[Row], job: ShardJob, known: dict[str, bool]) -> ShardResult:
+    """`embed_shard` of some rows. known: the molecules of the shard so far, by SMILES, and whether the
+    network gives them finite vectors; it grows."""
     model = _load(job.model, job.device)
     numbered = (row._replace(row=row.row + job.first_row) for row in rows)
     prepared = prepare(numbered, job.tautomer, job.inchikey_column)
     readable, rejected, measured = encode_measured(model, prepared.accepted, job.measured)
     # Of a molecule that comes again, as in a library of spectra, only the first will stay.
-    first, of = _distinct([item.molecule.smiles for item in readable])
-    graphs, peaks = _encode_graphs(model, [readable[place] for place in first], job.spaces)
-    sound = np.ones(len(first), bool)
+    new: dict[str, Accepted] = {}
+    for item in readable:
+        if item.molecule.smiles not in known:
+            new.setdefault(item.molecule.smiles, item)
+    graphs, peaks = _encode_graphs(model, list(new.values()), job.spaces)
+    sound = np.ones(len(new), bool)
     for vectors in graphs.values():
         sound &= np.isfinite(vectors).all(axis=1)
-    finite: Bools = sound[of]
+    known.update(zip(new, sound.tolist(), strict=True))
+    finite: Bools = np.array([known[item.molecule.smiles] for item in readable], bool)
     accepted = [item for item, good in zip(readable, finite, strict=True) if good]
     rejected += prepared.rejected
     rejected += [
@@ -163,7 +191,7 @@ def embed_shard(rows: Sequence[Row], job: ShardJob) -> ShardResult:
         for item, good in zip(readable, finite, strict=True)
         if not good
     ]
-    unique = [readable[place] for place in first[sound]]
+    unique = [item for item, good in zip(new.values(), sound, strict=True) if good]
     embeddings = {(space, "graph"): (_keys(unique), vectors[sound]) for space, vectors in graphs.items()}
     failed: list[dict[str, Any]] = []
     for name in job.modalities:
@@ -233,55 +261,39 @@ def _derived(kind: Modality, accepted: Sequence[Accepted], place: int) -> Any:
 def _encode_records(
     model: Model, name: str, places: Iterable[int], record: Callable[[int], Any]
 ) -> tuple[Ints, Float16s, dict[int, str | None]]:
-    """Read and encode the records of `places`, a chunk at a time.
+    """Read and encode the records of `places`.
 
     Returns the places (m,) of those that were encoded, their vectors (m, d), and the others with the reason;
     None: the vector is not finite.
     """
-    read, ahead = modalities.get(name).read, iter(places)
-    done: list[int] = []
-    vectors = [np.empty((0, model.card.spaces[name].d), np.float16)]
+    read = modalities.get(name).read
+    items: dict[int, Any] = {}
     failed: dict[int, str | None] = {}
-    while chunk := list(islice(ahead, CHUNK)):
-        items: dict[int, Any] = {}
-        for place in chunk:
-            try:
-                items[place] = read(record(place))
-            except InvalidRecord as error:
-                failed[place] = error.reason
-        if not items:
-            continue
-        found = model.encode_items(name, list(items.values())).astype(np.float16)
-        finite = np.asarray(np.isfinite(found).all(axis=1))
-        done += [place for place, good in zip(items, finite, strict=True) if good]
-        failed |= {place: None for place, good in zip(items, finite, strict=True) if not good}
-        vectors.append(found[finite])
-    return np.array(done, np.int64), np.concatenate(vectors), failed
+    for place in places:
+        try:
+            items[place] = read(record(place))
+        except InvalidRecord as error:
+            failed[place] = error.reason
+    found = model.encode_items(name, list(items.values())).astype(np.float16)
+    finite = np.isfinite(found).all(axis=1)
+    at = np.array(list(items), np.int64)
+    failed |= dict.fromkeys(at[~finite].tolist())
+    return at[finite], found[finite], failed
 
 
 def _encode_graphs(
     model: Model, accepted: Sequence[Accepted], spaces: Sequence[str] | None = None
 ) -> tuple[dict[str, Float16s], dict[str, PeakLists]]:
     """Graph vectors of `spaces` (None: all), and predicted peaks of those that keep them, in one pass."""
-    chunks: dict[str, list[Float16s]] = {
-        name: [np.empty((0, space.d), np.float16)]
-        for name, space in model.card.spaces.items()
-        if spaces is None or name in spaces
-    }
-    kept = {name: one for name, one in _kept_spaces(model).items() if name in chunks}
-    lists = {name: [reranker.pack([], [], [])] for name, reranker in kept.items()}
-    for start in range(0, len(accepted), CHUNK):
-        # kept peaks are in the order of atoms, which are those of the SMILES when they are read again
-        mols = [as_written(item.mol) for item in accepted[start : start + CHUNK]]
-        graphs = [model.featurise(mol) for mol in mols]
-        encoded = model.encode_and_predict(graphs, tuple(chunks), tuple(kept))
-        for name, found in encoded.vectors.items():
-            chunks[name].append(found.astype(np.float16))
-        classes = [symmetry_classes(mol) for mol in mols] if kept else []
-        for name, reranker in kept.items():
-            lists[name].append(reranker.pack(classes, graphs, encoded.peaks[name]))
-    vectors = {name: np.concatenate(several) for name, several in chunks.items()}
-    return vectors, {name: PeakLists.join(several) for name, several in lists.items()}
+    names = [name for name in model.card.spaces if spaces is None or name in spaces]
+    kept = {name: one for name, one in _kept_spaces(model).items() if name in names}
+    # kept peaks are in the order of atoms, which are those of the SMILES when they are read again
+    mols = [as_written(item.mol) for item in accepted]
+    graphs = [model.featurise(mol) for mol in mols]
+    encoded = model.encode_and_predict(graphs, names, tuple(kept))
+    classes = [symmetry_classes(mol) for mol in mols] if kept else []
+    peaks = {name: one.pack(classes, graphs, encoded.peaks[name]) for name, one in kept.items()}
+    return {name: found.astype(np.float16) for name, found in encoded.vectors.items()}, peaks
 
 
 def _kept_spaces(model: Model) -> dict[str, ShiftReranker]:
@@ -292,13 +304,6 @@ def _kept_spaces(model: Model) -> dict[str, ShiftReranker]:
         if isinstance(reranker, ShiftReranker) and reranker.available(model):
             found[name] = reranker
     return found
-
-
-def _distinct(smiles: Sequence[str]) -> tuple[Ints, Ints]:
-    """The places (u,) at which each of the texts comes first, ascending, and which of these (n,) each is."""
-    number: dict[str, int] = {}
-    of = np.array([number.setdefault(text, len(number)) for text in smiles], np.int64)
-    return np.unique(of, return_index=True)[1].astype(np.int64), of
 
 
 def _keys(items: Sequence[Accepted]) -> Ints:
