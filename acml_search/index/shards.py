@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from acml_search.modalities import Modality
 
 CHUNK = 2_048  # rows worked on at once: bounds the memory of a worker, whatever the size of a shard
+RECORDS = 256  # records read at once; a picture may take a megabyte
 DONE = "done.json"
 PEAKS = "peaks."
 """before the name of a space: predicted peaks in a shard"""
@@ -267,16 +268,20 @@ def _encode_records(
     None: the vector is not finite.
     """
     read = modalities.get(name).read
-    items: dict[int, Any] = {}
+    done: list[int] = []
+    vectors = [np.empty((0, model.card.spaces[name].d), np.float16)]
     failed: dict[int, str | None] = {}
-    for place in places:
-        try:
-            items[place] = read(record(place))
-        except InvalidRecord as error:
-            failed[place] = error.reason
-    found = model.encode_items(name, list(items.values())).astype(np.float16)
-    finite = np.isfinite(found).all(axis=1)
-    at = np.array(list(items), np.int64)
+    for some in chunks(places, RECORDS):
+        items: dict[int, Any] = {}
+        for place in some:
+            try:
+                items[place] = read(record(place))
+            except InvalidRecord as error:
+                failed[place] = error.reason
+        done += items
+        vectors.append(model.encode_items(name, list(items.values())).astype(np.float16))
+    at, found = np.array(done, np.int64), np.concatenate(vectors)
+    finite = np.asarray(np.isfinite(found).all(axis=1))
     failed |= dict.fromkeys(at[~finite].tolist())
     return at[finite], found[finite], failed
 
