@@ -32,7 +32,7 @@ from acml_search.evaluation.results import QueryOutcome, Result
 from acml_search.evaluation.retrieval import Filter
 from acml_search.modalities import get
 from acml_search.nmr.predicted import PeakLists, decode
-from benchmarks.suite.measures import BITS, fingerprints, tanimoto, unpacked
+from benchmarks.suite.measures import BITS, SEED, fingerprints, tanimoto, unpacked
 from benchmarks.suite.run import QuestionRun
 
 CHUNK = 2_000
@@ -63,10 +63,10 @@ class Rows:
         return len(self.records)
 
     @classmethod
-    def of(cls, queries: Sequence[Query], modality: str, limit: int | None = None, seed: int = 0) -> Rows:
+    def of(cls, queries: Sequence[Query], modality: str, limit: int | None = None) -> Rows:
         """The rows whose record can be read; of each molecule at most `limit`, a seeded choice."""
         reader, rows, n_of = get(modality), cls([], [], []), dict[str, int]()
-        order = np.random.default_rng(seed).permutation(len(queries)) if limit else np.arange(len(queries))
+        order = np.random.default_rng(SEED).permutation(len(queries)) if limit else np.arange(len(queries))
         for i in order.tolist():
             structure = queries[i].structure
             if structure is None or (limit and n_of.get(structure.inchikey14, 0) >= limit):
@@ -95,7 +95,6 @@ class Material:
     cache: Cache
     vectors: MoleculeVectors
     """of the pool, with the peaks that the model predicts"""
-    seed: int = 0
     about: dict[str, Any] = field(default_factory=dict)
     """what a baseline adds to its result: its choices"""
 
@@ -103,7 +102,7 @@ class Material:
     def train(self) -> Rows:
         """Training rows without the dev split. Raises ConfigError where there are none."""
         rows = [q for q in self.training if q.structure and not is_dev(q.structure.inchikey14)]
-        found = Rows.of(rows, self.modality, TRAINING_RECORDS, self.seed)
+        found = Rows.of(rows, self.modality, TRAINING_RECORDS)
         if not len(found):
             raise ConfigError(
                 f"the baselines of {self.modality} that learn have no row to learn from; name such rows with "
@@ -115,7 +114,7 @@ class Material:
     def dev(self) -> Rows:
         """The dev split, one record a molecule: choices are made on it."""
         rows = [q for q in self.training if q.structure and is_dev(q.structure.inchikey14)]
-        return Rows.of(rows, self.modality, 1, self.seed)
+        return Rows.of(rows, self.modality, 1)
 
     @property
     def readable(self) -> list[Any]:
@@ -406,7 +405,7 @@ def measure_baselines(runner: QuestionRun) -> Iterator[Result]:
 def _some_queries(runner: QuestionRun) -> list[QueryOutcome]:
     """The queries that baselines get, in their order."""
     every = runner.prepared.outcomes
-    chosen = few_of_each([one.truth for one in every], RECORDS_PER_MOLECULE, runner.seed)
+    chosen = few_of_each([one.truth for one in every], RECORDS_PER_MOLECULE, SEED)
     return [every[i] for i in sorted(chosen[:MAX_QUERIES])]
 
 
@@ -456,5 +455,5 @@ def _material(runner: QuestionRun, readable: Sequence[QueryOutcome], training: l
     assert store.vectors is not None
     return Material(
         question.modality, runner.pool, items, truths, training, store.workers, store.cache,
-        store.vectors, runner.seed,
+        store.vectors,
     )  # fmt: skip

@@ -93,18 +93,16 @@ def cross_fitted(lists: Shortlists, features: Floats, start: npt.ArrayLike) -> F
     return out
 
 
-def summary(
-    found: npt.ArrayLike, lists: Shortlists, n_candidates: npt.ArrayLike, seed: int
-) -> dict[str, Any]:
+def summary(found: npt.ArrayLike, lists: Shortlists, n_candidates: npt.ArrayLike) -> dict[str, Any]:
     """Recall at 1, 5, 10, 20 and 100 with intervals, over molecules."""
-    return metrics.summarise(found, lists.inchikeys, n_candidates, ks=(1, 5, 10, 20, 100), seed=seed)
+    return metrics.summarise(found, lists.inchikeys, n_candidates, ks=(1, 5, 10, 20, 100))
 
 
-def summarise_factors(lists: Shortlists, logits: Floats, seed: int) -> dict[str, Any]:
+def summarise_factors(lists: Shortlists, logits: Floats) -> dict[str, Any]:
     """Recall within shortlists of the dev split: `sum`, of plain logits (nq, k, f), and `factors`."""
     ones, n = np.ones(logits.shape[2]), np.isfinite(logits[:, :, 0]).sum(axis=1)
     totals = {"sum": weighted(logits, ones, lists.prior), "factors": cross_fitted(lists, logits, ones)}
-    return {name: summary(ranks(lists, total, np.inf), lists, n, seed) for name, total in totals.items()}
+    return {name: summary(ranks(lists, total, np.inf), lists, n) for name, total in totals.items()}
 
 
 def reliability(

@@ -58,7 +58,7 @@ def measure_fused(run: SuiteRun, question: FusedQuestion) -> Iterator[Result]:
         raise ConfigError(f"{run.suite.path}: no molecule has {' and '.join(question.parts)}")
     library = run.store.library(list(dict.fromkeys(path for part in parts for path in part.library)))
     every_row = [query for part in parts for query in run.store.file(part.queries).queries]
-    pool = make_pool(rows[0], every_row, library, seed=run.suite.seed)
+    pool = make_pool(rows[0], every_row, library)
     prepared, alone = [], list[Result]()
     for part, of in zip(parts, rows, strict=True):
         outcomes = to_outcomes(of, pool, once=False)
@@ -254,7 +254,7 @@ def _fitted_factors(fused: Fused, names: Sequence[str]) -> dict[str, Any] | None
     fields |= {"signals": fused.bias is not None, "inner": inner}
     for kind, of in logits.items():
         fields[kind] = dict(zip(names, fit(lists[0], of, np.ones(len(names))).tolist(), strict=True))
-        inner[kind] = summarise_factors(lists[0], of, run.suite.seed)
+        inner[kind] = summarise_factors(lists[0], of)
     return fields
 
 
@@ -267,7 +267,7 @@ def _gain(run: SuiteRun, outcomes: Sequence[QueryOutcome], alone: Sequence[Any],
     return {
         "over": best.question,
         "recall_at_1": float(difference.mean()),
-        "ci95": list(metrics.bootstrap_interval(difference, seed=run.suite.seed)),
+        "ci95": list(metrics.bootstrap_interval(difference)),
     }
 
 

@@ -34,6 +34,7 @@ from acml_search.ocsr.styles import held_out_style
 
 # --- classes: which kinds of molecules are missed? ----------------------------------------------------------
 
+SEED = 0
 BITS = 1024
 SIZES = ((1, 10), (11, 15), (16, 20), (21, 30), (31, 50), (51, 1_000))
 SIMILARITIES = ((0.0, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 1.0))
@@ -76,7 +77,7 @@ def nearest_training(
     return [None if text is None else best[text] for text in smiles]
 
 
-def by_class(rows: Sequence[dict[str, Any]], *, seed: int = 0) -> list[dict[str, Any]]:
+def by_class(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Recall@1 and @10 of classes of molecules, from the rows of a per-query file.
 
     Each `{"class": kind, "value", "n_molecules", "recall_at_1", "recall_at_10", "ci95"}`, the interval that
@@ -98,7 +99,7 @@ def by_class(rows: Sequence[dict[str, Any]], *, seed: int = 0) -> list[dict[str,
                     "n_molecules": n,
                     "recall_at_1": float(first.mean()),
                     "recall_at_10": float(ten.mean()),
-                    "ci95": list(bootstrap_interval(first, seed=seed)),
+                    "ci95": list(bootstrap_interval(first)),
                 }
             )
     return found
@@ -147,11 +148,10 @@ def _classes(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, Bools]]
 
 
 class Stereoisomers(NamedTuple):
-    """SMILES that state configuration, whose records of a modality, made by `seed`, are asked."""
+    """SMILES that state configuration, whose records of a modality are asked."""
 
     modality: str
     smiles: list[str]
-    seed: int
 
 
 def stereoisomer_ranks(task: Stereoisomers) -> list[tuple[float, int]]:
@@ -162,10 +162,10 @@ def stereoisomer_ranks(task: Stereoisomers) -> list[tuple[float, int]]:
         flat = Chem.Mol(truth)
         Chem.RemoveStereochemistry(flat)
         isomers = {Chem.MolToInchiKey(truth): truth}
-        options = StereoEnumerationOptions(maxIsomers=32, rand=task.seed, unique=True)
+        options = StereoEnumerationOptions(maxIsomers=32, rand=SEED, unique=True)
         for one in EnumerateStereoisomers(flat, options=options):
             isomers.setdefault(Chem.MolToInchiKey(one), molecule.parse(Chem.MolToSmiles(one))[0])
-        rng = np.random.default_rng([task.seed, zlib.crc32(text.encode())])
+        rng = np.random.default_rng([SEED, zlib.crc32(text.encode())])
         try:
             if task.modality == "image":
                 record = png(draw(truth, replace(held_out_style(rng), stereo=True)).image)
@@ -196,7 +196,6 @@ def within_batches(
     batch: int = BATCH,
     shuffles: int = SHUFFLES,
     ks: Sequence[int] = (1, 5),
-    seed: int = 0,
 ) -> dict[str, Any] | None:
     """How often a pair's other half is among the first k of its batch, as ACML reports it (arXiv 2311.06456),
     in both directions, with the spread between several shuffles; None below one batch. **Not comparable with
@@ -206,7 +205,7 @@ def within_batches(
     molecule, of which every shuffle draws one.
     """
     labels = np.asarray(molecules)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     n_molecules = len(np.unique(labels))
     if n_molecules < batch:
         return None
@@ -225,7 +224,7 @@ def within_batches(
         "n_molecules": n_molecules,
         "note": NOTE.format(batch),
         "chance": {str(k): min(k / batch, 1.0) for k in ks},
-        "seed": seed,
+        "seed": SEED,
     }
     for name, values in found.items():
         mean, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1 if shuffles > 1 else 0)
@@ -267,7 +266,7 @@ def set_error(predicted: AtomShifts, observed: Iterable[float]) -> float | None:
     return float(np.abs(peaks - classes).mean()) if len(peaks) == len(classes) > 0 else None
 
 
-def measure_shifts(space: str, asked: Sequence[Query], workers: Workers, *, seed: int = 0) -> dict[str, Any]:
+def measure_shifts(space: str, asked: Sequence[Query], workers: Workers) -> dict[str, Any]:
     """Set error by molecule with a 95 % bootstrap. Raises ConfigError where no spectrum can be used."""
     usable = [query for query in asked if query.structure is not None and query.metadata.get("shifts")]
     smiles = [query.structure.smiles for query in usable if query.structure is not None]
@@ -283,7 +282,7 @@ def measure_shifts(space: str, asked: Sequence[Query], workers: Workers, *, seed
     values = per_molecule(errors, molecules)
     return {
         "set_error": float(values.mean()),
-        "ci95": list(bootstrap_interval(np.round(values, 4), seed=seed)),
+        "ci95": list(bootstrap_interval(np.round(values, 4))),
         "median": float(np.median(values)),
         "p90": float(np.quantile(values, 0.9)),
         "n_asked": len(asked),

@@ -118,8 +118,6 @@ class FusedQuestion(Table):
 class SuiteFile(Table):
     root: Path = Path()
     library: tuple[Path, ...] = ()
-    recall_at: tuple[int, ...] = (1, 5, 10, 20, 100, 500)
-    seed: int = 0
     trained_on: Mapping[str, str] = {}
     """by model, SQL: the rows it may have learned from, where these are not all of a question's `training`"""
     question: tuple[SuiteQuestion, ...] = ()
@@ -138,8 +136,6 @@ class Suite:
 
     path: str
     """the files, for messages"""
-    seed: int
-    recall_at: tuple[int, ...]
     trained_on: Mapping[str, str]
     questions: tuple[SuiteQuestion, ...]
     fused: tuple[FusedQuestion, ...] = ()
@@ -154,12 +150,6 @@ def read_suites(paths: Sequence[Path]) -> Suite:
     if not paths:
         raise ConfigError("there is no file of questions; name one")
     files = {path: _read(path) for path in dict.fromkeys(paths)}
-    (first_path, first), *others = files.items()
-    for path, one in others:
-        if (one.seed, one.recall_at) != (first.seed, first.recall_at):
-            raise ConfigError(
-                f"{path} and {first_path} differ in `seed` or `recall_at`; ask them in two runs"
-            )
     named = ", ".join(map(str, files))
     questions = tuple(question for one in files.values() for question in one.question)
     fused = tuple(question for one in files.values() for question in one.fused)
@@ -172,7 +162,7 @@ def read_suites(paths: Sequence[Path]) -> Suite:
         for part in (part for one in file.fused for part in one.parts if part not in names):
             beside[part] = _beside(path, part)
     trained_on = {name: where for one in files.values() for name, where in one.trained_on.items()}
-    return Suite(named, first.seed, first.recall_at, trained_on, questions, fused, tuple(beside.values()))
+    return Suite(named, trained_on, questions, fused, tuple(beside.values()))
 
 
 def _read(path: Path) -> SuiteFile:

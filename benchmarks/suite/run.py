@@ -58,6 +58,7 @@ from acml_search.evaluation.workers import model_workers
 from benchmarks.report import suite_page
 from benchmarks.suite.fits import LISTED, calibrate, cross_fitted, fit, molecule_weights, summary
 from benchmarks.suite.measures import (
+    SEED,
     Stereoisomers,
     by_class,
     has_node_head,
@@ -70,6 +71,7 @@ from benchmarks.suite.plan import FusedQuestion, Suite, SuiteQuestion, read_suit
 
 SUMMARY = "suite.json"
 PAGE = "suite.md"
+KS = (1, 5, 10, 20, 100, 500)
 RECORDS = 3  # of a molecule, for calibration: more say little, since they weigh together as one
 BY_COSINE = ("recall", "mrr", "ci95", "n_queries", "n_molecules")
 
@@ -159,7 +161,7 @@ def measure_suite(
     watch, seconds = Stopwatch(), dict[str, dict[str, float]]()
     results: list[Result] = []
     with model_workers(workers, model=model) as processes:
-        store = Store(model, processes, Cache(cache or out.parent / "cache"), suite.seed)
+        store = Store(model, processes, Cache(cache or out.parent / "cache"))
         run = SuiteRun(suite, store, out, command, skipped)
         parts = [suite.part(name) for name in dict.fromkeys(name for one in fused for name in one.parts)]
         about = {
@@ -266,10 +268,6 @@ class QuestionRun:
         return self.run.store
 
     @property
-    def seed(self) -> int:
-        return self.run.suite.seed
-
-    @property
     def depth(self) -> int | None:
         return self.question.rerank_depth if self.question.rerank else None
 
@@ -312,20 +310,19 @@ class QuestionRun:
             counted = with_isomers(outcomes, self.pool)
             fields = {"rerank": rerank, **(more if baseline else {"leakage": self.leakage(counted)})}
             if counted:
-                result = isomers_result(counted, self.pool, seed=self.seed, **fields)
+                result = isomers_result(counted, self.pool, **fields)
                 found.append((".isomers", "isomers", counted, result))
             else:
                 self.skip("isomers", "no query has an isomer in the pool")
         for name, asks, of, result in found:
             suffix = f".baseline-{baseline}{name}" if baseline else f"{name}{'.rerank' if rerank else ''}"
             if not baseline:
-                result = result.model_copy(update={"by_class": by_class(self.rows(of), seed=self.seed)})
+                result = result.model_copy(update={"by_class": by_class(self.rows(of))})
             yield self.write(suffix, result, asks=f"rerank {asks}" if rerank else asks, outcomes=of)
 
     def recall(self, outcomes: Sequence[QueryOutcome], filter_name: str | None, **more: Any) -> Result:
         """Recall of a ranking of the question's pool. `filter_name`: the filter in words."""
-        ks = self.run.suite.recall_at
-        return self.prepared.recall(outcomes, filter_name, ks=ks, leakage=self.leakage(outcomes), **more)
+        return self.prepared.recall(outcomes, filter_name, ks=KS, leakage=self.leakage(outcomes), **more)
 
     def leakage(self, outcomes: Sequence[QueryOutcome]) -> dict[str, Any]:
         return leakage.count(self.run.card, outcomes)[0]
@@ -355,7 +352,7 @@ class QuestionRun:
             self.skip(f"pools of {names}", f"the files hold {n:,} molecules")
         ranker = prepared.ranker(Filter(), self.depth)
         found = {}
-        for size, one in rank_in_pools(ranker, [*sizes, n], pool_order(n, self.seed), prepared.candidates.at):
+        for size, one in rank_in_pools(ranker, [*sizes, n], pool_order(n, SEED), prepared.candidates.at):
             found[size] = prepared.answered(Filter(), one)
             prepared.watch.lap(f"rank in {size:,}")
         self.in_pools = {size: found[size] for size in sizes}
@@ -363,7 +360,7 @@ class QuestionRun:
 
     def _by_pool(self, answers: Mapping[int, Answer]) -> dict[str, Any]:
         by_pool = [
-            {"n_pool": size, **figures(one.outcomes, size, seed=self.seed), "n_queries": len(one.outcomes)}
+            {"n_pool": size, **figures(one.outcomes, size), "n_queries": len(one.outcomes)}
             for size, one in answers.items()
         ]
         return {"by_pool": by_pool} if by_pool else {}
@@ -394,7 +391,7 @@ class QuestionRun:
     def _few(self, outcomes: Sequence[QueryOutcome]) -> list[int]:
         """Indices of at most `RECORDS` records of each molecule, ascending."""
         most = 1 if self.question.once_per_molecule else RECORDS
-        return sorted(few_of_each([one.truth for one in outcomes], most, self.seed))
+        return sorted(few_of_each([one.truth for one in outcomes], most, SEED))
 
     def calibration(self) -> Iterator[Result]:
         """One temperature, fitted on the dev split in the same pool."""
@@ -443,7 +440,7 @@ class QuestionRun:
 
     def _rerank_by(self, weights: Weights) -> Iterator[Result]:
         before = self.prepared.outcomes
-        drawn = np.random.default_rng(self.seed).permutation(len(before))[: self.question.rerank_queries]
+        drawn = np.random.default_rng(SEED).permutation(len(before))[: self.question.rerank_queries]
         chosen = np.sort(drawn).tolist()
         at_readable = {i: at for at, i in enumerate(i for i, one in enumerate(before) if one.truth >= 0)}
         every = [*self.answers, *self.in_pools.values()]
@@ -489,9 +486,9 @@ class QuestionRun:
             "n_queries": len(rows),
             "n_molecules": len(set(lists.inchikeys)),
             "truth_in_shortlist": float(np.average(lists.listed, weights=molecule_weights(lists))),
-            "cosine": summary(before, lists, n, self.seed),
-            "evidence": summary(by_evidence, lists, n, self.seed),
-            "together": summary(crossed, lists, n, self.seed),
+            "cosine": summary(before, lists, n),
+            "evidence": summary(by_evidence, lists, n),
+            "together": summary(crossed, lists, n),
         }
         return weights, {
             "shortlist": self.question.rerank_depth,
@@ -516,7 +513,6 @@ class QuestionRun:
             graphs[finite],
             np.asarray(truths)[finite].tolist(),
             batch=batch,
-            seed=self.seed,
         )
         self.prepared.watch.lap("within batches")
         if found is None:
@@ -541,10 +537,10 @@ def measure_stereoisomers(run: SuiteRun, question: SuiteQuestion, watch: Stopwat
     """Is a molecule strictly first among its stereoisomers, by a record that states its configuration?"""
     known = (one.structure for one in choose_queries(question, run.store))
     smiles = sorted({one.smiles for one in known if one is not None and set(one.smiles) & set("@/\\")})
-    tasks = (Stereoisomers(question.modality, part, run.suite.seed) for part in chunks(smiles, 64))
+    tasks = (Stereoisomers(question.modality, part) for part in chunks(smiles, 64))
     ranked = [one for some in run.store.workers.map(stereoisomer_ranks, tasks) for one in some if one[1] > 1]
     ranks, sizes = np.array(ranked).reshape(-1, 2).T
-    found = summarise(ranks, np.arange(len(ranks)), sizes, ks=(1,), seed=run.suite.seed)
+    found = summarise(ranks, np.arange(len(ranks)), sizes, ks=(1,))
     watch.lap("stereoisomers")
     result = Result(
         kind="stereoisomers",
@@ -554,7 +550,7 @@ def measure_stereoisomers(run: SuiteRun, question: SuiteQuestion, watch: Stopwat
         n_molecules=len(ranks),
         n_failed=int(np.isinf(ranks).sum()),
         n_candidates={"median": float(np.median(sizes)), "max": int(sizes.max())},
-        seed=run.suite.seed,
+        seed=SEED,
     )
     return run.write(question, result, ".stereoisomers", "stereoisomers")
 
@@ -565,7 +561,7 @@ def measure_peaks(run: SuiteRun, question: SuiteQuestion, watch: Stopwatch) -> I
     if not next(workers.map(has_node_head, [space])):
         run.skip(f"{question.name} peaks", f"the space {space} of this model predicts no peaks")
         return
-    found = measure_shifts(space, choose_queries(question, run.store), workers, seed=run.suite.seed)
+    found = measure_shifts(space, choose_queries(question, run.store), workers)
     watch.lap("peaks")
     yield run.write(question, Result(kind="peaks", **found), ".peaks", "peaks")
 

@@ -70,7 +70,7 @@ def test_a_molecule_among_its_stereoisomers_where_a_tie_is_a_miss(
     model = load_model(card._card({**known.data, "spaces": spaces}, known.directory), spaces={"smiles"})
     monkeypatch.setattr(measures.processes, "model", lambda: model)
     asked = ["C[C@H](N)C(=O)O", "O=C(O)[C@H](O)[C@@H](O)C(=O)O"]
-    assert stereoisomer_ranks(Stereoisomers("smiles", asked, 0)) == ranks
+    assert stereoisomer_ranks(Stereoisomers("smiles", asked)) == ranks
 
 
 def test_classes_clearly_below_the_rest_are_sentences() -> None:
