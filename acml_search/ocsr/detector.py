@@ -230,8 +230,8 @@ def atom_points(points: Tensor, threshold: float = MIN_ATOM_PROBABILITY) -> tupl
     order = torch.argsort(probability[rows, columns], descending=True)[:MAX_ATOMS]
     xy, probability = xy[order], probability[rows, columns][order]
     if len(xy) > 1:
-        # Two peaks nearer than a third of a bond are one atom; the more certain one stays.
-        near = torch.cdist(xy, xy) < BOND / 3
+        # Two peaks nearer than a quarter of a bond are one atom; the more certain one stays.
+        near = torch.cdist(xy, xy) < BOND / 4
         first = near.float().argmax(dim=1) == torch.arange(len(xy), device=xy.device)
         xy, probability = xy[first], probability[first]
     return xy.float().cpu().numpy(), probability.float().cpu().numpy()

@@ -86,6 +86,7 @@ def reading(text: str, side: Side = "left", orders: tuple[int, ...] = (1,)) -> s
     """
     text = re.sub(r"([+-])(\d)", r"\2\1", text.replace("\u2212", "-"))  # NH+3
     text = re.sub(r"\bn-?(?=C\d)", "", text)
+    text = re.sub(r"(?<=[A-Z\d)])-(?=[A-Z(])", "", text)  # a bond: CH2-OCH3
     if not 0 < len(text) <= MAX_LETTERS or len(orders) > 2:
         return ""
     copies = re.match(r"[2-9](?=[A-Z])", text)

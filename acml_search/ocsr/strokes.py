@@ -1,8 +1,9 @@
-"""What the ink along a line says of it: plain, a wedge, a bar, or dashes.
+"""What the ink along a line says of it: none, plain, a wedge, a bar, or dashes.
 
 Lines are looked at across, from one end to the other, without the letters at their ends. A wedge gets wider,
 a bar is as wide as a wedge all along, and between dashes there is no ink. What the network says of a line is
-weighed with that; a double bond that is one broad stroke is single. All thresholds were chosen on scans.
+weighed with that; a double bond that is one broad stroke is single, and a bond without ink is none. All
+thresholds were chosen on scans.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import log_softmax
 
-from acml_search.ocsr.hypotheses import Detections
+from acml_search.ocsr.hypotheses import ATOM_PROBABILITY, Detections
 
 _ALONG = np.linspace(0, 1, 33)
 _ACROSS = np.arange(-9.0, 10.0)
@@ -21,8 +22,14 @@ _BESIDE, _TWIN, _DOUBLE = slice(3, 16), 0.8, np.log(0.1)
 """where a double bond's second line is, of what share of its length, and the least log-probability of one"""
 _BARE, _LETTERED, _BETWEEN = 0.12, 0.4, 0.34
 """share of a line that is left out at a corner, at letters, and at letters where both ends have some"""
-_INK, _FAINT, _EMPTY = 0.4, 0.45, 0.8
-"""ink within a line, share of the usual ink below which there is a gap, and of gaps above which no line"""
+_INK, _FAINT = 0.4, 0.45
+"""ink within a line, and share of the usual ink below which there is a gap"""
+_AROUND, _GROUND, _EMPTY = slice(5, 14), 0.2, 0.4
+"""where ink may be of a bond whose ends are not exact, ink that is none, and share of a line that no bond is
+without any at a stretch
+"""
+_FORKED, _CARBON, _CARRIED = 0.8, 4, (0.0, 1.0, 2.0, 3.0, 1.5, 1.0)
+"""cosine between bonds side by side, bonds that a carbon carries, and what each order counts of them"""
 _BROAD, _WEDGE, _GROWTH, _THIN = 2.9, 1.6, 1.2, 1.4
 """usual lines: a broad one at least; a wedge on average, and more at its wide end; a thin one at most"""
 _NATS = 4.0
@@ -55,17 +62,44 @@ def with_strokes(found: Detections, ink: np.ndarray, scale: float, margin: float
     says[:, 1] = (wedge & (growth > _GROWTH)) * 1.0 - (width < _THIN * usual)
     says[:, 2] = (wedge & (growth < -_GROWTH)) * 1.0 - (width < _THIN * usual)
     says[:, 3:5] = dashed[:, None] * 1.0 - unbroken[:, None]
-    # Without ink there is no bond; what may be a double one is one broad stroke, or two.
+    # What may be a double bond is one broad stroke, or two.
     orders = found.orders.copy()
-    empty = (share > _EMPTY) & ~lettered.all(axis=1)
-    orders[empty] = log_softmax(orders[empty] - 2 * _NATS * np.array([0, 1, 1, 1, 1, 1]), axis=1)
     double = (orders[:, 2] > _DOUBLE) & (orders[:, 3:] < _DOUBLE).all(axis=1)
     for rows, right in ((broad & double, 1), (twin & double & ~broad, 2)):
         orders[rows, right] = np.logaddexp(orders[rows, 1], orders[rows, 2])
         orders[rows, 3 - right] -= 2 * _NATS
     says[broad & double, 1:3] += 1.0
     says[broad & double, 5] -= 1.0
-    return found._replace(orders=orders, wedges=log_softmax(found.wedges + _NATS * says, axis=1))
+    none = (near[:, :, _AROUND].max(axis=2) < _GROUND) & inner
+    run = np.zeros(len(none))
+    longest = run.copy()
+    for column in none.T:
+        run = (run + 1) * column
+        longest = np.maximum(longest, run)
+    nothing = (longest > _EMPTY * inner.sum(axis=1)) & ~lettered.all(axis=1)
+    orders[nothing, 1:] -= 2 * _NATS
+    orders[nothing] = log_softmax(orders[nothing], axis=1)
+    found = found._replace(orders=orders, wedges=log_softmax(found.wedges + _NATS * says, axis=1))
+    return _with_single_forks(found, lettered)
+
+
+def _with_single_forks(found: Detections, lettered: np.ndarray) -> Detections:
+    """Two bare bonds side by side at a corner, as geminal methyls have, look like double ones: single, where
+    the corner had more than four bonds else."""
+    orders, kinds = found.orders.copy(), found.orders.argmax(axis=1)
+    drawn = (kinds > 0) & (found.probability[found.pairs] >= ATOM_PROBABILITY).all(axis=1)
+    ways = np.diff(found.xy[found.pairs], axis=1)[:, 0]
+    ways /= np.maximum(np.linalg.norm(ways, axis=1, keepdims=True), 1e-6)
+    carried = np.zeros(len(found.xy))
+    np.add.at(carried, found.pairs[drawn].ravel(), np.repeat(np.choose(kinds[drawn], _CARRIED), 2))
+    for corner in np.flatnonzero(carried > _CARBON):
+        at = found.pairs == corner
+        rows = np.flatnonzero(at.any(axis=1) & drawn & ~lettered.any(axis=1))
+        away = np.where(at[rows, :1], ways[rows], -ways[rows])
+        forked = rows[((away @ away.T > _FORKED).sum(axis=1) > 1) & (kinds[rows] == 2)]
+        orders[forked, 1] = np.logaddexp(orders[forked, 1], orders[forked, 2])
+        orders[forked, 2] -= 2 * _NATS
+    return found._replace(orders=orders)
 
 
 def _across(ink: np.ndarray, ends: np.ndarray) -> np.ndarray:

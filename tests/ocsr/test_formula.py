@@ -53,7 +53,8 @@ def test_labels_are_read_from_the_end_that_they_are_bonded_at(text: str, side: S
         ("CH2CH2", (1, 1), "[*:1]CC[*:2]"), ("CONH", (1, 1), "[*:1]C(=O)N[*:2]"),
         ("NBoc", (1, 1), "CC(C)(C)OC(=O)N([*:1])[*:2]"),
         ("PMBN", (1, 1), "COc1ccc(CN([*:1])[*:2])cc1"), ("SO2", (1, 1), "[*:1]S(=O)(=O)[*:2]"),
-        ("OCH2", (1, 1), "[*:1]OC[*:2]"), ("OCH", (1, 2), "[*:1]OC=[*:2]"), ("NOMe", (2,), "*=NOC"),
+        ("OCH2", (1, 1), "[*:1]OC[*:2]"), ("CH2-O-CH2", (1, 1), "[*:1]COC[*:2]"),
+        ("OCH", (1, 2), "[*:1]OC=[*:2]"), ("NOMe", (2,), "*=NOC"),
         ("HCl", (), "Cl"), ("2HCl", (), "Cl.Cl"), ("H2O", (), "O"), ("BF4-", (), "F[B-](F)(F)F"),
     ],
 )  # fmt: skip

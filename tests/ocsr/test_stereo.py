@@ -148,3 +148,25 @@ def test_ink_says_what_a_line_is(
     read = best_hypothesis(with_strokes(found, np.asarray(picture), 2, 8))
     assert list(read.wedges) == [drawn, 0, 0]
     assert sorted(order for _, _, order in read.bonds) == [1, 1, 2 if len(boxes) == 2 else 1]
+
+
+@pytest.mark.parametrize("inked", [True, False])
+def test_two_bonds_side_by_side_are_single_and_a_bond_has_ink(inked: bool) -> None:
+    ends = np.array([[20, 60], [60, 60], [76, 92], [96, 80], [60, 20]])
+    pairs = np.array([[0, 1], [1, 2], [1, 3], [1, 4]])
+    picture = Image.new("L", (120, 120), 0)
+    for pair in pairs[: 4 if inked else 3]:
+        ImageDraw.Draw(picture).line(ends[pair].ravel().tolist(), fill=255, width=2)
+    found = NO_DETECTIONS._replace(
+        xy=(ends / 2 + 8).astype(np.float32),
+        probability=np.ones(5, np.float32),
+        symbols=np.log(np.eye(5, NO_DETECTIONS.symbols.shape[1])[[0] * 5] + 1e-6),
+        hydrogens=np.zeros((5, 5)),
+        charges=np.log(np.eye(5)[[2] * 5] + 1e-6),
+        pairs=pairs,
+        orders=np.log(np.eye(6)[[1, 2, 2, 1]] + 1e-2),
+        wedges=np.log(np.eye(6)[[0] * 4] + 1e-6),
+    )
+    read = best_hypothesis(with_strokes(found, np.asarray(picture), 2, 8))
+    seen = [(0, 1, 1), (1, 2, 1), (1, 3, 1), (1, 4, 1)]
+    assert sorted(read.bonds) == seen[: 4 if inked else 3]
