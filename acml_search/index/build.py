@@ -409,15 +409,8 @@ class Build:
 
     def _build(self) -> BuildReport:
         """`_make`. Raises AcmlSearchError where there is no room to write."""
-        try:
+        with written(self.work):
             return self._make()
-        except (OSError, RuntimeError, duckdb.Error) as error:
-            if (reason := no_room(error)) is None:
-                raise
-            raise AcmlSearchError(
-                f"{self.work} cannot be written: {reason}; make room and run the same command again, which "
-                "goes on where this one stopped"
-            ) from error
 
     def _make(self) -> BuildReport:
         """Embed what is missing, merge, index, and put the result in place."""
@@ -575,6 +568,20 @@ def locked(out: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)  # while it is held: filelock takes no lock on a file that was removed
         lock.release()
+
+
+@contextmanager
+def written(folder: Path) -> Iterator[None]:
+    """Raises AcmlSearchError where there is no room for what the block writes to `folder`."""
+    try:
+        yield
+    except (OSError, RuntimeError, duckdb.Error) as error:
+        if (reason := no_room(error)) is None:
+            raise
+        raise AcmlSearchError(
+            f"{folder} cannot be written: {reason}; make room and run the same command again, which goes on "
+            "where this one stopped"
+        ) from error
 
 
 def existing_at(out: Path, ignore_damage: bool = False) -> Manifest | None:

@@ -30,6 +30,7 @@ from acml_search.index.build import (
     locked,
     read_json,
     recover,
+    written,
 )
 from acml_search.index.directory import (
     BUILD,
@@ -112,7 +113,8 @@ def remove(index: Path | str, keys: Iterable[int] = (), inchikeys: Iterable[str]
         if len(gone) == len(there.keys):
             raise ConfigError(f"that would leave no molecule in {index}; remove the folder instead")
         if len(gone):
-            manifest = _write_removed(there, gone)
+            with written(there.path):
+                manifest = _write_removed(there, gone)
     return RemoveReport(Path(index), len(gone), len(already), unknown, manifest)
 
 

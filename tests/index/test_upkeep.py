@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 import acml_search
 from acml_search.cli import app
-from acml_search.core.errors import ConfigError, NoCandidates
+from acml_search.core.errors import AcmlSearchError, ConfigError, NoCandidates
 from acml_search.index.build import add_library, build_index
 from acml_search.index.directory import NAME, IndexDirectory, read_manifest
 from acml_search.index.upkeep import compact, merge, remove
@@ -305,10 +306,12 @@ for n, copy in enumerate(copies[1:], start=1):
 """
 
 
-@pytest.mark.parametrize("command", ["remove", "compact", "merge", "add"])
-def test_killed_at_any_moment_an_index_is_the_old_one_or_the_new(
-    command: str, tiny_model: Path, tmp_path: Path
-) -> None:
+COMMANDS = ["remove", "compact", "merge", "add"]
+
+
+@pytest.fixture
+def old(command: str, tiny_model: Path, tmp_path: Path) -> Path:
+    """An index of 39 molecules that the command changes, beside what it takes: `more`, `more.smi`."""
     (tmp_path / "in.smi").write_text("\n".join("C" * n + "O" for n in range(1, 40)) + "\n")
     (tmp_path / "more.smi").write_text("\n".join("C" * n + "N" for n in range(1, 40)) + "\n")
     options: dict[str, Any] = {"model": tiny_model, "workers": 1, "shard_size": 4, "factory": "IVF2,SQ8"}
@@ -317,35 +320,69 @@ def test_killed_at_any_moment_an_index_is_the_old_one_or_the_new(
         build_index(tmp_path / "more.smi", tmp_path / "more", **options)
     if command == "compact":
         remove(tmp_path / "old", [2, 3, 30])
+    return tmp_path / "old"
+
+
+def work(command: str, index: Path) -> Path:
+    """Give a command; where the index is that it makes."""
+    more, out = index.parent / "more", index
+    match command:
+        case "remove":
+            remove(index, [1, 5, 9])
+        case "compact":
+            compact(index)
+        case "merge":
+            out = index.with_name(f"{index.name}.merged")
+            merge([index, more], out)
+        case _:
+            add_library(index, more.with_suffix(".smi"), workers=1, shard_size=5)
+    return out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_leaves_the_old_index_and_is_said(command: str, old: Path, tmp_path: Path) -> None:
+    """At every size that a file may have, from none to what the largest one needs."""
+    before, copy = contents(old), Path(shutil.copytree(old, tmp_path / "copy"))
+    new, limits = contents(work(command, copy)), resource.getrlimit(resource.RLIMIT_FSIZE)
+    largest = max(len(data) for name, data in new.items() if before.get(name) != data)
+    try:
+        for allowed in [0, 16, *range(300, largest, largest // 8)]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, limits[1]))
+            with pytest.raises(AcmlSearchError, match="File too large; make room and run the same command"):
+                work(command, old)
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            assert before.items() <= contents(old).items()  # `removed/` may have what nothing names
+            assert verify(old, sample=0) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    out = work(command, old)
+    assert {**contents(out), NAME: b""} == {**new, NAME: b""}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_killed_at_any_moment_an_index_is_the_old_one_or_the_new(
+    command: str, old: Path, tmp_path: Path
+) -> None:
     copies = [Path(shutil.copytree(tmp_path / "old", tmp_path / f"copy{n}")) for n in range(5)]
     arguments = [sys.executable, "-c", KILLED, command, str(tmp_path / "more"), *map(str, copies)]
     subprocess.run(arguments, check=True)
     made = [Path(f"{copy}.merged") if command == "merge" else copy for copy in copies]
-    old, new = contents(tmp_path / "old"), contents(made[0])
-    assert new != old
+    before, new = contents(old), contents(made[0])
+    assert new != before
     states = []
     for copy, out in zip(copies[1:], made[1:], strict=True):
         if command == "merge":
-            assert contents(copy) == old
+            assert contents(copy) == before
         if not out.exists() and out.with_name(f"{out.name}.replaced").exists():
             states.append("between")  # two renames: the next command puts it back
         elif out.exists():
             states.append("new" if contents(out).keys() == new.keys() and contents(out) == new else "old")
             leftover = {name for name in contents(out) if name.startswith("removed/")}
             listed = set(read_manifest(out).parts("removed"))
-            assert contents(out, *(leftover - listed)) == (new if states[-1] == "new" else old)
+            assert contents(out, *(leftover - listed)) == (new if states[-1] == "new" else before)
             assert verify(out, sample=0) == []
-    if command == "merge":
-        paths = [(str(copy), str(tmp_path / "more")) for copy in copies]
-    for n, (copy, out) in enumerate(zip(copies[1:], made[1:], strict=True), start=1):
-        if command == "remove":
-            remove(copy, [1, 5, 9])
-        elif command == "compact":
-            compact(copy)
-        elif command == "merge":
-            merge(paths[n], out)
-        else:
-            add_library(copy, tmp_path / "more.smi", workers=1, shard_size=5)
+    for copy, out in zip(copies[1:], made[1:], strict=True):
+        work(command, copy)
         reason = read_manifest(out).spaces["smiles"].sides["graph"]["reason"]
         assert ("new vectors" in reason) == (command == "add")
         assert contents(out, NAME) == contents(made[0], NAME)
