@@ -44,13 +44,9 @@ def take(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
     return table.take(pa.Array.from_buffers(pa.int64(), len(places), [None, buffer]))
 
 
-def int64s(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """The values of an int64 column without nulls, (n,); without pandas, as `take`."""
-    return _numbers(column.chunks, np.dtype(np.int64))
-
-
-def _numbers(chunks: Iterable[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """The values (n,) of Arrow arrays of `dtype` without nulls."""
+def numbers(chunks: Iterable[Any], kind: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
+    """The values (n,) of Arrow arrays of numbers without nulls; without pandas, as `take`."""
+    dtype = np.dtype(kind)
     arrays = [
         np.frombuffer(cast("bytes", chunk.buffers()[1]), dtype, len(chunk), chunk.offset * dtype.itemsize)
         for chunk in chunks
@@ -101,12 +97,12 @@ class Catalog:
     @cached_property
     def _there(self) -> npt.NDArray[np.bool_]:
         """Which rows of the parts are there still."""
-        chunks = [
-            chunk
-            for part in range(len(self._paths))
-            for chunk in self._file(part).read(columns=["key"], use_threads=False).column("key").chunks
-        ]
-        return ~np.isin(_numbers(chunks, np.dtype(np.int64)), self._removed)
+        return ~np.isin(numbers(self._chunks("key")), self._removed)
+
+    def _chunks(self, name: str) -> list[Any]:
+        """A column of all parts, with what was removed."""
+        tables = (self._file(part).read([name], use_threads=False) for part in range(len(self._paths)))
+        return [chunk for table in tables for chunk in table.column(name).chunks]
 
     def _still(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """`keys` without those removed."""
@@ -127,13 +123,8 @@ class Catalog:
 
     def numbers(self, name: str) -> npt.NDArray[np.uint16]:
         """A column of `tables.COUNTS`, (n,) in the order of the keys."""
-        chunks = [
-            chunk
-            for part in range(len(self._paths))
-            for chunk in self._file(part).read(columns=[name], use_threads=False).column(name).chunks
-        ]
-        numbers = _numbers(chunks, np.dtype(np.uint16))
-        return numbers[self._there] if len(self._removed) else numbers
+        found = numbers(self._chunks(name), np.uint16)
+        return found[self._there] if len(self._removed) else found
 
     def keys(
         self,
@@ -211,16 +202,12 @@ class Catalog:
         None where there are too many to keep, or some are unknown."""
         if self.count() > MASSES_IN_MEMORY:
             return None
-        parts = [
-            self._file(part).read(columns=["key", "exact_mass"], use_threads=False)
-            for part in range(len(self._paths))
-        ]
-        if any(part.column("exact_mass").null_count for part in parts):
+        chunks = self._chunks("exact_mass")
+        if any(chunk.null_count for chunk in chunks):
             return None
-        chunks = [chunk for part in parts for chunk in part.column("exact_mass").chunks]
-        masses = _numbers(chunks, np.dtype(np.float64))
+        masses = numbers(chunks, np.float64)
         order = np.argsort(masses)
-        return masses[order], np.concatenate([int64s(part.column("key")) for part in parts])[order]
+        return masses[order], numbers(self._chunks("key"))[order]
 
     def of_inchikeys(self, inchikeys: Sequence[str], removed: bool = False) -> dict[str, tuple[int, str]]:
         """Key and SMILES of the molecules with these standard InChIKeys, by InChIKey, if there; with
@@ -265,7 +252,7 @@ class Catalog:
             table = self._file(part).read_row_group(within, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise IndexCorrupt(path, f"it cannot be read ({_line(error)})") from error
-        there = int64s(table.column("key"))
+        there = numbers(table.column("key").chunks)
         at = np.searchsorted(there, keys)
         missing = (at >= len(there)) | (there[np.minimum(at, len(there) - 1)] != keys)
         if missing.any():

@@ -43,7 +43,7 @@ from acml_search.encoders import shifts
 from acml_search.encoders.card import ModelCard, missing_space, read_card
 from acml_search.encoders.shifts import ShiftModel
 from acml_search.index.directory import location, open_store
-from acml_search.library.catalog import int64s, take
+from acml_search.library.catalog import numbers, take
 from acml_search.nmr.hydrogens import BANDS, hydrogen_prior, stated_hydrogens
 from acml_search.search import in_library
 from acml_search.search.request import (
@@ -634,7 +634,7 @@ class Pipeline:
         order = np.concatenate([same, np.delete(np.arange(n), same)])[:k]
         probabilities = found.probabilities()[order] * (1.0 if len(same) else in_library.UNKNOWN)
         shown = _by_molecule(take(table, order))
-        hits = _padded(int64s(shown.column("key")), cosines[order], k)
+        hits = _padded(numbers(shown.column("key").chunks), cosines[order], k)
         scale = float(self._directory.spaces[side.modality].scale)
         return HitList(side.modality, side.side, hits, probabilities, scale, shown)
 
@@ -1143,7 +1143,7 @@ def _fetched(
 
 def _picked(table: pa.Table, keys: Ints) -> pa.Table:
     """Of what was fetched, the rows of `keys`, in their order."""
-    return take(table, np.searchsorted(int64s(table.column("key")), keys))
+    return take(table, np.searchsorted(numbers(table.column("key").chunks), keys))
 
 
 def occlusions(
