@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from acml_search.nmr.assign import DeptPeaks, Groups
     from acml_search.nmr.multiplets import Assignment, Signals
 
+MOST_SIGNALS = 100
+"""of a record that are compared with all they state; the time for it grows with their square"""
+
 
 @register("h_nmr")
 class ProtonNMR(ShiftModality):
@@ -31,6 +34,11 @@ class ProtonNMR(ShiftModality):
     jitter = 0.03
     encoder_defaults: ClassVar[dict[str, float]] = {"low": -2.0, "high": 14.0, "step": 0.04, "blur": 0.08}
     head_defaults: ClassVar[dict[str, float]] = {"centre": 4.0, "scale": 3.0}
+
+    def record_notes(self, record: Any) -> list[str]:
+        if len(record["shifts"]) <= MOST_SIGNALS or not any(record.get("counts") or ()):
+            return []
+        return [f"h_nmr: of more than {MOST_SIGNALS} signals, the shifts alone are compared"]
 
     def reranker(self) -> SignalReranker:
         from acml_search.nmr.assign import Costs  # chosen as those of 13C
@@ -53,16 +61,17 @@ class ProtonNMR(ShiftModality):
 class SignalReranker(ShiftReranker):
     """Score: the log-likelihood of the best assignment (`nmr.multiplets`) of the signals to the protons of a
     candidate, by shift and by what else is stated: protons, multiplicity, couplings. Where most signals state
-    no protons, as `ShiftReranker`.
+    no protons, and where there are more than `MOST_SIGNALS`, as `ShiftReranker`.
     """
 
     def observed(self, item: Any, record: Any) -> Signals | DeptPeaks:
         from acml_search.nmr.hydrogens import stated_hydrogens
         from acml_search.nmr.multiplets import read_signals
 
-        if isinstance(record, Mapping) and stated_hydrogens(record.get("counts") or ()) is not None:
-            return read_signals(record)
-        return super().observed(item, record)
+        counts = record.get("counts") or () if isinstance(record, Mapping) else ()
+        if stated_hydrogens(counts) is None or len(counts) > MOST_SIGNALS:
+            return super().observed(item, record)
+        return read_signals(record)
 
     def weights(self, observed: Signals | DeptPeaks) -> str:
         from acml_search.nmr.assign import DeptPeaks

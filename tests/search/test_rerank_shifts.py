@@ -104,6 +104,15 @@ def test_what_a_1h_line_states_is_compared(model) -> None:
     assert right > max(swapped, uncounted) + 2
 
 
+@pytest.mark.parametrize(("n", "alone"), [(100, False), (101, True)])
+def test_of_very_many_1h_signals_the_shifts_alone_are_compared_and_a_note_says_so(n, alone) -> None:
+    record = {"shifts": np.linspace(1, 9, n).round(2).tolist(), "counts": [1] * n}
+    one = modalities.get("h_nmr").observe(record)
+    chosen = reranker("h_nmr")
+    assert (chosen.weights(chosen.observed(one.item, record)) == "rerank") == alone
+    assert any("the shifts alone" in note for note in one.notes) == alone
+
+
 def test_what_is_stated_of_carbons_goes_with_the_observation() -> None:
     """A "d" with its coupling is fluorine, not a CH."""
     printed = modalities.get("c_nmr").read_input("13C NMR δ 161.0 (d, J = 245.1 Hz), 52.0 (CH3), 128.5")
