@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
-from rdkit import Chem
+from rdkit import Chem, rdBase
 from rdkit.Chem import rdAbbreviations, rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 from rdkit.Geometry import Point2D
@@ -70,6 +70,7 @@ def draw(mol: Chem.Mol, style: Style = PLAIN) -> Drawing:
         prepared = _prepare(mol, style, rng)
         drawer = _drawer(prepared, style)
         truth, over = _truth(prepared, style), _Over(prepared, style)
+        rdBase.SeedRandomNumberGenerator(style.seed % 2**31)  # of wobbling lines
         drawer.DrawMolecule(
             prepared, highlightAtoms=[], highlightBonds=over.hashed,
             highlightBondColors=dict.fromkeys(over.hashed, _MARK),

@@ -109,7 +109,7 @@ class Style:
     gaps: bool = False
     """in bonds that lie behind others"""
     mode: str = "free"
-    """free, acs or comic, whose wobbling lines no seed governs"""
+    """free, acs or comic"""
     palette: str | tuple[tuple[float, float, float], ...] = "default"
     """default, black, avalon, cdk, or colours of carbon and of the rest in turn"""
     background: tuple[float, ...] = (1.0, 1.0, 1.0)

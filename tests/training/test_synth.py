@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,8 +56,9 @@ def test_a_seed_gives_one_style_and_one_picture() -> None:
     for family in (training_style, held_out_style):
         a, b = (family(np.random.default_rng(4)) for _ in range(2))
         assert a == b
-        assert a.mode != "comic"
-        assert png(draw(PARACETAMOL, a).image) == png(draw(PARACETAMOL, b).image)
+        for mode in (a.mode, "comic"):
+            first, second = (draw(PARACETAMOL, replace(one, mode=mode)) for one in (a, b))
+            assert png(first.image) == png(second.image)
 
 
 def test_families_share_no_font_effect_or_line() -> None:
