@@ -11,7 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from acml_search.core.errors import IndexCorrupt
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 
 def sha256(path: Path) -> str:
@@ -112,3 +117,16 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:  # another file system, or one without hard links
         with atomic(target) as temporary:
             shutil.copyfile(source, temporary)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of an index, open in the block. Raises IndexCorrupt for what cannot be read of it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise IndexCorrupt(path, f"it cannot be read ({str(error).splitlines()[0]})") from error

@@ -15,9 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import IndexCorrupt
-from acml_search.core.io import atomic
+from acml_search.core.io import atomic, reading
 from acml_search.core.typing import Float16s, Float32s, Ints
-from acml_search.library.tables import reading
 
 if TYPE_CHECKING:
     from acml_search.index.vectors import VectorIndex

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acml_search.core.errors import FilterError, IndexCorrupt, shorten
-from acml_search.library.tables import COUNTS, reading
+from acml_search.core.io import reading
+from acml_search.library.tables import COUNTS
 
 if TYPE_CHECKING:
     import duckdb

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,8 @@ import pyarrow.parquet as pq
 
 from acml_search import modalities
 from acml_search.chem.molecule import AtomCounts, count_atoms, read_stored
-from acml_search.core.errors import AcmlSearchError, IndexCorrupt
-from acml_search.core.io import atomic
+from acml_search.core.errors import AcmlSearchError
+from acml_search.core.io import atomic, reading
 
 if TYPE_CHECKING:
     from acml_search.library.standardise import Accepted, Rejected
@@ -175,16 +174,6 @@ def rejects_table(rejected: Sequence[Rejected]) -> pa.Table:
         pa.array([item.reason for item in rejected], pa.string()),
     ]
     return pa.Table.from_arrays(arrays, schema=REJECTS)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[pq.ParquetFile]:
-    """A Parquet file of an index, open in the block. Raises IndexCorrupt for what cannot be read of it."""
-    try:
-        with pq.ParquetFile(path) as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        raise IndexCorrupt(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
