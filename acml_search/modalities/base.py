@@ -99,7 +99,7 @@ class Evidence:
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON; without `foreign` and `said` where there is none."""
         values = {
-            name: [vars(x) if is_dataclass(x) else x for x in one] if isinstance(one, list) else one
+            name: [dict(vars(x)) if is_dataclass(x) else x for x in one] if isinstance(one, list) else one
             for name, one in vars(self).items()
         }
         return {name: one for name, one in values.items() if one or name not in ("foreign", "said")}
